@@ -1,0 +1,1 @@
+"""The pure decision core: values in, a Determination with its trace out. Standard library only."""

@@ -1,0 +1,131 @@
+"""The one tree of errors. Each knows its HTTP status and how to say itself as an OperationOutcome.
+
+    CovercardError
+    ├── RequestError               the caller's input; message, place and repair go back to the caller
+    │   ├── MalformedRequest       400  not JSON, not CDS Hooks, not FHIR (CRD 2.2.1 hook-13)
+    │   ├── UnprocessableRequest   422  valid, but against a rule of CRD
+    │   ├── UnhandledPayer         400  no coverage of a payer that is ours (CRD 2.2.1 hook-13)
+    │   ├── PreconditionFailed     412  data neither prefetched nor to be had (CDS Hooks 2.0 §4.5)
+    │   ├── UnsupportedMediaType   415
+    │   ├── BodyTooLarge           413
+    │   └── UnknownService         404
+    └── ConfigurationError         the operator's files or settings; stops the start or the command
+        └── LibraryError           a policy, notice or payers file: file, field and repair
+
+What a RequestError says is about the form of the input, never its content: no value that came with
+a request is ever put into a message, for messages are logged and values may be a patient's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+
+class CovercardError(Exception):
+    """Root of all errors that this program raises on purpose."""
+
+
+class RequestError(CovercardError):
+    """Something about the call is wrong; `problems` are (place, what was expected) pairs.
+
+    `place` is a path into the request body ("context.draftOrders.entry[2].resource.code") or ""
+    for the call as a whole.
+    """
+
+    status: ClassVar[int] = 400
+    issue_code: ClassVar[str] = "invalid"
+    """A code of FHIR's issue-type value set."""
+
+    def __init__(self, expected: str, place: str = "", *more: tuple[str, str]) -> None:
+        super().__init__(f"{place}: {expected}" if place else expected)
+        self.problems: tuple[tuple[str, str], ...] = ((place, expected), *more)
+
+    def operation_outcome(self) -> dict[str, object]:
+        """This error as a FHIR OperationOutcome (CRD 2.2.1 hook-10)."""
+        return operation_outcome(self.issue_code, self.problems)
+
+
+def operation_outcome(code: str, problems: Sequence[tuple[str, str]]) -> dict[str, object]:
+    """An OperationOutcome with one error issue for each (place, expected) pair."""
+    issues: list[dict[str, object]] = []
+    for place, expected in problems:
+        issue: dict[str, object] = {
+            "severity": "error",
+            "code": code,
+            "diagnostics": f"{place}: {expected}" if place else expected,
+        }
+        if place:
+            issue["expression"] = [place]
+        issues.append(issue)
+    return {"resourceType": "OperationOutcome", "issue": issues}
+
+
+class MalformedRequest(RequestError):
+    """Not parsable as JSON, or against the rules of CDS Hooks or FHIR."""
+
+
+class UnprocessableRequest(RequestError):
+    """Valid CDS Hooks and FHIR, but against a constraint of CRD."""
+
+    status = 422
+    issue_code = "business-rule"
+
+
+class UnhandledPayer(RequestError):
+    """CRD 2.2 asks for 400 where the one coverage of a payer of ours cannot be told."""
+
+    issue_code = "business-rule"
+
+
+class PreconditionFailed(RequestError):
+    """Needed data was neither prefetched nor could it be queried."""
+
+    status = 412
+    issue_code = "incomplete"
+
+
+class UnsupportedMediaType(RequestError):
+    status = 415
+    issue_code = "not-supported"
+
+
+class BodyTooLarge(RequestError):
+    status = 413
+    issue_code = "too-long"
+
+
+class UnknownService(RequestError):
+    status = 404
+    issue_code = "not-found"
+
+
+class ConfigurationError(CovercardError):
+    """A setting or a file of the operator's is wrong; says which and how to mend it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing wrong with a library file: where, what, and how to mend it."""
+
+    file: Path
+    field: str
+    problem: str
+    repair: str
+    line: int | None = None
+    warning: bool = False
+
+    def __str__(self) -> str:
+        line = f":{self.line}" if self.line is not None else ""
+        kind = "warning" if self.warning else "error"
+        return f"{self.file}{line}: {kind}: {self.field}: {self.problem} — {self.repair}"
+
+
+class LibraryError(ConfigurationError):
+    """A policy, notice or payers file cannot be used as it is; all findings at once."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__("\n".join(map(str, findings)))
+        self.findings = tuple(findings)
