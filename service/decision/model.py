@@ -46,6 +46,10 @@ class Gap(StrEnum):
     """The coverage names a payer that this service does not answer for."""
     PAYER_NOT_TOLD = "payer_not_told"
     """The coverage does not say in a readable way who the payer is."""
+    SEVERAL_POLICIES = "several_policies"
+    """The order's codes fall under more than one policy, so no single answer holds for it."""
+    OTHER_PATIENT = "other_patient"
+    """The order is for another patient than the one the call is about."""
     TECHNICAL = "technical"
     """Data needed for the answer could not be fetched."""
 
@@ -159,6 +163,39 @@ class Coverage:
     starts: date | None = None
     ends: date | None = None
     beneficiary: str | None = None
+
+
+class CoverageOutcome(StrEnum):
+    """How the search for the one relevant coverage ended."""
+
+    FOUND = "found"
+    NONE = "none"
+    """No coverage at all came with the call or could be fetched."""
+    SEVERAL = "several"
+    """More than one coverage fits; none of them is picked."""
+    NOT_ACTIVE = "not_active"
+    """There are coverages of the patient, but none is active on the day of service."""
+    OTHER_PATIENT = "other_patient"
+    """There are coverages, but of another beneficiary."""
+    UNREACHABLE = "unreachable"
+    """Coverages were not given and could not be fetched for a technical reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageFinding:
+    """Which coverage counts for an order, if exactly one does, and why.
+
+    `coverage` is set for FOUND, and for NOT_ACTIVE when just one inactive coverage came. `usable`
+    coverages only are a basis for a policy decision.
+    """
+
+    outcome: CoverageOutcome
+    because: str
+    coverage: Coverage | None = None
+
+    @property
+    def usable(self) -> Coverage | None:
+        return self.coverage if self.outcome is CoverageOutcome.FOUND else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +325,7 @@ class Policies(Protocol):
 class TraceStep:
     """One step of the way from order to answer, for logs, testers and call-centre staff.
 
+    It names codes, references and days, never a patient's name or what an order was called.
     `topic` is "coding", "date", "coverage", "programme", "policy", "authority", "answer" or
     "notice"; `finding` is what was found, `because` from what.
     """
@@ -307,7 +345,7 @@ class Determination:
     """
 
     order: Order
-    coverage: Coverage | None
+    finding: CoverageFinding
     covered: Covered
     programme: ProgrammeFinding
     day: ServiceDay
@@ -318,3 +356,8 @@ class Determination:
     billing_codes: tuple[Code, ...] = ()
     notices: tuple[str, ...] = ()
     trace: tuple[TraceStep, ...] = field(default=())
+
+    @property
+    def coverage(self) -> Coverage | None:
+        """The coverage that the determination is made under, None where no single one is usable."""
+        return self.finding.usable

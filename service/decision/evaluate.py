@@ -1,0 +1,212 @@
+"""One order, one coverage, one day: what the policies in force determine, and the way there."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from service.decision.model import (
+    Code,
+    Covered,
+    CoverageFinding,
+    CoverageOutcome,
+    Determination,
+    Gap,
+    Order,
+    Payer,
+    Policies,
+    PolicyVersion,
+    Service,
+    ServiceDay,
+    TraceStep,
+)
+from service.decision.programmes import find_programme
+
+INACTIVE_ORDER_STATUSES = frozenset(
+    {"revoked", "cancelled", "entered-in-error", "stopped", "noshow"}
+)
+
+
+def in_scope(order: Order) -> bool:
+    """False for what is not to be done: doNotPerform, cancelled, entered in error."""
+    return not order.do_not_perform and order.status not in INACTIVE_ORDER_STATUSES
+
+
+def service_day(order: Order, today: date) -> ServiceDay:
+    """The day that counts for the order: the one it tells, else the day of the call."""
+    return order.service_day or ServiceDay(today, today, "today")
+
+
+def evaluate(
+    order: Order,
+    finding: CoverageFinding,
+    *,
+    today: date,
+    policies: Policies,
+    patient: str | None = None,
+    emergency: bool = False,
+) -> Determination:
+    """Decide one order.
+
+    `finding` is the coverage search's end; `today` the day of the call in the service's time zone;
+    `patient` the context's patient as "Patient/id" (an order for another one is not decided);
+    `emergency` whether the encounter is emergency care (then no advance notice is suggested).
+    Out comes exactly one Determination; trouble is a `gap` in it, never an exception.
+    """
+    other_patient = None not in (patient, order.patient) and patient != order.patient
+    day = service_day(order, today)
+    return _Evaluation(order, finding, day, policies, other_patient, emergency).run()
+
+
+class _Evaluation:
+    """The steps of one evaluation; they share the growing trace and nothing else."""
+
+    def __init__(
+        self,
+        order: Order,
+        finding: CoverageFinding,
+        day: ServiceDay,
+        policies: Policies,
+        other_patient: bool,
+        emergency: bool,
+    ) -> None:
+        self.order = order
+        self.finding = finding
+        self.day = day
+        self.policies = policies
+        self.other_patient = other_patient
+        self.emergency = emergency
+        self.programme = find_programme(finding.usable)
+        self.trace: list[TraceStep] = []
+
+    def run(self) -> Determination:
+        self._note("date", _days(self.day), self.day.source)
+        self._note("coverage", self.finding.outcome.value, self.finding.because)
+        self._note("programme", self.programme.programme.value, self._programme_source())
+        codes = self._readable_codes()
+        if self.other_patient:
+            return self._gap(Gap.OTHER_PATIENT, codes)
+        if self.finding.outcome is CoverageOutcome.UNREACHABLE:
+            return self._gap(Gap.TECHNICAL, codes)
+        coverage = self.finding.usable
+        if coverage is not None and coverage.payer is None and coverage.payer_told:
+            return self._gap(Gap.PAYER_NOT_OURS, codes)
+        if not codes:
+            return self._gap(Gap.NO_CODE, codes)
+        return self._under_policies(codes, coverage.payer if coverage else None)
+
+    def _under_policies(self, codes: tuple[Code, ...], payer: Payer | None) -> Determination:
+        versions = [v for c in codes for v in self._versions(c, payer)]
+        if not versions:
+            return self._gap(Gap.NO_POLICY, codes)
+        first = {v.id: v for v in versions if v.in_force_on(self.day.earliest)}
+        last = {v.id: v for v in versions if v.in_force_on(self.day.latest)}
+        if first != last:
+            return self._gap(Gap.DAY_NOT_PRECISE, codes)
+        if not first:
+            self._note("policy", "none in force", f"{_named(versions)} on {_days(self.day)}")
+            return self._gap(Gap.NO_POLICY_THAT_DAY, codes)
+        if len(first) > 1:
+            self._note("policy", "several in force", _named(list(first.values())))
+            return self._gap(Gap.SEVERAL_POLICIES, codes)
+        (policy,) = first.values()
+        return self._ruled(policy, codes)
+
+    def _ruled(self, policy: PolicyVersion, codes: tuple[Code, ...]) -> Determination:
+        matched = self._matched(policy, codes)
+        ruling = policy.rulings[self.programme.programme]
+        authority = policy.governing_authority
+        notices = self._notices(policy, ruling.covered)
+        self._note("policy", f"{policy.id} version {policy.version}", f"in force {_days(self.day)}")
+        self._note("authority", authority.name, _searched(policy))
+        self._note("answer", ruling.covered.value, f"{policy.id}: {ruling.reason_id}")
+        return Determination(
+            order=self.order,
+            finding=self.finding,
+            covered=ruling.covered,
+            programme=self.programme,
+            day=self.day,
+            policy=policy,
+            ruling=ruling,
+            matched=matched,
+            billing_codes=tuple(s.code for s in matched),
+            notices=notices,
+            trace=tuple(self.trace),
+        )
+
+    def _readable_codes(self) -> tuple[Code, ...]:
+        """The order's codes, each once, in the order written."""
+        codes: dict[Code, None] = {}
+        for coding in self.order.codings:
+            if coding.code is None:
+                self._note("coding", "not readable", f"{coding.place}: system or code is missing")
+            else:
+                codes[coding.code] = None
+        return tuple(codes)
+
+    def _versions(self, code: Code, payer: Payer | None) -> list[PolicyVersion]:
+        """Every version that speaks of the code, of the payer's policies where a payer is known.
+
+        Without a payer every policy of this service is looked at: the answer is then worded as
+        this plan's policy, for whoever turns out to be its member.
+        """
+        found = self.policies.versions_for(code)
+        if payer is None:
+            return list(found)
+        applied = {link.policy_id for link in payer.policies}
+        return [v for v in found if v.id in applied]
+
+    def _matched(self, policy: PolicyVersion, codes: tuple[Code, ...]) -> tuple[Service, ...]:
+        by_code = {s.code: s for s in policy.services}
+        for coding in self.order.codings:
+            service = by_code.get(coding.code) if coding.code else None
+            if service is not None:
+                self._note(
+                    "coding",
+                    f"{service.code.value} is in group {service.group}",
+                    f"{coding.place}: {policy.id} version {policy.version}",
+                )
+        return tuple(by_code[c] for c in codes if c in by_code)
+
+    def _notices(self, policy: PolicyVersion, covered: Covered) -> tuple[str, ...]:
+        if covered is Covered.COVERED:
+            return ()
+        if self.emergency:
+            self._note("notice", "none", "no advance notice is given in emergency care")
+            return ()
+        notices = policy.notices[self.programme.programme]
+        self._note("notice", ", ".join(notices) or "none", self.programme.programme.value)
+        return notices
+
+    def _gap(self, gap: Gap, codes: tuple[Code, ...]) -> Determination:
+        covered = Covered.INDETERMINATE if gap is Gap.TECHNICAL else Covered.CONDITIONAL
+        self._note("answer", covered.value, gap.value)
+        return Determination(
+            order=self.order,
+            finding=self.finding,
+            covered=covered,
+            programme=self.programme,
+            day=self.day,
+            gap=gap,
+            billing_codes=codes,
+            trace=tuple(self.trace),
+        )
+
+    def _programme_source(self) -> str:
+        return f"{self.programme.source}: {self.programme.evidence}"
+
+    def _note(self, topic: str, finding: str, because: str) -> None:
+        self.trace.append(TraceStep(topic, finding, because))
+
+
+def _days(day: ServiceDay) -> str:
+    if day.earliest == day.latest:
+        return day.earliest.isoformat()
+    return f"{day.earliest.isoformat()} to {day.latest.isoformat()}"
+
+
+def _named(versions: list[PolicyVersion]) -> str:
+    return ", ".join(sorted({f"{v.id} version {v.version}" for v in versions}))
+
+
+def _searched(policy: PolicyVersion) -> str:
+    return "; ".join(f"{a.name}: {'found' if a.found else 'none found'}" for a in policy.authorities)
