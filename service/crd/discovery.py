@@ -1,0 +1,28 @@
+"""GET /cds-services: what this service offers, in one answer that never changes while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from service.crd.options import OFFERED
+from service.crd.service import Service
+from service.crd.versions import CrdVersion
+
+
+def discovery(services: Iterable[Service]) -> dict[str, object]:
+    """The CDS Hooks discovery response with CRD's versions and options (CRD 2.2.1 dev-1 to dev-8)."""
+    return {"services": [_described(s) for s in services]}
+
+
+def _described(service: Service) -> dict[str, object]:
+    return {
+        "id": service.id,
+        "hook": service.hook,
+        "title": service.title,
+        "description": service.description,
+        "prefetch": dict(service.prefetch),
+        "extension": {
+            "davinci-crd.version": [v.value for v in CrdVersion],
+            "davinci-crd.configuration-options": [dict(option) for option in OFFERED],
+        },
+    }

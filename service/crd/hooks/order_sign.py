@@ -1,0 +1,40 @@
+"""order-sign: the clinician signs; every draft order is asked about (CDS Hooks order-sign 1.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from service.crd.service import COVERAGE, ENCOUNTER, PATIENT, Call, Service
+from service.fhir.document import Resource
+from service.fhir.orders import ORDER_TYPES
+from service.fhir.resources import Resources, resources_in
+
+
+def draft_orders(call: Call, _: Resources) -> Sequence[Resource]:
+    """Every order of the context's draftOrders, in its order; other resources are left aside."""
+    found = resources_in(call.document, call.context["draftOrders"], ("context", "draftOrders"))
+    return [r for r in found if r.type in ORDER_TYPES]
+
+
+SERVICE = Service(
+    id="order-sign-crd",
+    hook="order-sign",
+    title="Coverage of orders about to be signed",
+    description=(
+        "Says before signing whether the patient's plan covers the ordered services, which policy "
+        "says so, and which advance notice the patient should get."
+    ),
+    prefetch={"patient": PATIENT, "coverage": COVERAGE, "encounter": ENCOUNTER},
+    context_schema={
+        "type": "object",
+        "required": ["userId", "patientId", "draftOrders"],
+        "properties": {
+            "userId": {"type": "string", "minLength": 1},
+            "patientId": {"type": "string", "minLength": 1},
+            "encounterId": {"type": ["string", "null"]},
+            "draftOrders": {"$ref": "#/$defs/bundle"},
+        },
+    },
+    orders=draft_orders,
+    primary=True,
+)

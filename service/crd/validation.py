@@ -1,0 +1,113 @@
+"""Is it a hook call? The request schema of a service, compiled once, and what fails it, in words.
+
+A compiled validator says yes or no; only for a no does jsonschema look for the places. No word of
+the answer quotes the request, for its values may be a patient's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from importlib import resources
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import jsonschema_rs
+
+from service.errors import MalformedRequest
+from service.fhir.document import written_path
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
+
+MAX_DEPTH = 64
+_MOST_PROBLEMS = 20
+
+_ARTICLES = {"object": "an object", "array": "a list", "string": "a string", "null": "null"}
+
+
+def _load(name: str) -> dict[str, Any]:
+    text = resources.files("service.crd").joinpath("schemas", name).read_text("utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def request_schema(hook: str, context_schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a whole call of one hook."""
+    schema = _load("hook.json")
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["$defs"] = _load("fhir.json")["$defs"]
+    schema["properties"]["hook"] = {"const": hook}
+    schema["properties"]["context"] = dict(context_schema)
+    return schema
+
+
+class RequestValidator:
+    """Validates the calls of one service."""
+
+    def __init__(self, hook: str, context_schema: Mapping[str, Any]) -> None:
+        self._schema = request_schema(hook, context_schema)
+        self._fits = jsonschema_rs.Draft202012Validator(self._schema).is_valid
+
+    def check(self, data: object) -> None:
+        """Return if `data` is a call of this service, else raise MalformedRequest with the places."""
+        if not self._fits(data):
+            raise self._malformed(data)
+
+    def _malformed(self, data: object) -> MalformedRequest:
+        from jsonschema import Draft202012Validator  # only bad requests pay for it
+
+        errors = Draft202012Validator(self._schema).iter_errors(data)
+        problems: dict[tuple[str, str], None] = {}
+        for error in islice(errors, _MOST_PROBLEMS):
+            for leaf in error.context or [error]:
+                problems[(written_path(tuple(leaf.absolute_path)), _expected(leaf))] = None
+        # The two validators read the same schema; should they differ, the quick one decides.
+        (place, expected), *more = problems or {("", "a CDS Hooks request"): None}
+        return MalformedRequest(expected, place, *more)
+
+
+def _expected(error: ValidationError) -> str:
+    words = _WORDS.get(str(error.validator))
+    return words(error) if words else f"does not fit the rule {error.validator}"
+
+
+def _types(error: ValidationError) -> str:
+    wanted = error.validator_value
+    names = [wanted] if isinstance(wanted, str) else list(wanted)
+    return "expected " + " or ".join(_ARTICLES.get(n, f"a {n}") for n in names)
+
+
+def _missing(error: ValidationError) -> str:
+    missing = [n for n in error.validator_value if n not in error.instance]
+    return "missing: " + ", ".join(missing)
+
+
+_WORDS: Mapping[str, Callable[[ValidationError], str]] = {
+    "type": _types,
+    "required": _missing,
+    "const": lambda e: f'expected "{e.validator_value}"',
+    "minLength": lambda _: "must not be empty",
+    "pattern": lambda _: "expected a FHIR date or dateTime, such as 2026-12-01",
+}
+
+
+def _depth_schema() -> dict[str, Any]:
+    """One definition a level: what is below the last allowed level may hold nothing more."""
+
+    def level(n: int) -> dict[str, Any]:
+        below = {"$ref": f"#/$defs/{n + 1}"}
+        return {"items": below, "additionalProperties": below}
+
+    levels: dict[str, Any] = {str(n): level(n) for n in range(MAX_DEPTH)}
+    levels[str(MAX_DEPTH)] = {"not": {"type": ["object", "array"]}}
+    return {"$ref": "#/$defs/0", "$defs": levels}
+
+
+_shallow = jsonschema_rs.Draft202012Validator(_depth_schema()).is_valid
+
+
+def check_depth(data: object) -> None:
+    """Raise MalformedRequest if values are nested deeper than MAX_DEPTH."""
+    if not _shallow(data):
+        raise MalformedRequest(f"nested deeper than {MAX_DEPTH} levels")

@@ -1,0 +1,31 @@
+"""The versions of CRD that this service speaks, and which one a request is answered in.
+
+A new version is a row here and a dialect of that name in `cards`.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+
+class CrdVersion(StrEnum):
+    """A declared CRD version, as in `davinci-crd.version` and `davinci-crd.requestedVersion`."""
+
+    V2_0 = "2.0"
+    V2_2 = "2.2"
+
+
+DEFAULT_VERSION = CrdVersion.V2_0
+"""What a request that names no version is answered in: plain CDS Hooks clients name none."""
+
+_MAJOR_MINOR = re.compile(r"(\d+\.\d+)(?:\.\d+)?(?:-\w+)?")
+
+
+def negotiate(requested: object) -> CrdVersion:
+    """The version to answer in; a patch level is ignored, anything unknown gets the default."""
+    if isinstance(requested, str):
+        match = _MAJOR_MINOR.fullmatch(requested.strip())
+        if match and match[1] in {v.value for v in CrdVersion}:
+            return CrdVersion(match[1])
+    return DEFAULT_VERSION

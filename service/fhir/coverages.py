@@ -1,0 +1,104 @@
+"""Coverage resources, read into the decision's `Coverage`, the payer recognised by identifier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from service.decision.model import Code, Coverage, Payer
+from service.fhir.dates import period_range
+from service.fhir.document import Resource
+from service.fhir.resources import Resources
+from service.fhir.systems import canonical_code
+
+
+class PayerDirectory(Protocol):
+    """Who knows the payers that this service answers for."""
+
+    def by_identifier(self, system: str, value: str) -> Payer | None: ...
+
+
+def read_coverage(resource: Resource, resources: Resources, payers: PayerDirectory) -> Coverage:
+    """One coverage, reduced to what a decision relies on.
+
+    The payer is recognised by an identifier: on the payor reference itself, on a contained
+    Organization or on one at hand. A name alone tells no payer.
+    """
+    data = resource.data
+    identifiers: list[tuple[str, str]] = []
+    name: str | None = None
+    for payor, organization in payors(resource, resources):
+        identifiers.extend(_identifiers(payor, organization))
+        name = name or _name(payor, organization)
+    ours = {p for system, value in identifiers if (p := payers.by_identifier(system, value))}
+    starts, ends = period_range(data.get("period"))
+    status = data.get("status")
+    beneficiary = data.get("beneficiary")
+    reference = beneficiary.get("reference") if isinstance(beneficiary, Mapping) else None
+    return Coverage(
+        reference=resource.reference,
+        place=resource.place,
+        # Two of our payers in one coverage contradict each other: then none is told.
+        payer=ours.pop() if len(ours) == 1 else None,
+        payer_told=bool(identifiers) and len(ours) < 2,
+        payer_name=name,
+        type_codes=tuple(_type_codes(data.get("type"))),
+        status=status if isinstance(status, str) else None,
+        starts=starts,
+        ends=ends,
+        beneficiary=resources.local(reference) if isinstance(reference, str) else None,
+    )
+
+
+def payors(
+    resource: Resource, resources: Resources
+) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any] | None]]:
+    """Each payor reference of a Coverage with the Organization behind it, where that is known."""
+    written = resource.data.get("payor")
+    for payor in written if isinstance(written, list) else ():
+        if not isinstance(payor, Mapping):
+            continue
+        reference = payor.get("reference")
+        organization: Mapping[str, Any] | None = None
+        if isinstance(reference, str) and reference.startswith("#"):
+            contained = resource.data.get("contained")
+            for inner in contained if isinstance(contained, list) else ():
+                if isinstance(inner, Mapping) and inner.get("id") == reference[1:]:
+                    organization = inner
+        elif isinstance(reference, str):
+            found = resources.get(reference)
+            organization = found.data if found and found.type == "Organization" else None
+        yield payor, organization
+
+
+def _identifiers(
+    payor: Mapping[str, Any], organization: Mapping[str, Any] | None
+) -> Iterator[tuple[str, str]]:
+    candidates: list[object] = [payor.get("identifier")]
+    if organization is not None:
+        identifiers = organization.get("identifier")
+        candidates.extend(identifiers if isinstance(identifiers, list) else ())
+    for identifier in candidates:
+        if isinstance(identifier, Mapping):
+            system, value = identifier.get("system"), identifier.get("value")
+            if isinstance(system, str) and isinstance(value, str):
+                yield system.strip(), value.strip()
+
+
+def _name(payor: Mapping[str, Any], organization: Mapping[str, Any] | None) -> str | None:
+    for source, key in ((organization, "name"), (payor, "display")):
+        name = source.get(key) if source else None
+        if isinstance(name, str) and name.strip():
+            return name.strip()
+    return None
+
+
+def _type_codes(concept: object) -> Iterator[Code]:
+    codings = concept.get("coding") if isinstance(concept, Mapping) else None
+    for coding in codings if isinstance(codings, list) else ():
+        if isinstance(coding, Mapping):
+            system, value = coding.get("system"), coding.get("code")
+            if isinstance(system, str) and isinstance(value, str):
+                code = canonical_code(system, value)
+                if code:
+                    yield code

@@ -1,0 +1,90 @@
+"""A JSON document as it came: read as plain data, and any resource in it again byte for byte.
+
+Reading a number and writing it again changes it (1.00 becomes 1.0), so a resource that goes back to
+the EHR is cut out of the received bytes, never written from what was read (CRD 2.2.1 resp-37).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_elements = msgspec.json.Decoder(list[msgspec.Raw])
+
+Path = tuple[str | int, ...]
+
+
+class Document:
+    """Received JSON bytes and the plain data read from them; `data` must not be changed."""
+
+    __slots__ = ("_parts", "body", "data")
+
+    def __init__(self, body: bytes, data: Any) -> None:
+        self.body = body
+        self.data = data
+        self._parts: dict[Path, dict[str, msgspec.Raw] | list[msgspec.Raw]] = {}
+
+    def raw(self, path: Path) -> bytes:
+        """The bytes of the value at `path`, as received. KeyError or IndexError if there is none."""
+        if not path:
+            return self.body
+        *parent, last = path
+        part = self._part(tuple(parent))
+        value = part[last]  # type: ignore[index]
+        return bytes(value)
+
+    def _part(self, path: Path) -> dict[str, msgspec.Raw] | list[msgspec.Raw]:
+        # Remembered, so that ten thousand entries of one Bundle cost one pass and not as many.
+        part = self._parts.get(path)
+        if part is None:
+            raw = self.raw(path)
+            part = _elements.decode(raw) if raw.lstrip()[:1] == b"[" else _members.decode(raw)
+            self._parts[path] = part
+        return part
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Resource:
+    """One resource where it was found: its data, its document and its path in it.
+
+    `place` is the path for people ("context.draftOrders.entry[0].resource"); `full_url` the
+    Bundle entry's, if it came in one.
+    """
+
+    data: Mapping[str, Any]
+    document: Document
+    path: Path
+    place: str
+    full_url: str | None = None
+
+    @property
+    def type(self) -> str:
+        return str(self.data.get("resourceType", ""))
+
+    @property
+    def id(self) -> str | None:
+        value = self.data.get("id")
+        return value if isinstance(value, str) else None
+
+    @property
+    def reference(self) -> str:
+        """ "Type/id", or the full URL, or the place for a resource that has neither."""
+        if self.id:
+            return f"{self.type}/{self.id}"
+        return self.full_url or self.place
+
+    def members(self) -> dict[str, msgspec.Raw]:
+        """The resource's elements by name, each value in its received bytes."""
+        return _members.decode(self.document.raw(self.path))
+
+
+def written_path(path: Path) -> str:
+    """("context", "entry", 2) as "context.entry[2]"."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text

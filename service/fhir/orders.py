@@ -1,0 +1,255 @@
+"""Orders and appointments of every CRD type, read into the decision's `Order`.
+
+One table says where each type keeps its codes and dates; a new order type is a row in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from service.decision.model import ExistingStatement, Order, OrderCoding, ServiceDay
+from service.fhir.dates import day_range, period_range
+from service.fhir.document import Resource
+from service.fhir.resources import Resources
+from service.fhir.systems import BILLING_OPTIONS, COVERAGE_INFORMATION, canonical_code
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """Where an order type keeps what we read; paths are dotted, lists are walked."""
+
+    codes: tuple[str, ...]
+    code_references: tuple[str, ...] = ()
+    dates: tuple[str, ...] = ()
+    timings: tuple[str, ...] = ()
+    patient: str = "subject"
+    name: tuple[str, ...] = ("code.text",)
+
+
+_SHAPES: Mapping[str, _Shape] = {
+    "ServiceRequest": _Shape(
+        codes=("code",),
+        dates=("occurrenceDateTime", "occurrencePeriod"),
+        timings=("occurrenceTiming",),
+    ),
+    "DeviceRequest": _Shape(
+        codes=("codeCodeableConcept",),
+        code_references=("codeReference",),
+        dates=("occurrenceDateTime", "occurrencePeriod"),
+        timings=("occurrenceTiming",),
+        name=("codeCodeableConcept.text",),
+    ),
+    "MedicationRequest": _Shape(
+        codes=("medicationCodeableConcept",),
+        code_references=("medicationReference",),
+        dates=("dispenseRequest.validityPeriod",),
+        timings=("dosageInstruction.timing",),
+        name=("medicationCodeableConcept.text",),
+    ),
+    "NutritionOrder": _Shape(
+        codes=(
+            "oralDiet.type",
+            "supplement.type",
+            "enteralFormula.baseFormulaType",
+            "enteralFormula.additiveType",
+        ),
+        timings=("oralDiet.schedule", "supplement.schedule"),
+        patient="patient",
+        name=("oralDiet.type.text", "supplement.type.text"),
+    ),
+    "VisionPrescription": _Shape(
+        codes=("lensSpecification.product",),
+        patient="patient",
+        name=("lensSpecification.product.text",),
+    ),
+    "CommunicationRequest": _Shape(
+        codes=("category",),
+        dates=("occurrenceDateTime", "occurrencePeriod"),
+        name=("category.text",),
+    ),
+    "Appointment": _Shape(
+        codes=("serviceType",),
+        dates=("start",),
+        name=("description", "serviceType.text"),
+    ),
+}
+
+ORDER_TYPES = frozenset(_SHAPES)
+_CODE_OF_REFERENCED = {"Device": "type", "Medication": "code"}
+
+
+def read_order(resource: Resource, resources: Resources) -> Order:
+    """One order, reduced to what a decision relies on.
+
+    `resources` resolves references to a Medication or Device and urn:uuid references.
+    """
+    shape = _SHAPES[resource.type]
+    data = resource.data
+    status, intent = data.get("status"), data.get("intent")
+    return Order(
+        reference=resource.reference,
+        place=resource.place,
+        codings=tuple(_codings(resource, shape, resources)),
+        name=_name(data, shape),
+        service_day=_service_day(data, shape),
+        status=status if isinstance(status, str) else None,
+        intent=intent if isinstance(intent, str) else None,
+        do_not_perform=data.get("doNotPerform") is True,
+        patient=_patient(data, shape, resources),
+        insurance=tuple(
+            resources.local(ref) for _, ref in _walk(data, "insurance.reference") if _text(ref)
+        ),
+        statements=tuple(_statements(data, resources)),
+    )
+
+
+def _codings(resource: Resource, shape: _Shape, resources: Resources) -> Iterator[OrderCoding]:
+    for path in shape.codes:
+        for at, concept in _walk(resource.data, path):
+            yield from concept_codings(concept, f"{resource.place}.{at}")
+    yield from _billing_options(resource.data, resource.place)
+    for path in shape.code_references:
+        for at, reference in _walk(resource.data, f"{path}.reference"):
+            found = _resolve(resource, reference, resources)
+            if found is not None:
+                kind, referenced, place = found
+                concept = referenced.get(_CODE_OF_REFERENCED.get(kind, "code"))
+                yield from concept_codings(concept, f"{place or resource.place + '.' + at}.code")
+
+
+def concept_codings(concept: object, place: str) -> Iterator[OrderCoding]:
+    """Every coding of a CodeableConcept, its billing options after them (CRD 2.2.1 billopt-3)."""
+    if not isinstance(concept, Mapping):
+        return
+    codings = concept.get("coding")
+    for i, coding in enumerate(codings if isinstance(codings, list) else ()):
+        if isinstance(coding, Mapping):
+            system, code = _text(coding.get("system")), _text(coding.get("code"))
+            yield OrderCoding(
+                canonical_code(system, code), f"{place}.coding[{i}]", f"{system or ''}|{code or ''}"
+            )
+    yield from _billing_options(concept, place)
+
+
+def _billing_options(element: Mapping[str, Any], place: str) -> Iterator[OrderCoding]:
+    extensions = element.get("extension")
+    for i, extension in enumerate(extensions if isinstance(extensions, list) else ()):
+        if isinstance(extension, Mapping) and extension.get("url") == BILLING_OPTIONS:
+            concept = extension.get("valueCodeableConcept")
+            yield from concept_codings(concept, f"{place}.extension[{i}].valueCodeableConcept")
+
+
+def _resolve(
+    resource: Resource, reference: object, resources: Resources
+) -> tuple[str, Mapping[str, Any], str] | None:
+    """Type, data and place of what a reference points at, contained or at hand."""
+    if not isinstance(reference, str):
+        return None
+    if reference.startswith("#"):
+        contained = resource.data.get("contained")
+        for i, inner in enumerate(contained if isinstance(contained, list) else ()):
+            if isinstance(inner, Mapping) and inner.get("id") == reference[1:]:
+                return str(inner.get("resourceType")), inner, f"{resource.place}.contained[{i}]"
+        return None
+    found = resources.get(reference)
+    return (found.type, found.data, found.place) if found else None
+
+
+def _service_day(data: Mapping[str, Any], shape: _Shape) -> ServiceDay | None:
+    for path in shape.dates:
+        for at, value in _walk(data, path):
+            days = _period_days(value) if isinstance(value, dict) else day_range(value)
+            if days:
+                return ServiceDay(*days, at)
+    for path in shape.timings:
+        for at, timing in _walk(data, path):
+            days = _timing_days(timing)
+            if days:
+                return ServiceDay(*days, at)
+    return None
+
+
+def _period_days(value: object) -> tuple[date, date] | None:
+    """A period's days; an open end adds nothing, for most orders would then span all time."""
+    start, end = period_range(value)
+    if start is None and end is None:
+        return None
+    return (start or end, end or start)  # type: ignore[return-value]
+
+
+def _timing_days(timing: object) -> tuple[date, date] | None:
+    if not isinstance(timing, Mapping):
+        return None
+    events = timing.get("event")
+    ranges = [r for e in (events if isinstance(events, list) else ()) if (r := day_range(e))]
+    if ranges:
+        return min(first for first, _ in ranges), max(last for _, last in ranges)
+    repeat = timing.get("repeat")
+    return _period_days(repeat.get("boundsPeriod")) if isinstance(repeat, Mapping) else None
+
+
+def _patient(data: Mapping[str, Any], shape: _Shape, resources: Resources) -> str | None:
+    subject = data.get(shape.patient)
+    if isinstance(subject, Mapping) and isinstance(subject.get("reference"), str):
+        return resources.local(subject["reference"])
+    for _, reference in _walk(data, "participant.actor.reference"):
+        if isinstance(reference, str):
+            local = resources.local(reference)
+            if local.startswith("Patient/"):
+                return local
+    return None
+
+
+def _statements(data: Mapping[str, Any], resources: Resources) -> Iterator[ExistingStatement]:
+    extensions = data.get("extension")
+    for extension in extensions if isinstance(extensions, list) else ():
+        if not isinstance(extension, Mapping) or extension.get("url") != COVERAGE_INFORMATION:
+            continue
+        parts = extension.get("extension")
+        values: dict[str, str] = {}
+        for part in parts if isinstance(parts, list) else ():
+            if isinstance(part, Mapping) and isinstance(part.get("url"), str):
+                value = part.get("valueCode") or part.get("valueString")
+                reference = part.get("valueReference")
+                if isinstance(reference, Mapping):
+                    value = reference.get("reference")
+                if isinstance(value, str):
+                    values[part["url"]] = value
+        coverage = values.get("coverage")
+        yield ExistingStatement(
+            coverage=resources.local(coverage) if coverage else None,
+            covered=values.get("covered"),
+            assertion_id=values.get("coverage-assertion-id"),
+        )
+
+
+def _name(data: Mapping[str, Any], shape: _Shape) -> str | None:
+    for path in shape.name:
+        for _, text in _walk(data, path):
+            if _text(text):
+                return str(text)
+    for path in shape.codes:
+        for _, display in _walk(data, f"{path}.coding.display"):
+            if _text(display):
+                return str(display)
+    return None
+
+
+def _walk(data: object, path: str) -> Iterator[tuple[str, Any]]:
+    """Every value at a dotted path, lists walked, each with the path that led to it."""
+    pending: list[tuple[str, Any, tuple[str, ...]]] = [("", data, tuple(path.split(".")))]
+    while pending:
+        at, node, rest = pending.pop()
+        if isinstance(node, list):
+            pending.extend((f"{at}[{i}]", item, rest) for i, item in reversed([*enumerate(node)]))
+        elif not rest:
+            yield at, node
+        elif isinstance(node, Mapping) and rest[0] in node:
+            pending.append((f"{at}.{rest[0]}" if at else rest[0], node[rest[0]], rest[1:]))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value.strip() else None

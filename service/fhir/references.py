@@ -1,0 +1,43 @@
+"""FHIR references: absolute, relative, contained, urn:uuid and versioned, down to "Type/id"."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_LITERAL = re.compile(
+    r"(?:(?P<base>https?://[^?#]+?)/)?"
+    r"(?P<type>[A-Z][A-Za-z]{1,63})/(?P<id>[A-Za-z0-9\-._]{1,128})"
+    r"(?:/_history/(?P<version>[A-Za-z0-9\-.]{1,64}))?"
+)
+
+
+class Literal(NamedTuple):
+    """A literal reference taken apart; `base` is None for a relative one."""
+
+    base: str | None
+    type: str
+    id: str
+    version: str | None
+
+    @property
+    def local(self) -> str:
+        return f"{self.type}/{self.id}"
+
+
+def parse_literal(reference: str) -> Literal | None:
+    """Take apart a relative or absolute literal reference.
+
+    None for anything else: contained ("#a"), urn:uuid, queries, paths that climb ("../metadata").
+    Ids with an underscore are let through, since EHRs send them.
+    """
+    match = _LITERAL.fullmatch(reference.strip())
+    if match is None or set(match["id"]) <= {"."}:
+        return None
+    return Literal(match["base"], match["type"], match["id"], match["version"])
+
+
+def local_reference(reference: str) -> str:
+    """ "Type/id" of a literal reference, anything else as written."""
+    literal = parse_literal(reference)
+    return literal.local if literal else reference.strip()

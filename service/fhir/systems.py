@@ -1,0 +1,54 @@
+"""The URIs that FHIR, CRD and Medicare coding use, and the other spellings met in the field."""
+
+from __future__ import annotations
+
+from service.decision.model import Code
+
+CPT = "http://www.ama-assn.org/go/cpt"
+HCPCS = "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets"
+SOURCE_OF_PAYMENT = "https://nahdo.org/sopt"
+V3_ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+
+COVERAGE_INFORMATION = (
+    "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-coverage-information"
+)
+BILLING_OPTIONS = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-billing-options"
+ALTERNATE_REFERENCE = "http://hl7.org/fhir/StructureDefinition/alternate-reference"
+
+EMERGENCY_CLASS = "EMER"
+
+# Left: lower-case, without scheme and trailing slash. An oid is its own spelling.
+_CANONICAL = {
+    "www.ama-assn.org/go/cpt": CPT,
+    "ama-assn.org/go/cpt": CPT,
+    "urn:oid:2.16.840.1.113883.6.12": CPT,
+    "2.16.840.1.113883.6.12": CPT,
+    "www.cms.gov/medicare/coding/hcpcsreleasecodesets": HCPCS,
+    "www.cms.gov/medicare/coding/medhcpcsgeninfo": HCPCS,
+    "urn:oid:2.16.840.1.113883.6.285": HCPCS,
+    "2.16.840.1.113883.6.285": HCPCS,
+    "nahdo.org/sopt": SOURCE_OF_PAYMENT,
+    "www.nahdo.org/sopt": SOURCE_OF_PAYMENT,
+    "urn:oid:2.16.840.1.113883.3.221.5": SOURCE_OF_PAYMENT,
+}
+
+
+def canonical_system(written: str) -> str:
+    """The canonical URI of a code system, whichever of its known spellings was written.
+
+    An unknown system comes back as written, without padding.
+    """
+    trimmed = written.strip()
+    key = trimmed.lower().removeprefix("http://").removeprefix("https://").rstrip("/")
+    return _CANONICAL.get(key, trimmed)
+
+
+def canonical_code(system: str | None, code: str | None) -> Code | None:
+    """A coding's meaning: canonical system, upper-case code without padding; None if one lacks."""
+    if system is None or code is None:
+        return None
+    value = code.strip().upper()
+    trimmed = system.strip()
+    if not value or not trimmed:
+        return None
+    return Code(canonical_system(trimmed), value)
