@@ -1,7 +1,7 @@
 """The one tree of errors. Each knows its HTTP status and how to say itself as an OperationOutcome.
 
     CovercardError
-    ├── RequestError               the caller's input; message, place and repair go back to the caller
+    ├── RequestError               the caller's input; place and repair go back to the caller
     │   ├── MalformedRequest       400  not JSON, not CDS Hooks, not FHIR (CRD 2.2.1 hook-13)
     │   ├── UnprocessableRequest   422  valid, but against a rule of CRD
     │   ├── UnhandledPayer         400  no coverage of a payer that is ours (CRD 2.2.1 hook-13)

@@ -29,7 +29,7 @@ class Document:
         self._parts: dict[Path, dict[str, msgspec.Raw] | list[msgspec.Raw]] = {}
 
     def raw(self, path: Path) -> bytes:
-        """The bytes of the value at `path`, as received. KeyError or IndexError if there is none."""
+        """The bytes of the value at `path`, as received; KeyError or IndexError if none is."""
         if not path:
             return self.body
         *parent, last = path

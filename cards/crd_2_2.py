@@ -1,0 +1,62 @@
+"""CRD 2.2.1: how a statement is written as coverage information, and where its codes live."""
+
+from __future__ import annotations
+
+from cards import fhir_json
+from cards.fhir_json import CRD_TEMP, complex_part, concept, part
+from cards.parts import billing_code_parts, closing_parts, reason_parts
+from cards.statement import Statement
+from cards.vocabulary import Json
+
+VERSION = "2.2"
+TOPIC_SYSTEM = "http://terminology.hl7.org/CodeSystem/cdshooks-card-type"
+
+_REASON_CODES = frozenset(
+    {
+        "gold-card",
+        "no-member-found",
+        "no-active-coverage",
+        "coverage-not-found",
+        "auth-out-network",
+        "technical",
+    }
+)
+
+
+def coverage_information(statement: Statement) -> Json:
+    """The coverage-information extension of CRD 2.2.1."""
+    parts = [
+        part("coverage", "Reference", {"reference": statement.coverage}),
+        part("covered", "Code", statement.covered),
+    ]
+    if statement.covered in ("conditional", "indeterminate"):
+        parts.append(part("pa-needed", "Code", statement.covered))
+    needed = dict.fromkeys(d.doc_needed for d in statement.documentation)
+    parts.extend(part("doc-needed", "Code", n) for n in needed)
+    purposes = dict.fromkeys(d.doc_purpose for d in statement.documentation)
+    parts.extend(part("doc-purpose", "Code", p) for p in purposes)
+    if statement.covered == "conditional":
+        parts.append(part("info-needed", "Code", statement.missing or "OTH"))
+    parts.extend(billing_code_parts(statement))
+    parts.extend(reason_parts(statement, _REASON_CODES))
+    if statement.policy_url:
+        parts.append(_detail("policy-link", "Url", statement.policy_url))
+    if statement.instructions:
+        parts.append(_detail("instructions", "String", statement.instructions))
+    parts.extend(closing_parts(statement))
+    if statement.contact:
+        point = {"system": statement.contact.system, "value": statement.contact.value}
+        contact = {"name": statement.contact.name, "telecom": [point]}
+        parts.append(part("contact", "ContactDetail", contact))
+    return complex_part(fhir_json.COVERAGE_INFORMATION, parts)
+
+
+def _detail(code: str, kind: str, value: str) -> Json:
+    return complex_part(
+        "detail",
+        [
+            part("category", "Code", "cat-other"),
+            part("code", "CodeableConcept", concept(CRD_TEMP, code)),
+            part("value", kind, value),
+        ],
+    )

@@ -1,0 +1,76 @@
+"""Card 1: the service is not covered, by which policy, and why (CRD external reference)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cards import texts
+from cards.dialects import Dialect
+from cards.naming import NamedService, fill
+from cards.overrides import override_reasons
+from cards.vocabulary import Card, Link, Source, associated_resources
+
+TOPIC = "guideline"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchedAuthority:
+    """One level of authority: `found_in` cites what was found, else when it was searched."""
+
+    name: str
+    found_in: str | None
+    searched_when: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Noncoverage:
+    """What the card says. `ordered_as` are the orderer's own words: untrusted.
+
+    `note` stands where no single coverage could be used. `references` are the orders' "Type/id".
+    Days are ISO dates; review dates as published ("2024-06").
+    """
+
+    services: tuple[NamedService, ...]
+    summary: str
+    statement: str
+    reason: str
+    authorities: tuple[SearchedAuthority, ...]
+    policy_title: str
+    policy_url: str
+    starts: str
+    ends: str | None
+    still_in_force: bool
+    review_last: str
+    review_next: str
+    review_overdue: bool
+    reservations: tuple[str, ...]
+    ama_notice: str | None
+    insurer: str
+    note: str | None
+    several_orders: bool
+    ordered_as: tuple[str, ...]
+    references: tuple[str, ...]
+
+
+def noncoverage_card(facts: Noncoverage, dialect: Dialect, new_uuid: Callable[[], str]) -> Card:
+    """The card in the version of CRD asked for."""
+    phrases = texts.table("phrases")
+    statement = fill(facts.statement, facts.services)
+    detail = texts.render("noncoverage", f=facts, statement=statement)
+    return Card(
+        uuid=new_uuid(),
+        summary=fill(facts.summary, facts.services),
+        indicator="warning",
+        source=Source(label=facts.insurer, topic=dialect.topic(TOPIC, phrases["topics"][TOPIC])),
+        detail=detail,
+        links=[
+            Link(
+                label=phrases["policy_link"].format(title=facts.policy_title),
+                url=facts.policy_url,
+                type="absolute",
+            )
+        ],
+        override_reasons=override_reasons(),
+        extension=associated_resources(list(facts.references)),
+    )

@@ -1,0 +1,59 @@
+"""What is stated of one order, in plain values: the content of one coverage information."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Literal
+
+Answer = Literal["covered", "not-covered", "conditional", "indeterminate"]
+
+NO_DETAIL_CODE = "detail-code"
+TECHNICAL = "technical"
+NO_ACTIVE_COVERAGE = "no-active-coverage"
+
+
+@dataclass(frozen=True, slots=True)
+class Documentation:
+    """Which form should be filled in, and what for.
+
+    `doc_needed` is the code in the version asked for; `doc_purpose` e.g. "retain-doc";
+    `questionnaire` the form's canonical with its version.
+    """
+
+    doc_needed: str
+    doc_purpose: str
+    reason: str
+    questionnaire: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContactPoint:
+    name: str
+    system: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement on one order under one coverage.
+
+    `reasons` are texts; `reason_code` is a code of the version's coverageAssertionReasons, or None;
+    `missing` says what kind of information would settle it ("detail-code", "timeframe", "OTH").
+    `codes` are the (system, code) pairs that it holds for. `stated_on` is a day in the service's
+    time zone. `instructions` is a sentence for staff, `policy_url` the policy's page.
+    """
+
+    coverage: str
+    covered: Answer
+    codes: tuple[tuple[str, str], ...]
+    reasons: tuple[str, ...]
+    stated_on: date
+    assertion_id: str
+    reason_code: str | None = None
+    missing: str | None = None
+    documentation: tuple[Documentation, ...] = ()
+    policy_url: str | None = None
+    instructions: str | None = None
+    contact: ContactPoint | None = None
+    dependencies: tuple[str, ...] = field(default=())

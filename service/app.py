@@ -1,0 +1,69 @@
+"""create_app(settings): the one place where everything is wired."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from flask import Flask
+
+from service.crd.discovery import discovery
+from service.crd.hooks import SERVICES
+from service.order_review import OrderReview
+from service.policies.notices import NoticeLibrary, load_notices
+from service.policies.payers import Payers, load_payers
+from service.policies.store import PolicyStore, load_policies
+from service.respond import Responder
+from service.respond.cards import CardWriter
+from service.respond.names import Names
+from service.respond.statements import StatementWriter
+from service.settings import Settings
+from service.web.hooks import hooks_blueprint
+from service.web.problems import translate_errors
+
+
+def now() -> datetime:
+    """The current time, UTC."""
+    return datetime.now(UTC)
+
+
+def new_uuid() -> str:
+    return str(uuid.uuid4())
+
+
+class Library:
+    """The operator's files, read once: policies, notices, payers."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.policies: PolicyStore = load_policies(settings.policies_dir)
+        self.notices: NoticeLibrary = load_notices(settings.policies_dir)
+        self.payers: Payers = load_payers(settings.payers_file)
+
+
+def wire_review(
+    settings: Settings, library: Library, clock: Callable[[], datetime] = now
+) -> OrderReview:
+    """The use case with all that it needs; also for those who decide without a server."""
+    names = Names(library.notices, settings.base_url, library.payers.operator_name)
+    responder = Responder(CardWriter(names, new_uuid), StatementWriter(names))
+    return OrderReview(
+        services=SERVICES,
+        policies=library.policies,
+        payers=library.payers,
+        responder=responder,
+        clock=clock,
+        zone=settings.zone,
+    )
+
+
+def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> Flask:
+    """The WSGI application. Raises ConfigurationError if a file or a setting is wrong."""
+    library = Library(settings)
+    app = Flask("service", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    translate_errors(app)
+    app.register_blueprint(
+        hooks_blueprint(wire_review(settings, library, clock), discovery(SERVICES))
+    )
+    return app

@@ -1,0 +1,102 @@
+"""covercard fire: post a hook request and read the answer as a person."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from service.decision.model import Determination
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--url", help="Base URL of a running service; without it, decide in process.")
+@click.option("--version", type=click.Choice(["2.0", "2.2"]), help="CRD version to ask for.")
+@click.option("--explain", is_flag=True, help="Show the way from order to answer (in process).")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+def fire(file: Path, url: str | None, version: str | None, explain: bool, as_json: bool) -> None:
+    """Post the hook request in FILE and show the cards that a clinician would see."""
+    if explain and url:
+        raise click.UsageError("--explain needs the decision in process: leave out --url")
+    body = file.read_bytes()
+    if version:
+        body = _asking_for(version, body)
+    if url:
+        status, answer = _over_http(url, body)
+        determinations: Sequence[Determination] = ()
+    else:
+        status, answer, determinations = _in_process(body)
+    if as_json:
+        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+    else:
+        from service.cli.render import Screen
+
+        screen = Screen()
+        if status == 200:
+            screen.answer(answer)
+        else:
+            screen.problem(status, answer)
+        if explain:
+            screen.trace(determinations)
+    if status != 200:
+        sys.exit(1)
+
+
+def _asking_for(version: str, body: bytes) -> bytes:
+    """The same request, asking for a version of CRD."""
+    try:
+        data = json.loads(body)
+        data.setdefault("extension", {})["davinci-crd.requestedVersion"] = version
+    except (ValueError, AttributeError) as error:
+        raise click.ClickException("--version needs a file with a JSON object") from error
+    return json.dumps(data).encode()
+
+
+def _service_id(body: bytes) -> str:
+    """The service of the request's hook; a request without a known one goes to order-sign's."""
+    from service.crd.hooks import SERVICES
+
+    try:
+        hook = json.loads(body).get("hook")
+    except (ValueError, AttributeError):
+        hook = None
+    ids = {s.hook: s.id for s in SERVICES}
+    return ids.get(hook, ids["order-sign"])
+
+
+def _over_http(url: str, body: bytes) -> tuple[int, Any]:
+    import requests
+
+    address = f"{url.rstrip('/')}/cds-services/{_service_id(body)}"
+    try:
+        reply = requests.post(
+            address, data=body, headers={"Content-Type": "application/json"}, timeout=30
+        )
+        return reply.status_code, reply.json()
+    except requests.JSONDecodeError as error:
+        raise click.ClickException(f"{address} answered something else than JSON") from error
+    except requests.RequestException as error:
+        raise click.ClickException(f"{address} cannot be reached: {error}") from error
+
+
+def _in_process(body: bytes) -> tuple[int, Any, Sequence[Determination]]:
+    import msgspec
+
+    from service.app import Library, wire_review
+    from service.errors import RequestError
+    from service.settings import load_settings
+
+    settings = load_settings()
+    review = wire_review(settings, Library(settings))
+    try:
+        reviewed = review.review(_service_id(body), body)
+    except RequestError as error:
+        return error.status, error.operation_outcome(), ()
+    return 200, msgspec.json.decode(msgspec.json.encode(reviewed.answer)), reviewed.determinations

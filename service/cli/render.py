@@ -1,0 +1,98 @@
+"""Answers on a terminal, as close to what a clinician sees as a terminal comes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console, Group
+from rich.markdown import Markdown
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from service.decision.model import Determination
+from service.fhir.systems import COVERAGE_INFORMATION
+
+_COLOURS = {"info": "blue", "warning": "yellow", "critical": "red"}
+
+
+class Screen:
+    """Draws answers; `console` is handed in where something else than the terminal shall get it."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console()
+
+    def answer(self, answer: Mapping[str, Any]) -> None:
+        """The cards first, then what the coverage information says of each order."""
+        cards = answer.get("cards", [])
+        if not cards:
+            self.console.print("No cards.")
+        for card in cards:
+            self._card(card)
+        self._statements(answer.get("systemActions", []))
+
+    def problem(self, status: int, outcome: Mapping[str, Any]) -> None:
+        """An error answer: the places and what was expected."""
+        self.console.print(Text(f"HTTP {status}", style="bold red"))
+        for issue in outcome.get("issue", []):
+            self.console.print(Text(f"  {issue.get('diagnostics', issue.get('code', ''))}"))
+
+    def trace(self, determinations: Sequence[Determination]) -> None:
+        """The way from each order to its answer."""
+        for d in determinations:
+            table = Table(title=f"Why: {d.order.reference}", title_justify="left", box=None)
+            for column in ("step", "found", "because"):
+                table.add_column(column, overflow="fold")
+            for step in d.trace:
+                table.add_row(step.topic, step.finding, step.because)
+            self.console.print(table)
+
+    def _card(self, card: Mapping[str, Any]) -> None:
+        colour = _COLOURS.get(card.get("indicator", "info"), "blue")
+        parts: list[Any] = [Text(card["summary"], style="bold"), Text()]
+        if "detail" in card:
+            parts.append(Markdown(card["detail"]))
+        for link in card.get("links", []):
+            parts.append(Text(f"→ {link['label']}: {link['url']}", style="cyan"))
+        for suggestion in card.get("suggestions", []):
+            parts.append(Text(f"[ {suggestion['label']} ]", style="bold green"))
+            for action in suggestion.get("actions", []):
+                parts.append(Text(f"    {action['type']}: {action['description']}", style="green"))
+        reasons = [r.get("display", r["code"]) for r in card.get("overrideReasons", [])]
+        if reasons:
+            parts.append(Text("Dismiss because: " + " · ".join(reasons), style="dim"))
+        source = card["source"]["label"]
+        panel = Panel(Group(*parts), title=f"{card['indicator']} · {source}", border_style=colour)
+        self.console.print(panel)
+
+    def _statements(self, actions: Sequence[Mapping[str, Any]]) -> None:
+        if not actions:
+            self.console.print("No coverage information.")
+            return
+        table = Table(title="Coverage information (one update an order)", title_justify="left")
+        for column in ("order", "says", "value"):
+            table.add_column(column, overflow="fold")
+        for action in actions:
+            resource = action["resource"]
+            name = f"{resource.get('resourceType')}/{resource.get('id')}"
+            for extension in resource.get("extension", []):
+                if extension.get("url") == COVERAGE_INFORMATION:
+                    for part in extension["extension"]:
+                        table.add_row(name, part["url"], _value(part))
+                        name = ""
+        self.console.print(table)
+
+
+def _value(part: Mapping[str, Any]) -> str:
+    """An extension part's value in a few words."""
+    if "extension" in part:
+        return " · ".join(f"{p['url']}: {_value(p)}" for p in part["extension"])
+    value = next((v for k, v in part.items() if k.startswith("value")), "")
+    if isinstance(value, Mapping):
+        words = [value.get("text"), value.get("reference"), value.get("name"), value.get("value")]
+        codings = value.get("coding", [value] if "code" in value else [])
+        words.extend(c.get("code") for c in codings)
+        words.extend(t.get("value") for t in value.get("telecom", []))
+        return " · ".join(str(w) for w in words if w)
+    return str(value)

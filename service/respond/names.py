@@ -1,0 +1,46 @@
+"""Names and addresses that answers use: insurer, policy page, form, notice edition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+from service.decision.model import Determination, PolicyVersion
+from service.policies.notices import Notice, NoticeLibrary
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """`public_url` is this service's base URL as seen from outside, without a trailing slash;
+    `operator_name` the insurer's name where a request tells none.
+    """
+
+    notices: NoticeLibrary
+    public_url: str
+    operator_name: str
+
+    def questionnaire(self, notice: Notice) -> str:
+        """The canonical of a notice's form, without a version."""
+        return f"{self.public_url}/fhir/Questionnaire/{notice.questionnaire}"
+
+    def policy_page(self, d: Determination, policy: PolicyVersion) -> str:
+        """The payer's own page of the policy where one is configured, else our page of it."""
+        payer = d.coverage.payer if d.coverage else None
+        for link in payer.policies if payer else ():
+            if link.policy_id == policy.id and link.url:
+                return link.url
+        return f"{self.public_url}/policies/{policy.id}"
+
+    def insurer(self, d: Determination) -> str:
+        """The insurer as on the member's card (CRD 2.2.1 resp-4)."""
+        if d.coverage is None:
+            return self.operator_name
+        if d.coverage.payer is not None:
+            return d.coverage.payer.name
+        # A name that came with the request shows as plain text: a label is no Markdown.
+        told = " ".join((d.coverage.payer_name or "").split())[:80]
+        return told or self.operator_name
+
+    def editions(self, d: Determination, day: date) -> list[Notice]:
+        """The editions, in force on `day`, of the notices that go with a determination."""
+        return [self.notices.edition(notice, day) for notice in d.notices]

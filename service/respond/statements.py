@@ -1,0 +1,115 @@
+"""Determinations → what is stated of each order, in plain values; the dialect writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cards import texts
+from cards.naming import fill
+from cards.statement import ContactPoint, Documentation, Statement
+from service.crd.versions import CrdVersion
+from service.decision.assertion import coverage_assertion_id
+from service.decision.model import (
+    CoverageOutcome,
+    Covered,
+    Determination,
+    Order,
+    PolicyVersion,
+    Ruling,
+)
+from service.fhir.systems import CPT, HCPCS
+from service.policies.notices import Notice
+from service.respond.addressee import Addressee
+from service.respond.cards import named_services
+from service.respond.names import Names
+
+_BILLING_SYSTEMS = frozenset({CPT, HCPCS})
+
+
+@dataclass(frozen=True, slots=True)
+class StatementWriter:
+    """Puts determinations into statements on orders."""
+
+    names: Names
+
+    def statement(self, d: Determination, to: Addressee) -> Statement | None:
+        """What is stated of the order; None where there is no one coverage to point at."""
+        coverage = d.finding.coverage
+        if coverage is None:
+            return None
+        if d.finding.outcome is CoverageOutcome.NOT_ACTIVE:
+            # Only 2.2 has a reason code for it; 2.0 is answered as without a coverage.
+            gap = "no_active_coverage" if to.version.needs_one_coverage else None
+            return self._without_policy(d, to, coverage.reference, gap) if gap else None
+        if d.policy is not None and d.ruling is not None:
+            return self._ruled(d, to, coverage.reference, d.policy, d.ruling)
+        return self._without_policy(d, to, coverage.reference, d.gap.value) if d.gap else None
+
+    def _ruled(
+        self,
+        d: Determination,
+        to: Addressee,
+        coverage: str,
+        policy: PolicyVersion,
+        ruling: Ruling,
+    ) -> Statement:
+        editions = self.names.editions(d, to.now.date())
+        services = named_services([d])
+        instructions = " ".join(fill(n.summary, services) for n in editions)
+        return Statement(
+            coverage=coverage,
+            covered=d.covered.value,
+            codes=d.billing_codes,
+            reasons=(ruling.reason,),
+            stated_on=to.now.date(),
+            assertion_id=coverage_assertion_id(d, to.ehr),
+            documentation=tuple(self._documentation(n, to.version) for n in editions),
+            policy_url=self.names.policy_page(d, policy),
+            instructions=instructions or None,
+            contact=_contact(d),
+        )
+
+    def _without_policy(
+        self, d: Determination, to: Addressee, coverage: str, gap: str
+    ) -> Statement:
+        wording: Mapping[str, Any] = texts.table("gaps")[gap]
+        covered = Covered(wording.get("covered", d.covered))
+        return Statement(
+            coverage=coverage,
+            covered=covered.value,
+            codes=tuple(c for c in d.billing_codes if c.system in _BILLING_SYSTEMS),
+            reasons=(wording["reason"],),
+            stated_on=to.now.date(),
+            assertion_id=coverage_assertion_id(d, to.ehr),
+            reason_code=wording.get("reason_code"),
+            missing=wording.get("missing"),
+            contact=_contact(d),
+        )
+
+    def _documentation(self, notice: Notice, version: CrdVersion) -> Documentation:
+        return Documentation(
+            doc_needed=notice.doc_needed[version.value],
+            doc_purpose=notice.doc_purpose,
+            reason=notice.documentation_reason,
+            questionnaire=self.names.questionnaire(notice),
+        )
+
+
+def already_stated(order: Order, statement: Statement) -> bool:
+    """Whether the order carries this very statement: the assertion id stands for its facts.
+
+    Then nothing is new and no update is sent (CRD 2.2.1 resp-35).
+    """
+    return any(
+        s.assertion_id == statement.assertion_id and s.coverage == statement.coverage
+        for s in order.statements
+    )
+
+
+def _contact(d: Determination) -> ContactPoint | None:
+    payer = d.coverage.payer if d.coverage else None
+    if payer is None or payer.contact is None:
+        return None
+    return ContactPoint(payer.contact.name, payer.contact.system, payer.contact.value)

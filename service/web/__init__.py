@@ -1,0 +1,1 @@
+"""HTTP: parse, hand over, translate errors. The only room that imports Flask."""

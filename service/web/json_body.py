@@ -1,0 +1,30 @@
+"""A request's body within the limits, and answers as JSON."""
+
+from __future__ import annotations
+
+import msgspec
+from flask import Response, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from service.errors import BodyTooLarge, UnsupportedMediaType
+
+encode = msgspec.json.Encoder().encode
+
+_JSON_TYPES = frozenset({"application/json", "application/fhir+json", "application/json+fhir"})
+
+
+def read_json_body() -> bytes:
+    """The bytes of a JSON request; 415 for another content type, 413 above the limit."""
+    if request.mimetype not in _JSON_TYPES:
+        raise UnsupportedMediaType("expected Content-Type: application/json")
+    try:
+        return request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        raise BodyTooLarge(f"larger than {request.max_content_length} bytes") from None
+
+
+def json_response(body: object, status: int = 200) -> Response:
+    """An answer that is never stored on the way, since it may speak of a patient."""
+    response = Response(encode(body), status, content_type="application/json")
+    response.headers["Cache-Control"] = "no-store"
+    return response
