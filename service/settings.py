@@ -28,7 +28,7 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=1, le=64, description="Worker processes.")
     public_url: str = Field(
         "",
-        description="Base URL seen from outside, which cards link to. Default: the address listened on.",
+        description="Base URL seen from outside, for links. Default: the address listened on.",
     )
     policies_dir: Path = Field(_BUILT_IN / "library", description="Folder of policies and notices.")
     payers_file: Path = Field(

@@ -10,7 +10,7 @@ from service.crd.versions import CrdVersion
 
 
 def discovery(services: Iterable[Service]) -> dict[str, object]:
-    """The CDS Hooks discovery response with CRD's versions and options (CRD 2.2.1 dev-1 to dev-8)."""
+    """The CDS Hooks discovery response with CRD's extensions (CRD 2.2.1 dev-1 to dev-8)."""
     return {"services": [_described(s) for s in services]}
 
 

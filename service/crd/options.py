@@ -1,4 +1,4 @@
-"""Configuration options: what discovery offers, and what a request sets (CRD 2.2.1 dev-4 to dev-17).
+"""Configuration options: what discovery offers, what a request sets (CRD 2.2.1 dev-4 to dev-17).
 
 Reading is tolerant: what is unknown or nonsensical is ignored, and no call fails by it.
 """

@@ -1,4 +1,4 @@
-"""A hook call, read from its bytes: tolerant where clients differ, strict where a guess would start.
+"""A hook call, read from its bytes: tolerant where clients differ, strict where a guess starts.
 
 Unknown elements are ignored everywhere (CRD 2.2.1 found-33, hook-23). NaN, duplicate keys and lone
 surrogates are refused: two readers would understand them differently.

@@ -50,7 +50,7 @@ class RequestValidator:
         self._fits = jsonschema_rs.Draft202012Validator(self._schema).is_valid
 
     def check(self, data: object) -> None:
-        """Return if `data` is a call of this service, else raise MalformedRequest with the places."""
+        """Raise MalformedRequest with the places unless `data` is a call of this service."""
         if not self._fits(data):
             raise self._malformed(data)
 
@@ -73,13 +73,15 @@ def _expected(error: ValidationError) -> str:
 
 
 def _types(error: ValidationError) -> str:
-    wanted = error.validator_value
+    wanted: Any = error.validator_value
     names = [wanted] if isinstance(wanted, str) else list(wanted)
     return "expected " + " or ".join(_ARTICLES.get(n, f"a {n}") for n in names)
 
 
 def _missing(error: ValidationError) -> str:
-    missing = [n for n in error.validator_value if n not in error.instance]
+    required: Any = error.validator_value
+    present: Any = error.instance
+    missing = [n for n in required if n not in present]
     return "missing: " + ", ".join(missing)
 
 

@@ -15,6 +15,14 @@ class CrdVersion(StrEnum):
     V2_0 = "2.0"
     V2_2 = "2.2"
 
+    @property
+    def needs_one_coverage(self) -> bool:
+        """Whether a call without exactly one coverage of a payer of ours is refused.
+
+        2.2 says so (CRD 2.2.1 hook-13); 2.0 is answered with what can be said (found-34).
+        """
+        return self is not CrdVersion.V2_0
+
 
 DEFAULT_VERSION = CrdVersion.V2_0
 """What a request that names no version is answered in: plain CDS Hooks clients name none."""

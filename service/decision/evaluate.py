@@ -6,9 +6,9 @@ from datetime import date
 
 from service.decision.model import (
     Code,
-    Covered,
     CoverageFinding,
     CoverageOutcome,
+    Covered,
     Determination,
     Gap,
     Order,
@@ -209,4 +209,6 @@ def _named(versions: list[PolicyVersion]) -> str:
 
 
 def _searched(policy: PolicyVersion) -> str:
-    return "; ".join(f"{a.name}: {'found' if a.found else 'none found'}" for a in policy.authorities)
+    return "; ".join(
+        f"{a.name}: {'found' if a.found else 'none found'}" for a in policy.authorities
+    )

@@ -200,7 +200,7 @@ class CoverageFinding:
 
 @dataclass(frozen=True, slots=True)
 class ProgrammeFinding:
-    """Which programme, and from what it was read: "Coverage.type", "line of business", "nothing"."""
+    """Which programme, read from "Coverage.type", "line of business" or "nothing"."""
 
     programme: Programme
     source: str

@@ -15,6 +15,7 @@ from service.decision.model import (
     CoverageOutcome,
     Covered,
     Determination,
+    Gap,
     Order,
     PolicyVersion,
     Ruling,
@@ -43,6 +44,9 @@ class StatementWriter:
             # Only 2.2 has a reason code for it; 2.0 is answered as without a coverage.
             gap = "no_active_coverage" if to.version.needs_one_coverage else None
             return self._without_policy(d, to, coverage.reference, gap) if gap else None
+        if coverage.payer is None and not coverage.payer_told:
+            # A card may say what the policy says; a statement on this coverage would be a guess.
+            return self._without_policy(d, to, coverage.reference, Gap.PAYER_NOT_TOLD)
         if d.policy is not None and d.ruling is not None:
             return self._ruled(d, to, coverage.reference, d.policy, d.ruling)
         return self._without_policy(d, to, coverage.reference, d.gap.value) if d.gap else None
@@ -75,7 +79,9 @@ class StatementWriter:
         self, d: Determination, to: Addressee, coverage: str, gap: str
     ) -> Statement:
         wording: Mapping[str, Any] = texts.table("gaps")[gap]
-        covered = Covered(wording.get("covered", d.covered))
+        covered = Covered(wording.get("covered", Covered.CONDITIONAL))
+        if gap == Gap.TECHNICAL:
+            covered = Covered.INDETERMINATE
         return Statement(
             coverage=coverage,
             covered=covered.value,

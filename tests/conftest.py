@@ -1,0 +1,49 @@
+"""What tests share: the place of the fixtures, a fixed clock, and a wired service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from service.app import create_app
+from service.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+FIXTURES = ROOT / "fhir_fixtures"
+NOW = datetime(2026, 11, 22, 15, 30, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def client() -> FlaskClient:
+    """The service as HTTP clients meet it, on a fixed day."""
+    return create_app(Settings(), clock=lambda: NOW).test_client()
+
+
+@pytest.fixture
+def fixture() -> Callable[[str], dict[str, Any]]:
+    """Reads a hook request of fhir_fixtures by its name, `order-sign/mrs-medicare-advantage`."""
+
+    def read(name: str) -> dict[str, Any]:
+        loaded: dict[str, Any] = json.loads((FIXTURES / f"{name}.json").read_text("utf-8"))
+        return loaded
+
+    return read
+
+
+@pytest.fixture
+def sign(client: FlaskClient) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Posts an order-sign request and returns the answer of a 200."""
+
+    def post(request: dict[str, Any]) -> dict[str, Any]:
+        reply = client.post("/cds-services/order-sign-crd", json=request)
+        assert reply.status_code == 200, reply.get_data(as_text=True)
+        answer: dict[str, Any] = reply.get_json()
+        return answer
+
+    return post

@@ -1,0 +1,57 @@
+import pytest
+
+from service.decision.model import Code, Coverage, Payer, Programme
+from service.decision.programmes import SOURCE_OF_PAYMENT, find_programme
+
+ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+
+
+def coverage(
+    *types: tuple[str, str], line_of_business: Programme = Programme.NOT_TOLD
+) -> Coverage:
+    payer = Payer("http://example.org/payers", "p", "A Plan", line_of_business, ())
+    codes = tuple(Code(*t) for t in types)
+    return Coverage("Coverage/1", "prefetch.coverage", payer, True, type_codes=codes)
+
+
+@pytest.mark.parametrize("code", ["11", "111", "112", "113", "119"])
+def test_medicare_advantage_is_told_by_its_types_of_payment(code: str) -> None:
+    found = find_programme(coverage((SOURCE_OF_PAYMENT, code)))
+    assert (found.programme, found.source) == (Programme.MEDICARE_ADVANTAGE, "Coverage.type")
+
+
+@pytest.mark.parametrize("code", ["12", "121"])
+def test_original_medicare_is_told_by_its_types_of_payment(code: str) -> None:
+    assert find_programme(coverage((SOURCE_OF_PAYMENT, code))).programme == "original_medicare"
+
+
+@pytest.mark.parametrize("code", ["1", "13", "14", "19", "123", "129"])
+def test_an_ambiguous_type_of_payment_leaves_it_to_the_line_of_business(code: str) -> None:
+    typed = coverage((SOURCE_OF_PAYMENT, code), line_of_business=Programme.MEDICARE_ADVANTAGE)
+    found = find_programme(typed)
+    assert (found.programme, found.source) == (Programme.MEDICARE_ADVANTAGE, "line of business")
+
+
+@pytest.mark.parametrize("code", ["MCPOL", "PUBLICPOL", "EHCPOL"])
+def test_act_codes_cannot_tell_the_programmes_apart(code: str) -> None:
+    assert find_programme(coverage((ACT_CODE, code))).programme is Programme.NOT_TOLD
+
+
+def test_the_type_of_payment_comes_before_the_line_of_business() -> None:
+    typed = coverage(
+        (SOURCE_OF_PAYMENT, "121"), line_of_business=Programme.MEDICARE_ADVANTAGE
+    )
+    assert find_programme(typed).programme is Programme.ORIGINAL_MEDICARE
+
+
+def test_types_of_both_programmes_contradict_each_other_and_tell_nothing() -> None:
+    typed = coverage(
+        (SOURCE_OF_PAYMENT, "111"),
+        (SOURCE_OF_PAYMENT, "121"),
+        line_of_business=Programme.MEDICARE_ADVANTAGE,
+    )
+    assert find_programme(typed).programme is Programme.NOT_TOLD
+
+
+def test_without_a_coverage_nothing_is_told() -> None:
+    assert find_programme(None).programme is Programme.NOT_TOLD

@@ -1,0 +1,37 @@
+import pytest
+
+from service.fhir.references import local_reference, parse_literal
+
+
+@pytest.mark.parametrize(
+    ("written", "local"),
+    [
+        ("Patient/123", "Patient/123"),
+        ("https://ehr.example/fhir/r4/Patient/123", "Patient/123"),
+        ("http://127.0.0.1:8643/fhir/Patient/123/_history/4", "Patient/123"),
+        ("Patient/with_underscore", "Patient/with_underscore"),
+    ],
+)
+def test_a_literal_reference_is_reduced_to_type_and_id(written: str, local: str) -> None:
+    assert local_reference(written) == local
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "#contained",
+        "urn:uuid:4f1b",
+        "../metadata",
+        "Patient/..",
+        "Patient/1?x=y",
+        "Patient/%2e%2e",
+        "patient/1",
+        "https://ehr.example/fhir/Patient/1/../../admin",
+    ],
+)
+def test_what_is_no_literal_reference_is_not_taken_for_one(written: str) -> None:
+    assert parse_literal(written) is None
+
+
+def test_an_id_that_contains_another_id_is_another_id() -> None:
+    assert local_reference("Patient/1") != local_reference("Patient/11")
