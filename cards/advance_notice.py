@@ -37,7 +37,10 @@ class NoticeText:
 
 @dataclass(frozen=True, slots=True)
 class AdvanceNotice:
-    """What the card says and what its buttons create. References are "Type/id"."""
+    """What the card says and what its buttons create. References are "Type/id".
+
+    `ordered_as` are the orderer's own words: untrusted. `now` has a time zone.
+    """
 
     notices: tuple[NoticeText, ...]
     services: tuple[NamedService, ...]
@@ -47,6 +50,7 @@ class AdvanceNotice:
     encounter: str | None
     references: tuple[str, ...]
     several_orders: bool
+    ordered_as: tuple[str, ...]
     now: datetime
 
 

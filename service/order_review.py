@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
 from cards.vocabulary import Answer
 from service.crd.request import HookRequest, RequestReader
-from service.crd.service import Service
+from service.crd.service import Asked, Service
 from service.decision.coverage import choose_coverage
 from service.decision.evaluate import evaluate, in_scope, service_day
 from service.decision.model import (
@@ -21,7 +21,6 @@ from service.decision.model import (
 )
 from service.errors import UnhandledPayer, UnknownService
 from service.fhir.coverages import PayerDirectory, read_coverage
-from service.fhir.document import Resource
 from service.fhir.encounters import is_emergency
 from service.fhir.orders import read_order
 from service.fhir.resources import Resources, resources_in
@@ -67,14 +66,14 @@ class OrderReview:
         request = reader.read(body)
         now = self._clock().astimezone(self._zone)
         resources = gather(request)
-        found = request.service.orders(request, resources)
+        asked = request.service.asked(request, resources)
         coverages = [
             read_coverage(r, resources, self._payers) for r in resources.of_type("Coverage")
         ]
         decided = [
-            Decided(resource, self._decide(order, request, coverages, resources, now))
-            for resource in found
-            if in_scope(order := read_order(resource, resources))
+            Decided(a.resource, self._decide(order, request, coverages, resources, now))
+            for a in asked
+            if in_scope(order := _read(a, resources))
         ]
         determinations = tuple(item.determination for item in decided)
         if request.version.needs_one_coverage:
@@ -85,7 +84,8 @@ class OrderReview:
             patient=request.patient,
             encounter=f"Encounter/{request.encounter_id}" if request.encounter_id else None,
             ehr=request.fhir_server or "",
-            orders_in_request=len(found),
+            orders_in_request=len(asked),
+            answering=request.service.answering,
             now=now,
         )
         return Review(request, determinations, self._responder.answer(decided, to))
@@ -110,6 +110,15 @@ class OrderReview:
         )
 
 
+def _read(asked: Asked, resources: Resources) -> Order:
+    """The order asked about; where an appointment was made for it, that sets the day of service."""
+    order = read_order(asked.resource, resources)
+    if asked.appointment is None or asked.appointment is asked.resource:
+        return order
+    appointment = read_order(asked.appointment, resources)
+    return replace(order, service_day=appointment.service_day or order.service_day)
+
+
 def gather(request: HookRequest) -> Resources:
     """Everything that came with the call: the context's resources, then the prefetched ones."""
     resources = Resources()
@@ -119,7 +128,6 @@ def gather(request: HookRequest) -> Resources:
     ]
     for name, values in given:
         for key, value in values.items():
-            resource: Resource
             for resource in resources_in(request.document, value, (name, key)):
                 resources.add(resource)
     return resources

@@ -23,6 +23,6 @@ def _described(service: Service) -> dict[str, object]:
         "prefetch": dict(service.prefetch),
         "extension": {
             "davinci-crd.version": [v.value for v in CrdVersion],
-            "davinci-crd.configuration-options": [dict(option) for option in OFFERED],
+            "davinci-crd.configuration-options": [dict(o) for o in OFFERED[service.answering]],
         },
     }

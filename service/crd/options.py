@@ -8,42 +8,49 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from service.crd.service import Answering
+
 COVERAGE_INFO = "coverage-info"
 GUIDELINE = "guideline"
 CLAIM = "claim"
 MAX_CARDS = "max-cards"
 DEFAULT_MAX_CARDS = 10
 
-OFFERED: tuple[Mapping[str, object], ...] = (
-    {
-        "code": COVERAGE_INFO,
-        "type": "boolean",
-        "name": "Coverage information",
-        "description": "Adds the coverage decision to each order, for systems to read.",
-        "default": True,
-    },
-    {
-        "code": GUIDELINE,
-        "type": "boolean",
-        "name": "Coverage policies",
-        "description": "Shows a card when a service is not covered, with the medical policy.",
-        "default": True,
-    },
-    {
-        "code": CLAIM,
-        "type": "boolean",
-        "name": "Advance notices",
-        "description": "Shows a card that helps to tell the patient in advance about the cost.",
-        "default": True,
-    },
-    {
-        "code": MAX_CARDS,
-        "type": "integer",
-        "name": "Maximum cards",
-        "description": "Limits the number of cards; the most important ones come first.",
-        "default": DEFAULT_MAX_CARDS,
-    },
-)
+_COVERAGE_INFO: Mapping[str, object] = {
+    "code": COVERAGE_INFO,
+    "type": "boolean",
+    "name": "Coverage information",
+    "description": "Adds the coverage decision to each order, for systems to read.",
+    "default": True,
+}
+_GUIDELINE: Mapping[str, object] = {
+    "code": GUIDELINE,
+    "type": "boolean",
+    "name": "Coverage policies",
+    "description": "Shows a card when a service is not covered, with the medical policy.",
+    "default": True,
+}
+_CLAIM: Mapping[str, object] = {
+    "code": CLAIM,
+    "type": "boolean",
+    "name": "Advance notices",
+    "description": "Shows a card that helps to tell the patient in advance about the cost.",
+    "default": True,
+}
+_MAX_CARDS: Mapping[str, object] = {
+    "code": MAX_CARDS,
+    "type": "integer",
+    "name": "Maximum cards",
+    "description": "Limits the number of cards; the most important ones come first.",
+    "default": DEFAULT_MAX_CARDS,
+}
+
+OFFERED: Mapping[Answering, tuple[Mapping[str, object], ...]] = {
+    Answering.FULL: (_COVERAGE_INFO, _GUIDELINE, _CLAIM, _MAX_CARDS),
+    Answering.EARLY: (_COVERAGE_INFO, _GUIDELINE, _MAX_CARDS),
+    Answering.QUIET: (_GUIDELINE, _MAX_CARDS),
+}
+"""One option for each kind of answer that a hook can give (CRD 2.2.1 dev-5)."""
 
 _CARD_TYPES = frozenset({GUIDELINE, CLAIM})
 

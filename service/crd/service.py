@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Protocol
 
 from service.fhir.document import Document, Resource
@@ -19,6 +20,32 @@ class Call(Protocol):
     @property
     def context(self) -> Mapping[str, Any]: ...
 
+    @property
+    def encounter_id(self) -> str | None: ...
+
+
+class Answering(Enum):
+    """How much a hook's answer says."""
+
+    FULL = "full"
+    """Both cards and coverage information, always (CRD 2.2.1 hook-16): the primary hooks."""
+    EARLY = "early"
+    """One line of early warning, and coverage information that asks for no form (hook-19)."""
+    QUIET = "quiet"
+    """One line, and only where something is not covered."""
+
+    @property
+    def states_coverage(self) -> bool:
+        return self is not Answering.QUIET
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A resource that coverage is asked about, and the appointment that sets its day, if any."""
+
+    resource: Resource
+    appointment: Resource | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -26,8 +53,7 @@ class Service:
 
     `prefetch` are standard CDS Hooks templates, only what every call needs (CRD 2.2.1 found-27);
     `context_schema` is a JSON Schema of the hook's context, with the definitions of `fhir.json`;
-    `orders` finds the resources that coverage is asked about; `primary` hooks always answer with
-    coverage information (CRD 2.2.1 hook-16).
+    `asked` finds the resources that coverage is asked about.
     """
 
     id: str
@@ -36,10 +62,24 @@ class Service:
     description: str
     prefetch: Mapping[str, str]
     context_schema: Mapping[str, Any]
-    orders: Callable[[Call, Resources], Sequence[Resource]]
-    primary: bool
+    asked: Callable[[Call, Resources], Sequence[Asked]]
+    answering: Answering
 
 
 PATIENT = "Patient/{{context.patientId}}"
 COVERAGE = "Coverage?patient={{context.patientId}}&status=active&_include=Coverage:payor"
 ENCOUNTER = "Encounter/{{context.encounterId}}"
+
+
+def context_schema(required: Sequence[str], **properties: object) -> dict[str, Any]:
+    """The JSON Schema of a context with a patient, perhaps an encounter, and what is added."""
+    return {
+        "type": "object",
+        "required": [*required],
+        "properties": {
+            "userId": {"type": "string", "minLength": 1},
+            "patientId": {"type": "string", "minLength": 1},
+            "encounterId": {"type": ["string", "null"]},
+            **properties,
+        },
+    }

@@ -72,13 +72,15 @@ _SHAPES: Mapping[str, _Shape] = {
     ),
     "Appointment": _Shape(
         codes=("serviceType",),
+        code_references=("reasonReference",),
         dates=("start",),
         name=("description", "serviceType.text"),
     ),
 }
 
 ORDER_TYPES = frozenset(_SHAPES)
-_CODE_OF_REFERENCED = {"Device": "type", "Medication": "code"}
+_CODE_OF_REFERENCED = {"Device": "type", "Medication": "code", "Procedure": "code"}
+"""A reason that is a Condition is left aside: a diagnosis is no service."""
 
 
 def read_order(resource: Resource, resources: Resources) -> Order:
@@ -112,12 +114,12 @@ def _codings(resource: Resource, shape: _Shape, resources: Resources) -> Iterato
             yield from concept_codings(concept, f"{resource.place}.{at}")
     yield from _billing_options(resource.data, resource.place)
     for path in shape.code_references:
-        for at, reference in _walk(resource.data, f"{path}.reference"):
+        for _, reference in _walk(resource.data, f"{path}.reference"):
             found = _resolve(resource, reference, resources)
-            if found is not None:
+            if found is not None and found[0] in _CODE_OF_REFERENCED:
                 kind, referenced, place = found
-                concept = referenced.get(_CODE_OF_REFERENCED.get(kind, "code"))
-                yield from concept_codings(concept, f"{place or resource.place + '.' + at}.code")
+                element = _CODE_OF_REFERENCED[kind]
+                yield from concept_codings(referenced.get(element), f"{place}.{element}")
 
 
 def concept_codings(concept: object, place: str) -> Iterator[OrderCoding]:

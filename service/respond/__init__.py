@@ -27,7 +27,8 @@ class Responder:
         """Cards, most important first, and one systemAction for each order with something new."""
         cards = self.cards.cards((item.determination for item in decided), to)
         wanted = [c for c in cards if to.options.wants(c.source.topic.code)]
-        actions = list(self._actions(decided, to)) if to.options.coverage_info else []
+        stated = to.answering.states_coverage and to.options.coverage_info
+        actions = list(self._actions(decided, to)) if stated else []
         return Answer(cards=wanted[: to.options.max_cards], system_actions=actions)
 
     def _actions(self, decided: Sequence[Decided], to: Addressee) -> Iterator[Action]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from service.crd.options import Options
+from service.crd.service import Answering
 from service.crd.versions import CrdVersion
 from service.decision.model import Determination
 from service.fhir.document import Resource
@@ -33,4 +34,5 @@ class Addressee:
     encounter: str | None
     ehr: str
     orders_in_request: int
+    answering: Answering
     now: datetime

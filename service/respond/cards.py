@@ -11,11 +11,13 @@ from typing import NamedTuple
 
 from cards import texts
 from cards.advance_notice import AdvanceNotice, NoticeText, advance_notice_card
-from cards.dialects import DIALECTS
+from cards.dialects import DIALECTS, Dialect
+from cards.early_warning import early_warning_card
 from cards.naming import NamedService
 from cards.noncoverage import Noncoverage, SearchedAuthority, noncoverage_card
 from cards.task import PayerReference
 from cards.vocabulary import Card
+from service.crd.service import Answering
 from service.decision.model import Authority, Covered, Determination, PolicyVersion, Ruling
 from service.policies.notices import Notice
 from service.respond.addressee import Addressee
@@ -39,6 +41,11 @@ class Ruled(NamedTuple):
         return named_services(self.determinations)
 
     @property
+    def ordered_as(self) -> tuple[str, ...]:
+        """What the orderers called the services, in their own words: untrusted."""
+        return tuple(dict.fromkeys(d.order.name for d in self.determinations if d.order.name))
+
+    @property
     def references(self) -> tuple[str, ...]:
         return tuple(d.order.reference for d in self.determinations)
 
@@ -53,15 +60,20 @@ class CardWriter:
     def cards(self, determinations: Iterable[Determination], to: Addressee) -> list[Card]:
         """Every card there is to show; the caller's options are applied by others."""
         groups = list(grouped(d for d in determinations if _worth_a_card(d, to)))
+        if to.answering is not Answering.FULL:
+            return [early_warning_card(self._facts(g, to), *self._style(to)) for g in groups]
         return [
-            *(self._policy_card(g, to) for g in groups),
+            *(noncoverage_card(self._facts(g, to), *self._style(to)) for g in groups),
             *(self._notice_card(g, to) for g in groups if g.first.notices),
         ]
 
-    def _policy_card(self, group: Ruled, to: Addressee) -> Card:
+    def _style(self, to: Addressee) -> tuple[Dialect, Callable[[], str]]:
+        return DIALECTS[to.version], self.new_uuid
+
+    def _facts(self, group: Ruled, to: Addressee) -> Noncoverage:
         policy, today = group.policy, to.now.date()
         wording = policy.wording[group.first.programme.programme]
-        facts = Noncoverage(
+        return Noncoverage(
             services=group.services,
             summary=wording.summary,
             statement=wording.statement,
@@ -80,12 +92,9 @@ class CardWriter:
             insurer=self.names.insurer(group.first),
             note=self._coverage_note(group.first),
             several_orders=to.orders_in_request > len(group.determinations),
-            ordered_as=tuple(
-                dict.fromkeys(d.order.name for d in group.determinations if d.order.name)
-            ),
+            ordered_as=group.ordered_as,
             references=group.references,
         )
-        return noncoverage_card(facts, DIALECTS[to.version], self.new_uuid)
 
     def _notice_card(self, group: Ruled, to: Addressee) -> Card:
         editions = self.names.editions(group.first, to.now.date())
@@ -98,9 +107,10 @@ class CardWriter:
             encounter=to.encounter,
             references=group.references,
             several_orders=to.orders_in_request > len(group.determinations),
+            ordered_as=group.ordered_as,
             now=to.now,
         )
-        return advance_notice_card(facts, DIALECTS[to.version], self.new_uuid)
+        return advance_notice_card(facts, *self._style(to))
 
     def _notice_text(self, notice: Notice) -> NoticeText:
         return NoticeText(

@@ -9,6 +9,7 @@ from typing import Any
 from cards import texts
 from cards.naming import fill
 from cards.statement import ContactPoint, Documentation, Statement
+from service.crd.service import Answering
 from service.crd.versions import CrdVersion
 from service.decision.assertion import coverage_assertion_id
 from service.decision.model import (
@@ -59,7 +60,9 @@ class StatementWriter:
         policy: PolicyVersion,
         ruling: Ruling,
     ) -> Statement:
-        editions = self.names.editions(d, to.now.date())
+        # A form is asked for where it can be acted upon, at signing and booking (hook-19).
+        full = to.answering is Answering.FULL
+        editions = self.names.editions(d, to.now.date()) if full else []
         services = named_services([d])
         instructions = " ".join(fill(n.summary, services) for n in editions)
         return Statement(

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from service.crd.hooks import order_sign
+from service.crd.hooks import (
+    appointment_book,
+    encounter_discharge,
+    encounter_start,
+    order_dispatch,
+    order_select,
+    order_sign,
+)
 from service.crd.service import Service
 
-SERVICES: tuple[Service, ...] = (order_sign.SERVICE,)
+SERVICES: tuple[Service, ...] = (
+    order_sign.SERVICE,
+    order_select.SERVICE,
+    order_dispatch.SERVICE,
+    appointment_book.SERVICE,
+    encounter_start.SERVICE,
+    encounter_discharge.SERVICE,
+)

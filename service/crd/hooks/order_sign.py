@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from service.crd.service import COVERAGE, ENCOUNTER, PATIENT, Call, Service
-from service.fhir.document import Resource
+from service.crd.service import (
+    COVERAGE,
+    ENCOUNTER,
+    PATIENT,
+    Answering,
+    Asked,
+    Call,
+    Service,
+    context_schema,
+)
 from service.fhir.orders import ORDER_TYPES
 from service.fhir.resources import Resources, resources_in
 
 
-def draft_orders(call: Call, _: Resources) -> Sequence[Resource]:
+def draft_orders(call: Call, _: Resources) -> Sequence[Asked]:
     """Every order of the context's draftOrders, in its order; other resources are left aside."""
     found = resources_in(call.document, call.context["draftOrders"], ("context", "draftOrders"))
-    return [r for r in found if r.type in ORDER_TYPES]
+    return [Asked(r) for r in found if r.type in ORDER_TYPES]
 
 
 SERVICE = Service(
@@ -25,16 +33,9 @@ SERVICE = Service(
         "says so, and which advance notice the patient should get."
     ),
     prefetch={"patient": PATIENT, "coverage": COVERAGE, "encounter": ENCOUNTER},
-    context_schema={
-        "type": "object",
-        "required": ["userId", "patientId", "draftOrders"],
-        "properties": {
-            "userId": {"type": "string", "minLength": 1},
-            "patientId": {"type": "string", "minLength": 1},
-            "encounterId": {"type": ["string", "null"]},
-            "draftOrders": {"$ref": "#/$defs/bundle"},
-        },
-    },
-    orders=draft_orders,
-    primary=True,
+    context_schema=context_schema(
+        ["userId", "patientId", "draftOrders"], draftOrders={"$ref": "#/$defs/bundle"}
+    ),
+    asked=draft_orders,
+    answering=Answering.FULL,
 )

@@ -1,0 +1,30 @@
+"""The early warning: one line while ordering, nothing to click (CRD instructions card)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cards import texts
+from cards.dialects import Dialect
+from cards.naming import fill
+from cards.noncoverage import TOPIC, Noncoverage
+from cards.overrides import override_reasons
+from cards.vocabulary import Card, Source, associated_resources
+
+
+def early_warning_card(facts: Noncoverage, dialect: Dialect, new_uuid: Callable[[], str]) -> Card:
+    """One line; a detail only where the line would not tell which order or whose plan it is about.
+
+    No link and no suggestion: the full card comes at signing (CRD 2.2.1 resp-24).
+    """
+    phrases = texts.table("phrases")
+    detail = texts.render("early_warning", f=facts) or None
+    return Card(
+        uuid=new_uuid(),
+        summary=fill(facts.summary, facts.services),
+        indicator="info",
+        source=Source(label=facts.insurer, topic=dialect.topic(TOPIC, phrases["topics"][TOPIC])),
+        detail=detail,
+        override_reasons=override_reasons(),
+        extension=associated_resources(list(facts.references)),
+    )

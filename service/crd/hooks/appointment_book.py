@@ -1,0 +1,67 @@
+"""appointment-book: appointments are made; their orders are asked about (appointment-book 1.0)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from service.crd.service import (
+    COVERAGE,
+    ENCOUNTER,
+    PATIENT,
+    Answering,
+    Asked,
+    Call,
+    Service,
+    context_schema,
+)
+from service.fhir.document import Resource
+from service.fhir.orders import ORDER_TYPES
+from service.fhir.resources import Resources, resources_in
+from service.fhir.systems import ALTERNATE_REFERENCE
+
+
+def booked(call: Call, resources: Resources) -> Sequence[Asked]:
+    """Each appointment's orders where it is based on some, else the appointment itself.
+
+    An order behind two appointments is asked about once, on the first one's day.
+    """
+    found: dict[str, Asked] = {}
+    appointments = resources_in(
+        call.document, call.context["appointments"], ("context", "appointments")
+    )
+    for appointment in appointments:
+        if appointment.type != "Appointment":
+            continue
+        orders = [o for r in based_on(appointment) if (o := resources.get(r)) is not None]
+        for order in [o for o in orders if o.type in ORDER_TYPES] or [appointment]:
+            found.setdefault(order.reference, Asked(order, appointment))
+    return list(found.values())
+
+
+def based_on(appointment: Resource) -> Iterator[str]:
+    """References of the orders behind an appointment, the alternate ones of CRD included."""
+    for reference in appointment.data.get("basedOn", ()):
+        if "reference" in reference:
+            yield reference["reference"]
+        for extension in reference.get("extension", ()):
+            if extension.get("url") == ALTERNATE_REFERENCE:
+                target = extension.get("valueReference", {}).get("reference")
+                if target:
+                    yield target
+
+
+SERVICE = Service(
+    id="appointment-book-crd",
+    hook="appointment-book",
+    title="Coverage of services being booked",
+    description=(
+        "Says, when an appointment is made, whether the patient's plan covers what is booked, and "
+        "which advance notice the patient should get."
+    ),
+    prefetch={"patient": PATIENT, "coverage": COVERAGE, "encounter": ENCOUNTER},
+    context_schema=context_schema(
+        ["userId", "patientId", "appointments"], appointments={"$ref": "#/$defs/bundle"}
+    ),
+    asked=booked,
+    answering=Answering.FULL,
+)

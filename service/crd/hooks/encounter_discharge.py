@@ -1,0 +1,19 @@
+"""encounter-discharge: the visit ends; what was ordered in it is looked at (1.0)."""
+
+from __future__ import annotations
+
+from service.crd.hooks.encounters import of_the_encounter
+from service.crd.service import COVERAGE, ENCOUNTER, PATIENT, Answering, Service, context_schema
+
+SERVICE = Service(
+    id="encounter-discharge-crd",
+    hook="encounter-discharge",
+    title="Coverage of what was ordered in the visit",
+    description="Warns in one line if something ordered during the visit is not covered.",
+    prefetch={"patient": PATIENT, "coverage": COVERAGE, "encounter": ENCOUNTER},
+    context_schema=context_schema(
+        ["userId", "patientId", "encounterId"], encounterId={"type": "string", "minLength": 1}
+    ),
+    asked=of_the_encounter,
+    answering=Answering.QUIET,
+)

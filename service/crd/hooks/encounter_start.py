@@ -1,0 +1,19 @@
+"""encounter-start: the visit begins; what was ordered for it is looked at (encounter-start 1.0)."""
+
+from __future__ import annotations
+
+from service.crd.hooks.encounters import of_the_encounter
+from service.crd.service import COVERAGE, ENCOUNTER, PATIENT, Answering, Service, context_schema
+
+SERVICE = Service(
+    id="encounter-start-crd",
+    hook="encounter-start",
+    title="Coverage of what is planned for the visit",
+    description="Warns in one line if something ordered or booked for the visit is not covered.",
+    prefetch={"patient": PATIENT, "coverage": COVERAGE, "encounter": ENCOUNTER},
+    context_schema=context_schema(
+        ["userId", "patientId", "encounterId"], encounterId={"type": "string", "minLength": 1}
+    ),
+    asked=of_the_encounter,
+    answering=Answering.QUIET,
+)

@@ -1,0 +1,41 @@
+"""order-select: something was chosen; only the selections are asked about (order-select 1.0)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from service.crd.hooks.order_sign import draft_orders
+from service.crd.service import (
+    COVERAGE,
+    ENCOUNTER,
+    PATIENT,
+    Answering,
+    Asked,
+    Call,
+    Service,
+    context_schema,
+)
+from service.fhir.references import local_reference
+from service.fhir.resources import Resources
+
+
+def selected_orders(call: Call, resources: Resources) -> Sequence[Asked]:
+    """The draft orders that the context's selections name (CRD 2.2.1 hook-34)."""
+    selections = {local_reference(s) for s in call.context["selections"]}
+    return [a for a in draft_orders(call, resources) if a.resource.reference in selections]
+
+
+SERVICE = Service(
+    id="order-select-crd",
+    hook="order-select",
+    title="Coverage of a service just chosen",
+    description="Warns in one line, while ordering, that a chosen service may not be covered.",
+    prefetch={"patient": PATIENT, "coverage": COVERAGE, "encounter": ENCOUNTER},
+    context_schema=context_schema(
+        ["userId", "patientId", "selections", "draftOrders"],
+        selections={"type": "array", "items": {"type": "string"}},
+        draftOrders={"$ref": "#/$defs/bundle"},
+    ),
+    asked=selected_orders,
+    answering=Answering.EARLY,
+)
