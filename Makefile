@@ -19,6 +19,9 @@ check: $(VENV)/.dev
 	$(BIN)/covercard policy lint
 	$(BIN)/covercard policy test
 
+requirements: $(VENV)/.dev
+	$(BIN)/pytest -q --requirements
+
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .

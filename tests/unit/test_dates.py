@@ -18,7 +18,9 @@ def test_a_date_is_the_days_that_it_can_mean(written: str, days: tuple[date, dat
     assert day_range(written) == days
 
 
-@pytest.mark.parametrize("written", ["2026-13-01", "2026-02-30", "soon", "", None, 20261201, "0000"])
+@pytest.mark.parametrize(
+    "written", ["2026-13-01", "2026-02-30", "soon", "", None, 20261201, "0000"]
+)
 def test_what_is_no_date_means_no_day(written: object) -> None:
     assert day_range(written) is None
 

@@ -6,9 +6,7 @@ from service.decision.programmes import SOURCE_OF_PAYMENT, find_programme
 ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 
 
-def coverage(
-    *types: tuple[str, str], line_of_business: Programme = Programme.NOT_TOLD
-) -> Coverage:
+def coverage(*types: tuple[str, str], line_of_business: Programme = Programme.NOT_TOLD) -> Coverage:
     payer = Payer("http://example.org/payers", "p", "A Plan", line_of_business, ())
     codes = tuple(Code(*t) for t in types)
     return Coverage("Coverage/1", "prefetch.coverage", payer, True, type_codes=codes)
@@ -38,9 +36,7 @@ def test_act_codes_cannot_tell_the_programmes_apart(code: str) -> None:
 
 
 def test_the_type_of_payment_comes_before_the_line_of_business() -> None:
-    typed = coverage(
-        (SOURCE_OF_PAYMENT, "121"), line_of_business=Programme.MEDICARE_ADVANTAGE
-    )
+    typed = coverage((SOURCE_OF_PAYMENT, "121"), line_of_business=Programme.MEDICARE_ADVANTAGE)
     assert find_programme(typed).programme is Programme.ORIGINAL_MEDICARE
 
 
