@@ -1,6 +1,6 @@
 """`pytest --requirements`: which statements of CRD and CDS Hooks the passing tests verify.
 
-A test claims what it verifies with `@pytest.mark.requirement("crd-2.2.1:resp-37", …)`. The statements
+A test claims what it verifies with `@pytest.mark.requirement("crd-2.2.1:resp-37")`. The statements
 themselves are read in place, from the folder that COVERCARD_SPECIFICATIONS names or from
 `../shared/spec`; `tests/not_applicable.yaml` says of the others why they bind somebody else.
 """
