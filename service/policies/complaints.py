@@ -60,7 +60,7 @@ def _unknown(error: ValidationError) -> Iterator[Complaint]:
 def _missing(error: ValidationError) -> Iterator[Complaint]:
     # One error comes for each missing field; its message begins with the field's name.
     name = error.message.split("'")[1]
-    yield Complaint(f"{name} is missing", f"add {name}")
+    yield Complaint("is missing", "add it", name)
 
 
 def _wrong_type(error: ValidationError, written: str | None) -> Complaint:
@@ -70,7 +70,9 @@ def _wrong_type(error: ValidationError, written: str | None) -> Complaint:
         return Complaint(f"{written} is not quoted and not read as text", f'quote it: "{written}"')
     kinds = " or ".join(_KINDS.get(w, w) for w in wanted)
     found = "nothing" if value is None else f"{type(value).__name__} {value!r}"
-    return Complaint(f"expected {kinds}, found {found[:60]}", f"write {_description(error) or kinds}")
+    return Complaint(
+        f"expected {kinds}, found {found[:60]}", f"write {_description(error) or kinds}"
+    )
 
 
 def _one_of(error: ValidationError) -> Complaint:

@@ -35,9 +35,7 @@ class LibraryFile:
     path: Path
     data: Any
 
-    def finding(
-        self, where: Where, problem: str, repair: str, *, warning: bool = False
-    ) -> Finding:
+    def finding(self, where: Where, problem: str, repair: str, *, warning: bool = False) -> Finding:
         """Something wrong at a field of this file."""
         return Finding(
             self.path, field_name(where), problem, repair, _line(self.path, where), warning
@@ -100,9 +98,7 @@ def _validator(kind: Kind) -> Draft202012Validator:
 
 def _findings(file: LibraryFile, error: ValidationError) -> Iterator[Finding]:
     where: Where = tuple(error.absolute_path)
-    written = None
-    if isinstance(error.instance, (str, int, float)) or error.validator == "type":
-        written = _written(file.path, where)
+    written = _written(file.path, where) if error.validator == "type" else None
     for complaint in complaints.of(error, written):
         at = (*where, complaint.at) if complaint.at else where
         yield file.finding(at, complaint.problem, complaint.repair)

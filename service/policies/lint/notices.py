@@ -1,0 +1,83 @@
+"""Rules about advance notices: which programme gets which, and which editions may be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+
+from service.decision.model import Covered, Programme
+from service.errors import Finding
+from service.policies.drafts import Draft, Drafts
+from service.policies.files import Where
+
+
+def notices_are_on_file(drafts: Drafts) -> Iterator[Finding]:
+    for draft in drafts.versions:
+        for where, _, notice in _suggested(draft):
+            if notice not in drafts.notice_ids:
+                repair = (
+                    f"add _notices/{notice}, or name one of {', '.join(sorted(drafts.notice_ids))}"
+                )
+                yield draft.file.finding(where, f"no notice {notice} is on file", repair)
+
+
+def programme_has_notice_advice(drafts: Drafts) -> Iterator[Finding]:
+    for draft in drafts.versions:
+        for programme in Programme:
+            covered = draft.data["determinations"][programme]["covered"] == Covered.COVERED
+            if not covered and not draft.data["advance_notice"].get(programme):
+                where = ("advance_notice", programme.value)
+                repair = "name the notice that the patient gets in advance"
+                yield draft.file.finding(where, f"no advance notice for {programme}", repair)
+
+
+def notice_is_for_the_programme(drafts: Drafts) -> Iterator[Finding]:
+    """An ABN for Medicare Advantage, above all."""
+    programmes = {d.folder: set(d.data["programmes"]) for d in drafts.editions}
+    for draft in drafts.versions:
+        for where, programme, notice in _suggested(draft):
+            meant = programmes.get(notice, {programme})
+            if programme != Programme.NOT_TOLD and programme not in meant:
+                problem = f"{notice} is for {', '.join(sorted(meant))}, not for {programme}"
+                yield draft.file.finding(where, problem, "suggest that programme's own notice")
+
+
+def notice_folder_holds_an_edition(drafts: Drafts) -> Iterator[Finding]:
+    broken = {f.file.parent.name for f in drafts.findings}
+    for name, editions in drafts.notices.items():
+        if not editions and name not in broken:
+            place = drafts.directory / "_notices" / name
+            repair = "add <effective start>.yaml, or remove the folder"
+            yield Finding(place, "(folder)", "holds no edition of a notice", repair)
+
+
+def patient_fills_the_patients_blanks(drafts: Drafts) -> Iterator[Finding]:
+    """Blanks G, I and J of an ABN are the patient's: nobody suggests what to write there."""
+    for draft in drafts.editions:
+        for i, blank in enumerate(draft.data.get("blanks", ())):
+            patients = blank["by"] == "patient"
+            if patients and "text" in blank:
+                problem = f"blank {blank['blank']} is the patient's and has a text"
+                yield draft.file.finding(("blanks", i, "text"), problem, "remove the text")
+            if draft.data.get("form") == "CMS-R-131" and blank["blank"] in "GIJ" and not patients:
+                problem = f"blank {blank['blank']} of CMS-R-131 is filled in by {blank['by']}"
+                yield draft.file.finding(("blanks", i, "by"), problem, "write: by: patient")
+
+
+def notice_has_not_expired(drafts: Drafts, on: date) -> Iterator[Finding]:
+    for editions in drafts.notices.values():
+        started = [e for e in editions if e.starts <= on]
+        latest = started[-1] if started else None
+        if latest and latest.ends is not None and latest.ends < on:
+            yield latest.file.finding(
+                ("effective", "end"),
+                f"the edition expired on {latest.ends}",
+                "add the new edition as a file of its own",
+                warning=True,
+            )
+
+
+def _suggested(draft: Draft) -> Iterator[tuple[Where, str, str]]:
+    for programme, notices in draft.data["advance_notice"].items():
+        for i, notice in enumerate(notices):
+            yield ("advance_notice", programme, i), programme, notice

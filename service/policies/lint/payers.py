@@ -1,0 +1,30 @@
+"""Rules about the payers file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from service.errors import Finding
+from service.policies.drafts import Drafts
+from service.policies.files import LibraryFile
+
+
+def duplicate_payers(payers: LibraryFile) -> Iterator[Finding]:
+    seen: set[tuple[str, str]] = set()
+    for i, payer in enumerate(payers.data["payers"]):
+        identifier = (payer["identifier"]["system"], payer["identifier"]["value"])
+        if identifier in seen:
+            problem = f"{identifier[0]}|{identifier[1]} stands for two payers"
+            yield payers.finding(("payers", i, "identifier"), problem, "give each its own")
+        seen.add(identifier)
+
+
+def unknown_policies(payers: LibraryFile, drafts: Drafts) -> Iterator[Finding]:
+    for i, payer in enumerate(payers.data["payers"]):
+        for j, policy in enumerate(payer["policies"]):
+            if policy["id"] not in drafts.policies:
+                problem = f"{payer['name']} names the policy {policy['id']}, which is not on file"
+                repair = (
+                    f"name one of {', '.join(sorted(drafts.policies)) or 'the policies on file'}"
+                )
+                yield payers.finding(("payers", i, "policies", j, "id"), problem, repair)

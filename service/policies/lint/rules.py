@@ -1,0 +1,61 @@
+"""The rules of lint, in one table each: what they look at, and whether they stop a start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import date
+
+from service.errors import Finding
+from service.policies.drafts import Drafts
+from service.policies.lint import authority, citations, codes, notices, versions, wording
+
+Rule = Callable[[Drafts], Iterator[Finding]]
+DatedRule = Callable[[Drafts, date], Iterator[Finding]]
+
+_FILES: tuple[Rule, ...] = (
+    versions.id_is_the_folder,
+    versions.file_name_is_the_start,
+    versions.end_is_not_before_the_start,
+    versions.versions_do_not_overlap,
+)
+
+STOPPING: tuple[Rule, ...] = (
+    *_FILES,
+    codes.code_stands_once_in_a_version,
+    citations.citations_resolve,
+    citations.citations_stand_once,
+    authority.authorities_are_in_order,
+    authority.determination_has_an_authority,
+    authority.determination_cites_its_authority,
+    authority.plan_policy_does_not_decide_for_medicare,
+    notices.notices_are_on_file,
+    notices.programme_has_notice_advice,
+)
+"""What would make an answer wrong or ambiguous: the service does not start with it."""
+
+STOPPING_NOTICES: tuple[Rule, ...] = (
+    *_FILES,
+    notices.notice_folder_holds_an_edition,
+    notices.patient_fills_the_patients_blanks,
+)
+"""The same for notices, which are read by themselves."""
+
+ALL: tuple[Rule, ...] = (
+    *STOPPING,
+    notices.notice_folder_holds_an_edition,
+    notices.patient_fills_the_patients_blanks,
+    notices.notice_is_for_the_programme,
+    versions.versions_leave_no_gap,
+    versions.folder_holds_a_version,
+    codes.code_stands_in_one_policy_a_day,
+    citations.citations_are_used,
+    wording.summary_fits_a_card,
+    wording.placeholders_are_known,
+    wording.never_said,
+)
+
+DATED: tuple[DatedRule, ...] = (
+    versions.review_is_not_overdue,
+    notices.notice_has_not_expired,
+)
+"""Rules that depend on the day; what they find are warnings."""

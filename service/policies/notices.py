@@ -1,0 +1,181 @@
+"""Advance notices: what to tell the patient before the service, with which form, by programme.
+
+Forms come in editions that expire, so a notice is dated like a policy: one file an edition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from service.decision.model import Programme
+from service.errors import ConfigurationError, LibraryError
+from service.policies.drafts import Draft, read_drafts
+from service.policies.lint.rules import STOPPING_NOTICES
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeLink:
+    label: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeTask:
+    """The to-do that a click on the card creates.
+
+    `label` is the button; `description` and `reason` are templates with {services} and {codes};
+    `after_completion` is a code of CRD's afterCompletionCode value set.
+    """
+
+    label: str
+    description: str
+    reason: str
+    after_completion: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blank:
+    """A blank of the form: its letter, what it holds, and by whom ("staff", "provider", "patient").
+
+    `text` suggests what to write, a template; a patient's blank never has one.
+    """
+
+    blank: str
+    holds: str
+    by: str
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A choice that the form gives the patient, in our words."""
+
+    option: str
+    means: str
+
+
+@dataclass(frozen=True, slots=True)
+class Modifier:
+    """A claim modifier and when it goes on the line."""
+
+    code: str
+    when: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnfitModifier:
+    """A claim modifier that does not belong here, and why."""
+
+    code: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One edition of a notice.
+
+    `form` is the form's number ("CMS-R-131") and `edition` what is printed on it, None where there
+    is no set form. `starts` to `ends`, both inclusive, is when the edition may be used.
+    `programmes` are those it is for, `programme_label` their name for people. `questionnaire` is
+    the id of the form that records it; `doc_needed` the code by version of CRD ("2.0", "2.2");
+    `doc_purpose` a code that both versions know. `summary` and `advice` are templates with
+    {services} and {codes}; `advice` is Markdown, a paragraph each, in the order of doing.
+    """
+
+    id: str
+    title: str
+    short_name: str
+    form: str | None
+    edition: str | None
+    starts: date
+    ends: date | None
+    programmes: tuple[Programme, ...]
+    programme_label: str
+    questionnaire: str
+    doc_needed: Mapping[str, str]
+    doc_purpose: str
+    documentation_reason: str
+    summary: str
+    advice: tuple[str, ...]
+    links: tuple[NoticeLink, ...]
+    task: NoticeTask
+    blanks: tuple[Blank, ...] = ()
+    options: tuple[Option, ...] = ()
+    modifiers: tuple[Modifier, ...] = ()
+    why_not: tuple[UnfitModifier, ...] = ()
+
+    def expired_on(self, day: date) -> bool:
+        """Whether `day` lies after the last day on which the edition may be used."""
+        return self.ends is not None and day > self.ends
+
+
+class NoticeLibrary:
+    """Every edition of every notice."""
+
+    def __init__(self, notices: Sequence[Notice]) -> None:
+        self._editions: dict[str, list[Notice]] = {}
+        for notice in sorted(notices, key=lambda n: (n.id, n.starts)):
+            self._editions.setdefault(notice.id, []).append(notice)
+
+    def __iter__(self) -> Iterator[Notice]:
+        """Every edition, by notice and then by start."""
+        for editions in self._editions.values():
+            yield from editions
+
+    def ids(self) -> tuple[str, ...]:
+        """The notices' ids, sorted."""
+        return tuple(self._editions)
+
+    def edition(self, notice_id: str, day: date) -> Notice:
+        """The latest edition that started on or before `day`; it may have expired since.
+
+        Before the first edition's start, the first: no older form is on file. Raises
+        ConfigurationError if there is no such notice.
+        """
+        editions = self._editions.get(notice_id)
+        if not editions:
+            raise ConfigurationError(
+                f"no notice {notice_id!r} is on file; add _notices/{notice_id}"
+            )
+        started = [n for n in editions if n.starts <= day]
+        return started[-1] if started else editions[0]
+
+
+def load_notices(directory: Path) -> NoticeLibrary:
+    """Read every notice under `directory`/_notices. Raises LibraryError with all that is wrong."""
+    drafts = read_drafts(directory, policies=False, cases=False)
+    findings = [*drafts.findings, *(f for rule in STOPPING_NOTICES for f in rule(drafts))]
+    if findings:
+        raise LibraryError(findings)
+    return NoticeLibrary([_notice(d) for d in drafts.editions])
+
+
+def _notice(draft: Draft) -> Notice:
+    data: Mapping[str, Any] = draft.data
+    return Notice(
+        id=data["id"],
+        title=data["title"],
+        short_name=data["short_name"],
+        form=data.get("form"),
+        edition=data.get("edition"),
+        starts=draft.starts,
+        ends=draft.ends,
+        programmes=tuple(map(Programme, data["programmes"])),
+        programme_label=data["programme_label"],
+        questionnaire=data["questionnaire"],
+        doc_needed=dict(data["doc_needed"]),
+        doc_purpose=data["doc_purpose"],
+        documentation_reason=data["documentation_reason"],
+        summary=data["summary"],
+        advice=tuple(data["advice"]),
+        links=tuple(NoticeLink(**link) for link in data["links"]),
+        task=NoticeTask(**data["task"]),
+        blanks=tuple(Blank(**blank) for blank in data.get("blanks", ())),
+        options=tuple(Option(**option) for option in data.get("options", ())),
+        modifiers=tuple(Modifier(**m) for m in data.get("modifiers", ())),
+        why_not=tuple(UnfitModifier(**m) for m in data.get("why_not", ())),
+    )

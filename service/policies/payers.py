@@ -1,0 +1,51 @@
+"""The payers that this service answers for, recognised by their identifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from service.decision.model import Contact, Payer, PolicyLink, Programme
+from service.errors import LibraryError
+from service.policies import files
+from service.policies.lint.payers import duplicate_payers
+
+
+class Payers:
+    """The payers of the payers file.
+
+    `operator_name` is the insurer's name where a request has no coverage to take it from.
+    """
+
+    def __init__(self, operator_name: str, payers: Sequence[Payer]) -> None:
+        self.operator_name = operator_name
+        self._by_identifier = {(p.system, p.identifier): p for p in payers}
+
+    def __iter__(self) -> Iterator[Payer]:
+        return iter(self._by_identifier.values())
+
+    def by_identifier(self, system: str, value: str) -> Payer | None:
+        """The payer with this identifier, compared exactly; None if it is not one of ours."""
+        return self._by_identifier.get((system, value))
+
+
+def load_payers(path: Path) -> Payers:
+    """Read the payers file. Raises LibraryError with everything that is wrong with it."""
+    file = files.load(path, "payers")
+    findings = list(duplicate_payers(file))
+    if findings:
+        raise LibraryError(findings)
+    return Payers(file.data["operator"], [_payer(p) for p in file.data["payers"]])
+
+
+def _payer(entry: Mapping[str, Any]) -> Payer:
+    contact = entry.get("contact")
+    return Payer(
+        system=entry["identifier"]["system"],
+        identifier=entry["identifier"]["value"],
+        name=entry["name"],
+        line_of_business=Programme(entry["line_of_business"]),
+        policies=tuple(PolicyLink(p["id"], p.get("url")) for p in entry["policies"]),
+        contact=Contact(**contact) if contact else None,
+    )
