@@ -115,10 +115,10 @@ class _Evaluation:
         matched = self._matched(policy, codes)
         ruling = policy.rulings[self.programme.programme]
         authority = policy.governing_authority
-        notices = self._notices(policy, ruling.covered)
         self._note("policy", f"{policy.id} version {policy.version}", f"in force {_days(self.day)}")
         self._note("authority", authority.name, _searched(policy))
         self._note("answer", ruling.covered.value, f"{policy.id}: {ruling.reason_id}")
+        notices = self._notices(policy, ruling.covered)
         return Determination(
             order=self.order,
             finding=self.finding,

@@ -51,8 +51,12 @@ def of(error: ValidationError, written: str | None) -> Iterator[Complaint]:
 
 def _unknown(error: ValidationError) -> Iterator[Complaint]:
     known: dict[str, Any] = _schema(error).get("properties", {})
-    for name in error.instance if isinstance(error.instance, dict) else ():
-        if name not in known:
+    fields: dict[str, Any] = error.instance if isinstance(error.instance, dict) else {}
+    for name, value in fields.items():
+        if (name, value) == ("indicator", "critical"):
+            repair = "remove it: a card about coverage is a warning at most"
+            yield Complaint("critical is for danger to life", repair, name)
+        elif name not in known:
             repair = f"remove it; known here: {', '.join(known)}"
             yield Complaint("unknown field", repair, str(name))
 

@@ -60,7 +60,7 @@ def mutated_requests(draw: st.DrawFn) -> dict[str, Any]:
                 continue
             change = draw(st.sampled_from(["replace", "remove", "double"]))
             if change == "replace":
-                node[key] = draw(ODD_VALUES)
+                node[key] = copy.deepcopy(draw(ODD_VALUES))
             elif change == "remove":
                 del node[key]
             elif isinstance(node, list):

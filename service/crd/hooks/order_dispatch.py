@@ -30,7 +30,7 @@ SERVICE = Service(
         ["patientId", "dispatchedOrders"],
         dispatchedOrders={"type": "array", "items": {"type": "string"}},
         performer={"type": ["string", "null"]},
-        fulfillmentTasks={"$ref": "#/$defs/bundle"},
+        fulfillmentTasks={"type": "array", "items": {"$ref": "#/$defs/resource"}},
     ),
     asked=dispatched_orders,
     answering=Answering.FULL,

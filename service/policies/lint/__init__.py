@@ -1,1 +1,40 @@
 """Lint: everything about a policy library that would mislead a reader or break an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+from service.errors import Finding, LibraryError
+from service.policies import files
+from service.policies.drafts import Drafts, read_drafts
+from service.policies.lint.payers import duplicate_payers, unknown_policies
+from service.policies.lint.rules import ALL, DATED
+
+
+def lint_library(directory: Path, payers_path: Path | None, on: date) -> list[Finding]:
+    """Everything found in the policies, notices and cases under `directory`, and in the payers.
+
+    `on` is the day for which reviews and editions are looked at. Sorted by file and line, each
+    finding once; a `Finding.warning` is no error. Raises LibraryError if `directory` is none.
+    """
+    drafts = read_drafts(directory)
+    found = [*drafts.findings]
+    for rule in ALL:
+        found.extend(rule(drafts))
+    for dated in DATED:
+        found.extend(dated(drafts, on))
+    if payers_path is not None:
+        found.extend(_payers(payers_path, drafts))
+    return sorted(dict.fromkeys(found), key=lambda f: (str(f.file), f.line or 0, f.field))
+
+
+def _payers(path: Path, drafts: Drafts) -> Iterator[Finding]:
+    try:
+        payers = files.load(path, "payers")
+    except LibraryError as error:
+        yield from error.findings
+        return
+    yield from duplicate_payers(payers)
+    yield from unknown_policies(payers, drafts)

@@ -7,7 +7,15 @@ from datetime import date
 
 from service.errors import Finding
 from service.policies.drafts import Drafts
-from service.policies.lint import authority, citations, codes, notices, versions, wording
+from service.policies.lint import (
+    authority,
+    cases,
+    citations,
+    codes,
+    notices,
+    versions,
+    wording,
+)
 
 Rule = Callable[[Drafts], Iterator[Finding]]
 DatedRule = Callable[[Drafts, date], Iterator[Finding]]
@@ -52,6 +60,11 @@ ALL: tuple[Rule, ...] = (
     wording.summary_fits_a_card,
     wording.placeholders_are_known,
     wording.never_said,
+    cases.policy_has_cases,
+    cases.case_is_told_once,
+    cases.every_code_has_a_case,
+    cases.every_programme_has_a_case,
+    cases.every_edge_has_a_case,
 )
 
 DATED: tuple[DatedRule, ...] = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from itertools import chain, combinations
-from typing import Any
 
 from cards.naming import MOST_CODES_NAMED, SUMMARY_LIMIT, NamedService, fill
 from service.errors import Finding
@@ -58,20 +57,6 @@ def never_said(drafts: Drafts) -> Iterator[Finding]:
             said = re.search(pattern, text.lower())
             if said:
                 yield draft.file.finding(where, f"says “{said.group()}”", repair)
-
-
-def indicator_is_not_critical(data: Any) -> Iterator[Where]:
-    """Where a file asks for a critical card; a file that does so fits no schema."""
-    steps: Iterator[tuple[str | int, Any]] = iter(())
-    if isinstance(data, Mapping):
-        if data.get("indicator") == "critical":
-            yield ("indicator",)
-        steps = iter(data.items())
-    elif isinstance(data, list):
-        steps = iter(enumerate(data))
-    for step, inner in steps:
-        for where in indicator_is_not_critical(inner):
-            yield (step, *where)
 
 
 def _named_together(draft: Draft) -> Iterator[list[NamedService]]:
