@@ -1,0 +1,107 @@
+"""A policy on a terminal: what it says first, then what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from cards.naming import NamedService, fill
+from service.decision.model import Authority, Citation, PolicyVersion, Programme
+from service.policies.notices import Notice, NoticeLibrary
+
+_PROGRAMMES = {
+    Programme.MEDICARE_ADVANTAGE: "Medicare Advantage",
+    Programme.ORIGINAL_MEDICARE: "Original Medicare",
+    Programme.NOT_TOLD: "Programme not told",
+}
+
+
+def policy_page(
+    policy: PolicyVersion, notices: NoticeLibrary, on: date, today: date
+) -> RenderableType:
+    """The version of a policy in force `on` a day, with its notices; `today` tells overdue."""
+    return Group(*_parts(policy, notices, on, today))
+
+
+def _parts(
+    policy: PolicyVersion, notices: NoticeLibrary, on: date, today: date
+) -> Iterator[RenderableType]:
+    yield Text(policy.title, style="bold underline")
+    yield Text(f"{policy.manual}, as in force on {on}")
+    yield from _section("Coverage", _answers(policy))
+    yield from _section("Services", _services(policy))
+    yield from _section("Dates", _dates(policy, today))
+    yield from _section("Authorities searched, in order", map(_authority, policy.authorities))
+    yield from _section("Why", _reasons(policy))
+    yield from _section("Advance notice", _notices(policy, notices, on))
+    yield from _section("Keep in mind", (Text(f"- {r}") for r in policy.reservations))
+    yield from _section("Citations", (Text(f"- {_cited(c)}") for c in policy.citations))
+    if policy.related:
+        yield from _section("Related", (Text(f"- {_cited(c)}") for c in policy.related))
+    if policy.ama_notice:
+        yield Text(f"\n{policy.ama_notice}", style="dim")
+
+
+def _section(title: str, lines: Iterator[RenderableType]) -> Iterator[RenderableType]:
+    yield Text(f"\n{title}", style="bold")
+    yield Padding(Group(*lines), (0, 0, 0, 2))
+
+
+def _answers(policy: PolicyVersion) -> Iterator[RenderableType]:
+    services = [NamedService(s.code.value, s.name, s.group_name) for s in policy.services]
+    for programme, name in _PROGRAMMES.items():
+        statement = fill(policy.wording[programme].statement, services)
+        answer = policy.rulings[programme].covered.value
+        yield Text.assemble((f"{name}: {answer}. ", "bold red"), statement)
+
+
+def _services(policy: PolicyVersion) -> Iterator[RenderableType]:
+    table = Table("code", "service", "group", box=None)
+    for service in policy.services:
+        table.add_row(service.code.value, service.name, service.group_name)
+    yield table
+
+
+def _dates(policy: PolicyVersion, today: date) -> Iterator[RenderableType]:
+    until = f" to {policy.ends}" if policy.ends else ""
+    yield Text(f"In force from {policy.starts}{until}; published {policy.published}")
+    review = Text(f"Last review {policy.review_last}; next review {policy.review_next}")
+    if policy.review_overdue_on(today):
+        review.append(" OVERDUE", style="bold red")
+    yield review
+
+
+def _authority(authority: Authority) -> Text:
+    if authority.citation:
+        return Text.assemble(f"- {authority.name}: ", (_cited(authority.citation), "bold"))
+    searched = f"{authority.searched_where}, {authority.searched_when}"
+    return Text(f"- {authority.name}: none found ({searched})")
+
+
+def _reasons(policy: PolicyVersion) -> Iterator[Text]:
+    for programme, name in _PROGRAMMES.items():
+        yield Text(f"{name}: {policy.rulings[programme].reason}")
+
+
+def _notices(policy: PolicyVersion, notices: NoticeLibrary, on: date) -> Iterator[Text]:
+    for programme, name in _PROGRAMMES.items():
+        editions = [notices.edition(n, on) for n in policy.notices[programme]]
+        text = Text(f"{name}: ")
+        text.append(", ".join(map(_notice, editions)) or "none")
+        if any(n.expired_on(on) for n in editions):
+            text.append(" EXPIRED EDITION", style="bold red")
+        yield text
+
+
+def _notice(notice: Notice) -> str:
+    form = ", ".join(filter(None, (notice.form, notice.edition)))
+    return f"{notice.title} ({form})" if form else notice.title
+
+
+def _cited(citation: Citation) -> str:
+    return ", ".join(filter(None, (citation.title, citation.section, citation.url)))
