@@ -38,6 +38,8 @@ STOPPING: tuple[Rule, ...] = (
     authority.plan_policy_does_not_decide_for_medicare,
     notices.notices_are_on_file,
     notices.programme_has_notice_advice,
+    wording.summary_fits_a_card,
+    wording.placeholders_are_known,
 )
 """What would make an answer wrong or ambiguous: the service does not start with it."""
 
@@ -45,6 +47,7 @@ STOPPING_NOTICES: tuple[Rule, ...] = (
     *_FILES,
     notices.notice_folder_holds_an_edition,
     notices.patient_fills_the_patients_blanks,
+    wording.placeholders_are_known,
 )
 """The same for notices, which are read by themselves."""
 
@@ -57,8 +60,6 @@ ALL: tuple[Rule, ...] = (
     versions.folder_holds_a_version,
     codes.code_stands_in_one_policy_a_day,
     citations.citations_are_used,
-    wording.summary_fits_a_card,
-    wording.placeholders_are_known,
     wording.never_said,
     cases.policy_has_cases,
     cases.case_is_told_once,

@@ -18,7 +18,9 @@ NEVER_SAID: Mapping[str, str] = {
     r"medicare does not cover": "say that Medicare is likely to deny it; no Medicare rule says so",
     r"\bdenied\b": "a card is information: say not covered, or likely to deny",
     r"\bthis is a (coverage )?determination": "a card is information, not a determination",
-    r"\b\d+[ -](calendar |business |working )?days?\b": "leave out how many days a decision takes",
+    r"\b(decision|answer|determination)\b[^.]*\b\d+[ -](calendar |business |working )?days?\b": (
+        "leave out how many days a decision takes"
+    ),
     r"220\.2\.1": "that NCD is no longer in force: leave it out",
 }
 """What a text must never say (lower case), and what to do instead."""
