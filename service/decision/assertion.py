@@ -7,14 +7,13 @@ is left out: the answer given on Monday is the answer given on Tuesday while the
 
 from __future__ import annotations
 
-import base64
 import hashlib
 
 from service.decision.model import Determination
 
 
 def coverage_assertion_id(determination: Determination, ehr: str) -> str:
-    """The id as "cc" and 26 lower-case letters and digits.
+    """The id as "cc" and 30 hexadecimal digits.
 
     `ehr` tells one EHR's "ServiceRequest/1" from another's: its FHIR base URL, or "" if not told.
     """
@@ -33,5 +32,4 @@ def coverage_assertion_id(determination: Determination, ehr: str) -> str:
         d.covered.value,
         d.gap.value if d.gap else "",
     )
-    digest = hashlib.sha256("\n".join(facts).encode()).digest()
-    return "cc" + base64.b32encode(digest)[:26].decode().lower()
+    return "cc" + hashlib.sha256("\n".join(facts).encode()).hexdigest()[:30]

@@ -74,9 +74,8 @@ def _wrong_type(error: ValidationError, written: str | None) -> Complaint:
         return Complaint(f"{written} is not quoted and not read as text", f'quote it: "{written}"')
     kinds = " or ".join(_KINDS.get(w, w) for w in wanted)
     found = "nothing" if value is None else f"{type(value).__name__} {value!r}"
-    return Complaint(
-        f"expected {kinds}, found {found[:60]}", f"write {_description(error) or kinds}"
-    )
+    wanted_here = (error.absolute_path and _description(error)) or kinds
+    return Complaint(f"expected {kinds}, found {found[:60]}", f"write {wanted_here}")
 
 
 def _one_of(error: ValidationError) -> Complaint:

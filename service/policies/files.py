@@ -67,7 +67,9 @@ def parse(path: Path) -> LibraryFile:
         repair = "mend the indentation, quotes or brackets there"
         raise _broken(path, problem, repair, _marked(error)) from error
     except (YAMLError, ValueError) as error:
-        raise _broken(path, "is not YAML", "mend or quote the value") from error
+        # No mark comes with these: an unquoted day that does not exist, a control character.
+        problem = f"is not YAML: {str(error).splitlines()[0]}"
+        raise _broken(path, problem, "mend the value, or quote it") from error
 
 
 def check(file: LibraryFile, kind: Kind) -> list[Finding]:
