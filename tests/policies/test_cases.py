@@ -1,0 +1,44 @@
+"""Every case of every policy on file, one test a sentence."""
+
+from functools import cache
+
+import pytest
+
+from service.policies.cases import Case, load_cases, run_case
+from service.policies.drafts import CASES
+from service.policies.store import PolicyStore, load_policies
+from tests.policies import LIBRARY
+
+
+@cache
+def policies() -> PolicyStore:
+    return load_policies(LIBRARY)
+
+
+CASES_ON_FILE = [
+    case for file in sorted(LIBRARY.glob(f"*/{CASES}")) for case in load_cases(file.parent)
+]
+
+
+@pytest.mark.parametrize("case", CASES_ON_FILE, ids=[f"{c.policy}: {c.it}" for c in CASES_ON_FILE])
+def test_the_policy_answers_as_the_sentence_says(case: Case) -> None:
+    assert run_case(case, policies()).differences == ()
+
+
+def test_the_mr_spectroscopy_policy_has_at_least_thirty_cases() -> None:
+    assert sum(c.policy == "mr-spectroscopy" for c in CASES_ON_FILE) >= 30
+
+
+def test_a_case_that_expects_something_else_fails_and_says_what_came() -> None:
+    (sound,) = [c for c in CASES_ON_FILE if c.it.startswith("MR spectroscopy is not covered")]
+    (other,) = [c for c in CASES_ON_FILE if c.it.startswith("Original Medicare is likely")]
+    crossed = Case(
+        sound.policy, "crossed", sound.on, sound.order, sound.finding, False, other.expect
+    )
+    result = run_case(crossed, policies())
+    assert not result.passed
+    assert result.differences == (
+        "covered: expected conditional, got not-covered",
+        "programme: expected original_medicare, got medicare_advantage",
+        "notices: expected abn, got organization-determination",
+    )

@@ -1,0 +1,193 @@
+"""One broken library a rule: `broken/<rule>/` is laid over `sound/`, which has nothing to find."""
+
+import shutil
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from service.errors import LibraryError
+from service.policies.lint import lint_library, payers
+from service.policies.lint.rules import ALL, DATED, STOPPING, STOPPING_NOTICES
+from service.policies.notices import load_notices
+from service.policies.payers import load_payers
+from service.policies.store import load_policies
+from tests.policies import BROKEN, LIBRARY, PAYERS, SOUND
+
+ON = date(2024, 6, 15)
+POLICY = "example-scan/2024-01-01.yaml"
+CASES = "example-scan/cases.yaml"
+FORM = "_notices/paper-form/2024-01-01.yaml"
+MA = "medicare_advantage"
+
+
+class Expected(NamedTuple):
+    file: str
+    line: int | None
+    field: str
+    says: str
+
+
+EXPECTED = {
+    # the schema
+    "unquoted_code": Expected(POLICY, 12, "services[0].codes[0].code", 'quote it: "76390"'),
+    "unquoted_day": Expected(POLICY, 5, "effective.start", 'quote it: "2024-01-01"'),
+    "unknown_field": Expected(POLICY, 7, "note", "unknown field"),
+    "missing_field": Expected(POLICY, 6, "review.next", "is missing"),
+    "duplicate_key": Expected(POLICY, 3, "(file)", 'duplicate key "title"'),
+    "not_yaml": Expected(POLICY, 35, "(file)", "is not YAML"),
+    "not_a_day": Expected(POLICY, 4, "published", 'write a day as "YYYY-MM-DD"'),
+    "found_and_not_found": Expected(POLICY, 15, "authorities[1]", "exactly one of found"),
+    "indicator_critical": Expected(POLICY, 31, f"wording.{MA}.indicator", "a warning at most"),
+    "unknown_answer": Expected(
+        POLICY, 21, "determinations.original_medicare.covered", "use one of not-covered, covered"
+    ),
+    "unknown_programme": Expected(
+        "payers.yaml", 5, "payers[0].line_of_business", "use one of medicare_advantage"
+    ),
+    "misspelt_expectation": Expected(CASES, 6, "cases[0].expect.program", "known here: covered"),
+    # files and days
+    "id_is_the_folder": Expected(POLICY, 1, "id", "other-scan lies in the folder example-scan"),
+    "file_name_is_the_start": Expected(POLICY, 5, "effective.start", "rename the file"),
+    "end_is_not_before_the_start": Expected(POLICY, 5, "effective.end", "before it starts"),
+    "versions_do_not_overlap": Expected(POLICY, 5, "effective", 'set end: "2024-03-31"'),
+    "versions_leave_no_gap": Expected(
+        "example-scan/2024-04-01.yaml", 5, "effective.start", "between 2024-02-29 and 2024-04-01"
+    ),
+    "folder_holds_a_version": Expected("empty-scan", None, "(folder)", "holds no version"),
+    "review_is_not_overdue": Expected(POLICY, 6, "review.next", "due 2024-05 and is overdue"),
+    # codes
+    "code_stands_once_in_a_version": Expected(
+        POLICY, 13, "services[0].codes[1].code", "X0001 is listed twice"
+    ),
+    "code_stands_in_one_policy_a_day": Expected(
+        POLICY, 9, "services", "X0001 is also in second-scan"
+    ),
+    # citations
+    "citations_resolve": Expected(
+        POLICY, 19, f"determinations.{MA}.reason.citations[1]", "plan-2 is not among"
+    ),
+    "citations_stand_once": Expected(POLICY, 36, "citations", "plan-1 is listed 2 times"),
+    "citations_are_used": Expected(POLICY, 37, "citations[1].id", "plan-2 is used nowhere"),
+    # authority
+    "authorities_are_in_order": Expected(POLICY, 14, "authorities", "out of order"),
+    "determination_has_an_authority": Expected(
+        POLICY, 17, "determinations", "no authority was found, yet the answers are"
+    ),
+    "determination_cites_its_authority": Expected(
+        POLICY, 19, f"determinations.{MA}.reason.citations", "plan-1, is not cited"
+    ),
+    "plan_policy_does_not_decide_for_medicare": Expected(
+        POLICY, 21, "determinations.original_medicare.covered", "say conditional"
+    ),
+    # notices
+    "notices_are_on_file": Expected(
+        POLICY, 27, f"advance_notice.{MA}[0]", "no notice plan-letter is on file"
+    ),
+    "programme_has_notice_advice": Expected(
+        POLICY, 27, "advance_notice.original_medicare", "no advance notice"
+    ),
+    "notice_is_for_the_programme": Expected(
+        POLICY, 27, f"advance_notice.{MA}[0]", "paper-form is for original_medicare"
+    ),
+    "notice_folder_holds_an_edition": Expected(
+        "_notices/empty-form", None, "(folder)", "holds no edition"
+    ),
+    "patient_fills_the_patients_blanks": Expected(
+        FORM, 19, "blanks[1].by", "blank G of CMS-R-131 is filled in by staff"
+    ),
+    "notice_has_not_expired": Expected(FORM, 6, "effective.end", "expired on 2024-06-14"),
+    # wording
+    "summary_fits_a_card": Expected(POLICY, 31, f"wording.{MA}.summary", "stay within 139"),
+    "placeholders_are_known": Expected(POLICY, 31, f"wording.{MA}.summary", "{service}"),
+    "never_said": Expected(
+        POLICY, 32, "wording.original_medicare.statement", "medicare does not cover"
+    ),
+    # payers
+    "duplicate_payers": Expected("payers.yaml", 7, "payers[1].identifier", "two payers"),
+    "unknown_policies": Expected("payers.yaml", 6, "payers[0].policies[0].id", "example-scam"),
+    # cases
+    "policy_has_cases": Expected("second-scan/cases.yaml", None, "(file)", "has no cases"),
+    "case_is_told_once": Expected(CASES, 7, "cases[1].it", "another case has this sentence"),
+    "every_code_has_a_case": Expected(CASES, 2, "cases", "orders X0002 while it is in force"),
+    "every_programme_has_a_case": Expected(
+        CASES, 2, "cases", "expects the programme original_medicare"
+    ),
+    "every_edge_has_a_case": Expected(CASES, 2, "cases", "2023-12-31, the day before the first"),
+    "every_edge_of_an_ended_version_has_a_case": Expected(
+        CASES, 2, "cases", "2024-12-31, the last day"
+    ),
+}
+
+DATED_RULES = {rule.__name__ for rule in DATED}
+PAYER_RULES = {payers.duplicate_payers.__name__, payers.unknown_policies.__name__}
+RULES = {rule.__name__ for rule in ALL} | DATED_RULES | PAYER_RULES
+STOPS = {rule.__name__ for rule in (*STOPPING, *STOPPING_NOTICES)}
+
+
+@pytest.fixture
+def broken(tmp_path: Path, rule: str) -> Path:
+    """The sound library with the rule's broken files laid over it."""
+    library = tmp_path / "library"
+    shutil.copytree(SOUND, library)
+    shutil.copytree(BROKEN / rule, library, dirs_exist_ok=True)
+    return library
+
+
+@pytest.mark.parametrize("rule", EXPECTED)
+def test_lint_names_file_line_field_and_repair(broken: Path, rule: str) -> None:
+    expected = EXPECTED[rule]
+    findings = lint_library(broken, broken / "payers.yaml", ON)
+    met = [f for f in findings if f.field == expected.field and expected.says in str(f)]
+    assert [(f.file, f.line) for f in met] == [(broken / expected.file, expected.line)]
+    assert all(f.repair for f in met)
+    assert [f.warning for f in met] == [rule in DATED_RULES]
+
+
+def test_every_rule_has_a_broken_library_and_an_expectation() -> None:
+    assert {folder.name for folder in BROKEN.iterdir()} == set(EXPECTED)
+    assert set(EXPECTED) >= RULES
+
+
+@pytest.mark.parametrize("rule", sorted(set(EXPECTED) & STOPS))
+def test_what_would_make_an_answer_wrong_stops_the_start(broken: Path, rule: str) -> None:
+    with pytest.raises(LibraryError) as error:
+        load_policies(broken)
+        load_notices(broken)
+    assert EXPECTED[rule].says in str(error.value)
+
+
+@pytest.mark.parametrize("rule", sorted(RULES - STOPS - PAYER_RULES))
+def test_what_only_misleads_a_reader_does_not_stop_the_start(broken: Path, rule: str) -> None:
+    assert "example-scan" in load_policies(broken).ids()
+    assert "plan-request" in load_notices(broken).ids()
+
+
+def test_the_sound_library_has_nothing_to_find() -> None:
+    assert lint_library(SOUND, SOUND / "payers.yaml", ON) == []
+
+
+def test_two_payers_with_one_identifier_stop_the_start() -> None:
+    with pytest.raises(LibraryError, match="stands for two payers"):
+        load_payers(BROKEN / "duplicate_payers" / "payers.yaml")
+
+
+def test_the_library_that_is_shipped_has_no_error() -> None:
+    findings = lint_library(LIBRARY, PAYERS, date(2026, 11, 22))
+    assert [str(f) for f in findings if not f.warning] == []
+
+
+def test_the_shipped_policys_overdue_review_is_a_warning() -> None:
+    findings = lint_library(LIBRARY, PAYERS, date(2026, 11, 22))
+    assert [(f.field, f.warning) for f in findings] == [("review.next", True)]
+
+
+def test_the_shipped_abn_edition_is_warned_of_once_it_has_expired() -> None:
+    after = lint_library(LIBRARY, PAYERS, date(2029, 4, 1))
+    assert any("edition expired on 2029-03-31" in str(f) and f.warning for f in after)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LibraryError, match="is not a directory"):
+        lint_library(tmp_path / "nowhere", None, ON)

@@ -1,0 +1,133 @@
+"""Notices: which edition may be used when, and what the two shipped ones say."""
+
+import shutil
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from service.decision.model import Programme
+from service.errors import ConfigurationError
+from service.policies.notices import Notice, NoticeLibrary, load_notices
+from tests.policies import LIBRARY, SOUND
+
+ON = date(2026, 11, 22)
+
+
+@pytest.fixture(scope="module")
+def notices() -> NoticeLibrary:
+    return load_notices(LIBRARY)
+
+
+@pytest.fixture(scope="module")
+def abn(notices: NoticeLibrary) -> Notice:
+    return notices.edition("abn", ON)
+
+
+@pytest.fixture(scope="module")
+def request_to_the_plan(notices: NoticeLibrary) -> Notice:
+    return notices.edition("organization-determination", ON)
+
+
+def test_the_latest_edition_that_has_started_is_taken(tmp_path: Path) -> None:
+    library = tmp_path / "library"
+    shutil.copytree(SOUND, library)
+    folder = library / "_notices" / "paper-form"
+    text = (folder / "2024-01-01.yaml").read_text("utf-8")
+    period = 'effective: {start: "2024-01-01", end: "2024-12-31"}'
+    later = text.replace(period, 'effective: {start: "2025-01-01"}')
+    (folder / "2025-01-01.yaml").write_text(later, "utf-8")
+    both = load_notices(library)
+    assert both.edition("paper-form", date(2024, 12, 31)).starts == date(2024, 1, 1)
+    assert both.edition("paper-form", date(2025, 1, 1)).starts == date(2025, 1, 1)
+
+
+def test_before_its_first_edition_the_first_is_taken(notices: NoticeLibrary) -> None:
+    assert notices.edition("abn", date(2020, 1, 1)).starts == date(2026, 5, 12)
+
+
+def test_an_expired_edition_is_still_given_and_says_so(notices: NoticeLibrary) -> None:
+    abn = notices.edition("abn", date(2030, 1, 1))
+    assert not abn.expired_on(date(2029, 3, 31))
+    assert abn.expired_on(date(2029, 4, 1))
+
+
+def test_a_notice_without_an_end_does_not_expire(request_to_the_plan: Notice) -> None:
+    assert not request_to_the_plan.expired_on(date(2099, 1, 1))
+
+
+def test_a_notice_that_is_not_on_file_is_a_configuration_error(notices: NoticeLibrary) -> None:
+    with pytest.raises(ConfigurationError, match="no notice 'letter' is on file"):
+        notices.edition("letter", ON)
+
+
+def test_both_notices_are_on_file(notices: NoticeLibrary) -> None:
+    assert notices.ids() == ("abn", "organization-determination")
+    assert [n.id for n in notices] == ["abn", "organization-determination"]
+
+
+def test_the_abn_is_for_original_medicare_on_cmss_own_form(abn: Notice) -> None:
+    assert abn.programmes == (Programme.ORIGINAL_MEDICARE,)
+    assert (abn.form, abn.edition) == ("CMS-R-131", "expires 03/31/2029")
+    assert [link.url for link in abn.links] == [
+        "https://www.cms.gov/medicare/forms-notices/beneficiary-notices-initiative/ffs-abn"
+    ]
+
+
+def test_the_abns_choice_signature_and_date_are_left_to_the_patient(abn: Notice) -> None:
+    patients = {b.blank for b in abn.blanks if b.by == "patient"}
+    assert patients == {"G", "I", "J"}
+    assert not any(b.text for b in abn.blanks if b.blank in patients)
+    assert "Leave G, I and J to the patient" in "".join(abn.advice)
+
+
+def test_the_abns_estimate_is_left_to_the_provider(abn: Notice) -> None:
+    (estimate,) = [b for b in abn.blanks if b.blank == "F"]
+    assert (estimate.by, estimate.text) == ("provider", None)
+
+
+def test_the_abns_reason_is_suggested_in_plain_words(abn: Notice) -> None:
+    (reason,) = [b for b in abn.blanks if b.blank == "E"]
+    assert reason.text is not None
+    assert reason.text in "".join(abn.advice)
+
+
+def test_the_abn_lists_every_blank_and_option_of_the_form(abn: Notice) -> None:
+    assert [b.blank for b in abn.blanks] == list("ABCDEFGHIJ")
+    assert [o.option for o in abn.options] == ["1", "2", "3"]
+
+
+def test_ga_and_gz_are_named_for_the_abn_and_gy_and_gx_are_ruled_out(abn: Notice) -> None:
+    assert [m.code for m in abn.modifiers] == ["GA", "GZ"]
+    assert [m.code for m in abn.why_not] == ["GY", "GX"]
+    named = "".join(abn.advice)
+    assert all(code in named for code in ("GA", "GZ", "GY", "GX"))
+
+
+def test_the_request_to_the_plan_says_that_the_abn_does_not_apply(
+    request_to_the_plan: Notice,
+) -> None:
+    advice = " ".join(request_to_the_plan.advice)
+    assert request_to_the_plan.programmes == (Programme.MEDICARE_ADVANTAGE,)
+    assert "CMS-R-131 is for Original Medicare" in advice
+    assert "42 CFR 422.566" in advice
+    assert "CMS-10003" in advice
+
+
+def test_the_request_to_the_plan_names_who_can_ask_and_keeps_a_record(
+    request_to_the_plan: Notice,
+) -> None:
+    advice = " ".join(request_to_the_plan.advice)
+    assert "The member, their representative or the treating provider can ask" in advice
+    assert "Note in the chart that they were told" in advice
+
+
+def test_only_original_medicare_has_modifiers(request_to_the_plan: Notice) -> None:
+    assert request_to_the_plan.modifiers == ()
+    assert request_to_the_plan.form is None
+
+
+def test_both_versions_of_crd_are_told_what_documentation_is_needed(notices: NoticeLibrary) -> None:
+    for notice in notices:
+        assert set(notice.doc_needed) == {"2.0", "2.2"}
+        assert notice.documentation_reason

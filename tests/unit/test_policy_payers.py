@@ -1,0 +1,73 @@
+"""Payers: recognised by identifier and system together, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from service.decision.model import Contact, PolicyLink, Programme
+from service.errors import LibraryError
+from service.policies.payers import Payers, load_payers
+from tests.policies import PAYERS
+
+SYSTEM = "http://example.org/payers"
+
+
+@pytest.fixture(scope="module")
+def payers() -> Payers:
+    return load_payers(PAYERS)
+
+
+def test_a_payer_is_found_by_system_and_identifier(payers: Payers) -> None:
+    plan = payers.by_identifier(SYSTEM, "example-health-plan")
+    assert plan is not None
+    assert plan.name == "Example Health Plan"
+    assert plan.line_of_business is Programme.MEDICARE_ADVANTAGE
+    assert plan.policies == (PolicyLink("mr-spectroscopy"),)
+
+
+def test_a_payer_may_leave_its_line_of_business_untold(payers: Payers) -> None:
+    payer = payers.by_identifier(SYSTEM, "example-payer")
+    assert payer is not None
+    assert payer.line_of_business is Programme.NOT_TOLD
+
+
+@pytest.mark.parametrize(
+    ("system", "value"),
+    [(SYSTEM, "another-payer"), ("http://example.org/others", "example-payer"), (SYSTEM, "")],
+)
+def test_an_identifier_in_another_system_or_unknown_is_nobodys(
+    payers: Payers, system: str, value: str
+) -> None:
+    assert payers.by_identifier(system, value) is None
+
+
+def test_every_payer_has_somebody_to_ask(payers: Payers) -> None:
+    assert [p.contact and p.contact.system for p in payers] == ["phone", "phone"]
+
+
+def test_the_operators_name_stands_where_a_request_names_no_insurer(payers: Payers) -> None:
+    assert payers.operator_name == "Example Health Plan"
+
+
+def test_a_payers_own_page_of_a_policy_and_its_contact_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "payers.yaml"
+    file.write_text(
+        """
+        operator: A Plan
+        payers:
+          - identifier: {system: "urn:a", value: a-plan}
+            name: A Plan
+            line_of_business: original_medicare
+            contact: {name: The desk, system: email, value: desk@example.org}
+            policies: [{id: mr-spectroscopy, url: "https://example.org/mrs"}]
+        """,
+        "utf-8",
+    )
+    (payer,) = load_payers(file)
+    assert payer.policies == (PolicyLink("mr-spectroscopy", "https://example.org/mrs"),)
+    assert payer.contact == Contact("The desk", "email", "desk@example.org")
+
+
+def test_a_missing_payers_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LibraryError, match="cannot be read"):
+        load_payers(tmp_path / "nobody.yaml")
