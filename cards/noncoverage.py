@@ -27,7 +27,8 @@ class SearchedAuthority:
 class Noncoverage:
     """What the card says. `ordered_as` are the orderer's own words: untrusted.
 
-    `note` stands where no single coverage could be used. `references` are the orders' "Type/id".
+    `governs` is false where the authority found is not the one that will decide. `note` stands
+    where no single coverage could be used. `references` are the orders' "Type/id".
     Days are ISO dates; review dates as published ("2024-06").
     """
 
@@ -36,6 +37,7 @@ class Noncoverage:
     statement: str
     reason: str
     authorities: tuple[SearchedAuthority, ...]
+    governs: bool
     policy_title: str
     policy_url: str
     starts: str

@@ -79,6 +79,8 @@ class CardWriter:
             statement=wording.statement,
             reason=group.ruling.reason,
             authorities=tuple(_searched(a) for a in policy.authorities),
+            # A conditional answer is somebody else's to settle: Original Medicare's.
+            governs=group.ruling.covered is not Covered.CONDITIONAL,
             policy_title=policy.title,
             policy_url=self.names.policy_page(group.first, policy),
             starts=policy.version,
