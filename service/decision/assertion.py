@@ -8,14 +8,17 @@ is left out: the answer given on Monday is the answer given on Tuesday while the
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from service.decision.model import Determination
 
 
-def coverage_assertion_id(determination: Determination, ehr: str) -> str:
+def coverage_assertion_id(determination: Determination, ehr: str, said: Sequence[str]) -> str:
     """The id as "cc" and 30 hexadecimal digits.
 
     `ehr` tells one EHR's "ServiceRequest/1" from another's: its FHIR base URL, or "" if not told.
+    `said` is what the statement says beyond the determination: the answer as stated, the gap, the
+    forms asked for. A hook that asks for no form thus asserts something else than one that does.
     """
     d = determination
     told = d.day.source != "today"
@@ -29,7 +32,6 @@ def coverage_assertion_id(determination: Determination, ehr: str) -> str:
         f"{d.day.earliest}/{d.day.latest}" if told else "",
         f"{d.policy.id}|{d.policy.version}" if d.policy else "",
         d.programme.programme.value,
-        d.covered.value,
-        d.gap.value if d.gap else "",
+        *said,
     )
     return "cc" + hashlib.sha256("\n".join(facts).encode()).hexdigest()[:30]

@@ -71,7 +71,9 @@ class StatementWriter:
             codes=d.billing_codes,
             reasons=(ruling.reason,),
             stated_on=to.now.date(),
-            assertion_id=coverage_assertion_id(d, to.ehr),
+            assertion_id=coverage_assertion_id(
+                d, to.ehr, [d.covered.value, *(n.id for n in editions)]
+            ),
             documentation=tuple(self._documentation(n, to.version) for n in editions),
             policy_url=self.names.policy_page(d, policy),
             instructions=instructions or None,
@@ -91,7 +93,7 @@ class StatementWriter:
             codes=tuple(c for c in d.billing_codes if c.system in _BILLING_SYSTEMS),
             reasons=(wording["reason"],),
             stated_on=to.now.date(),
-            assertion_id=coverage_assertion_id(d, to.ehr),
+            assertion_id=coverage_assertion_id(d, to.ehr, [covered.value, gap]),
             reason_code=wording.get("reason_code"),
             missing=wording.get("missing"),
             contact=_contact(d),
