@@ -12,19 +12,27 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service.crd.hooks import SERVICES
 from tests.contract.answer_rules import check_answer, parts, stated
 
-FIXTURES = Path(__file__).parent.parent.parent / "fhir_fixtures" / "order-sign"
+FIXTURES = Path(__file__).parent.parent.parent / "fhir_fixtures"
 SEEDS = [
     json.loads((FIXTURES / f"{name}.json").read_text("utf-8"))
     for name in (
-        "mrs-original-medicare",
-        "mrs-and-unrelated-mri",
-        "several-codings",
-        "crd-2.2-medicare-advantage",
-        "unknown-payer",
+        "order-sign/mrs-original-medicare",
+        "order-sign/mrs-and-unrelated-mri",
+        "order-sign/several-codings",
+        "order-sign/crd-2.2-medicare-advantage",
+        "order-sign/unknown-payer",
+        "order-sign/every-order-type",
+        "order-select/mrs-selected",
+        "order-dispatch/mrs-to-an-imaging-center",
+        "appointment-book/appointment-for-an-order",
+        "encounter-start/mrs-ordered",
+        "encounter-discharge/mrs-ordered",
     )
 ]
+SERVICE_OF_HOOK = {s.hook: s.id for s in SERVICES}
 ODD_TEXTS = st.sampled_from(["", " ", "76390", "\u202e", "#x", "urn:uuid:x", "../..", "2023", "Ü"])
 ODD_VALUES = st.one_of(
     st.none(),
@@ -71,7 +79,7 @@ def mutated_requests(draw: st.DrawFn) -> dict[str, Any]:
 
 @pytest.mark.requirement("crd-2.2.1:conf-12", "crd-2.2.1:resp-13")
 @settings(
-    max_examples=300,
+    max_examples=500,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -79,7 +87,8 @@ def mutated_requests(draw: st.DrawFn) -> dict[str, Any]:
 def test_a_mutated_request_gets_a_clean_answer(
     client: FlaskClient, request: dict[str, Any]
 ) -> None:
-    reply = client.post("/cds-services/order-sign-crd", json=request)
+    service = SERVICE_OF_HOOK.get(str(request.get("hook")), "order-sign-crd")
+    reply = client.post(f"/cds-services/{service}", json=request)
     assert reply.status_code in (200, 400, 422), reply.get_data(as_text=True)
     body = reply.get_json()
     if reply.status_code != 200:
