@@ -10,6 +10,10 @@ from flask import Flask
 
 from service.crd.discovery import discovery
 from service.crd.hooks import SERVICES
+from service.crd.validation import is_fhir
+from service.fhir.client import FhirClients, Limits
+from service.fhir.fetch import Fetcher
+from service.fhir.outbound import OutboundPolicy, Resolver, resolve
 from service.order_review import OrderReview
 from service.policies.notices import NoticeLibrary, load_notices
 from service.policies.payers import Payers, load_payers
@@ -52,9 +56,18 @@ def wire_review(
         policies=library.policies,
         payers=library.payers,
         responder=responder,
+        fetcher=wire_fetcher(settings),
         clock=clock,
         zone=settings.zone,
     )
+
+
+def wire_fetcher(settings: Settings, resolver: Resolver = resolve) -> Fetcher:
+    """What gets missing data from EHRs; `resolver` looks up their addresses."""
+    policy = OutboundPolicy(settings.fhir_servers.split(), settings.fhir_networks.split(), resolver)
+    limits = Limits(settings.fetch_max_bytes, settings.fetch_max_pages)
+    clients = FhirClients(policy, limits, settings.fhir_ca_file)
+    return Fetcher(clients, settings.fetch_budget_ms / 1000, is_fhir)
 
 
 def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> Flask:

@@ -9,6 +9,8 @@
     │   ├── UnsupportedMediaType   415
     │   ├── BodyTooLarge           413
     │   └── UnknownService         404
+    ├── FetchFailed                something of the EHR's could not be read; reported, never raised
+    │                              as far as the caller
     └── ConfigurationError         the operator's files or settings; stops the start or the command
         └── LibraryError           a policy, notice or payers file: file, field and repair
 
@@ -100,6 +102,14 @@ class BodyTooLarge(RequestError):
 class UnknownService(RequestError):
     status = 404
     issue_code = "not-found"
+
+
+class FetchFailed(CovercardError):
+    """Something of the EHR's could not be read; `outcome` is a value of fhir.outcomes.Outcome."""
+
+    def __init__(self, outcome: str) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
 
 
 class ConfigurationError(CovercardError):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
 from cards.vocabulary import Answer
+from service.crd.needs import missing_needs, required
 from service.crd.request import HookRequest, RequestReader
 from service.crd.service import Asked, Service
 from service.decision.coverage import choose_coverage
@@ -18,20 +19,27 @@ from service.decision.model import (
     Determination,
     Order,
     Policies,
+    TraceStep,
 )
-from service.errors import UnhandledPayer, UnknownService
+from service.errors import PreconditionFailed, UnhandledPayer, UnknownService
+from service.fhir.client import Access
 from service.fhir.coverages import PayerDirectory, read_coverage
 from service.fhir.encounters import is_emergency
+from service.fhir.fetch import Fetched, Fetcher
+from service.fhir.needs import Need
 from service.fhir.orders import read_order
+from service.fhir.outcomes import FetchReport, Outcome
 from service.fhir.resources import Resources, resources_in
+from service.fhir.unread import has_unread_code, with_trouble
 from service.respond import Addressee, Decided, Responder
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """One call reviewed: what was asked, what was determined, what is answered."""
+    """One call reviewed: what was asked, fetched and determined, and what is answered."""
 
     request: HookRequest
+    fetched: Fetched
     determinations: tuple[Determination, ...]
     answer: Answer
 
@@ -39,7 +47,8 @@ class Review:
 class OrderReview:
     """Reviews hook calls. Everything that it needs is handed in; it keeps nothing of a call.
 
-    `clock` gives the current time with a time zone; `zone` is where a day begins.
+    `fetcher` gets from the EHR what a call did not bring along; `clock` gives the current time with
+    a time zone; `zone` is where a day begins.
     """
 
     def __init__(
@@ -48,6 +57,7 @@ class OrderReview:
         policies: Policies,
         payers: PayerDirectory,
         responder: Responder,
+        fetcher: Fetcher,
         clock: Callable[[], datetime],
         zone: tzinfo,
     ) -> None:
@@ -55,23 +65,33 @@ class OrderReview:
         self._policies = policies
         self._payers = payers
         self._responder = responder
+        self._fetcher = fetcher
         self._clock = clock
         self._zone = zone
 
-    def review(self, service_id: str, body: bytes) -> Review:
-        """Answer the call in `body`. Raises a RequestError that says what is wrong with it."""
+    def review(
+        self, service_id: str, body: bytes, allowed_fhir_servers: frozenset[str] | None = None
+    ) -> Review:
+        """Answer the call in `body`. Raises a RequestError that says what is wrong with it.
+
+        `allowed_fhir_servers` are the FHIR base URLs configured for the calling client; None where
+        nobody knows who calls, as in open mode.
+        """
         reader = self._readers.get(service_id)
         if reader is None:
             raise UnknownService("no CDS service has this id; GET /cds-services lists them")
         request = reader.read(body)
         now = self._clock().astimezone(self._zone)
         resources = gather(request)
+        fetched = self._fetch(request, resources, allowed_fhir_servers)
         asked = request.service.asked(request, resources)
+        if not asked:
+            refuse_without_orders(request, resources, fetched)
         coverages = [
             read_coverage(r, resources, self._payers) for r in resources.of_type("Coverage")
         ]
         decided = [
-            Decided(a.resource, self._decide(order, request, coverages, resources, now))
+            Decided(a.resource, self._decide(a, order, request, coverages, resources, fetched, now))
             for a in asked
             if in_scope(order := _read(a, resources))
         ]
@@ -88,26 +108,44 @@ class OrderReview:
             answering=request.service.answering,
             now=now,
         )
-        return Review(request, determinations, self._responder.answer(decided, to))
+        return Review(request, fetched, determinations, self._responder.answer(decided, to))
+
+    def _fetch(
+        self, request: HookRequest, resources: Resources, allowed: frozenset[str] | None
+    ) -> Fetched:
+        """Add to the resources what is missing, if the call gave us server and token."""
+
+        def plan(at_hand: Resources) -> Sequence[Need]:
+            return missing_needs(request, at_hand)
+
+        access = None
+        if request.fhir_server and request.access_token:
+            access = Access(request.fhir_server, request.access_token, allowed)
+        return self._fetcher.complete(resources, plan, access, request.patient)
 
     def _decide(
         self,
+        asked: Asked,
         order: Order,
         request: HookRequest,
         coverages: Sequence[Coverage],
         resources: Resources,
+        fetched: Fetched,
         now: datetime,
     ) -> Determination:
         today = now.date()
-        finding = choose_coverage(coverages, order, request.patient, service_day(order, today))
-        return evaluate(
+        chosen = choose_coverage(coverages, order, request.patient, service_day(order, today))
+        determination = evaluate(
             order,
-            finding,
+            with_trouble(chosen, order, asked.resource, resources, fetched.failed),
             today=today,
             policies=self._policies,
             patient=request.patient,
             emergency=is_emergency(resources, request.encounter_id),
+            unread_code=has_unread_code(asked.resource, resources, fetched.failed),
         )
+        steps = tuple(_step(r) for r in fetched.reports)
+        return replace(determination, trace=(*steps, *determination.trace))
 
 
 def _read(asked: Asked, resources: Resources) -> Order:
@@ -131,6 +169,38 @@ def gather(request: HookRequest) -> Resources:
             for resource in resources_in(request.document, value, (name, key)):
                 resources.add(resource)
     return resources
+
+
+def refuse_without_orders(request: HookRequest, resources: Resources, fetched: Fetched) -> None:
+    """Raise PreconditionFailed where all that the call is about could be neither found nor fetched.
+
+    CDS Hooks 2.0 statement 54 wants a 412 where required data were not given and the FHIR server
+    could not be accessed. Required are only the orders that the context names and does not hold
+    (order-dispatch): without a single one there is nothing to answer. Everything else is missed
+    without an error (CRD 2.2.1 found-34): a coverage that cannot be had leaves the cards and, where
+    there is something to point at, the statement that trouble was technical. Where the server was
+    accessed and did not have an order, or had another patient's, the query was performed, and a 412
+    is forbidden (found-32): the answer is then empty.
+    """
+    performed = {r.what for r in fetched.reports if r.outcome in _PERFORMED}
+    unmet = [
+        need
+        for need in required(request.service.needs(request, resources))
+        if need.label not in performed
+    ]
+    if unmet:
+        (place, expected), *more = [
+            (n.required_at or "", "expected the order in prefetch, or a FHIR server that gives it")
+            for n in unmet
+        ]
+        raise PreconditionFailed(expected, place, *more)
+
+
+_PERFORMED = {Outcome.FETCHED, Outcome.NOT_FOUND, Outcome.WRONG_PATIENT}
+
+
+def _step(report: FetchReport) -> TraceStep:
+    return TraceStep("data", report.outcome.value, f"{report.what}, {report.milliseconds} ms")
 
 
 def refuse_without_payer(determinations: Sequence[Determination]) -> None:

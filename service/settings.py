@@ -6,14 +6,15 @@ Each is a row of the README's table; a test holds the two against each other.
 from __future__ import annotations
 
 from functools import cached_property
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, FilePath, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import ConfigurationError
+from service.fhir.outbound import parse_base
 
 _BUILT_IN = Path(__file__).parent / "policies"
 
@@ -40,6 +41,29 @@ class Settings(BaseSettings):
         "", description="Origins that browsers may call from, separated by blanks."
     )
 
+    fhir_servers: str = Field(
+        "",
+        description="FHIR base URLs that any client may name, separated by blanks, beside its own.",
+    )
+    fhir_networks: str = Field(
+        "",
+        description=(
+            "Networks that are not public (CIDR, separated by blanks) in which EHRs may stand."
+        ),
+    )
+    fhir_ca_file: FilePath | None = Field(
+        None, description="PEM of the authorities that EHRs' certificates are checked by."
+    )
+    fetch_budget_ms: int = Field(
+        2000, ge=0, le=30_000, description="Milliseconds for fetching what a call lacks; 0: never."
+    )
+    fetch_max_bytes: int = Field(
+        2_097_152, ge=1024, description="Most bytes that are read from an EHR for one call."
+    )
+    fetch_max_pages: int = Field(
+        3, ge=1, le=100, description="Most pages that are read of one search."
+    )
+
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, name: str) -> str:
@@ -57,6 +81,20 @@ class Settings(BaseSettings):
         if url and not url.startswith(("http://", "https://")):
             raise ValueError("must begin with https:// (or http:// on loopback)")
         return url.rstrip("/")
+
+    @field_validator("fhir_servers")
+    @classmethod
+    def _base_urls(cls, urls: str) -> str:
+        for url in urls.split():
+            parse_base(url)
+        return urls
+
+    @field_validator("fhir_networks")
+    @classmethod
+    def _known_networks(cls, networks: str) -> str:
+        for network in networks.split():
+            ip_network(network)
+        return networks
 
     @cached_property
     def base_url(self) -> str:

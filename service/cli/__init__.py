@@ -7,6 +7,7 @@ import sys
 import click
 
 from service import __version__
+from service.cli.ehr import ehr
 from service.cli.fire import fire
 from service.cli.serve import serve
 from service.errors import ConfigurationError
@@ -19,7 +20,7 @@ def cli() -> None:
     """Coverage decisions for CDS Hooks: serve them, try them, and keep their policies."""
 
 
-for command in (serve, fire, policy):
+for command in (serve, fire, ehr, policy):
     cli.add_command(command)
 
 

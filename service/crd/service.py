@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from service.fhir.document import Document, Resource
+from service.fhir.needs import Need
 from service.fhir.resources import Resources
 
 
@@ -19,6 +20,9 @@ class Call(Protocol):
 
     @property
     def context(self) -> Mapping[str, Any]: ...
+
+    @property
+    def patient_id(self) -> str: ...
 
     @property
     def encounter_id(self) -> str | None: ...
@@ -47,13 +51,19 @@ class Asked:
     appointment: Resource | None = None
 
 
+def no_needs(_: Call, __: Resources) -> Sequence[Need]:
+    """For a hook whose context brings everything that is its own."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """One CDS service: one id, one hook.
 
     `prefetch` are standard CDS Hooks templates, only what every call needs (CRD 2.2.1 found-27);
     `context_schema` is a JSON Schema of the hook's context, with the definitions of `fhir.json`;
-    `asked` finds the resources that coverage is asked about.
+    `asked` finds the resources that coverage is asked about; `needs` says which resources of the
+    hook's own are missing for that, given what is at hand.
     """
 
     id: str
@@ -64,6 +74,7 @@ class Service:
     context_schema: Mapping[str, Any]
     asked: Callable[[Call, Resources], Sequence[Asked]]
     answering: Answering
+    needs: Callable[[Call, Resources], Sequence[Need]] = no_needs
 
 
 PATIENT = "Patient/{{context.patientId}}"

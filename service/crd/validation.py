@@ -94,6 +94,18 @@ _WORDS: Mapping[str, Callable[[ValidationError], str]] = {
 }
 
 
+def _resource_schema() -> dict[str, Any]:
+    return {"$ref": "#/$defs/resource", "$defs": _load("fhir.json")["$defs"]}
+
+
+_resource_fits = jsonschema_rs.Draft202012Validator(_resource_schema()).is_valid
+
+
+def is_fhir(data: object) -> bool:
+    """Whether a resource that did not come with a call is as one that did must be."""
+    return _shallow(data) and _resource_fits(data)
+
+
 def _depth_schema() -> dict[str, Any]:
     """One definition a level: what is below the last allowed level may hold nothing more."""
 

@@ -44,17 +44,20 @@ def evaluate(
     policies: Policies,
     patient: str | None = None,
     emergency: bool = False,
+    unread_code: bool = False,
 ) -> Determination:
     """Decide one order.
 
     `finding` is the coverage search's end; `today` the day of the call in the service's time zone;
     `patient` the context's patient as "Patient/id" (an order for another one is not decided);
-    `emergency` whether the encounter is emergency care (then no advance notice is suggested).
+    `emergency` whether the encounter is emergency care (then no advance notice is suggested);
+    `unread_code` whether a resource that holds a code of the order could not be fetched.
     Out comes exactly one Determination; trouble is a `gap` in it, never an exception.
     """
     other_patient = None not in (patient, order.patient) and patient != order.patient
     day = service_day(order, today)
-    return _Evaluation(order, finding, day, policies, other_patient, emergency).run()
+    unread = unread_code or finding.outcome is CoverageOutcome.UNREACHABLE
+    return _Evaluation(order, finding, day, policies, other_patient, emergency, unread).run()
 
 
 class _Evaluation:
@@ -68,6 +71,7 @@ class _Evaluation:
         policies: Policies,
         other_patient: bool,
         emergency: bool,
+        unread: bool,
     ) -> None:
         self.order = order
         self.finding = finding
@@ -75,6 +79,7 @@ class _Evaluation:
         self.policies = policies
         self.other_patient = other_patient
         self.emergency = emergency
+        self.unread = unread
         self.programme = find_programme(finding.usable)
         self.trace: list[TraceStep] = []
 
@@ -85,8 +90,6 @@ class _Evaluation:
         codes = self._readable_codes()
         if self.other_patient:
             return self._gap(Gap.OTHER_PATIENT, codes)
-        if self.finding.outcome is CoverageOutcome.UNREACHABLE:
-            return self._gap(Gap.TECHNICAL, codes)
         coverage = self.finding.usable
         if coverage is not None and coverage.payer is None and coverage.payer_told:
             return self._gap(Gap.PAYER_NOT_OURS, codes)
@@ -178,6 +181,9 @@ class _Evaluation:
         return notices
 
     def _gap(self, gap: Gap, codes: tuple[Code, ...]) -> Determination:
+        if self.unread and gap is not Gap.OTHER_PATIENT:
+            # What could not be read may be what is missing: that is said first.
+            gap = Gap.TECHNICAL
         covered = Covered.INDETERMINATE if gap is Gap.TECHNICAL else Covered.CONDITIONAL
         self._note("answer", covered.value, gap.value)
         return Determination(

@@ -185,8 +185,9 @@ class CoverageOutcome(StrEnum):
 class CoverageFinding:
     """Which coverage counts for an order, if exactly one does, and why.
 
-    `coverage` is set for FOUND, and for NOT_ACTIVE when just one inactive coverage came. `usable`
-    coverages only are a basis for a policy decision.
+    `coverage` is set for FOUND, for NOT_ACTIVE when just one inactive coverage came, and for
+    UNREACHABLE when there is one to point at. `usable` coverages only are a basis for a policy
+    decision.
     """
 
     outcome: CoverageOutcome
@@ -326,8 +327,8 @@ class TraceStep:
     """One step of the way from order to answer, for logs, testers and call-centre staff.
 
     It names codes, references and days, never a patient's name or what an order was called.
-    `topic` is "coding", "date", "coverage", "programme", "policy", "authority", "answer" or
-    "notice"; `finding` is what was found, `because` from what.
+    `topic` is "data" (what was fetched), "coding", "date", "coverage", "programme", "policy",
+    "authority", "answer" or "notice"; `finding` is what was found, `because` from what.
     """
 
     topic: str

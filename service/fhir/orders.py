@@ -108,6 +108,14 @@ def read_order(resource: Resource, resources: Resources) -> Order:
     )
 
 
+def code_references(resource: Resource) -> Iterator[str]:
+    """References of an order to the Medication or Device that holds its code."""
+    for path in _SHAPES[resource.type].code_references:
+        for _, reference in _walk(resource.data, f"{path}.reference"):
+            if isinstance(reference, str):
+                yield reference
+
+
 def _codings(resource: Resource, shape: _Shape, resources: Resources) -> Iterator[OrderCoding]:
     for path in shape.codes:
         for at, concept in _walk(resource.data, path):

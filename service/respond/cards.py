@@ -18,7 +18,14 @@ from cards.noncoverage import Noncoverage, SearchedAuthority, noncoverage_card
 from cards.task import PayerReference
 from cards.vocabulary import Card
 from service.crd.service import Answering
-from service.decision.model import Authority, Covered, Determination, PolicyVersion, Ruling
+from service.decision.model import (
+    Authority,
+    CoverageOutcome,
+    Covered,
+    Determination,
+    PolicyVersion,
+    Ruling,
+)
 from service.policies.notices import Notice
 from service.respond.addressee import Addressee
 from service.respond.names import Names
@@ -167,7 +174,8 @@ def named_services(group: Sequence[Determination]) -> tuple[NamedService, ...]:
 def _worth_a_card(d: Determination, to: Addressee) -> bool:
     if d.policy is None or d.covered is Covered.COVERED:
         return False
-    return d.coverage is not None or not to.version.needs_one_coverage
+    unreachable = d.finding.outcome is CoverageOutcome.UNREACHABLE
+    return d.coverage is not None or unreachable or not to.version.needs_one_coverage
 
 
 def _searched(authority: Authority) -> SearchedAuthority:

@@ -15,6 +15,7 @@ from service.crd.service import (
     context_schema,
 )
 from service.fhir.document import Resource
+from service.fhir.needs import Need, missing
 from service.fhir.orders import ORDER_TYPES
 from service.fhir.resources import Resources, resources_in
 from service.fhir.systems import ALTERNATE_REFERENCE
@@ -26,16 +27,27 @@ def booked(call: Call, resources: Resources) -> Sequence[Asked]:
     An order behind two appointments is asked about once, on the first one's day.
     """
     found: dict[str, Asked] = {}
-    appointments = resources_in(
-        call.document, call.context["appointments"], ("context", "appointments")
-    )
-    for appointment in appointments:
-        if appointment.type != "Appointment":
-            continue
+    for appointment in _appointments(call):
         orders = [o for r in based_on(appointment) if (o := resources.get(r)) is not None]
         for order in [o for o in orders if o.type in ORDER_TYPES] or [appointment]:
             found.setdefault(order.reference, Asked(order, appointment))
     return list(found.values())
+
+
+def missing_orders(call: Call, resources: Resources) -> Sequence[Need]:
+    """The orders behind the appointments that are not at hand."""
+    return [n for a in _appointments(call) for n in orders_behind(a, resources)]
+
+
+def orders_behind(appointment: Resource, resources: Resources) -> Iterator[Need]:
+    """The orders behind one appointment that are not at hand."""
+    for reference in based_on(appointment):
+        yield from missing(reference, resources, *ORDER_TYPES)
+
+
+def _appointments(call: Call) -> Iterator[Resource]:
+    found = resources_in(call.document, call.context["appointments"], ("context", "appointments"))
+    return (r for r in found if r.type == "Appointment")
 
 
 def based_on(appointment: Resource) -> Iterator[str]:
@@ -64,4 +76,5 @@ SERVICE = Service(
     ),
     asked=booked,
     answering=Answering.FULL,
+    needs=missing_orders,
 )

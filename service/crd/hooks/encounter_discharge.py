@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.crd.hooks.encounters import of_the_encounter
+from service.crd.hooks.encounters import missing_of_the_encounter, of_the_encounter
 from service.crd.service import COVERAGE, ENCOUNTER, PATIENT, Answering, Service, context_schema
 
 SERVICE = Service(
@@ -16,4 +16,5 @@ SERVICE = Service(
     ),
     asked=of_the_encounter,
     answering=Answering.QUIET,
+    needs=missing_of_the_encounter,
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from service.crd.hooks.appointment_book import based_on
+from service.crd.hooks.appointment_book import based_on, orders_behind
 from service.crd.service import Asked, Call
+from service.fhir.needs import Need, Search, missing
 from service.fhir.orders import ORDER_TYPES
 from service.fhir.references import local_reference
 from service.fhir.resources import Resources
@@ -13,13 +14,8 @@ from service.fhir.resources import Resources
 
 def of_the_encounter(call: Call, resources: Resources) -> Sequence[Asked]:
     """Orders that name the context's encounter, and appointments that became it."""
-    encounter = f"Encounter/{call.encounter_id or ''}"
-    at_hand = resources.get(encounter)
-    booked = {
-        local_reference(reference["reference"])
-        for reference in (at_hand.data.get("appointment", ()) if at_hand else ())
-        if "reference" in reference
-    }
+    encounter = _encounter(call)
+    booked = {local_reference(r) for r in _appointments(call, resources)}
     found: dict[str, Asked] = {}
     for resource in resources.of_type(*ORDER_TYPES):
         named = resource.data.get("encounter", {}).get("reference")
@@ -30,3 +26,38 @@ def of_the_encounter(call: Call, resources: Resources) -> Sequence[Asked]:
             for order in [o for o in orders if o.type in ORDER_TYPES] or [resource]:
                 found.setdefault(order.reference, Asked(order, resource))
     return list(found.values())
+
+
+def missing_of_the_encounter(call: Call, resources: Resources) -> Sequence[Need]:
+    """The encounter, the orders that name it, its appointments and the orders behind those.
+
+    A type of order is searched for unless some of that type came: a client that prefetches a type
+    prefetches it whole.
+    """
+    needs: list[Need] = [*missing(_encounter(call), resources, "Encounter")]
+    patient = call.patient_id.removeprefix("Patient/")
+    for kind in sorted(ORDER_TYPES - {"Appointment"}):
+        if not resources.of_type(kind):
+            params = (("patient", patient), ("encounter", _encounter_id(call)))
+            needs.append(Search(kind, params))
+    for reference in _appointments(call, resources):
+        needs.extend(missing(reference, resources, "Appointment"))
+        appointment = resources.get(reference)
+        if appointment is not None and appointment.type == "Appointment":
+            needs.extend(orders_behind(appointment, resources))
+    return needs
+
+
+def _encounter_id(call: Call) -> str:
+    return (call.encounter_id or "").removeprefix("Encounter/")
+
+
+def _encounter(call: Call) -> str:
+    return f"Encounter/{_encounter_id(call)}"
+
+
+def _appointments(call: Call, resources: Resources) -> list[str]:
+    """References to the appointments that became the encounter."""
+    at_hand = resources.get(_encounter(call))
+    appointments = at_hand.data.get("appointment", ()) if at_hand else ()
+    return [a["reference"] for a in appointments if "reference" in a]

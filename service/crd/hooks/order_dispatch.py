@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from service.crd.service import COVERAGE, PATIENT, Answering, Asked, Call, Service, context_schema
+from service.fhir.needs import Need, missing
 from service.fhir.orders import ORDER_TYPES
 from service.fhir.resources import Resources
 
@@ -13,6 +14,20 @@ def dispatched_orders(call: Call, resources: Resources) -> Sequence[Asked]:
     """The orders that dispatchedOrders names, as far as they are at hand (CRD 2.2.1 hook-30)."""
     found = (resources.get(reference) for reference in call.context["dispatchedOrders"])
     return [Asked(r) for r in found if r is not None and r.type in ORDER_TYPES]
+
+
+def missing_orders(call: Call, resources: Resources) -> Sequence[Need]:
+    """The orders that dispatchedOrders names and that are not at hand.
+
+    Without any of them there is nothing to answer (CDS Hooks 2.0 statement 54).
+    """
+    return [
+        need
+        for i, reference in enumerate(call.context["dispatchedOrders"])
+        for need in missing(
+            reference, resources, *ORDER_TYPES, required_at=f"context.dispatchedOrders[{i}]"
+        )
+    ]
 
 
 SERVICE = Service(
@@ -34,4 +49,5 @@ SERVICE = Service(
     ),
     asked=dispatched_orders,
     answering=Answering.FULL,
+    needs=missing_orders,
 )

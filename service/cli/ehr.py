@@ -1,0 +1,47 @@
+"""covercard ehr: a FHIR server with the fixtures behind it, for testers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_FIXTURES = Path(__file__).parents[2] / "fhir_fixtures" / "resources"
+
+
+@click.command()
+@click.option("--port", default=8643, show_default=True, type=click.IntRange(0, 65535))
+@click.option(
+    "--resources",
+    "folder",
+    default=_FIXTURES,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of <Type>-<id>.json files. Default: the fixtures.",
+)
+@click.option(
+    "--open", "is_open", is_flag=True, help="Ask for no token, for browsers that cannot send one."
+)
+def ehr(port: int, folder: Path, is_open: bool) -> None:
+    """Stand in for an EHR's FHIR server: a tool for testers, made-up data, this machine only.
+
+    Point the CDS Hooks Sandbox, Inferno or a hook request's fhirServer at it.
+    """
+    from werkzeug.serving import make_server
+
+    from service.ehr_stub.app import DEMO_TOKEN, PREFIX, create_stub
+    from service.ehr_stub.store import Store
+
+    store = Store(folder)
+    host = "127.0.0.1"
+    # The port is known once it is taken: 0 asks for any free one.
+    server = make_server(host, port, lambda *_: [], threaded=True)
+    base_url = f"http://{host}:{server.server_port}{PREFIX}"
+    server.app = create_stub(store, base_url, None if is_open else DEMO_TOKEN)
+    click.echo(f"EHR stub for testers, made-up data only: {base_url} (stop: Ctrl-C)")
+    click.echo("No token is asked for." if is_open else f"Token: {DEMO_TOKEN}")
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        click.echo("Stopped.")
+    finally:
+        server.server_close()

@@ -1,0 +1,113 @@
+"""An EHR for each test, and a review that fetches from it over HTTP."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pytest
+
+from service.app import Library, wire_review
+from service.ehr_stub.app import DEMO_TOKEN
+from service.fhir.outcomes import TokenUse
+from service.order_review import OrderReview, Review
+from service.settings import Settings
+from tests.conftest import FIXTURES, NOW
+from tests.e2e.fetch.ehrs import Ehr
+
+
+@pytest.fixture
+def ehr() -> Iterator[Ehr]:
+    """An EHR with the fixtures behind it."""
+    running = Ehr()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Ehr]:
+    """A second server that nothing of the first may ever reach."""
+    running = Ehr()
+    yield running
+    running.close()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A call's review, and its answer as the caller gets it."""
+
+    review: Review
+    answer: dict[str, Any]
+
+    @property
+    def outcomes(self) -> dict[str, str]:
+        """How each need ended, by what it was."""
+        return {r.what: str(r.outcome) for r in self.review.fetched.reports}
+
+    @property
+    def token_use(self) -> TokenUse:
+        return self.review.fetched.token_use
+
+    @property
+    def summaries(self) -> list[str]:
+        return [c["summary"] for c in self.answer["cards"]]
+
+    @property
+    def statements(self) -> dict[str, dict[str, Any]]:
+        """What is stated of each order: the last value of each part of coverage information."""
+        found: dict[str, dict[str, Any]] = {}
+        for action in self.answer.get("systemActions", []):
+            order = action["resource"]
+            parts = order["extension"][-1]["extension"]
+            found[f"{order['resourceType']}/{order['id']}"] = {
+                p["url"]: next((v for k, v in p.items() if k.startswith("value")), None)
+                for p in parts
+            }
+        return found
+
+
+def bare(name: str, server: str, *kept: str) -> dict[str, Any]:
+    """A fixture's request, sent by an EHR at `server`, with no prefetch but the `kept` keys."""
+    request: dict[str, Any] = json.loads((FIXTURES / f"{name}.json").read_text("utf-8"))
+    request["fhirServer"] = server
+    request["fhirAuthorization"] = {"access_token": DEMO_TOKEN, "token_type": "Bearer"}
+    request["prefetch"] = {k: v for k, v in request["prefetch"].items() if k in kept}
+    return request
+
+
+@pytest.fixture(scope="session")
+def library() -> Library:
+    return Library(Settings())
+
+
+Ask = Callable[..., Asked]
+
+
+@pytest.fixture(scope="session")
+def wired(library: Library) -> Callable[..., OrderReview]:
+    """A wired review with settings of its own, made once."""
+
+    @functools.cache
+    def wire(**settings: Any) -> OrderReview:
+        return wire_review(Settings(**settings), library, clock=lambda: NOW)
+
+    return wire
+
+
+@pytest.fixture
+def ask(wired: Callable[..., OrderReview]) -> Ask:
+    """Has a request reviewed: `ask(request, allowed=…, fetch_budget_ms=…)`."""
+
+    def post(
+        request: dict[str, Any], allowed: frozenset[str] | None = None, **settings: Any
+    ) -> Asked:
+        done = wired(**settings).review(
+            f"{request['hook']}-crd", json.dumps(request).encode(), allowed
+        )
+        return Asked(done, msgspec.json.decode(msgspec.json.encode(done.answer)))
+
+    return post
