@@ -26,7 +26,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.exceptions import DecodeError, HTTPError, ReadTimeoutError
 
 from service import __version__
-from service.errors import FetchFailed
+from service.errors import ConfigurationError, FetchFailed
 from service.fhir.document import Document
 from service.fhir.needs import Need, Read
 from service.fhir.outbound import Base, OutboundPolicy, bracketed
@@ -72,8 +72,8 @@ class Limits:
 class FhirClients:
     """Makes the client of each call; connections are kept alive between calls, nothing else is.
 
-    `authorities` is a PEM file of certificate authorities to trust in place of the public ones;
-    `monotonic` a clock in seconds, on which deadlines are.
+    `authorities` is a PEM file of certificate authorities to trust in place of the public ones
+    (ConfigurationError if it holds none); `monotonic` a clock in seconds, on which deadlines are.
     """
 
     def __init__(
@@ -87,9 +87,7 @@ class FhirClients:
         self.limits = limits
         self.monotonic = monotonic
         # Made once: reading the authorities takes longer than most calls.
-        context = ssl.create_default_context(cafile=authorities or DEFAULT_CA_BUNDLE_PATH)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self.adapter = _PinnedAdapter(context)
+        self.adapter = _PinnedAdapter(_tls_context(authorities))
         # Its debug lines hold URLs, and URLs hold the ids of patients.
         logging.getLogger("urllib3").setLevel(logging.INFO)
 
@@ -265,6 +263,17 @@ class _PinnedAdapter(HTTPAdapter):
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Nothing to set: the context verifies, and has its authorities."""
+
+
+def _tls_context(authorities: Path | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=authorities or DEFAULT_CA_BUNDLE_PATH)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{authorities}: expected a PEM file of certificate authorities: {error}"
+        ) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 def _default_port(scheme: str) -> int | None:

@@ -1,10 +1,14 @@
 """Which FHIR servers are called, and at which addresses."""
 
+from pathlib import Path
+
 import pytest
 
-from service.errors import FetchFailed
+from service.app import wire_fetcher
+from service.errors import ConfigurationError, FetchFailed
 from service.fhir.outbound import OutboundPolicy, parse_base
 from service.fhir.outcomes import Outcome
+from service.settings import Settings, load_settings
 
 EHR = "https://ehr.example.org/fhir"
 PUBLIC = "93.184.215.14"
@@ -198,3 +202,26 @@ def test_a_name_that_does_not_resolve_is_an_error_of_the_server() -> None:
     policy = OutboundPolicy([EHR], resolver=unknown)
     with pytest.raises(FetchFailed, match=Outcome.ERROR):
         policy.addresses(policy.admit(EHR, frozenset()))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("fhir_servers", f"{EHR} http://ehr.example.org/fhir"),
+        ("fhir_servers", "ehr.example.org"),
+        ("fhir_networks", "10.0.0.0/8 everywhere"),
+        ("fhir_networks", "10.1.2.3/8"),
+        ("fhir_ca_file", "/nowhere/authorities.pem"),
+        ("fetch_budget_ms", -1),
+    ],
+)
+def test_a_setting_that_is_wrong_stops_the_start_and_is_named(setting: str, value: object) -> None:
+    with pytest.raises(ConfigurationError, match=f"COVERCARD_{setting.upper()}"):
+        load_settings(**{setting: value})
+
+
+def test_a_file_without_authorities_stops_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "authorities.pem"
+    file.write_text("no certificate\n")
+    with pytest.raises(ConfigurationError, match=r"authorities\.pem"):
+        wire_fetcher(Settings(fhir_ca_file=file))

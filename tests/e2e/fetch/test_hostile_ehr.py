@@ -145,6 +145,19 @@ def test_a_connection_that_only_drips_is_closed_when_time_is_up(ehr: Ehr, ask: A
     assert ehr.hung_up.wait(timeout=30)
 
 
+def test_a_server_that_owes_too_many_answers_is_not_asked_for_more(
+    ehr: Ehr, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.fhir.fetch._MOST_OWED", 2)
+    ehr.misbehave["Coverage"] = drip_head
+    request = bare(SIGN, ehr.base, "patient", "encounter")
+    for _ in range(4):
+        asked = ask(request, fetch_budget_ms=200)
+        assert asked.outcomes == {COVERAGE: "timeout"}
+        says_that_coverage_was_not_read(asked)
+    assert len(ehr.requests) <= 2
+
+
 def test_what_came_in_time_is_used_though_the_rest_hangs(ehr: Ehr, ask: Ask) -> None:
     ehr.misbehave["Encounter"] = hang
     asked = ask(bare(SIGN, ehr.base), fetch_budget_ms=2000)

@@ -90,6 +90,30 @@ def test_a_payer_that_came_without_its_organization_is_read(ehr: Ehr, ask: Ask) 
     assert ask(request).outcomes == {"Organization/example-payer": "fetched"}
 
 
+@pytest.mark.parametrize(
+    "written", ["{base}/{payer}", "{payer}/_history/2", "{base}/{payer}/_history/2"]
+)
+def test_a_reference_is_read_however_it_is_written(written: str, ehr: Ehr, ask: Ask) -> None:
+    request = bare(SIGN, ehr.base, *ALL_OF_IT)
+    bundle = request["prefetch"]["coverage"]
+    del bundle["entry"][1]
+    reference = written.format(base=ehr.base, payer="Organization/example-payer")
+    bundle["entry"][0]["resource"]["payor"] = [{"reference": reference}]
+    asked = ask(request)
+    assert ehr.paths == ["/fhir/Organization/example-payer"]
+    assert asked.outcomes == {"Organization/example-payer": "fetched"}
+    assert asked.statements["ServiceRequest/mrs-brain"]["covered"] == "conditional"
+
+
+def test_a_payer_that_its_reference_identifies_is_not_read(ehr: Ehr, ask: Ask) -> None:
+    request = bare(SIGN, ehr.base, *ALL_OF_IT)
+    bundle = request["prefetch"]["coverage"]
+    del bundle["entry"][1]
+    identifier = {"system": "http://example.org/payers", "value": "example-payer"}
+    bundle["entry"][0]["resource"]["payor"][0]["identifier"] = identifier
+    assert ask(request).outcomes == {}
+
+
 def test_the_coverage_that_an_order_names_is_read(ehr: Ehr, ask: Ask) -> None:
     asked = ask(bare("order-sign/mrs-medicare-advantage", ehr.base))
     assert asked.outcomes["Coverage/ma-ann"] == "fetched"
