@@ -149,7 +149,12 @@ class _Fetching:
                 self._results.put(_Result(need, Outcome.TIMEOUT, finished=self._clock()))
                 continue
             # A daemon: a server that never answers must not keep this process from ending.
-            threading.Thread(target=self._work, args=(need, server), daemon=True).start()
+            worker = threading.Thread(target=self._work, args=(need, server), daemon=True)
+            try:
+                worker.start()
+            except RuntimeError:  # the system has no thread left
+                self._shared.debts.remove(server)
+                self._results.put(_Result(need, Outcome.ERROR, finished=self._clock()))
 
     def _work(self, need: Need, server: str) -> None:
         documents: Sequence[Document] = ()

@@ -6,6 +6,7 @@ The token goes to the server it came for; nothing that a server says leads anywh
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -116,7 +117,7 @@ def says_that_coverage_was_not_read(asked: Asked) -> None:
 
 
 @each_trouble
-@pytest.mark.requirement("crd-2.2.1:found-34")
+@pytest.mark.requirement("crd-2.2.1:found-34", "crd-2.0.1:63")
 def test_trouble_with_the_coverage_is_said_and_breaks_nothing(
     trouble: str, ehr: Ehr, ask: Ask
 ) -> None:
@@ -156,6 +157,19 @@ def test_a_server_that_owes_too_many_answers_is_not_asked_for_more(
         assert asked.outcomes == {COVERAGE: "timeout"}
         says_that_coverage_was_not_read(asked)
     assert len(ehr.requests) <= 2
+
+
+def test_a_machine_without_threads_answers_all_the_same(
+    ehr: Ehr, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_thread_left(_: threading.Thread) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_thread_left)
+        asked = ask(bare(SIGN, ehr.base, "patient", "encounter"))
+    assert asked.outcomes == {COVERAGE: "error"}
+    says_that_coverage_was_not_read(asked)
 
 
 def test_what_came_in_time_is_used_though_the_rest_hangs(ehr: Ehr, ask: Ask) -> None:

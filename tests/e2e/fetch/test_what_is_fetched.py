@@ -16,7 +16,13 @@ COVERAGE = "Coverage?patient&status&_include"
 ALL_OF_IT = ("patient", "coverage", "encounter")
 
 
-@pytest.mark.requirement("crd-2.2.1:found-5", "cds-hooks-2.0:34", "cds-hooks-2.0:60")
+@pytest.mark.requirement(
+    "crd-2.2.1:found-5",
+    "crd-2.2.1:resp-39",
+    "crd-2.0.1:56",
+    "cds-hooks-2.0:34",
+    "cds-hooks-2.0:60",
+)
 def test_without_prefetch_the_answer_is_the_same_as_with_it(ehr: Ehr, ask: Ask) -> None:
     fetched = ask(bare(SIGN, ehr.base))
     given = ask(bare(SIGN, ehr.base, *ALL_OF_IT))
@@ -27,7 +33,7 @@ def test_without_prefetch_the_answer_is_the_same_as_with_it(ehr: Ehr, ask: Ask) 
     assert fetched.statements["ServiceRequest/mrs-brain"]["covered"] == "conditional"
 
 
-@pytest.mark.requirement("crd-2.2.1:found-28")
+@pytest.mark.requirement("crd-2.2.1:found-28", "cds-hooks-2.0:28")
 def test_nothing_is_fetched_where_everything_came_along(ehr: Ehr, ask: Ask) -> None:
     asked = ask(bare(SIGN, ehr.base, *ALL_OF_IT))
     assert ehr.requests == []
@@ -57,7 +63,7 @@ def test_a_search_that_failed_for_the_client_is_done_again(ehr: Ehr, ask: Ask) -
         assert ask(request).outcomes == {COVERAGE: "fetched"}
 
 
-@pytest.mark.requirement("cds-hooks-2.0:61")
+@pytest.mark.requirement("cds-hooks-2.0:61", "crd-2.0.1:57")
 def test_the_token_goes_along_and_fhir_json_is_asked_for(ehr: Ehr, ask: Ask) -> None:
     asked = ask(bare(SIGN, ehr.base))
     assert asked.token_use == "used"
