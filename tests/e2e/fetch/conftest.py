@@ -100,12 +100,15 @@ def wired(library: Library) -> Callable[..., OrderReview]:
 
 @pytest.fixture
 def ask(wired: Callable[..., OrderReview]) -> Ask:
-    """Has a request reviewed: `ask(request, allowed=…, fetch_budget_ms=…)`."""
+    """Has a request reviewed: `ask(request, allowed=…, fetch_budget_ms=…)`.
+
+    The time that an EHR gets is long, so that a busy machine fails no test.
+    """
 
     def post(
         request: dict[str, Any], allowed: frozenset[str] | None = None, **settings: Any
     ) -> Asked:
-        done = wired(**settings).review(
+        done = wired(**{"fetch_budget_ms": 20_000, **settings}).review(
             f"{request['hook']}-crd", json.dumps(request).encode(), allowed
         )
         return Asked(done, msgspec.json.decode(msgspec.json.encode(done.answer)))

@@ -189,7 +189,7 @@ def huge(handler: Handler) -> None:
 
 def zip_bomb(handler: Handler) -> None:
     """A hundred megabytes in a hundred kilobytes, which nobody asked to have compressed."""
-    handler.send(gzip.compress(b" " * 100_000_000, 9), Content_Encoding="gzip")
+    handler.send(gzip.compress(b" " * 1_000_000, 9) * 100, Content_Encoding="gzip")
 
 
 def changed(change: Callable[[Any], Any]) -> Behaviour:

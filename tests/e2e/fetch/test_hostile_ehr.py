@@ -477,7 +477,7 @@ def test_no_cookie_of_one_call_comes_back_in_the_next(ehr: Ehr, ask: Ask) -> Non
 @pytest.fixture(scope="module")
 def hurried(start_server: Callable[..., Server]) -> Server:
     """A server that gives EHRs little time."""
-    return start_server(fetch_budget_ms=500)
+    return start_server(fetch_budget_ms=1000)
 
 
 @pytest.mark.parametrize("trouble", ["401", "500", "HTML", "100 MB", "a redirect to metadata"])
@@ -495,7 +495,7 @@ def test_the_running_server_answers_while_the_ehr_hangs_and_goes_on_answering(
     slowness: str, ehr: Ehr, hurried: Server
 ) -> None:
     ehr.misbehave |= dict.fromkeys(("Coverage", "Encounter"), SLOW[slowness])
-    for _ in range(3):
+    for _ in range(2):
         answer = posted(hurried, bare(SIGN, ehr.base))
         assert NOT_READ in answer["cards"][0]["detail"]
     assert not ehr.release.is_set()
