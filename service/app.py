@@ -8,18 +8,20 @@ from datetime import UTC, datetime
 
 from flask import Flask
 
+from cards.questionnaires import Forms, load_forms
 from service.crd.discovery import discovery
 from service.crd.hooks import SERVICES
 from service.crd.validation import is_fhir
 from service.fhir.client import FhirClients, Limits
 from service.fhir.fetch import Fetcher
 from service.fhir.outbound import OutboundPolicy, Resolver, resolve
-from service.order_review import OrderReview
+from service.order_review import OrderReview, RecordReading
 from service.policies.notices import NoticeLibrary, load_notices
 from service.policies.payers import Payers, load_payers
 from service.policies.store import PolicyStore, load_policies
 from service.respond import Responder
 from service.respond.cards import CardWriter
+from service.respond.forms import FormFiller, NoticeSuggestion
 from service.respond.names import Names
 from service.respond.statements import StatementWriter
 from service.settings import Settings
@@ -49,14 +51,18 @@ def wire_review(
     settings: Settings, library: Library, clock: Callable[[], datetime] = now
 ) -> OrderReview:
     """The use case with all that it needs; also for those who decide without a server."""
-    names = Names(library.notices, settings.base_url, library.payers.operator_name)
-    responder = Responder(CardWriter(names, new_uuid), StatementWriter(names))
+    forms = load_forms(settings.base_url)
+    names = Names(library.notices, forms, settings.base_url, library.payers.operator_name)
+    suggestion = NoticeSuggestion(settings.notice_suggestion)
+    card_writer = CardWriter(names, FormFiller(names, new_uuid), suggestion, new_uuid)
+    responder = Responder(card_writer, StatementWriter(names))
     return OrderReview(
         services=SERVICES,
         policies=library.policies,
         payers=library.payers,
         responder=responder,
         fetcher=wire_fetcher(settings),
+        records=record_reading(forms, library.notices),
         clock=clock,
         zone=settings.zone,
     )
@@ -68,6 +74,16 @@ def wire_fetcher(settings: Settings, resolver: Resolver = resolve) -> Fetcher:
     limits = Limits(settings.fetch_max_bytes, settings.fetch_max_pages)
     clients = FhirClients(policy, limits, settings.fhir_ca_file)
     return Fetcher(clients, settings.fetch_budget_ms / 1000, is_fhir)
+
+
+def record_reading(forms: Forms, notices: NoticeLibrary) -> RecordReading:
+    """How forms of ours are told, and what they must be to count."""
+
+    def form_of(canonical: str) -> str | None:
+        form = forms.answered_by(canonical)
+        return form.id if form else None
+
+    return RecordReading(form_of, notices.record_rules())
 
 
 def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> Flask:
