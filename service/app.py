@@ -12,6 +12,8 @@ from cards.questionnaires import Forms, load_forms
 from service.crd.discovery import discovery
 from service.crd.hooks import SERVICES
 from service.crd.validation import is_fhir
+from service.dtr.logged_calls import LoggedCalls, NoLoggedCalls
+from service.dtr.package import QuestionnairePackages
 from service.fhir.client import FhirClients, Limits
 from service.fhir.fetch import Fetcher
 from service.fhir.outbound import OutboundPolicy, Resolver, resolve
@@ -25,6 +27,7 @@ from service.respond.forms import FormFiller, NoticeSuggestion
 from service.respond.names import Names
 from service.respond.statements import StatementWriter
 from service.settings import Settings
+from service.web.fhir_resources import fhir_blueprint
 from service.web.hooks import hooks_blueprint
 from service.web.problems import translate_errors
 
@@ -86,12 +89,43 @@ def record_reading(forms: Forms, notices: NoticeLibrary) -> RecordReading:
     return RecordReading(form_of, notices.record_rules())
 
 
+def wire_packages(
+    settings: Settings,
+    library: Library,
+    logged_calls: LoggedCalls,
+    clock: Callable[[], datetime] = now,
+) -> QuestionnairePackages:
+    """The use case behind $questionnaire-package; `logged_calls` knows earlier calls."""
+    forms = load_forms(settings.base_url)
+    names = Names(library.notices, forms, settings.base_url, library.payers.operator_name)
+    return QuestionnairePackages(
+        services=SERVICES,
+        forms=forms,
+        notices=library.notices,
+        policies=library.policies,
+        payers=library.payers,
+        filler=FormFiller(names, new_uuid),
+        logged_calls=logged_calls,
+        clock=clock,
+        zone=settings.zone,
+    )
+
+
+def anyone() -> str:
+    """The client's name where nobody is asked for one."""
+    return "anyone"
+
+
 def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> Flask:
     """The WSGI application. Raises ConfigurationError if a file or a setting is wrong."""
     library = Library(settings)
     app = Flask("service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     translate_errors(app)
+    forms = load_forms(settings.base_url)
+    app.register_blueprint(
+        fhir_blueprint(forms, wire_packages(settings, library, NoLoggedCalls(), clock), anyone)
+    )
     app.register_blueprint(
         hooks_blueprint(wire_review(settings, library, clock), discovery(SERVICES))
     )

@@ -101,7 +101,7 @@ class FormFiller:
         if filling.determinations:
             first = filling.determinations[0]
             answers["planned-on"] = list(_planned_days(filling.determinations))
-            if first.coverage is not None:
+            if first.coverage is not None and first.coverage.payer is not None:
                 answers["plan"] = [self.names.insurer(first)]
             if first.policy is not None:
                 wording = first.policy.wording[first.programme.programme]
