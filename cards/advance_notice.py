@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,29 +10,51 @@ from cards import texts
 from cards.dialects import Dialect
 from cards.naming import NamedService, fill
 from cards.overrides import override_reasons
+from cards.questionnaires import Form
 from cards.task import FormRequest, PayerReference, questionnaire_task
-from cards.vocabulary import Action, Card, Link, Source, Suggestion, associated_resources
+from cards.vocabulary import Action, Card, Json, Link, Source, Suggestion, associated_resources
 
 TOPIC = "claim"
+IF_NONE_EXIST = "davinci-crd.if-none-exist"
+
+
+@dataclass(frozen=True, slots=True)
+class FormText:
+    """A form to be filled in, and the button that puts it on the to-do list.
+
+    `questionnaire` is the form's canonical without a version. `form` is the form itself where the
+    EHR is to get it, `response` a response already begun where it is to get that.
+    """
+
+    button: str
+    description: str
+    reason: str
+    after_completion: str
+    questionnaire: str
+    form: Form | None = None
+    response: Json | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimModifier:
+    """A claim modifier, and when it goes on the line or why it does not."""
+
+    code: str
+    because: str
+    fits: bool
 
 
 @dataclass(frozen=True, slots=True)
 class NoticeText:
-    """One kind of notice, in the words of its file; `advice` is Markdown, a paragraph each.
-
-    `questionnaire` is the form's canonical without a version.
-    """
+    """One kind of notice, in the words of its file; `advice` is Markdown, a paragraph each."""
 
     title: str
     programme_label: str
     summary: str
     advice: tuple[str, ...]
     links: tuple[tuple[str, str], ...]
-    button: str
-    task_description: str
-    task_reason: str
-    after_completion: str
-    questionnaire: str
+    forms: tuple[FormText, ...]
+    modifiers: tuple[ClaimModifier, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +79,7 @@ class AdvanceNotice:
 def advance_notice_card(
     facts: AdvanceNotice, dialect: Dialect, new_uuid: Callable[[], str]
 ) -> Card:
-    """The card in the version of CRD asked for; every suggestion creates one Task."""
+    """The card in the version of CRD asked for; every suggestion creates exactly one Task."""
     phrases = texts.table("phrases")
     only = facts.notices[0] if len(facts.notices) == 1 else None
     summary = only.summary if only else phrases["several_notices_summary"]
@@ -67,39 +89,64 @@ def advance_notice_card(
             "title": n.title,
             "programme_label": n.programme_label,
             "advice": [fill(paragraph, facts.services) for paragraph in n.advice],
+            "modifiers": n.modifiers,
         }
         for n in facts.notices
     ]
+    # Of several notices one is right: their own forms only, so that one choice is enough.
+    forms = only.forms if only else tuple(f for n in facts.notices for f in n.forms[:1])
+    suggestions = [_suggestion(facts, form, new_uuid) for form in forms]
     return Card(
         uuid=new_uuid(),
         summary=fill(summary, facts.services),
         indicator="warning",
         source=Source(label=facts.insurer, topic=dialect.topic(TOPIC, phrases["topics"][TOPIC])),
-        detail=texts.render("advance_notice", f=facts, notices=filled),
+        detail=texts.render(
+            "advance_notice", f=facts, notices=filled, has_button=bool(suggestions)
+        ),
         links=[Link(label=label, url=url, type="absolute") for label, url in links],
-        suggestions=[_suggestion(facts, notice, new_uuid) for notice in facts.notices],
-        selection_behavior="any" if only else "at-most-one",
+        suggestions=suggestions,
+        selection_behavior=("any" if only else "at-most-one") if suggestions else None,
         override_reasons=override_reasons(),
         extension=associated_resources(list(facts.references)),
     )
 
 
-def _suggestion(
-    facts: AdvanceNotice, notice: NoticeText, new_uuid: Callable[[], str]
-) -> Suggestion:
-    description = fill(notice.task_description, facts.services)
+def _suggestion(facts: AdvanceNotice, form: FormText, new_uuid: Callable[[], str]) -> Suggestion:
+    """What one button does: the Task, after the form and the response where those are wanted."""
+    description = fill(form.description, facts.services)
     task = questionnaire_task(
         FormRequest(
-            questionnaire=notice.questionnaire,
+            questionnaire=form.questionnaire,
             description=description,
-            reason=fill(notice.task_reason, facts.services),
-            after_completion=notice.after_completion,
+            reason=fill(form.reason, facts.services),
+            after_completion=form.after_completion,
             patient=facts.patient,
             encounter=facts.encounter,
             orders=facts.references,
             payer=facts.payer,
             authored=facts.now,
+            response=f"QuestionnaireResponse/{form.response['id']}" if form.response else None,
         )
     )
-    action = Action(type="create", description=description, resource=task)
-    return Suggestion(label=notice.button, uuid=new_uuid(), actions=[action])
+    actions = [
+        *_form_actions(form),
+        Action(type="create", description=description, resource=task),
+    ]
+    return Suggestion(label=form.button, uuid=new_uuid(), actions=actions)
+
+
+def _form_actions(form: FormText) -> Iterator[Action]:
+    phrases = texts.table("phrases")
+    if form.form is not None:
+        # A conditional create (CRD 2.2.1 dev-19): the EHR may have got it in the meantime.
+        query = f"url={form.form.url}&version={form.form.version}"
+        yield Action(
+            type="create",
+            description=phrases["create_form"].format(title=form.form.title),
+            resource=form.form.resource,
+            extension={IF_NONE_EXIST: query},
+        )
+    if form.response is not None:
+        description = phrases["create_response"]
+        yield Action(type="create", description=description, resource=form.response)

@@ -10,6 +10,7 @@ from cards.vocabulary import Json
 
 VERSION = "2.0"
 TOPIC_SYSTEM = CRD_TEMP
+DOC_PURPOSE_SYSTEM = CRD_TEMP
 
 _COVERED = {"indeterminate": "conditional"}
 _REASON_CODES = frozenset({"gold-card", NO_DETAIL_CODE})
@@ -39,6 +40,7 @@ def coverage_information(statement: Statement) -> Json:
     parts.extend(reason_parts(statement, _REASON_CODES))
     if statement.instructions:
         parts.append(_detail("instructions", statement.instructions))
+    parts.extend(_detail(d.name, d.value, d.qualification) for d in statement.details)
     parts.extend(closing_parts(statement))
     if statement.contact:
         contact = {"system": statement.contact.system, "value": statement.contact.value}
@@ -46,9 +48,9 @@ def coverage_information(statement: Statement) -> Json:
     return complex_part(fhir_json.COVERAGE_INFORMATION, parts)
 
 
-def _detail(code: str, text: str) -> Json:
-    """2.0's detail codes have none for instructions: the binding is extensible, text says it."""
-    return complex_part(
-        "detail",
-        [part("code", "CodeableConcept", concept(text=code)), part("value", "String", text)],
-    )
+def _detail(code: str, text: str, qualification: str | None = None) -> Json:
+    """2.0's detail codes have none for any of ours: the binding is extensible, text says it."""
+    parts = [part("code", "CodeableConcept", concept(text=code)), part("value", "String", text)]
+    if qualification:
+        parts.append(part("qualification", "String", qualification))
+    return complex_part("detail", parts)

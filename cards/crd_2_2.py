@@ -10,6 +10,7 @@ from cards.vocabulary import Json
 
 VERSION = "2.2"
 TOPIC_SYSTEM = "http://terminology.hl7.org/CodeSystem/cdshooks-card-type"
+DOC_PURPOSE_SYSTEM = "http://hl7.org/fhir/us/davinci-crd/CodeSystem/coverage-information-codes"
 
 _REASON_CODES = frozenset(
     {
@@ -40,9 +41,11 @@ def coverage_information(statement: Statement) -> Json:
     parts.extend(billing_code_parts(statement))
     parts.extend(reason_parts(statement, _REASON_CODES))
     if statement.policy_url:
-        parts.append(_detail("policy-link", "Url", statement.policy_url))
+        parts.append(_detail(concept(CRD_TEMP, "policy-link"), "Url", statement.policy_url))
     if statement.instructions:
-        parts.append(_detail("instructions", "String", statement.instructions))
+        parts.append(_detail(concept(CRD_TEMP, "instructions"), "String", statement.instructions))
+    for d in statement.details:
+        parts.append(_detail(concept(text=d.name), "String", d.value, d.qualification))
     parts.extend(closing_parts(statement))
     if statement.contact:
         point = {"system": statement.contact.system, "value": statement.contact.value}
@@ -51,12 +54,12 @@ def coverage_information(statement: Statement) -> Json:
     return complex_part(fhir_json.COVERAGE_INFORMATION, parts)
 
 
-def _detail(code: str, kind: str, value: str) -> Json:
-    return complex_part(
-        "detail",
-        [
-            part("category", "Code", "cat-other"),
-            part("code", "CodeableConcept", concept(CRD_TEMP, code)),
-            part("value", kind, value),
-        ],
-    )
+def _detail(code: Json, kind: str, value: str, qualification: str | None = None) -> Json:
+    parts = [
+        part("category", "Code", "cat-other"),
+        part("code", "CodeableConcept", code),
+        part("value", kind, value),
+    ]
+    if qualification:
+        parts.append(part("qualification", "String", qualification))
+    return complex_part("detail", parts)

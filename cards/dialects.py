@@ -16,6 +16,7 @@ class Dialect:
 
     version: str
     topic_system: str
+    doc_purpose_system: str
     coverage_information: Callable[[Statement], Json]
 
     def topic(self, code: str, display: str) -> Coding:
@@ -24,6 +25,11 @@ class Dialect:
 
 
 DIALECTS: Mapping[str, Dialect] = {
-    module.VERSION: Dialect(module.VERSION, module.TOPIC_SYSTEM, module.coverage_information)
+    module.VERSION: Dialect(
+        module.VERSION,
+        module.TOPIC_SYSTEM,
+        module.DOC_PURPOSE_SYSTEM,
+        module.coverage_information,
+    )
     for module in (crd_2_0, crd_2_2)
 }

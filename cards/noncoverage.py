@@ -27,8 +27,9 @@ class SearchedAuthority:
 class Noncoverage:
     """What the card says. `ordered_as` are the orderer's own words: untrusted.
 
-    `governs` is false where the authority found is not the one that will decide. `note` stands
-    where no single coverage could be used. `references` are the orders' "Type/id".
+    `on_file` says of notices already given what is on file, a sentence or two each; the days in it
+    are ISO. `governs` is false where the authority found is not the one that will decide. `note`
+    stands where no single coverage could be used. `references` are the orders' "Type/id".
     Days are ISO dates; review dates as published ("2024-06").
     """
 
@@ -53,6 +54,7 @@ class Noncoverage:
     several_orders: bool
     ordered_as: tuple[str, ...]
     references: tuple[str, ...]
+    on_file: tuple[str, ...] = ()
 
 
 def noncoverage_card(facts: Noncoverage, dialect: Dialect, new_uuid: Callable[[], str]) -> Card:

@@ -28,6 +28,18 @@ class Documentation:
 
 
 @dataclass(frozen=True, slots=True)
+class Detail:
+    """A named value that goes along with a statement, in words of our own.
+
+    `name` is a code-like word ("claim-modifier"), `qualification` a sentence about the value.
+    """
+
+    name: str
+    value: str
+    qualification: str
+
+
+@dataclass(frozen=True, slots=True)
 class ContactPoint:
     name: str
     system: str
@@ -40,8 +52,9 @@ class Statement:
 
     `reasons` are texts; `reason_code` is a code of the version's coverageAssertionReasons, or None;
     `missing` says what kind of information would settle it ("detail-code", "timeframe", "OTH").
-    `codes` are the (system, code) pairs that it holds for. `stated_on` is a day in the service's
-    time zone. `instructions` is a sentence for staff, `policy_url` the policy's page.
+    `documentation` is what is still asked for; `details` are further facts, such as a notice on
+    file. `codes` are the (system, code) pairs that it holds for. `stated_on` is a day in the
+    service's time zone. `instructions` is a sentence for staff, `policy_url` the policy's page.
     """
 
     coverage: str
@@ -55,5 +68,6 @@ class Statement:
     documentation: tuple[Documentation, ...] = ()
     policy_url: str | None = None
     instructions: str | None = None
+    details: tuple[Detail, ...] = ()
     contact: ContactPoint | None = None
     dependencies: tuple[str, ...] = field(default=())

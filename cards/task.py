@@ -8,23 +8,32 @@ from datetime import datetime
 from cards.fhir_json import CRD_TEMP, SDC_TEMP, concept
 from cards.vocabulary import Json
 
+_CONTAINED_PAYER = "payer"
+
 
 @dataclass(frozen=True, slots=True)
 class PayerReference:
-    """The payer as a Task can name it: the EHR's own reference to it, or its identifier."""
+    """The payer as a Task can name it: by its identifier, or by its name alone."""
 
     name: str
-    reference: str | None = None
     system: str | None = None
     identifier: str | None = None
 
     def as_json(self) -> Json:
+        """The reference; one by name alone points at the `contained` Organization."""
         made: Json = {"type": "Organization", "display": self.name}
-        if self.reference:
-            made["reference"] = self.reference
         if self.system and self.identifier:
             made["identifier"] = {"system": self.system, "value": self.identifier}
+        else:
+            made["reference"] = f"#{_CONTAINED_PAYER}"
         return made
+
+    def contained(self) -> list[Json]:
+        """What a resource must contain for the reference to lead somewhere."""
+        if self.system and self.identifier:
+            return []
+        organization = {"resourceType": "Organization", "id": _CONTAINED_PAYER}
+        return [{**organization, "active": True, "name": self.name}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +42,7 @@ class FormRequest:
 
     `questionnaire` is the canonical without a version; `patient`, `encounter` and `orders` are
     "Type/id"; `authored` carries its time zone; `after_completion` is a code of CRD's
-    afterCompletionCode value set.
+    afterCompletionCode value set. `response` is the "Type/id" of a response already begun.
     """
 
     questionnaire: str
@@ -45,6 +54,7 @@ class FormRequest:
     orders: tuple[str, ...]
     payer: PayerReference
     authored: datetime
+    response: str | None = None
 
 
 def questionnaire_task(form: FormRequest) -> Json:
@@ -73,4 +83,13 @@ def questionnaire_task(form: FormRequest) -> Json:
     }
     if form.encounter:
         task["encounter"] = {"reference": form.encounter}
+    if contained := form.payer.contained():
+        task["contained"] = contained
+    if form.response:
+        task["output"] = [
+            {
+                "type": concept(SDC_TEMP, "questionnaire-response"),
+                "valueReference": {"reference": form.response},
+            }
+        ]
     return task

@@ -8,21 +8,26 @@ from datetime import UTC, datetime
 
 from flask import Flask
 
+from cards.questionnaires import Forms, load_forms
 from service.crd.discovery import discovery
 from service.crd.hooks import SERVICES
 from service.crd.validation import is_fhir
+from service.dtr.logged_calls import LoggedCalls, NoLoggedCalls
+from service.dtr.package import QuestionnairePackages
 from service.fhir.client import FhirClients, Limits
 from service.fhir.fetch import Fetcher
 from service.fhir.outbound import OutboundPolicy, Resolver, resolve
-from service.order_review import OrderReview
+from service.order_review import OrderReview, RecordReading
 from service.policies.notices import NoticeLibrary, load_notices
 from service.policies.payers import Payers, load_payers
 from service.policies.store import PolicyStore, load_policies
 from service.respond import Responder
 from service.respond.cards import CardWriter
+from service.respond.forms import FormFiller, NoticeSuggestion
 from service.respond.names import Names
 from service.respond.statements import StatementWriter
 from service.settings import Settings
+from service.web.fhir_resources import fhir_blueprint
 from service.web.hooks import hooks_blueprint
 from service.web.problems import translate_errors
 
@@ -49,14 +54,18 @@ def wire_review(
     settings: Settings, library: Library, clock: Callable[[], datetime] = now
 ) -> OrderReview:
     """The use case with all that it needs; also for those who decide without a server."""
-    names = Names(library.notices, settings.base_url, library.payers.operator_name)
-    responder = Responder(CardWriter(names, new_uuid), StatementWriter(names))
+    forms = load_forms(settings.base_url)
+    names = Names(library.notices, forms, settings.base_url, library.payers.operator_name)
+    suggestion = NoticeSuggestion(settings.notice_suggestion)
+    card_writer = CardWriter(names, FormFiller(names, new_uuid), suggestion, new_uuid)
+    responder = Responder(card_writer, StatementWriter(names))
     return OrderReview(
         services=SERVICES,
         policies=library.policies,
         payers=library.payers,
         responder=responder,
         fetcher=wire_fetcher(settings),
+        records=record_reading(forms, library.notices),
         clock=clock,
         zone=settings.zone,
     )
@@ -70,12 +79,53 @@ def wire_fetcher(settings: Settings, resolver: Resolver = resolve) -> Fetcher:
     return Fetcher(clients, settings.fetch_budget_ms / 1000, is_fhir)
 
 
+def record_reading(forms: Forms, notices: NoticeLibrary) -> RecordReading:
+    """How forms of ours are told, and what they must be to count."""
+
+    def form_of(canonical: str) -> str | None:
+        form = forms.answered_by(canonical)
+        return form.id if form else None
+
+    return RecordReading(form_of, notices.record_rules())
+
+
+def wire_packages(
+    settings: Settings,
+    library: Library,
+    logged_calls: LoggedCalls,
+    clock: Callable[[], datetime] = now,
+) -> QuestionnairePackages:
+    """The use case behind $questionnaire-package; `logged_calls` knows earlier calls."""
+    forms = load_forms(settings.base_url)
+    names = Names(library.notices, forms, settings.base_url, library.payers.operator_name)
+    return QuestionnairePackages(
+        services=SERVICES,
+        forms=forms,
+        notices=library.notices,
+        policies=library.policies,
+        payers=library.payers,
+        filler=FormFiller(names, new_uuid),
+        logged_calls=logged_calls,
+        clock=clock,
+        zone=settings.zone,
+    )
+
+
+def anyone() -> str:
+    """The client's name where nobody is asked for one."""
+    return "anyone"
+
+
 def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> Flask:
     """The WSGI application. Raises ConfigurationError if a file or a setting is wrong."""
     library = Library(settings)
     app = Flask("service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     translate_errors(app)
+    forms = load_forms(settings.base_url)
+    app.register_blueprint(
+        fhir_blueprint(forms, wire_packages(settings, library, NoLoggedCalls(), clock), anyone)
+    )
     app.register_blueprint(
         hooks_blueprint(wire_review(settings, library, clock), discovery(SERVICES))
     )

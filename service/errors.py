@@ -11,6 +11,10 @@
     │   └── UnknownService         404
     ├── FetchFailed                something of the EHR's could not be read; reported, never raised
     │                              as far as the caller
+
+
+    │   ├── UnknownService         404
+    │   └── UnknownContext         404  no answer of this client with that assertion id
     └── ConfigurationError         the operator's files or settings; stops the start or the command
         └── LibraryError           a policy, notice or payers file: file, field and repair
 
@@ -110,6 +114,13 @@ class FetchFailed(CovercardError):
     def __init__(self, outcome: str) -> None:
         super().__init__(outcome)
         self.outcome = outcome
+
+
+class UnknownContext(RequestError):
+    """No answer with this coverage-assertion-id is on record for this client."""
+
+    status = 404
+    issue_code = "not-found"
 
 
 class ConfigurationError(CovercardError):

@@ -21,14 +21,18 @@ from service.decision.model import (
     Policies,
     TraceStep,
 )
+from service.decision.notices import NoticeRecord, RecordRule, with_notices_on_file
 from service.errors import PreconditionFailed, UnhandledPayer, UnknownService
 from service.fhir.client import Access
 from service.fhir.coverages import PayerDirectory, read_coverage
 from service.fhir.encounters import is_emergency
 from service.fhir.fetch import Fetched, Fetcher
 from service.fhir.needs import Need
+from service.fhir.notice_records import notice_records
+from service.fhir.order_details import read_order_details
 from service.fhir.orders import read_order
 from service.fhir.outcomes import FetchReport, Outcome
+from service.fhir.people import read_person
 from service.fhir.resources import Resources, resources_in
 from service.fhir.unread import has_unread_code, with_trouble
 from service.respond import Addressee, Decided, Responder
@@ -42,6 +46,14 @@ class Review:
     fetched: Fetched
     determinations: tuple[Determination, ...]
     answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class RecordReading:
+    """How forms that came back are read: `form_of` tells a canonical's form id, if it is ours."""
+
+    form_of: Callable[[str], str | None]
+    rules: Sequence[RecordRule]
 
 
 class OrderReview:
@@ -58,6 +70,7 @@ class OrderReview:
         payers: PayerDirectory,
         responder: Responder,
         fetcher: Fetcher,
+        records: RecordReading,
         clock: Callable[[], datetime],
         zone: tzinfo,
     ) -> None:
@@ -66,6 +79,7 @@ class OrderReview:
         self._payers = payers
         self._responder = responder
         self._fetcher = fetcher
+        self._records = records
         self._clock = clock
         self._zone = zone
 
@@ -90,11 +104,17 @@ class OrderReview:
         coverages = [
             read_coverage(r, resources, self._payers) for r in resources.of_type("Coverage")
         ]
+        records = notice_records(resources, self._records.form_of)
         decided = [
-            Decided(a.resource, self._decide(a, order, request, coverages, resources, fetched, now))
+            Decided(
+                a.resource,
+                self._decide(a, order, request, coverages, resources, fetched, records, now),
+                read_order_details(a.resource, resources),
+            )
             for a in asked
             if in_scope(order := _read(a, resources))
         ]
+        patient = resources.get(request.patient)
         determinations = tuple(item.determination for item in decided)
         if request.version.needs_one_coverage:
             refuse_without_payer(determinations)
@@ -107,6 +127,7 @@ class OrderReview:
             orders_in_request=len(asked),
             answering=request.service.answering,
             now=now,
+            person=read_person(patient) if patient and patient.type == "Patient" else None,
         )
         return Review(request, fetched, determinations, self._responder.answer(decided, to))
 
@@ -131,6 +152,7 @@ class OrderReview:
         coverages: Sequence[Coverage],
         resources: Resources,
         fetched: Fetched,
+        records: Sequence[NoticeRecord],
         now: datetime,
     ) -> Determination:
         today = now.date()
@@ -145,7 +167,13 @@ class OrderReview:
             unread_code=has_unread_code(asked.resource, resources, fetched.failed),
         )
         steps = tuple(_step(r) for r in fetched.reports)
-        return replace(determination, trace=(*steps, *determination.trace))
+        return with_notices_on_file(
+            replace(determination, trace=(*steps, *determination.trace)),
+            records,
+            self._records.rules,
+            patient=request.patient,
+            today=today,
+        )
 
 
 def _read(asked: Asked, resources: Resources) -> Order:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import cached_property
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, FilePath, ValidationError, field_validator
@@ -37,6 +38,15 @@ class Settings(BaseSettings):
     )
     time_zone: str = Field("UTC", description="IANA name of the time zone in which a day begins.")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body in bytes.")
+    notice_suggestion: Literal["none", "task", "task-and-form", "task-form-and-response"] = Field(
+        "task",
+        description=(
+            "What a button of the notice card creates: task; task-and-form: also the "
+            "Questionnaire, where the EHR was asked and has none; task-form-and-response: also "
+            "a response begun, which CRD's form completion does not foresee; none: no button, "
+            "for EHRs that find forms by DTR."
+        ),
+    )
     cors_origins: str = Field(
         "", description="Origins that browsers may call from, separated by blanks."
     )

@@ -35,22 +35,29 @@ def _load(name: str) -> dict[str, Any]:
 def request_schema(hook: str, context_schema: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a whole call of one hook."""
     schema = _load("hook.json")
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["$defs"] = _load("fhir.json")["$defs"]
     schema["properties"]["hook"] = {"const": hook}
     schema["properties"]["context"] = dict(context_schema)
-    return schema
+    return with_fhir(schema)
 
 
-class RequestValidator:
-    """Validates the calls of one service."""
+def with_fhir(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON Schema that may refer to the definitions of `fhir.json`."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "$defs": _load("fhir.json")["$defs"],
+    }
 
-    def __init__(self, hook: str, context_schema: Mapping[str, Any]) -> None:
-        self._schema = request_schema(hook, context_schema)
+
+class Validator:
+    """Validates what is sent, against a schema and in words for who sent it."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self._schema = dict(schema)
         self._fits = jsonschema_rs.Draft202012Validator(self._schema).is_valid
 
     def check(self, data: object) -> None:
-        """Raise MalformedRequest with the places unless `data` is a call of this service."""
+        """Raise MalformedRequest with the places unless `data` fits the schema."""
         if not self._fits(data):
             raise self._malformed(data)
 
@@ -63,8 +70,15 @@ class RequestValidator:
             for leaf in error.context or [error]:
                 problems[(written_path(tuple(leaf.absolute_path)), _expected(leaf))] = None
         # The two validators read the same schema; should they differ, the quick one decides.
-        (place, expected), *more = problems or {("", "a CDS Hooks request"): None}
+        (place, expected), *more = problems or {("", "another structure"): None}
         return MalformedRequest(expected, place, *more)
+
+
+class RequestValidator(Validator):
+    """Validates the calls of one service."""
+
+    def __init__(self, hook: str, context_schema: Mapping[str, Any]) -> None:
+        super().__init__(request_schema(hook, context_schema))
 
 
 def _expected(error: ValidationError) -> str:

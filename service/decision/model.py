@@ -323,6 +323,22 @@ class Policies(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class NoticeOnFile:
+    """An advance notice that was given: which one, by which form, when, and what was chosen.
+
+    `notice` and `form` are ids, `record` the form's "Type/id". `option` is the patient's choice
+    where the form asks for one; None where the patient `refused` to sign.
+    """
+
+    notice: str
+    form: str
+    record: str
+    day: date
+    option: str | None = None
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class TraceStep:
     """One step of the way from order to answer, for logs, testers and call-centre staff.
 
@@ -343,6 +359,8 @@ class Determination:
     `policy` and `ruling` are None exactly when `gap` says what kept a determination from being
     made; then `covered` is conditional (or indeterminate for technical trouble). `matched` are the
     policy's services that the order's codings met; `billing_codes` the codes the statement is for.
+    `notices` are to be suggested; once one of them is known to have been given, `notice_on_file`
+    names it and none is suggested any more.
     """
 
     order: Order
@@ -357,6 +375,7 @@ class Determination:
     billing_codes: tuple[Code, ...] = ()
     notices: tuple[str, ...] = ()
     trace: tuple[TraceStep, ...] = field(default=())
+    notice_on_file: NoticeOnFile | None = None
 
     @property
     def coverage(self) -> Coverage | None:

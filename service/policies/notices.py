@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from service.decision.model import Programme
+from service.decision.notices import RecordRule
 from service.errors import ConfigurationError, LibraryError
 from service.policies.drafts import Draft, read_drafts
 from service.policies.lint.rules import STOPPING_NOTICES
@@ -52,17 +53,23 @@ class Blank:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A choice that the form gives the patient, in our words."""
+    """A choice that the form gives the patient, in our words.
+
+    `on_file` says what was chosen once the form is on file; `claim` is whether Medicare is billed.
+    """
 
     option: str
     means: str
+    on_file: str
+    claim: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Modifier:
-    """A claim modifier and when it goes on the line."""
+    """A claim modifier and when it goes on the line: `goes_with` a notice on file, or with none."""
 
     code: str
+    goes_with: Literal["notice-on-file", "no-notice"]
     when: str
 
 
@@ -75,15 +82,33 @@ class UnfitModifier:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordKind:
+    """A form that puts the notice on file once somebody has filled it in.
+
+    `questionnaire` is the form's id. It counts for `valid_months` from the day that it tells.
+    `text` and `refused` are templates with {services}, {codes} and {day}; a refusal to sign counts
+    where there is a text for it. `task` is the button for a form that the notice's own is not.
+    """
+
+    questionnaire: str
+    valid_months: int
+    text: str
+    refused: str | None = None
+    task: NoticeTask | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """One edition of a notice.
 
     `form` is the form's number ("CMS-R-131") and `edition` what is printed on it, None where there
-    is no set form. `starts` to `ends`, both inclusive, is when the edition may be used.
+    is no set form; `prints_expiry` is the day on which the print says that it expires. `starts` to
+    `ends`, both inclusive, is when the edition may be used.
     `programmes` are those it is for, `programme_label` their name for people. `questionnaire` is
     the id of the form that records it; `doc_needed` the code by version of CRD ("2.0", "2.2");
     `doc_purpose` a code that both versions know. `summary` and `advice` are templates with
     {services} and {codes}; `advice` is Markdown, a paragraph each, in the order of doing.
+    `records` are the forms that put the notice on file, strongest first.
     """
 
     id: str
@@ -107,6 +132,8 @@ class Notice:
     options: tuple[Option, ...] = ()
     modifiers: tuple[Modifier, ...] = ()
     why_not: tuple[UnfitModifier, ...] = ()
+    prints_expiry: date | None = None
+    records: tuple[RecordKind, ...] = ()
 
     def expired_on(self, day: date) -> bool:
         """Whether `day` lies after the last day on which the edition may be used."""
@@ -144,6 +171,26 @@ class NoticeLibrary:
         started = [n for n in editions if n.starts <= day]
         return started[-1] if started else editions[0]
 
+    def record_rules(self) -> tuple[RecordRule, ...]:
+        """What a form on file must be to count, for every edition, strongest forms first."""
+        return tuple(_rule(n, strength) for n in self for strength in range(len(n.records)))
+
+
+def _rule(notice: Notice, strength: int) -> RecordRule:
+    kind = notice.records[strength]
+    own = kind.questionnaire == notice.questionnaire
+    return RecordRule(
+        notice=notice.id,
+        form=kind.questionnaire,
+        strength=strength,
+        starts=notice.starts,
+        ends=notice.ends,
+        valid_months=kind.valid_months,
+        prints_expiry=notice.prints_expiry if own else None,
+        options=frozenset(o.option for o in notice.options) if own else frozenset(),
+        refusal_counts=kind.refused is not None,
+    )
+
 
 def load_notices(directory: Path) -> NoticeLibrary:
     """Read every notice under `directory`/_notices. Raises LibraryError with all that is wrong."""
@@ -178,4 +225,13 @@ def _notice(draft: Draft) -> Notice:
         options=tuple(Option(**option) for option in data.get("options", ())),
         modifiers=tuple(Modifier(**m) for m in data.get("modifiers", ())),
         why_not=tuple(UnfitModifier(**m) for m in data.get("why_not", ())),
+        prints_expiry=date.fromisoformat(printed)
+        if (printed := data.get("prints_expiry"))
+        else None,
+        records=tuple(map(_record, data.get("records", ()))),
     )
+
+
+def _record(data: Mapping[str, Any]) -> RecordKind:
+    task = data.get("task")
+    return RecordKind(**{**data, "task": NoticeTask(**task) if task else None})

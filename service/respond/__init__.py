@@ -25,7 +25,7 @@ class Responder:
 
     def answer(self, decided: Sequence[Decided], to: Addressee) -> Answer:
         """Cards, most important first, and one systemAction for each order with something new."""
-        cards = self.cards.cards((item.determination for item in decided), to)
+        cards = self.cards.cards(decided, to)
         wanted = [c for c in cards if to.options.wants(c.source.topic.code)]
         stated = to.answering.states_coverage and to.options.coverage_info
         actions = list(self._actions(decided, to)) if stated else []

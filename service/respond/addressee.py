@@ -10,6 +10,8 @@ from service.crd.service import Answering
 from service.crd.versions import CrdVersion
 from service.decision.model import Determination
 from service.fhir.document import Resource
+from service.fhir.order_details import OrderDetails
+from service.fhir.people import Person
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,7 @@ class Decided:
 
     resource: Resource
     determination: Determination
+    details: OrderDetails
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,9 @@ class Addressee:
     """What of the call shapes the answer. References are "Type/id".
 
     `now` is in the service's time zone; `ehr` is the caller's FHIR base URL or "";
-    `orders_in_request` counts all of them, decided or not.
+    `orders_in_request` counts all of them, decided or not. `questionnaires_missing` are canonicals
+    with version that the EHR was asked for and does not have; what it was not asked for is not
+    among them. `person` is the patient where the Patient is at hand.
     """
 
     version: CrdVersion
@@ -36,3 +41,5 @@ class Addressee:
     orders_in_request: int
     answering: Answering
     now: datetime
+    questionnaires_missing: frozenset[str] = frozenset()
+    person: Person | None = None

@@ -5,12 +5,12 @@ The orders that one policy covers under one coverage share their cards: few card
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from cards import texts
-from cards.advance_notice import AdvanceNotice, NoticeText, advance_notice_card
+from cards.advance_notice import AdvanceNotice, FormText, NoticeText, advance_notice_card
 from cards.dialects import DIALECTS, Dialect
 from cards.early_warning import early_warning_card
 from cards.naming import NamedService
@@ -26,9 +26,12 @@ from service.decision.model import (
     PolicyVersion,
     Ruling,
 )
-from service.policies.notices import Notice
-from service.respond.addressee import Addressee
+from service.fhir.order_details import OrderDetails
+from service.policies.notices import Notice, NoticeTask
+from service.respond.addressee import Addressee, Decided
+from service.respond.forms import Filling, FormFiller, NoticeSuggestion, named_services
 from service.respond.names import Names
+from service.respond.on_file import modifiers_of, on_file_sentences
 
 
 class Ruled(NamedTuple):
@@ -57,21 +60,51 @@ class Ruled(NamedTuple):
         return tuple(d.order.reference for d in self.determinations)
 
 
+class _Beginning(NamedTuple):
+    """What the forms of one notice card are begun with."""
+
+    group: Ruled
+    details: Mapping[str, OrderDetails]
+    to: Addressee
+
+    def filling(self, notice: Notice) -> Filling:
+        group, to = self.group, self.to
+        coverage = group.first.coverage
+        return Filling(
+            patient=to.patient,
+            person=to.person,
+            orders=group.references,
+            coverage=coverage.reference if coverage else None,
+            encounter=to.encounter,
+            determinations=group.determinations,
+            details=tuple(self.details[r] for r in group.references),
+            notice=notice,
+            purpose=notice.doc_purpose,
+            purpose_system=DIALECTS[to.version].doc_purpose_system,
+            now=to.now,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class CardWriter:
     """Writes the cards of an answer, the policy cards before the notice cards."""
 
     names: Names
+    filler: FormFiller
+    suggestion: NoticeSuggestion
     new_uuid: Callable[[], str]
 
-    def cards(self, determinations: Iterable[Determination], to: Addressee) -> list[Card]:
+    def cards(self, decided: Sequence[Decided], to: Addressee) -> list[Card]:
         """Every card there is to show; the caller's options are applied by others."""
-        groups = list(grouped(d for d in determinations if _worth_a_card(d, to)))
+        worth = [i.determination for i in decided if _worth_a_card(i.determination, to)]
+        groups = list(grouped(worth))
         if to.answering is not Answering.FULL:
             return [early_warning_card(self._facts(g, to), *self._style(to)) for g in groups]
+        details = {i.determination.order.reference: i.details for i in decided}
+        still_to_give = grouped(d for d in worth if d.notices)
         return [
             *(noncoverage_card(self._facts(g, to), *self._style(to)) for g in groups),
-            *(self._notice_card(g, to) for g in groups if g.first.notices),
+            *(self._notice_card(g, details, to) for g in still_to_give),
         ]
 
     def _style(self, to: Addressee) -> tuple[Dialect, Callable[[], str]]:
@@ -103,12 +136,22 @@ class CardWriter:
             several_orders=to.orders_in_request > len(group.determinations),
             ordered_as=group.ordered_as,
             references=group.references,
+            on_file=tuple(self._on_file(group)) if to.answering is Answering.FULL else (),
         )
 
-    def _notice_card(self, group: Ruled, to: Addressee) -> Card:
+    def _on_file(self, group: Ruled) -> Iterator[str]:
+        for d in group.determinations:
+            sentences = on_file_sentences(d, self.names.notices, named_services([d]))
+            if text := " ".join(sentences):
+                yield text
+
+    def _notice_card(
+        self, group: Ruled, details: Mapping[str, OrderDetails], to: Addressee
+    ) -> Card:
         editions = self.names.editions(group.first, to.now.date())
+        begin = _Beginning(group, details, to)
         facts = AdvanceNotice(
-            notices=tuple(self._notice_text(n) for n in editions),
+            notices=tuple(self._notice_text(n, begin) for n in editions),
             services=group.services,
             insurer=self.names.insurer(group.first),
             payer=self._payer_reference(group.first),
@@ -121,18 +164,43 @@ class CardWriter:
         )
         return advance_notice_card(facts, *self._style(to))
 
-    def _notice_text(self, notice: Notice) -> NoticeText:
+    def _notice_text(self, notice: Notice, begin: _Beginning) -> NoticeText:
         return NoticeText(
             title=notice.title,
             programme_label=notice.programme_label,
             summary=notice.summary,
             advice=notice.advice,
             links=tuple((link.label, link.url) for link in notice.links),
-            button=notice.task.label,
-            task_description=notice.task.description,
-            task_reason=notice.task.reason,
-            after_completion=notice.task.after_completion,
-            questionnaire=self.names.questionnaire(notice),
+            forms=tuple(self._forms(notice, begin)),
+            modifiers=modifiers_of(notice),
+        )
+
+    def _forms(self, notice: Notice, begin: _Beginning) -> Iterator[FormText]:
+        """The notice's own form, and those of its records that have a button of their own."""
+        if self.suggestion is NoticeSuggestion.NONE:
+            return
+        yield self._form_text(notice, notice.questionnaire, notice.task, begin)
+        for kind in notice.records:
+            if kind.task is not None:
+                yield self._form_text(notice, kind.questionnaire, kind.task, begin)
+
+    def _form_text(
+        self, notice: Notice, form_id: str, task: NoticeTask, begin: _Beginning
+    ) -> FormText:
+        form = self.names.form(form_id)
+        # Only what was asked for is known to be missing (CRD 2.2.1 dev-20).
+        missing = form.canonical in begin.to.questionnaires_missing
+        response = None
+        if self.suggestion.brings_response:
+            response = self.filler.begun(form, begin.filling(notice))
+        return FormText(
+            button=task.label,
+            description=task.description,
+            reason=task.reason,
+            after_completion=task.after_completion,
+            questionnaire=form.url,
+            form=form if missing and self.suggestion.brings_form else None,
+            response=response,
         )
 
     def _payer_reference(self, d: Determination) -> PayerReference:
@@ -151,24 +219,18 @@ class CardWriter:
 
 
 def grouped(determinations: Iterable[Determination]) -> Iterator[Ruled]:
-    """Determinations that share their cards: same policy version, coverage, programme, notices."""
+    """Determinations that share their cards: same policy version, coverage and programme."""
     groups: dict[object, list[Determination]] = {}
     for d in determinations:
         if d.policy is not None and d.ruling is not None:
             coverage = d.coverage.reference if d.coverage else d.finding.outcome
             version = (d.policy.id, d.policy.version)
-            key = (version, coverage, d.programme.programme, d.notices)
+            key = (version, coverage, d.programme.programme)
             groups.setdefault(key, []).append(d)
     for group in groups.values():
         policy, ruling = group[0].policy, group[0].ruling
         if policy is not None and ruling is not None:
             yield Ruled(policy, ruling, tuple(group))
-
-
-def named_services(group: Sequence[Determination]) -> tuple[NamedService, ...]:
-    """The services that the group's orders met, each once."""
-    met = {s.code: s for d in group for s in d.matched}
-    return tuple(NamedService(s.code.value, s.name, s.group_name) for s in met.values())
 
 
 def _worth_a_card(d: Determination, to: Addressee) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
+from cards.questionnaires import Form, Forms
 from service.decision.model import Determination, PolicyVersion
+from service.errors import ConfigurationError
 from service.policies.notices import Notice, NoticeLibrary
 
 
@@ -16,12 +18,16 @@ class Names:
     """
 
     notices: NoticeLibrary
+    forms: Forms
     public_url: str
     operator_name: str
 
-    def questionnaire(self, notice: Notice) -> str:
-        """The canonical of a notice's form, without a version."""
-        return f"{self.public_url}/fhir/Questionnaire/{notice.questionnaire}"
+    def form(self, form_id: str) -> Form:
+        """The form of this id. Raises ConfigurationError if there is none."""
+        form = self.forms.get(form_id)
+        if form is None:
+            raise ConfigurationError(f"no form {form_id!r}; policy lint names the notice's file")
+        return form
 
     def policy_page(self, d: Determination, policy: PolicyVersion) -> str:
         """The payer's own page of the policy where one is configured, else our page of it."""

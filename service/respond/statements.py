@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cards import texts
 from cards.naming import fill
-from cards.statement import ContactPoint, Documentation, Statement
+from cards.statement import ContactPoint, Detail, Documentation, Statement
 from service.crd.service import Answering
 from service.crd.versions import CrdVersion
 from service.decision.assertion import coverage_assertion_id
@@ -24,8 +24,9 @@ from service.decision.model import (
 from service.fhir.systems import CPT, HCPCS
 from service.policies.notices import Notice
 from service.respond.addressee import Addressee
-from service.respond.cards import named_services
+from service.respond.forms import named_services
 from service.respond.names import Names
+from service.respond.on_file import claim_modifier, on_file_sentences
 
 _BILLING_SYSTEMS = frozenset({CPT, HCPCS})
 
@@ -66,7 +67,9 @@ class StatementWriter:
         full = to.answering is Answering.FULL
         editions = self.names.editions(d, to.now.date()) if full else []
         services = named_services([d])
-        instructions = " ".join(fill(n.summary, services) for n in editions)
+        said = [fill(n.summary, services) for n in editions]
+        if full:
+            said.extend(on_file_sentences(d, self.names.notices, services))
         return Statement(
             coverage=coverage,
             covered=d.covered.value,
@@ -74,11 +77,12 @@ class StatementWriter:
             reasons=(ruling.reason,),
             stated_on=to.now.date(),
             assertion_id=coverage_assertion_id(
-                d, to.ehr, [d.covered.value, *(n.id for n in editions)]
+                d, to.ehr, [d.covered.value, *(n.id for n in editions), *_on_file(d, full)]
             ),
             documentation=tuple(self._documentation(n, to.version) for n in editions),
             policy_url=self.names.policy_page(d, policy),
-            instructions=instructions or None,
+            instructions=" ".join(said) or None,
+            details=tuple(self._details(d, editions)) if full else (),
             contact=_contact(d),
         )
 
@@ -106,8 +110,30 @@ class StatementWriter:
             doc_needed=notice.doc_needed[version.value],
             doc_purpose=notice.doc_purpose,
             reason=notice.documentation_reason,
-            questionnaire=self.names.questionnaire(notice),
+            questionnaire=self.names.form(notice.questionnaire).canonical,
         )
+
+    def _details(self, d: Determination, editions: Sequence[Notice]) -> Iterator[Detail]:
+        """The notice on file, and the modifier that the claim line takes as things stand."""
+        found = d.notice_on_file
+        if found is not None:
+            editions = [self.names.notices.edition(found.notice, found.day)]
+            text = " ".join(on_file_sentences(d, self.names.notices, named_services([d])))
+            yield Detail("notice-on-file", found.record, text)
+        for notice in editions:
+            modifier = claim_modifier(d, notice)
+            if modifier is not None:
+                because = modifier.when
+                if found is None:
+                    because = texts.table("phrases")["modifier_for_now"].format(because=because)
+                yield Detail("claim-modifier", modifier.code, because)
+
+
+def _on_file(d: Determination, full: bool) -> Iterator[str]:
+    """What makes a statement another one once a notice is on file."""
+    if full and d.notice_on_file is not None:
+        found = d.notice_on_file
+        yield f"{found.record} {found.day} {found.option} {found.refused}"
 
 
 def already_stated(order: Order, statement: Statement) -> bool:

@@ -86,7 +86,12 @@ class TestMedicareAdvantage:
         assert "organization determination" in card["summary"]
         assert card["source"]["topic"]["code"] == "claim"
         assert "CMS-R-131 is for Original Medicare" in card["detail"]
-        task = only(list(created(answer)))["resource"]
+        tasks = [a["resource"] for a in created(answer)]
+        assert [t["input"][0]["valueCanonical"].rsplit("/", 1)[1] for t in tasks] == [
+            "organization-determination-request",
+            "advance-notice-record",
+        ]
+        task = tasks[0]
         assert (task["resourceType"], task["status"], task["intent"]) == ("Task", "ready", "order")
         assert task["for"] == {"reference": "Patient/ann"}
         assert "focus" not in task
@@ -118,7 +123,7 @@ class TestMedicareAdvantage:
         assert parts(statement, "coverage") == [{"reference": "Coverage/ma-ann"}]
         assert parts(statement, "doc-needed") == ["admin"]
         assert only(parts(statement, "questionnaire")).endswith(
-            "/organization-determination-request"
+            "/organization-determination-request|1.0.0"
         )
         assert only(parts(statement, "billingCode")) == {
             "system": "http://www.ama-assn.org/go/cpt",

@@ -100,8 +100,8 @@ def test_the_abn_lists_every_blank_and_option_of_the_form(abn: Notice) -> None:
 def test_ga_and_gz_are_named_for_the_abn_and_gy_and_gx_are_ruled_out(abn: Notice) -> None:
     assert [m.code for m in abn.modifiers] == ["GA", "GZ"]
     assert [m.code for m in abn.why_not] == ["GY", "GX"]
-    named = "".join(abn.advice)
-    assert all(code in named for code in ("GA", "GZ", "GY", "GX"))
+    assert [m.goes_with for m in abn.modifiers] == ["notice-on-file", "no-notice"]
+    assert all(m.because for m in abn.why_not)
 
 
 def test_the_request_to_the_plan_says_that_the_abn_does_not_apply(

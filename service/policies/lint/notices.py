@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 
+from cards.questionnaires import form_ids
 from service.decision.model import Covered, Programme
 from service.errors import Finding
 from service.policies.drafts import Draft, Drafts
@@ -49,6 +50,18 @@ def notice_folder_holds_an_edition(drafts: Drafts) -> Iterator[Finding]:
             place = drafts.directory / "_notices" / name
             repair = "add <effective start>.yaml, or remove the folder"
             yield Finding(place, "(folder)", "holds no edition of a notice", repair)
+
+
+def forms_are_on_file(drafts: Drafts) -> Iterator[Finding]:
+    """A form that is not here could be neither filled in nor found again."""
+    for draft in drafts.editions:
+        named: list[tuple[Where, str]] = [(("questionnaire",), draft.data["questionnaire"])]
+        for i, record in enumerate(draft.data.get("records", ())):
+            named.append((("records", i, "questionnaire"), record["questionnaire"]))
+        for where, form in named:
+            if form not in form_ids():
+                repair = f"name one of {', '.join(sorted(form_ids()))}"
+                yield draft.file.finding(where, f"there is no form {form}", repair)
 
 
 def patient_fills_the_patients_blanks(drafts: Drafts) -> Iterator[Finding]:

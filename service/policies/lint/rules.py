@@ -46,6 +46,7 @@ STOPPING: tuple[Rule, ...] = (
 STOPPING_NOTICES: tuple[Rule, ...] = (
     *_FILES,
     notices.notice_folder_holds_an_edition,
+    notices.forms_are_on_file,
     notices.patient_fills_the_patients_blanks,
     wording.placeholders_are_known,
 )
@@ -54,6 +55,7 @@ STOPPING_NOTICES: tuple[Rule, ...] = (
 ALL: tuple[Rule, ...] = (
     *STOPPING,
     notices.notice_folder_holds_an_edition,
+    notices.forms_are_on_file,
     notices.patient_fills_the_patients_blanks,
     notices.notice_is_for_the_programme,
     versions.versions_leave_no_gap,

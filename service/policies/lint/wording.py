@@ -13,6 +13,7 @@ from service.policies.files import Where
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _KNOWN_PLACEHOLDERS = frozenset({"services", "codes"})
+_OF_RECORDS = _KNOWN_PLACEHOLDERS | {"day"}
 
 NEVER_SAID: Mapping[str, str] = {
     r"medicare does not cover": "say that Medicare is likely to deny it; no Medicare rule says so",
@@ -47,9 +48,10 @@ def summary_fits_a_card(drafts: Drafts) -> Iterator[Finding]:
 
 def placeholders_are_known(drafts: Drafts) -> Iterator[Finding]:
     for draft, where, text in _texts(drafts):
+        known = _OF_RECORDS if where[0] == "records" else _KNOWN_PLACEHOLDERS
         for name in _PLACEHOLDER.findall(text):
-            if name not in _KNOWN_PLACEHOLDERS:
-                repair = "use {services} or {codes}"
+            if name not in known:
+                repair = "use " + " or ".join(f"{{{k}}}" for k in sorted(known, reverse=True))
                 yield draft.file.finding(where, f"nothing fills in {{{name}}}", repair)
 
 
@@ -95,3 +97,9 @@ def _texts(drafts: Drafts) -> Iterator[tuple[Draft, Where, str]]:
             yield draft, ("advice", i), text
         for name in ("label", "description", "reason"):
             yield draft, ("task", name), data["task"][name]
+        for i, record in enumerate(data.get("records", ())):
+            for name in ("text", "refused"):
+                if name in record:
+                    yield draft, ("records", i, name), record[name]
+        for i, option in enumerate(data.get("options", ())):
+            yield draft, ("options", i, "on_file"), option["on_file"]

@@ -1,0 +1,104 @@
+"""The forms behind the notice card: SDC Questionnaires, one JSON file each, and responses to them.
+
+A form's linkIds mean the same as long as its major version stays.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import resources
+from typing import Any
+
+from cards.vocabulary import Json
+
+ABN_RECORD = "abn-record"
+ORGANIZATION_DETERMINATION_REQUEST = "organization-determination-request"
+ADVANCE_NOTICE_RECORD = "advance-notice-record"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One form as it is published. `resource` is its Questionnaire and must not be changed."""
+
+    id: str
+    url: str
+    version: str
+    title: str
+    changed: datetime
+    resource: Json
+
+    @property
+    def canonical(self) -> str:
+        """The canonical with its version: `url|version`."""
+        return f"{self.url}|{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Forms:
+    """Every form, found by its id or its canonical."""
+
+    by_id: Mapping[str, Form]
+
+    def __iter__(self) -> Iterator[Form]:
+        return iter(self.by_id.values())
+
+    def get(self, form_id: str) -> Form | None:
+        return self.by_id.get(form_id)
+
+    def by_canonical(self, canonical: str) -> Form | None:
+        """The form that a canonical names: ours, and in this version if it names one."""
+        found, version = self._named(canonical)
+        return found if found and version in ("", found.version) else None
+
+    def answered_by(self, canonical: str) -> Form | None:
+        """The form that a response's `questionnaire` names, in any version with its linkIds."""
+        found, version = self._named(canonical)
+        same = found is not None and (not version or _major(version) == _major(found.version))
+        return found if same else None
+
+    def _named(self, canonical: str) -> tuple[Form | None, str]:
+        url, _, version = canonical.strip().partition("|")
+        return next((f for f in self if f.url == url), None), version
+
+
+def _major(version: str) -> str:
+    return version.partition(".")[0]
+
+
+@functools.cache
+def form_ids() -> frozenset[str]:
+    """The ids of all forms, as notices name them."""
+    return frozenset(_files())
+
+
+@functools.cache
+def _files() -> Mapping[str, Json]:
+    folder = resources.files("cards.questionnaires")
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".json")), key=lambda f: f.name)
+    return {f.name.removesuffix(".json"): json.loads(f.read_text("utf-8")) for f in files}
+
+
+def load_forms(public_url: str) -> Forms:
+    """Every form, its canonical below `public_url` (without a trailing slash)."""
+    forms = (_form(read, f"{public_url}/fhir/Questionnaire/{id}") for id, read in _files().items())
+    return Forms({form.id: form for form in forms})
+
+
+def _form(read: Mapping[str, Any], url: str) -> Form:
+    resource: Json = {}
+    for name, value in read.items():
+        if name == "version":
+            resource["url"] = url  # where FHIR's own order of elements has it
+        resource[name] = value
+    return Form(
+        id=read["id"],
+        url=url,
+        version=read["version"],
+        title=read["title"],
+        changed=datetime.fromisoformat(read["date"]),
+        resource=resource,
+    )

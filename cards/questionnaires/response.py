@@ -1,0 +1,106 @@
+"""A response that the payer has begun: what it knows is filled in, a person does the rest.
+
+SDC QuestionnaireResponse with the extensions of DTR 2.2's profile, so that it serves both as a
+draft in the EHR and in a DTR package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from cards.fhir_json import complex_part, part
+from cards.questionnaires import Form
+from cards.vocabulary import Json
+
+_DTR = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/"
+PROFILE = _DTR + "dtr-questionnaireresponse"
+QR_COVERAGE = _DTR + "qr-coverage"
+QR_CONTEXT = _DTR + "qr-context"
+INTENDED_USE = _DTR + "intendedUse"
+INFORMATION_ORIGIN = _DTR + "information-origin"
+NULL_FLAVOR = "http://terminology.hl7.org/CodeSystem/v3-NullFlavor"
+
+PATIENTS_BLANKS = frozenset({"G", "I", "J"})
+"""What only the patient fills in: no answer is ever put there, whatever the data say."""
+
+Answers = Mapping[str, Sequence[str | date]]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What a response begins with. References are "Type/id"; `authored` has a time zone.
+
+    `answers` are by linkId, `blanks` by the letter that the form prints before an item and stronger
+    than an answer. `purpose` is a code of CRD's documentation reasons, in `purpose_system`.
+    """
+
+    id: str
+    patient: str
+    authored: datetime
+    orders: tuple[str, ...]
+    coverage: str | None
+    encounter: str | None
+    purpose: str
+    purpose_system: str
+    answers: Answers
+    blanks: Mapping[str, str]
+
+
+def begun_response(form: Form, begun: Begun) -> Json:
+    """The QuestionnaireResponse: every answer in it is marked as filled in by the server."""
+    response: Json = {
+        "resourceType": "QuestionnaireResponse",
+        "id": begun.id,
+        "meta": {"profile": [PROFILE]},
+        "extension": list(_extensions(begun)),
+        "questionnaire": form.canonical,
+        "status": "in-progress",
+        "subject": {"reference": begun.patient},
+    }
+    if begun.encounter:
+        response["encounter"] = {"reference": begun.encounter}
+    response["authored"] = begun.authored.isoformat(timespec="seconds")
+    response["item"] = list(_items(form.resource["item"], begun))
+    return response
+
+
+def _extensions(begun: Begun) -> Iterator[Json]:
+    if begun.coverage:
+        yield part(QR_COVERAGE, "Reference", {"reference": begun.coverage})
+    for order in begun.orders:
+        yield part(QR_CONTEXT, "Reference", {"reference": order})
+    system = NULL_FLAVOR if begun.purpose == "OTH" else begun.purpose_system
+    coding = {"system": system, "code": begun.purpose}
+    yield part(INTENDED_USE, "CodeableConcept", {"coding": [coding]})
+
+
+def _items(items: Sequence[Json], begun: Begun) -> Iterator[Json]:
+    """Every group, and every question that has an answer."""
+    for item in items:
+        made: Json = {"linkId": item["linkId"], "text": item["text"]}
+        if item["type"] == "group":
+            inner = list(_items(item["item"], begun))
+            yield {**made, "item": inner} if inner else made
+        elif answers := _answers(item, begun):
+            yield {**made, "answer": answers}
+
+
+def _answers(item: Json, begun: Begun) -> list[Json]:
+    prefix = item.get("prefix", "")
+    if prefix in PATIENTS_BLANKS:
+        return []
+    values: Sequence[str | date] = begun.answers.get(item["linkId"], ())
+    if prefix in begun.blanks:
+        values = (begun.blanks[prefix],)
+    origin = complex_part(INFORMATION_ORIGIN, [part("source", "Code", "auto-server")])
+    kept = values if item.get("repeats") else values[:1]
+    return [{"extension": [origin], **_value(item["type"], value)} for value in kept]
+
+
+def _value(kind: str, value: str | date) -> Json:
+    if isinstance(value, date):
+        return {"valueDate": value.isoformat()}
+    # FHIR has no valueText: a text item is answered by a string.
+    return {"valueDate" if kind == "date" else "valueString": value}

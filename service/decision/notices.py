@@ -1,0 +1,168 @@
+"""Is an advance notice on file? Which of the forms at hand counts for an order, and why others not.
+
+A form counts that somebody completed, for this patient, this order and its services, on a day that
+it tells; an ABN only on the edition in force that day, with the patient's choice and signature. A
+notice is given before the service and does not last for ever.
+"""
+
+from __future__ import annotations
+
+import calendar
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+from service.decision.model import Determination, NoticeOnFile, TraceStep
+
+COMPLETED = frozenset({"completed", "amended"})
+"""QuestionnaireResponse.status of what somebody has finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeRecord:
+    """A form of ours that came back, reduced to what decides whether it counts.
+
+    `reference` is "Type/id", `form` the form's id. `patient` and `orders` are references as
+    "Type/id"; `codes` are billing codes without their system, upper case. `day` is when it was
+    signed, told, sent or refused. `edition` is the expiration day printed on the form; `option` the
+    patient's choice, `signed` whether somebody signed; `witnessed` whether a refusal is noted on
+    the form and somebody else saw it.
+    """
+
+    reference: str
+    form: str
+    status: str | None = None
+    patient: str | None = None
+    orders: frozenset[str] = frozenset()
+    codes: frozenset[str] = frozenset()
+    day: date | None = None
+    edition: date | None = None
+    option: str | None = None
+    signed: bool = False
+    refused: bool = False
+    witnessed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRule:
+    """What a form must be to put a notice on file; one for each edition of a notice and form.
+
+    It speaks of forms of the days from `starts` to `ends`, both inclusive. `strength` orders the
+    forms of a notice, 0 first. Where `prints_expiry` is set, the form must tell that day as its
+    own; where there are `options`, one of them must have been chosen and the form signed.
+    """
+
+    notice: str
+    form: str
+    strength: int
+    starts: date
+    ends: date | None
+    valid_months: int
+    prints_expiry: date | None = None
+    options: frozenset[str] = frozenset()
+    refusal_counts: bool = False
+
+    def in_force_on(self, day: date) -> bool:
+        return self.starts <= day and (self.ends is None or day <= self.ends)
+
+
+def with_notices_on_file(
+    determination: Determination,
+    records: Sequence[NoticeRecord],
+    rules: Sequence[RecordRule],
+    *,
+    patient: str,
+    today: date,
+) -> Determination:
+    """The determination, its notices taken as given where one of them is on file.
+
+    `patient` is "Patient/id", `today` the day of the call. Of several forms that count, the
+    strongest and newest is named. What does not count is in the trace with the reason.
+    """
+    d = determination
+    if not d.notices or not records:
+        return d
+    steps: list[TraceStep] = []
+    counting: list[tuple[int, date, NoticeOnFile]] = []
+    for record in records:
+        rule = _rule(record, d, rules)
+        why_not = _why_not(record, rule, d, patient, today)
+        because = f"{record.reference}: {record.form}"
+        if why_not is None and rule is not None and record.day is not None:
+            steps.append(TraceStep("notice", "on file", f"{because} of {record.day}"))
+            counting.append((rule.strength, record.day, _on_file(rule, record, record.day)))
+        else:
+            steps.append(TraceStep("notice", "does not count", f"{because}: {why_not}"))
+    trace = (*d.trace, *steps)
+    if not counting:
+        return replace(d, trace=trace)
+    best = min(counting, key=lambda c: (c[0], -c[1].toordinal()))[2]
+    return replace(d, notices=(), notice_on_file=best, trace=trace)
+
+
+def _on_file(rule: RecordRule, record: NoticeRecord, day: date) -> NoticeOnFile:
+    option = None if record.refused else record.option
+    return NoticeOnFile(rule.notice, record.form, record.reference, day, option, record.refused)
+
+
+def _rule(record: NoticeRecord, d: Determination, rules: Iterable[RecordRule]) -> RecordRule | None:
+    """The rule for the record's form on its day, or on any day for one that tells none."""
+    fitting = [r for r in rules if r.form == record.form and r.notice in d.notices]
+    day = record.day
+    return next((r for r in fitting if day is None or r.in_force_on(day)), None)
+
+
+def _why_not(
+    record: NoticeRecord, rule: RecordRule | None, d: Determination, patient: str, today: date
+) -> str | None:
+    """Why the record does not count for the order; None if it does."""
+    return next(_objections(record, rule, d, patient, today), None)
+
+
+def _objections(
+    record: NoticeRecord, rule: RecordRule | None, d: Determination, patient: str, today: date
+) -> Iterator[str]:
+    if record.status not in COMPLETED:
+        yield "not completed"
+    if record.patient != patient:
+        yield "for another patient" if record.patient else "names no patient"
+    if d.order.reference not in record.orders:
+        yield "for another order" if record.orders else "names no order"
+    if not {c.value for c in d.billing_codes} <= record.codes:
+        yield "for another service" if record.codes else "names no service"
+    if record.day is None:
+        yield "not dated"
+    elif rule is None:
+        yield f"no form of this programme's notice in force on {record.day}"
+    else:
+        yield from _of_the_day(record.day, rule, d, today)
+        yield from _of_the_patient(record, rule)
+
+
+def _of_the_day(day: date, rule: RecordRule, d: Determination, today: date) -> Iterator[str]:
+    if day > today:
+        yield "dated in the future"
+    if day > d.day.latest:
+        yield "dated after the service"
+    if d.day.latest > months_after(day, rule.valid_months):
+        yield f"older than {rule.valid_months} months on the day of service"
+
+
+def _of_the_patient(record: NoticeRecord, rule: RecordRule) -> Iterator[str]:
+    if rule.prints_expiry is not None and record.edition != rule.prints_expiry:
+        yield "not on the edition in force that day"
+    if record.refused:
+        if not (rule.refusal_counts and record.witnessed):
+            yield "refused, without a note on the form and a witness"
+    elif rule.options:
+        if record.option not in rule.options:
+            yield "without the patient's choice"
+        if not record.signed:
+            yield "not signed"
+
+
+def months_after(day: date, months: int) -> date:
+    """The same day so many months later, or that month's last day where there is no such day."""
+    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    last = calendar.monthrange(year, month + 1)[1]
+    return date(year, month + 1, min(day.day, last))

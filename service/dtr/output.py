@@ -1,0 +1,59 @@
+"""The output of $questionnaire-package as FHIR: bundles of a form and its response, and issues."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from cards.questionnaires import Form
+from cards.vocabulary import Json
+
+_PROFILES = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/"
+OUTPUT_PROFILE = _PROFILES + "dtr-qpackage-output-parameters"
+BUNDLE_PROFILE = _PROFILES + "DTR-QPackageBundle"
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """Something that the caller should know: a code of FHIR's issue-type, a text, a place.
+
+    `place` is a path into the request, or "".
+    """
+
+    severity: Literal["warning", "information"]
+    code: str
+    text: str
+    place: str = ""
+
+    def as_json(self) -> Json:
+        made: Json = {"severity": self.severity, "code": self.code, "diagnostics": self.text}
+        if self.place:
+            made["expression"] = [self.place]
+        return made
+
+
+def package_bundle(form: Form, response: Json) -> Json:
+    """One form with its response begun, the form first (DTR 2.2 dtrb-1)."""
+    return {
+        "resourceType": "Bundle",
+        "meta": {"profile": [BUNDLE_PROFILE]},
+        "type": "collection",
+        "entry": [
+            {"fullUrl": form.url, "resource": form.resource},
+            {"fullUrl": f"urn:uuid:{response['id']}", "resource": response},
+        ],
+    }
+
+
+def output_parameters(bundles: Sequence[Json], issues: Sequence[Issue]) -> Json:
+    """What the operation answers: a parameter a bundle, and one of all issues if there are any."""
+    parameters: list[Json] = [{"name": "packagebundle", "resource": b} for b in bundles]
+    if issues:
+        outcome = {"resourceType": "OperationOutcome", "issue": [i.as_json() for i in issues]}
+        parameters.append({"name": "outcome", "resource": outcome})
+    return {
+        "resourceType": "Parameters",
+        "meta": {"profile": [OUTPUT_PROFILE]},
+        "parameter": parameters,
+    }

@@ -1,0 +1,269 @@
+"""$questionnaire-package: the forms that go with orders, each with a response begun (DTR 2.2).
+
+Filled in is only what this caller sent: now, or in its own logged call of the assertion id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from typing import Literal
+
+from cards import texts
+from cards.dialects import DIALECTS
+from cards.questionnaires import Form, Forms
+from cards.vocabulary import Json
+from service.crd.request import RequestReader
+from service.crd.service import Service
+from service.crd.versions import CrdVersion
+from service.decision.coverage import choose_coverage
+from service.decision.evaluate import evaluate, in_scope, service_day
+from service.decision.model import CoverageOutcome, Determination, Policies, Programme
+from service.dtr.logged_calls import LoggedCalls
+from service.dtr.output import Issue, output_parameters, package_bundle
+from service.dtr.request import PackageRequest, read_package_request
+from service.errors import UnknownContext
+from service.fhir.coverages import PayerDirectory, read_coverage
+from service.fhir.document import Resource
+from service.fhir.encounters import is_emergency
+from service.fhir.order_details import OrderDetails, read_order_details
+from service.fhir.orders import ORDER_TYPES, read_order
+from service.fhir.people import Person, read_person
+from service.fhir.resources import Resources
+from service.order_review import gather
+from service.policies.notices import Notice, NoticeLibrary
+from service.respond.forms import Filling, FormFiller
+
+_PURPOSE_OF_NO_NOTICE = "retain-doc"
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What the logged call of a context brings: its resources and the order that it was about."""
+
+    order: Resource
+    resources: Resources
+    encounter_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """An order with what was determined of it."""
+
+    resource: Resource
+    determination: Determination
+    details: OrderDetails
+
+
+@dataclass(slots=True)
+class Wanted:
+    """A form that goes into the answer, the notice that it is of, and its orders."""
+
+    form: Form
+    notice: Notice | None
+    orders: list[Considered] = field(default_factory=list)
+
+
+class QuestionnairePackages:
+    """Puts packages together. Everything that it needs is handed in; it keeps nothing of a call.
+
+    `clock` gives the current time with a time zone; `zone` is where a day begins.
+    """
+
+    def __init__(
+        self,
+        services: Sequence[Service],
+        forms: Forms,
+        notices: NoticeLibrary,
+        policies: Policies,
+        payers: PayerDirectory,
+        filler: FormFiller,
+        logged_calls: LoggedCalls,
+        clock: Callable[[], datetime],
+        zone: tzinfo,
+    ) -> None:
+        self.readers: Mapping[str, RequestReader] = {s.id: RequestReader(s) for s in services}
+        self.forms = forms
+        self.notices = notices
+        self.policies = policies
+        self.payers = payers
+        self.filler = filler
+        self.logged_calls = logged_calls
+        self._clock = clock
+        self._zone = zone
+
+    def package(self, body: bytes, client: str) -> Json:
+        """The Parameters that answer the Parameters in `body`, for the client of this name.
+
+        Raises a RequestError: 400 or 422 for a wrong call, 404 where all that was asked for is a
+        context that this client has no answer of.
+        """
+        asked = read_package_request(body)
+        now = self._clock().astimezone(self._zone)
+        return _Packaging(self, asked, self._recall(asked, client), now).run()
+
+    def _recall(self, asked: PackageRequest, client: str) -> Recalled | None:
+        """The logged call of the context, if it is this client's and about this patient."""
+        if asked.context is None:
+            return None
+        logged = self.logged_calls.by_assertion_id(asked.context, client)
+        reader = self.readers.get(logged.service_id) if logged else None
+        if logged is None or reader is None:
+            return None
+        call = reader.read(logged.request)
+        if call.patient != asked.patient:
+            return None
+        resources = gather(call)
+        order = resources.get(logged.order)
+        return Recalled(order, resources, call.encounter_id) if order else None
+
+
+class _Packaging:
+    """One call: the forms wanted and the issues grow together, in the order of asking."""
+
+    def __init__(
+        self,
+        shared: QuestionnairePackages,
+        asked: PackageRequest,
+        recalled: Recalled | None,
+        now: datetime,
+    ) -> None:
+        self.shared = shared
+        self.asked = asked
+        self.recalled = recalled
+        self.now = now
+        self.coverage = read_coverage(asked.coverage, asked.resources, shared.payers)
+        self.considered: list[Considered] = []
+        self.wanted: dict[str, Wanted] = {}
+        self.issues: list[Issue] = []
+
+    def run(self) -> Json:
+        for order in self.asked.orders:
+            self._consider(order, self.asked.resources, None, "order_settled")
+        self._consider_context()
+        for questionnaire in self.asked.questionnaires:
+            form = self.shared.forms.by_canonical(questionnaire.canonical)
+            if form is None:
+                self._say("warning", "not-found", "form_unknown", questionnaire.place)
+            else:
+                notice = self._notice_of(form)
+                self.wanted.setdefault(form.id, Wanted(form, notice, list(self.considered)))
+        bundles = [self._bundle(w) for w in self.wanted.values() if self._has_changed(w.form)]
+        return output_parameters(bundles, list(dict.fromkeys(self.issues)))
+
+    def _consider_context(self) -> None:
+        recalled = self.recalled
+        if recalled is not None:
+            # The order may have changed since: what was posted now counts (DTR 2.2 prof-1).
+            posted = {o.reference for o in self.asked.orders}
+            if recalled.order.reference not in posted:
+                self._consider(
+                    recalled.order, recalled.resources, recalled.encounter_id, "context_settled"
+                )
+        elif self.asked.context is not None:
+            if not self.asked.orders and not self.asked.questionnaires:
+                raise UnknownContext(texts.table("packages")["context_unknown"])
+            self._say("warning", "not-found", "context_unknown")
+
+    def _consider(
+        self, resource: Resource, resources: Resources, encounter_id: str | None, settled: str
+    ) -> None:
+        """Want the forms that go with an order, or say why there are none."""
+        if resource.type not in ORDER_TYPES:
+            return self._say("warning", "not-supported", "order_kind", resource.place)
+        # A payer that is only referred to cannot be looked up here: whoever calls us means us.
+        if self.coverage.payer is None and self.coverage.payer_told:
+            return self._say("warning", "business-rule", "payer", self.coverage.place)
+        order = read_order(resource, resources)
+        if not in_scope(order):
+            return self._say("information", "informational", "order_ended", resource.place)
+        today = self.now.date()
+        day = service_day(order, today)
+        finding = choose_coverage([self.coverage], order, self.asked.patient, day)
+        if finding.outcome is not CoverageOutcome.FOUND:
+            return self._say("warning", "business-rule", "coverage_inactive", self.coverage.place)
+        determination = evaluate(
+            order,
+            finding,
+            today=today,
+            policies=self.shared.policies,
+            patient=self.asked.patient,
+            emergency=is_emergency(resources, encounter_id),
+        )
+        details = read_order_details(resource, resources)
+        return self._want_forms(Considered(resource, determination, details), settled)
+
+    def _want_forms(self, considered: Considered, settled: str) -> None:
+        determination, place = considered.determination, considered.resource.place
+        if determination.gap is not None:
+            reason = texts.table("gaps")[determination.gap.value]["reason"]
+            self._say("warning", "incomplete", "order_gap", place, reason=reason)
+            return
+        self.considered.append(considered)
+        if not determination.notices:
+            self._say("information", "informational", settled, place)
+            return
+        if determination.programme.programme is Programme.NOT_TOLD:
+            self._say("information", "informational", "programme_not_told", self.coverage.place)
+        for notice_id in determination.notices:
+            notice = self.shared.notices.edition(notice_id, self.now.date())
+            form = self.shared.filler.names.form(notice.questionnaire)
+            wanted = self.wanted.setdefault(form.id, Wanted(form, notice))
+            wanted.orders.append(considered)
+
+    def _notice_of(self, form: Form) -> Notice | None:
+        """The notice that a form asked for by name is of, in the edition of today."""
+        for notice_id in self.shared.notices.ids():
+            notice = self.shared.notices.edition(notice_id, self.now.date())
+            if form.id in (notice.questionnaire, *(r.questionnaire for r in notice.records)):
+                return notice
+        return None
+
+    def _has_changed(self, form: Form) -> bool:
+        since = self.asked.changed_since
+        if since is None or form.changed > since:
+            return True
+        self._say("information", "informational", "unchanged", title=form.title)
+        return False
+
+    def _bundle(self, wanted: Wanted) -> Json:
+        encounter_id = self.recalled.encounter_id if self.recalled else None
+        filling = Filling(
+            patient=self.asked.patient,
+            person=self._person(),
+            orders=tuple(c.resource.reference for c in wanted.orders),
+            coverage=self.coverage.reference,
+            encounter=f"Encounter/{encounter_id}" if encounter_id else None,
+            determinations=tuple(c.determination for c in wanted.orders),
+            details=tuple(c.details for c in wanted.orders),
+            notice=wanted.notice,
+            purpose=wanted.notice.doc_purpose if wanted.notice else _PURPOSE_OF_NO_NOTICE,
+            purpose_system=DIALECTS[CrdVersion.V2_2.value].doc_purpose_system,
+            now=self.now,
+        )
+        return package_bundle(wanted.form, self.shared.filler.begun(wanted.form, filling))
+
+    def _person(self) -> Person | None:
+        """The patient, as sent now, else as sent with the logged call."""
+        for resources in self._sent():
+            patient = resources.get(self.asked.patient)
+            if patient is not None and patient.type == "Patient":
+                return read_person(patient)
+        return None
+
+    def _sent(self) -> Iterator[Resources]:
+        yield self.asked.resources
+        if self.recalled is not None:
+            yield self.recalled.resources
+
+    def _say(
+        self,
+        severity: Literal["warning", "information"],
+        code: str,
+        text: str,
+        place: str = "",
+        **values: str,
+    ) -> None:
+        words = texts.table("packages")[text].format(**values)
+        self.issues.append(Issue(severity, code, words, place))

@@ -1,0 +1,65 @@
+"""What is said of a notice on file, and of the claim's modifiers, from the notice's data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cards import texts
+from cards.advance_notice import ClaimModifier
+from cards.naming import NamedService, fill
+from service.decision.model import Determination, NoticeOnFile, Programme
+from service.policies.notices import Modifier, Notice, NoticeLibrary
+
+
+def on_file_sentences(
+    d: Determination, notices: NoticeLibrary, services: Sequence[NamedService]
+) -> Iterator[str]:
+    """What is on file, what the patient chose, and what goes on the claim; nothing if nothing is.
+
+    The words are those of the edition in force on the day of the form.
+    """
+    found = d.notice_on_file
+    if found is None:
+        return
+    notice = notices.edition(found.notice, found.day)
+    template = _template(notice, found)
+    if template:
+        yield fill(template, services).replace("{day}", found.day.isoformat())
+    yield from (o.on_file for o in notice.options if o.option == found.option)
+    modifier = claim_modifier(d, notice)
+    if modifier is not None:
+        phrases = texts.table("phrases")
+        yield phrases["modifier_fits"].format(code=modifier.code, because=modifier.when)
+        for unfit in notice.why_not:
+            yield phrases["modifier_unfit"].format(code=unfit.code, because=unfit.because)
+
+
+def claim_modifier(d: Determination, notice: Notice) -> Modifier | None:
+    """The modifier that the claim line takes as things stand; under Original Medicare only.
+
+    None where no claim goes to Medicare, or where the patient refused to sign.
+    """
+    if d.programme.programme is not Programme.ORIGINAL_MEDICARE:
+        return None
+    found = d.notice_on_file
+    if found is None:
+        state = "no-notice"
+    elif any(o.option == found.option and o.claim for o in notice.options):
+        state = "notice-on-file"
+    else:
+        return None
+    return next((m for m in notice.modifiers if m.goes_with == state), None)
+
+
+def modifiers_of(notice: Notice) -> tuple[ClaimModifier, ...]:
+    """Every modifier that a notice speaks of, for the card that tells how to give it."""
+    fit = (ClaimModifier(m.code, m.when, fits=True) for m in notice.modifiers)
+    unfit = (ClaimModifier(m.code, m.because, fits=False) for m in notice.why_not)
+    return (*fit, *unfit)
+
+
+def _template(notice: Notice, found: NoticeOnFile) -> str | None:
+    kind = next((r for r in notice.records if r.questionnaire == found.form), None)
+    if kind is None:
+        return None
+    return kind.refused if found.refused else kind.text
