@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check format requirements bench clean
+.PHONY: run test check audit format requirements bench clean
 
 run: $(VENV)/.run
 	$(BIN)/covercard serve
@@ -18,6 +18,10 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/covercard policy lint
 	$(BIN)/covercard policy test
+
+# Known vulnerabilities in the locked packages; says SKIPPED where advisories cannot be reached.
+audit: $(VENV)/.dev
+	$(BIN)/python .ci/audit.py
 
 requirements: $(VENV)/.dev
 	$(BIN)/pytest -q --requirements

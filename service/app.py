@@ -17,6 +17,7 @@ from service.dtr.package import QuestionnairePackages
 from service.fhir.client import FhirClients, Limits
 from service.fhir.fetch import Fetcher
 from service.fhir.outbound import OutboundPolicy, Resolver, resolve
+from service.guard import guard
 from service.order_review import OrderReview, RecordReading
 from service.policies.notices import NoticeLibrary, load_notices
 from service.policies.payers import Payers, load_payers
@@ -27,9 +28,9 @@ from service.respond.forms import FormFiller, NoticeSuggestion
 from service.respond.names import Names
 from service.respond.statements import StatementWriter
 from service.settings import Settings
+from service.web.client_auth import current_client
 from service.web.fhir_resources import fhir_blueprint
 from service.web.hooks import hooks_blueprint
-from service.web.problems import translate_errors
 
 
 def now() -> datetime:
@@ -111,21 +112,14 @@ def wire_packages(
     )
 
 
-def anyone() -> str:
-    """The client's name where nobody is asked for one."""
-    return "anyone"
-
-
 def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> Flask:
     """The WSGI application. Raises ConfigurationError if a file or a setting is wrong."""
     library = Library(settings)
     app = Flask("service", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-    translate_errors(app)
+    guard(app, settings, clock)
     forms = load_forms(settings.base_url)
-    app.register_blueprint(
-        fhir_blueprint(forms, wire_packages(settings, library, NoLoggedCalls(), clock), anyone)
-    )
+    packages = wire_packages(settings, library, NoLoggedCalls(), clock)
+    app.register_blueprint(fhir_blueprint(forms, packages, lambda: current_client().name))
     app.register_blueprint(
         hooks_blueprint(wire_review(settings, library, clock), discovery(SERVICES))
     )

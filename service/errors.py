@@ -5,18 +5,18 @@
     │   ├── MalformedRequest       400  not JSON, not CDS Hooks, not FHIR (CRD 2.2.1 hook-13)
     │   ├── UnprocessableRequest   422  valid, but against a rule of CRD
     │   ├── UnhandledPayer         400  no coverage of a payer that is ours (CRD 2.2.1 hook-13)
+    │   ├── Unauthenticated        401  no client of ours, or not shown to be one (CDS Hooks 2.0)
     │   ├── PreconditionFailed     412  data neither prefetched nor to be had (CDS Hooks 2.0 §4.5)
     │   ├── UnsupportedMediaType   415
     │   ├── BodyTooLarge           413
-    │   └── UnknownService         404
-    ├── FetchFailed                something of the EHR's could not be read; reported, never raised
-    │                              as far as the caller
-
-
+    │   ├── TooManyCalls           429  more calls a minute than a client may make
     │   ├── UnknownService         404
     │   └── UnknownContext         404  no answer of this client with that assertion id
+    ├── FetchFailed                something of the EHR's could not be read; reported, never raised
+    │                              as far as the caller
+    ├── Unavailable                503  not the caller's fault: try again later
     └── ConfigurationError         the operator's files or settings; stops the start or the command
-        └── LibraryError           a policy, notice or payers file: file, field and repair
+        └── LibraryError           a policy, notice, payers or clients file: file, field and repair
 
 What a RequestError says is about the form of the input, never its content: no value that came with
 a request is ever put into a message, for messages are logged and values may be a patient's.
@@ -24,7 +24,7 @@ a request is ever put into a message, for messages are logged and values may be 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -52,6 +52,11 @@ class RequestError(CovercardError):
     def operation_outcome(self) -> dict[str, object]:
         """This error as a FHIR OperationOutcome (CRD 2.2.1 hook-10)."""
         return operation_outcome(self.issue_code, self.problems)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """HTTP headers that go with the answer."""
+        return {}
 
 
 def operation_outcome(code: str, problems: Sequence[tuple[str, str]]) -> dict[str, object]:
@@ -93,6 +98,43 @@ class PreconditionFailed(RequestError):
     issue_code = "incomplete"
 
 
+class Unauthenticated(RequestError):
+    """The caller is no client, or `claim` of its token does not hold; the token is not repeated.
+
+    Without a claim, no token came at all.
+    """
+
+    status = 401
+    issue_code = "login"
+
+    def __init__(self, claim: str | None, problem: str) -> None:
+        self.claim = claim
+        super().__init__(f"{claim}: {problem}" if claim else problem)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        challenge = 'Bearer realm="covercard"'
+        if self.claim:
+            # RFC 6750 §3: a request that carried no token is given no error code.
+            challenge += f', error="invalid_token", error_description="{self.args[0]}"'
+        return {"WWW-Authenticate": challenge}
+
+
+class TooManyCalls(RequestError):
+    """`retry_after` in seconds."""
+
+    status = 429
+    issue_code = "throttled"
+
+    def __init__(self, expected: str, retry_after: int) -> None:
+        super().__init__(expected)
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": str(self.retry_after)}
+
+
 class UnsupportedMediaType(RequestError):
     status = 415
     issue_code = "not-supported"
@@ -123,6 +165,24 @@ class UnknownContext(RequestError):
     issue_code = "not-found"
 
 
+class Unavailable(CovercardError):
+    """Something that the call needs is not to be had now; `retry_after` in seconds."""
+
+    status: ClassVar[int] = 503
+
+    def __init__(self, problem: str, retry_after: int = 5) -> None:
+        super().__init__(problem)
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": str(self.retry_after)}
+
+    def operation_outcome(self) -> dict[str, object]:
+        """This error as a FHIR OperationOutcome."""
+        return operation_outcome("transient", [("", str(self))])
+
+
 class ConfigurationError(CovercardError):
     """A setting or a file of the operator's is wrong; says which and how to mend it."""
 
@@ -145,7 +205,7 @@ class Finding:
 
 
 class LibraryError(ConfigurationError):
-    """A policy, notice or payers file cannot be used as it is; all findings at once."""
+    """A policy, notice, payers or clients file cannot be used as it is; all findings at once."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         super().__init__("\n".join(map(str, findings)))

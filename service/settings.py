@@ -5,25 +5,31 @@ Each is a row of the README's table; a test holds the two against each other.
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, FilePath, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.addresses import is_loopback
 from service.errors import ConfigurationError
 from service.fhir.outbound import parse_base
 
 _BUILT_IN = Path(__file__).parent / "policies"
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]+)?")
 
 
 class Settings(BaseSettings):
     """Everything that an operator can set."""
 
-    model_config = SettingsConfigDict(env_prefix="COVERCARD_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="COVERCARD_", frozen=True, extra="ignore", env_ignore_empty=True
+    )
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8642, ge=1, le=65535, description="Port to listen on.")
@@ -49,6 +55,31 @@ class Settings(BaseSettings):
     )
     cors_origins: str = Field(
         "", description="Origins that browsers may call from, separated by blanks."
+    )
+    clients_file: Path | None = Field(
+        None, description="YAML of the clients that may call, with their keys and FHIR servers."
+    )
+    client_auth: Literal["required", "open"] | None = Field(
+        None,
+        description="`required`: every call carries a client's token. `open`: none is asked for, on"
+        " loopback only. Default: `open` on loopback without a clients file, else `required`.",
+    )
+    calls_per_minute: int = Field(
+        6000, ge=0, description="Calls that one client may make in a minute; 0 is no limit."
+    )
+    call_counts: Literal["memory", "database"] | None = Field(
+        None,
+        description="Where calls are counted: `memory` (one worker's) or `database` (those of all"
+        " workers and instances). Default: `memory` with one worker, else `database`.",
+    )
+    max_concurrent_calls: int = Field(
+        32, ge=1, le=512, description="Calls that one worker answers at a time; more get 503."
+    )
+    header_timeout: int = Field(
+        10, ge=1, le=60, description="Seconds in which a request's headers must have come."
+    )
+    database_url: str = Field(
+        "sqlite:///var/covercard.sqlite3", description="SQLAlchemy URL of the database."
     )
 
     fhir_servers: str = Field(
@@ -106,6 +137,16 @@ class Settings(BaseSettings):
             ip_network(network)
         return networks
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _exact_origins(cls, origins: str) -> str:
+        for origin in origins.split():
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    "list whole origins such as https://ehr.example.org; no *, path or capital"
+                )
+        return origins
+
     @cached_property
     def base_url(self) -> str:
         """The public base URL without a trailing slash."""
@@ -125,10 +166,46 @@ class Settings(BaseSettings):
     @cached_property
     def on_loopback(self) -> bool:
         """Whether the listening address can be reached from this machine only."""
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
+
+    @cached_property
+    def asks_for_clients(self) -> bool:
+        """Whether a call must carry a client's token."""
+        if self.client_auth is None:
+            return not self.on_loopback or self.clients_file is not None
+        return self.client_auth == "required"
+
+    @cached_property
+    def counts_in_database(self) -> bool:
+        """Whether calls are counted for all workers together."""
+        if self.call_counts is None:
+            return self.workers > 1
+        return self.call_counts == "database"
+
+    def check_exposure(self) -> None:
+        """Raise ConfigurationError if who can reach the service does not fit whom it trusts."""
+        wrong: list[str] = []
+        if not self.on_loopback:
+            if self.client_auth == "open":
+                wrong.append(
+                    "COVERCARD_CLIENT_AUTH: open is for loopback only; set required, or"
+                    " COVERCARD_HOST=127.0.0.1"
+                )
+            if not self.public_url:
+                wrong.append(
+                    "COVERCARD_PUBLIC_URL: set it to the URL that clients call, for their tokens"
+                    " name it"
+                )
+        if self.asks_for_clients and self.clients_file is None:
+            wrong.append(
+                "COVERCARD_CLIENTS_FILE: name the file of the clients that may call"
+                " (examples/clients.example.yaml shows one)"
+            )
+        parts = urlsplit(self.base_url)
+        if parts.scheme == "http" and self.public_url and not is_loopback(parts.hostname or ""):
+            wrong.append("COVERCARD_PUBLIC_URL: must begin with https:// outside loopback")
+        if wrong:
+            raise ConfigurationError("\n".join(wrong))
 
 
 def load_settings(**overrides: object) -> Settings:

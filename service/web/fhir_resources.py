@@ -12,6 +12,7 @@ from werkzeug.exceptions import NotFound
 
 from cards.questionnaires import Form, Forms
 from service.dtr.package import QuestionnairePackages
+from service.web.client_auth import open_to_all
 from service.web.json_body import encode, json_response, read_json_body
 
 MEDIA_TYPE = "application/fhir+json"
@@ -26,11 +27,13 @@ def fhir_blueprint(
     written = {form.id: encode(form.resource) for form in forms}
 
     @fhir.get("/Questionnaire")
+    @open_to_all
     def search() -> Response:
         found = [form for form in forms if _fits(form, request.args)]
         return _cacheable(encode(_searchset(found, forms)), found)
 
     @fhir.get("/Questionnaire/<form_id>")
+    @open_to_all
     def read(form_id: str) -> Response:
         form = forms.get(form_id)
         if form is None:

@@ -6,8 +6,13 @@ from collections.abc import Mapping
 
 from flask import Blueprint, Response
 
+from service.crd.hooks import SERVICES
 from service.order_review import OrderReview
+from service.web.call_log import note, timed
+from service.web.client_auth import current_client, open_to_all
 from service.web.json_body import encode, json_response, read_json_body
+
+_HOOKS = {service.id: service.hook for service in SERVICES}
 
 
 def hooks_blueprint(review: OrderReview, discovery: Mapping[str, object]) -> Blueprint:
@@ -16,11 +21,23 @@ def hooks_blueprint(review: OrderReview, discovery: Mapping[str, object]) -> Blu
     discovery_bytes = encode(discovery)
 
     @hooks.get("/cds-services")
+    @open_to_all
     def discover() -> Response:
         return Response(discovery_bytes, content_type="application/json")
 
     @hooks.post("/cds-services/<service_id>")
     def call(service_id: str) -> Response:
-        return json_response(review.review(service_id, read_json_body()).answer)
+        if service_id in _HOOKS:
+            note(service=service_id, hook=_HOOKS[service_id])
+        with timed("read"):
+            body = read_json_body()
+        with timed("review"):
+            reviewed = review.review(service_id, body, current_client().fhir_servers)
+        note(
+            version=reviewed.request.version.value,
+            cards=len(reviewed.answer.cards),
+            statements=len(reviewed.answer.system_actions),
+        )
+        return json_response(reviewed.answer)
 
     return hooks

@@ -17,10 +17,15 @@ def read_json_body() -> bytes:
     """The bytes of a JSON request; 415 for another content type, 413 above the limit."""
     if request.mimetype not in _JSON_TYPES:
         raise UnsupportedMediaType("expected Content-Type: application/json")
+    limit = request.max_content_length
     try:
-        return request.get_data(cache=False)
+        body = request.get_data(cache=False)
     except RequestEntityTooLarge:
-        raise BodyTooLarge(f"larger than {request.max_content_length} bytes") from None
+        raise BodyTooLarge(f"larger than {limit} bytes") from None
+    if request.content_length is None and limit is not None and len(body) >= limit:
+        # A body sent in chunks is cut off at the limit without a word.
+        raise BodyTooLarge(f"larger than {limit} bytes")
+    return body
 
 
 def json_response(body: object, status: int = 200) -> Response:

@@ -6,7 +6,9 @@ import structlog
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from service.errors import RequestError, operation_outcome
+from service.errors import RequestError, Unauthenticated, Unavailable, operation_outcome
+from service.logs import place_of
+from service.web.call_log import note
 from service.web.json_body import json_response
 
 _ISSUE_CODES = {404: "not-found", 405: "not-supported", 413: "too-long", 415: "not-supported"}
@@ -18,8 +20,14 @@ def translate_errors(app: Flask) -> None:
     """Register the translations with the application."""
 
     @app.errorhandler(RequestError)
-    def request_error(error: RequestError) -> Response:
-        return json_response(error.operation_outcome(), error.status)
+    @app.errorhandler(Unavailable)
+    def refused(error: RequestError | Unavailable) -> Response:
+        note(refused=type(error).__name__)
+        if isinstance(error, Unauthenticated):
+            note(claim=error.claim)
+        response = json_response(error.operation_outcome(), error.status)
+        response.headers.update(error.headers)
+        return response
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
@@ -36,17 +44,5 @@ def translate_errors(app: Flask) -> None:
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:
         # The type only: a message may quote what came with the call.
-        frames = _frames(error)
-        log.error("unexpected error", kind=type(error).__name__, frames=frames)
+        log.error("unexpected error", kind=type(error).__name__, frames=place_of(error))
         return json_response(operation_outcome("exception", [("", "internal error")]), 500)
-
-
-def _frames(error: BaseException) -> list[str]:
-    """Where it happened, as module:line, without any value."""
-    frames: list[str] = []
-    trace = error.__traceback__
-    while trace is not None:
-        name = trace.tb_frame.f_globals.get("__name__", "?")
-        frames.append(f"{name}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    return frames[-8:]

@@ -1,43 +1,19 @@
-"""The real server, as `covercard serve` starts it, on a free loopback port."""
+"""The servers that end-to-end tests share: one open on loopback, one that asks for clients."""
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import time
+import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-import requests
 
-ROOT = Path(__file__).parent.parent.parent
-_SECONDS_TO_START = 30
+from tests.e2e.servers import ROOT, Server, running
+from tests.e2e.signing import Signer, ec_signer, rsa_signer, write_clients
 
-
-@dataclass(frozen=True)
-class Server:
-    """A running server; `base` is its URL, `log` the file of what it printed."""
-
-    base: str
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def post(self, path: str, **options: object) -> requests.Response:
-        return requests.post(self.base + path, timeout=30, **options)  # type: ignore[arg-type]
-
-    def get(self, path: str, **options: object) -> requests.Response:
-        return requests.get(self.base + path, timeout=30, **options)  # type: ignore[arg-type]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+HOSPITAL = "https://ehr.hospital.example.org"
+CLINIC = "https://ehr.clinic.example.org"
 
 
 @pytest.fixture(scope="session")
@@ -45,52 +21,56 @@ def start_server(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[..., Server]]:
     """Starts servers, each with its own settings and folder; stops them all at the end."""
-    started: list[Server] = []
+    with ExitStack() as started:
 
-    def start(**settings: object) -> Server:
-        folder = tmp_path_factory.mktemp("server")
-        port = free_port()
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("COVERCARD_")}
-        environment |= {f"COVERCARD_{k.upper()}": str(v) for k, v in settings.items()}
-        environment |= {"COVERCARD_PORT": str(port), "PYTHONPATH": str(ROOT)}
-        log = folder / "log"
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                [sys.executable, "-c", "from service.cli import main; main()", "serve"],
-                cwd=folder,
-                env=environment,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-            )
-        server = Server(f"http://127.0.0.1:{port}", process, log)
-        started.append(server)
-        _wait_until_it_answers(server)
-        return server
+        def start(**settings: object) -> Server:
+            return started.enter_context(running(tmp_path_factory.mktemp("server"), **settings))
 
-    yield start
-    for server in started:
-        server.process.terminate()
-    for server in started:
-        try:
-            server.process.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            server.process.kill()
-
-
-def _wait_until_it_answers(server: Server) -> None:
-    deadline = time.monotonic() + _SECONDS_TO_START
-    while time.monotonic() < deadline:
-        if server.process.poll() is not None:
-            break
-        try:
-            if server.get("/cds-services").status_code == 200:
-                return
-        except requests.ConnectionError:
-            time.sleep(0.05)
-    raise RuntimeError(f"the server did not start:\n{server.log.read_text('utf-8')}")
+        yield start
 
 
 @pytest.fixture(scope="session")
 def server(start_server: Callable[..., Server]) -> Server:
     """One server with default settings for all tests that need nothing special."""
     return start_server()
+
+
+@pytest.fixture(scope="session")
+def order() -> bytes:
+    """A good order-sign call."""
+    folder = ROOT / "fhir_fixtures" / "order-sign"
+    return (folder / "mrs-medicare-advantage.json").read_bytes()
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A service that knows two clients: a hospital with an EC and an RSA key, a clinic with one."""
+
+    server: Server
+    hospital: Signer
+    hospital_rsa: Signer
+    clinic: Signer
+
+    @property
+    def url(self) -> str:
+        """The URL of the order-sign service."""
+        return f"{self.server.base}/cds-services/order-sign-crd"
+
+
+@pytest.fixture(scope="session")
+def guarded(
+    tmp_path_factory: pytest.TempPathFactory, start_server: Callable[..., Server]
+) -> Guarded:
+    """With a clients file, and two worker processes."""
+    folder = tmp_path_factory.mktemp("clients")
+    hospital, hospital_rsa = ec_signer(HOSPITAL), rsa_signer(HOSPITAL)
+    clinic = ec_signer(CLINIC, kid="clinic-1")
+    (folder / "hospital.jwks.json").write_text(
+        json.dumps({"keys": [hospital.public(), hospital_rsa.public()]})
+    )
+    clients = [
+        {"issuer": HOSPITAL, "name": "hospital", "jwks_file": "hospital.jwks.json"},
+        {"issuer": CLINIC, "name": "clinic", "jwks": {"keys": [clinic.public()]}},
+    ]
+    file = write_clients(folder, *clients)
+    return Guarded(start_server(clients_file=file, workers=2), hospital, hospital_rsa, clinic)

@@ -1,0 +1,82 @@
+"""guard(app, settings, clock): what stands between the network and every view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from threading import BoundedSemaphore
+from urllib.parse import urlsplit
+
+import structlog
+from flask import Flask
+
+from service.errors import ConfigurationError
+from service.settings import Settings
+from service.trust.calls import CallLimit, MemoryCallCounts, SqlCallCounts
+from service.trust.clients import Client, load_clients
+from service.trust.database import open_engine
+from service.trust.replay import SqlReplayStore
+from service.trust.tokens import TokenChecker
+from service.web.call_log import log_calls
+from service.web.client_auth import Admission, require_client
+from service.web.cors import allow_origins
+from service.web.headers import secure_headers
+from service.web.limits import refuse_compressed_bodies, refuse_other_names
+from service.web.problems import translate_errors
+
+log = structlog.get_logger(__name__)
+
+
+def guard(app: Flask, settings: Settings, clock: Callable[[], datetime]) -> None:
+    """Log, limit and admit calls, and translate errors. Goes before any blueprint is registered.
+
+    Raises ConfigurationError if the settings would leave the service open to strangers, or if the
+    clients file is wrong.
+    """
+    settings.check_exposure()
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    log_calls(app)
+    translate_errors(app)
+    secure_headers(app)
+    allow_origins(app, settings.allowed_origins)
+    refuse_compressed_bodies(app)
+    if not settings.asks_for_clients:
+        log.warning("OPEN: whoever can reach this address may call", address=settings.base_url)
+        refuse_other_names(app, own_names(settings))
+    require_client(app, wire_admission(settings, clock))
+
+
+def wire_admission(settings: Settings, clock: Callable[[], datetime]) -> Admission:
+    """Tokens and limits; the shared database is opened only where one of them needs it."""
+    return Admission(
+        client_of=_token_checker(settings, clock),
+        base_url=settings.base_url,
+        slots=BoundedSemaphore(settings.max_concurrent_calls),
+        limit=_call_limit(settings),
+    )
+
+
+def _token_checker(
+    settings: Settings, clock: Callable[[], datetime]
+) -> Callable[[str, str], Client] | None:
+    if not settings.asks_for_clients:
+        return None
+    if settings.clients_file is None:
+        raise ConfigurationError("COVERCARD_CLIENTS_FILE: name the file of the clients")
+    used = SqlReplayStore(open_engine(settings.database_url, settings.max_concurrent_calls))
+    return TokenChecker(load_clients(settings.clients_file), used, clock).client_of
+
+
+def _call_limit(settings: Settings) -> CallLimit | None:
+    if not settings.calls_per_minute:
+        return None
+    if settings.counts_in_database:
+        engine = open_engine(settings.database_url, settings.max_concurrent_calls)
+        return CallLimit(settings.calls_per_minute, SqlCallCounts(engine))
+    return CallLimit(settings.calls_per_minute, MemoryCallCounts())
+
+
+def own_names(settings: Settings) -> list[str]:
+    """The host names by which an open service is called: its public one, and this machine's."""
+    public = urlsplit(settings.base_url).hostname or ""
+    return sorted({public, settings.host, "localhost", "127.0.0.1", "[::1]"})

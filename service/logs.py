@@ -1,0 +1,88 @@
+"""Logs as JSON, one line an event, on standard output: ours and the libraries' alike.
+
+Of an exception only its kind and place are written: its message may quote what came with a call.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import sys
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+_SHARED: list[Processor] = [
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+
+
+def place_of(error: BaseException) -> list[str]:
+    """Where an exception happened, as module:line, without any value; the last eight frames."""
+    frames: list[str] = []
+    trace = error.__traceback__
+    while trace is not None:
+        name = trace.tb_frame.f_globals.get("__name__", "?")
+        frames.append(f"{name}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return frames[-8:]
+
+
+def _kind_and_place(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    exc_info = event.pop("exc_info", None)
+    event.pop("exc_text", None)
+    if exc_info is True:
+        exc_info = sys.exc_info()
+    error = exc_info[1] if isinstance(exc_info, tuple) else exc_info
+    if isinstance(error, BaseException):
+        event["kind"], event["frames"] = type(error).__name__, place_of(error)
+    return event
+
+
+def logging_config() -> dict[str, Any]:
+    """The configuration of the standard library's logging, for the server and for `configure`."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "json": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "foreign_pre_chain": [*_SHARED, structlog.stdlib.add_logger_name],
+                "processors": [
+                    _kind_and_place,
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    structlog.processors.JSONRenderer(),
+                ],
+                # Of a library's message only the template: its arguments may be a patient's.
+                "use_get_message": False,
+            }
+        },
+        "handlers": {
+            "out": {
+                "class": "logging.StreamHandler",
+                "formatter": "json",
+                "stream": "ext://sys.stdout",
+            }
+        },
+        "root": {"handlers": ["out"], "level": "WARNING"},
+        "loggers": {
+            "_granian": {"handlers": ["out"], "level": "INFO", "propagate": False},
+            "service": {"level": "INFO"},
+            # Its warnings quote URLs, and a URL may hold a patient's id.
+            "urllib3": {"level": "CRITICAL"},
+        },
+    }
+
+
+def configure_logging() -> None:
+    """Set up logging for this process; called once at its start."""
+    logging.config.dictConfig(logging_config())
+    logging.captureWarnings(True)
+    structlog.configure(
+        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )

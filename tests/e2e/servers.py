@@ -1,0 +1,147 @@
+"""The real service, as `covercard serve` starts it, on a free port of loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+ROOT = Path(__file__).parent.parent.parent
+SERVE = [sys.executable, "-c", "from service.cli import main; main()", "serve"]
+_SECONDS_TO_START = 60
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server; `base` is its URL, `log` the file of what it printed."""
+
+    base: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def port(self) -> int:
+        return int(self.base.rpartition(":")[2])
+
+    def post(self, path: str, **options: object) -> requests.Response:
+        return requests.post(self.base + path, timeout=30, **options)  # type: ignore[arg-type]
+
+    def get(self, path: str, **options: object) -> requests.Response:
+        return requests.get(self.base + path, timeout=30, **options)  # type: ignore[arg-type]
+
+    def printed(self) -> str:
+        """Everything that it has printed so far."""
+        return self.log.read_text("utf-8", "replace")
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        """Its log lines of one event."""
+        lines = [json.loads(li) for li in self.printed().splitlines() if li.startswith("{")]
+        return [line for line in lines if line["event"] == event]
+
+    def line_of(self, reply: requests.Response) -> dict[str, Any]:
+        """The log line of the call that got this answer."""
+        call = reply.headers["Covercard-Call"]
+        for _ in range(100):
+            found = [line for line in self.lines("call") if line["call"] == call]
+            if found:
+                return found[0]
+            time.sleep(0.05)
+        raise AssertionError(f"no log line for call {call}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def environment(settings: Mapping[str, object]) -> dict[str, str]:
+    """This environment with these settings (lower case, without COVERCARD_) and no others."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("COVERCARD_")}
+    clean |= {f"COVERCARD_{k.upper()}": str(v) for k, v in settings.items()}
+    return clean | {"PYTHONPATH": str(ROOT)}
+
+
+@contextlib.contextmanager
+def running(
+    folder: Path, variables: Mapping[str, str] | None = None, **settings: object
+) -> Iterator[Server]:
+    """A server with these settings, at home in `folder`, from its first answer to the block's end.
+
+    `variables` are further variables of its environment.
+    """
+    port = int(str(settings.setdefault("port", free_port())))
+    log = folder / f"log-{port}"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            SERVE,
+            cwd=folder,
+            env=environment(settings) | dict(variables or {}),
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    server = Server(f"http://127.0.0.1:{port}", process, log)
+    try:
+        _wait_until_it_answers(server)
+        yield server
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_it_answers(server: Server) -> None:
+    deadline = time.monotonic() + _SECONDS_TO_START
+    while time.monotonic() < deadline:
+        if server.process.poll() is not None:
+            break
+        try:
+            if server.get("/cds-services").status_code == 200:
+                return
+        except requests.ConnectionError:
+            time.sleep(0.05)
+    raise RuntimeError(f"the server did not start:\n{server.printed()}")
+
+
+def refused_start(folder: Path, **settings: object) -> str:
+    """What the server says as it refuses to start with these settings."""
+    settings.setdefault("port", free_port())
+    ended = subprocess.run(
+        SERVE,
+        cwd=folder,
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS_TO_START,
+        check=False,
+    )
+    assert ended.returncode == 2, ended.stdout + ended.stderr
+    return ended.stderr
+
+
+def talk(port: int, *parts: bytes, pause: float = 0.0) -> bytes:
+    """Send raw bytes, with a pause between the parts, and read until the other side closes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        received = b""
+        with contextlib.suppress(ConnectionError):
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(pause)
+        with contextlib.suppress(ConnectionError):
+            while chunk := connection.recv(65536):
+                received += chunk
+        return received

@@ -1,0 +1,116 @@
+"""Two instances of the service with one PostgreSQL: tokens and calls count for both together."""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, select
+
+from service.trust.database import open_engine, used_tokens
+from service.trust.replay import SqlReplayStore
+from tests.e2e.servers import Server, free_port, running
+from tests.e2e.signing import Signer, ec_signer, entry, write_clients
+
+servers = pytest.importorskip("tests.e2e.postgres", reason="no PostgreSQL for tests yet")
+
+PUBLIC = "https://covercard.example.org"
+PATH = "/cds-services/order-sign-crd"
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    """The URL of an empty database."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        try:
+            with servers.postgres(Path(folder) / "postgres", free_port()) as server:
+                yield server.url
+        except servers.PostgresMissing as missing:
+            pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="module")
+def signers() -> list[Signer]:
+    return [ec_signer(f"https://ehr-{n}.example.org") for n in range(4)]
+
+
+@pytest.fixture(scope="module")
+def instances(
+    tmp_path_factory: pytest.TempPathFactory, database: str, signers: list[Signer]
+) -> Iterator[list[Server]]:
+    with ExitStack() as started:
+        both = []
+        for name in ("one", "two"):
+            folder = tmp_path_factory.mktemp(name)
+            settings = {
+                "clients_file": write_clients(folder, *map(entry, signers)),
+                "public_url": PUBLIC,
+                "database_url": database,
+                "call_counts": "database",
+                "calls_per_minute": 40,
+            }
+            both.append(started.enter_context(running(folder, **settings)))
+        yield both
+
+
+def test_a_token_that_one_instance_has_seen_is_refused_by_the_other(
+    instances: list[Server], signers: list[Signer], order: bytes
+) -> None:
+    headers = {**JSON, **signers[0].call(PUBLIC + PATH)}
+    statuses = [i.post(PATH, data=order, headers=headers).status_code for i in instances]
+    assert statuses == [200, 401]
+
+
+def test_of_one_token_at_many_instances_at_once_one_call_is_answered(
+    instances: list[Server], signers: list[Signer], order: bytes
+) -> None:
+    headers = {**JSON, **signers[0].call(PUBLIC + PATH)}
+    with ThreadPoolExecutor(8) as pool:
+        calls = [
+            pool.submit(instances[n % 2].post, PATH, data=order, headers=headers) for n in range(24)
+        ]
+        statuses = sorted(c.result().status_code for c in calls)
+    assert statuses == [200] + [401] * 23
+
+
+def test_calls_are_counted_for_both_instances_together(
+    instances: list[Server], signers: list[Signer], order: bytes
+) -> None:
+    for signer in signers[1:]:
+        started = time.time() // 60
+        statuses = []
+        for n in range(60):
+            headers = {**JSON, **signer.call(PUBLIC + PATH)}
+            statuses.append(instances[n % 2].post(PATH, data=order, headers=headers).status_code)
+        if time.time() // 60 == started:
+            assert statuses == [200] * 40 + [429] * 20
+            return
+    raise AssertionError("no client had its calls within one minute")
+
+
+def test_what_is_kept_of_a_token_tells_nothing(
+    instances: list[Server], signers: list[Signer], order: bytes, database: str
+) -> None:
+    jti = "Marigold-Quistgaard-1951-04-07"
+    headers = {**JSON, **signers[0].call(PUBLIC + PATH, jti=jti)}
+    assert instances[0].post(PATH, data=order, headers=headers).status_code == 200
+    with create_engine(database).connect() as connection:
+        rows = connection.execute(select(used_tokens)).all()
+    assert rows
+    assert "Quistgaard" not in str(rows)
+
+
+def test_instances_that_start_at_once_make_the_tables_together(database: str) -> None:
+    with create_engine(database).begin() as connection:
+        used_tokens.drop(connection, checkfirst=True)
+    stores = [SqlReplayStore(open_engine(database, 4)) for _ in range(8)]
+    expires = datetime.now(UTC) + timedelta(minutes=5)
+    with ThreadPoolExecutor(8) as pool:
+        first = list(pool.map(lambda store: store.first_use("a", "1", expires), stores))
+    assert first.count(True) == 1

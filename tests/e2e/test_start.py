@@ -1,0 +1,107 @@
+"""The service starts only where who can reach it fits whom it trusts."""
+
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.e2e.conftest import HOSPITAL
+from tests.e2e.servers import ROOT, refused_start, running
+from tests.e2e.signing import ec_signer, entry, write_clients
+
+SANDBOX = "https://sandbox.cds-hooks.org"
+
+
+@pytest.fixture
+def clients_file(tmp_path: Path) -> Path:
+    return write_clients(tmp_path, entry(ec_signer(HOSPITAL)))
+
+
+def test_an_open_service_does_not_listen_beyond_loopback(tmp_path: Path) -> None:
+    said = refused_start(tmp_path, host="0.0.0.0", client_auth="open")
+    assert "COVERCARD_CLIENT_AUTH" in said
+    assert "loopback" in said
+
+
+def test_beyond_loopback_a_clients_file_and_a_public_url_are_asked_for(tmp_path: Path) -> None:
+    said = refused_start(tmp_path, host="0.0.0.0")
+    assert "COVERCARD_CLIENTS_FILE" in said
+    assert "COVERCARD_PUBLIC_URL" in said
+
+
+@pytest.mark.requirement("cds-hooks-2.0:2", "cds-hooks-2.0:168", "crd-2.2.1:sec-2")
+def test_a_public_url_without_tls_is_refused(tmp_path: Path, clients_file: Path) -> None:
+    said = refused_start(
+        tmp_path,
+        host="0.0.0.0",
+        clients_file=clients_file,
+        public_url="http://covercard.example.org",
+    )
+    assert "COVERCARD_PUBLIC_URL: must begin with https://" in said
+
+
+def test_a_clients_file_that_cannot_be_relied_on_stops_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "clients.yaml"
+    file.write_text("clients: [{issuer: a, issuer: b}]")
+    said = refused_start(tmp_path, clients_file=file)
+    assert f"{file}: error: (file): " in said
+    assert "Traceback" not in said
+
+
+def test_the_example_clients_file_works(tmp_path: Path) -> None:
+    file = ROOT / "examples" / "clients.example.yaml"
+    with running(tmp_path, clients_file=file) as server:
+        assert server.post("/cds-services/order-sign-crd", json={}).status_code == 401
+        assert server.lines("DEMONSTRATION CLIENT TRUSTED") == []
+        assert server.lines("call") != []
+
+
+def test_a_demonstration_profile_is_warned_of_loudly(tmp_path: Path) -> None:
+    file = ROOT / "examples" / "clients.demo.yaml"
+    with running(tmp_path, clients_file=file) as server:
+        warnings = server.lines("DEMONSTRATION CLIENT TRUSTED")
+        assert {w["level"] for w in warnings} == {"warning"}
+        assert SANDBOX in {w["issuer"] for w in warnings}
+        assert any("inferno" in w["issuer"] for w in warnings)
+
+
+def test_an_open_service_says_that_it_is_open(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        assert "OPEN: whoever can reach this address may call" in server.printed()
+
+
+def test_while_the_database_is_away_nobody_is_let_in_and_its_password_stays_unsaid(
+    tmp_path: Path, order: bytes
+) -> None:
+    hospital = ec_signer(HOSPITAL)
+    file = write_clients(tmp_path, entry(hospital))
+    url = "postgresql+psycopg://covercard:opensesame@127.0.0.1:9/covercard"
+    path = "/cds-services/order-sign-crd"
+    with running(tmp_path, clients_file=file, database_url=url) as server:
+        headers = {"Content-Type": "application/json", **hospital.call(server.base + path)}
+        reply = server.post(path, data=order, headers=headers)
+        assert reply.status_code == 503
+        assert int(reply.headers["Retry-After"]) > 0
+        assert server.line_of(reply)["refused"] == "Unavailable"
+        assert "opensesame" not in server.printed() + reply.text
+
+
+def test_a_database_url_that_names_none_stops_the_start_without_its_password(
+    tmp_path: Path, clients_file: Path
+) -> None:
+    url = "sesamedb://covercard:opensesame@127.0.0.1/covercard"
+    said = refused_start(tmp_path, clients_file=clients_file, database_url=url)
+    assert "COVERCARD_DATABASE_URL" in said
+    assert "opensesame" not in said
+
+
+def test_behind_a_proxy_tokens_name_the_public_url(tmp_path: Path, order: bytes) -> None:
+    signer = ec_signer(HOSPITAL)
+    file = write_clients(tmp_path, entry(signer))
+    public = "https://covercard.example.org/payer"
+    path = "/cds-services/order-sign-crd"
+    with running(tmp_path, clients_file=file, public_url=public) as server:
+        for called, status in ((public + path, 200), (server.base + path, 401)):
+            headers = {"Content-Type": "application/json", **signer.call(called)}
+            reply = requests.post(server.base + path, data=order, headers=headers, timeout=30)
+            assert reply.status_code == status

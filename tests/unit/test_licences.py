@@ -1,0 +1,76 @@
+"""Everything that is shipped has a licence that lets a payer run it: an allow-list, no exceptions
+but those with a reason."""
+
+import re
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import pytest
+
+LOCK = Path(__file__).parent.parent.parent / "requirements.lock"
+LOCKED = re.findall(r"^([A-Za-z0-9._-]+)==", LOCK.read_text("utf-8"), flags=re.MULTILINE)
+
+ALLOWED = {
+    "Apache-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "ISC",
+    "MIT",
+    "MIT-0",
+    "MPL-2.0",
+    "PSF-2.0",
+}
+
+AS_WRITTEN = {
+    "Apache 2.0": "Apache-2.0",
+    "Apache Software License": "Apache-2.0",
+    "BSD": "BSD-3-Clause",
+    "BSD License": "BSD-3-Clause",
+    "BSD license": "BSD-3-Clause",
+    "ISC License (ISCL)": "ISC",
+    "MIT License": "MIT",
+    "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
+    "Python Software Foundation License": "PSF-2.0",
+}
+"""What packages without an SPDX expression write, and what it is."""
+
+REASONS = {
+    "psycopg": "LGPL-3.0-only, used as it comes and as a library of its own, never changed",
+    "psycopg-binary": "as psycopg",
+}
+
+
+def licences(name: str) -> set[str]:
+    """The SPDX identifiers of an installed package; the words as written where they are unknown."""
+    metadata = distribution(name).metadata
+    expression = metadata.get("License-Expression")
+    if expression:
+        return set(re.findall(r"[\w.+-]+", expression)) - {"AND", "OR", "WITH"}
+    classifiers = metadata.get_all("Classifier") or []
+    written = [c.rpartition(" :: ")[2] for c in classifiers if c.startswith("License :: ")]
+    if not written:
+        written = [(metadata.get("License") or "none told").splitlines()[0]]
+    return {AS_WRITTEN.get(w, w) for w in written}
+
+
+@pytest.mark.parametrize("name", LOCKED)
+def test_a_package_that_is_shipped_may_be_shipped(name: str) -> None:
+    try:
+        found = licences(name)
+    except PackageNotFoundError:
+        pytest.skip(f"{name} is for another platform and not installed here")
+    assert found <= ALLOWED or name in REASONS, f"{name}: {found}"
+
+
+def test_every_exception_is_still_needed() -> None:
+    assert {n for n in REASONS if n in LOCKED and licences(n) <= ALLOWED} == set()
+    assert set(REASONS) <= set(LOCKED)
+
+
+def test_every_locked_package_is_locked_by_hash() -> None:
+    for lock in (LOCK, LOCK.with_name("requirements-dev.lock")):
+        text = lock.read_text("utf-8")
+        entries = re.split(r"\n(?=[A-Za-z0-9])", text.strip())
+        assert entries
+        assert [e for e in entries if "--hash=sha256:" not in e] == []
+        assert "://" not in re.sub(r"(?m)^\s*#.*$", "", text)

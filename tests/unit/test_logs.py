@@ -1,0 +1,46 @@
+"""Log lines: JSON, one line each, and of an exception never its message."""
+
+import json
+import subprocess
+import sys
+
+from tests.e2e.servers import ROOT
+
+PROGRAM = """
+import logging, sys
+import structlog
+from service.logs import configure_logging
+configure_logging()
+log = structlog.get_logger("service.test")
+log.info("event", number=1)
+log.warning("two\\nlines", text='x"}\\n{"event": "forged"}')
+try:
+    raise ValueError("Marigold Quistgaard, born 1951-04-07")
+except ValueError:
+    log.exception("ours broke")
+    logging.getLogger("some.library").exception("theirs broke for %s", "Marigold Quistgaard")
+logging.getLogger("some.library").info("not shown")
+logging.getLogger("urllib3.connectionpool").warning("Retrying /Patient/Quistgaard")
+import warnings
+warnings.warn("take care", stacklevel=1)
+"""
+
+
+def test_every_line_is_json_and_no_message_of_an_exception_is_in_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stderr == ""
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["level"] for line in lines] == ["info", "warning", "error", "error", "warning"]
+    assert lines[0]["number"] == 1
+    assert lines[2]["kind"] == "ValueError"
+    assert lines[2]["frames"][-1].startswith("__main__:")
+    assert lines[3]["event"] == "theirs broke for %s"
+    assert "Quistgaard" not in done.stdout
+    assert "1951" not in done.stdout

@@ -1,0 +1,91 @@
+"""Each token counts once, in a database that workers and instances share."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, select
+
+from service.errors import ConfigurationError, Unavailable
+from service.trust.database import open_engine, used_tokens
+from service.trust.replay import SqlReplayStore
+
+NOW = datetime(2026, 11, 22, 15, 30, tzinfo=UTC)
+SOON = NOW + timedelta(minutes=5)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = open_engine(f"sqlite:///{tmp_path}/test.sqlite3", 8)
+    yield engine
+    engine.dispose()
+
+
+def rows(engine: Engine) -> list[tuple[object, ...]]:
+    with engine.begin() as connection:
+        return [tuple(r) for r in connection.execute(select(used_tokens))]
+
+
+def test_the_second_use_of_a_token_is_seen_by_another_store(engine: Engine) -> None:
+    assert SqlReplayStore(engine).first_use("a", "1", datetime.max.replace(tzinfo=UTC))
+    assert not SqlReplayStore(engine).first_use("a", "1", datetime.max.replace(tzinfo=UTC))
+
+
+def test_a_token_id_belongs_to_its_issuer(engine: Engine) -> None:
+    store = SqlReplayStore(engine, lambda: NOW.timestamp())
+    assert store.first_use("a", "1", SOON)
+    assert store.first_use("b", "1", SOON)
+    assert store.first_use("a", "2", SOON)
+
+
+@pytest.mark.parametrize("jti", ["'; DROP TABLE used_tokens; --", "\x00", "\ud800", "é" * 256])
+def test_any_text_is_a_token_id_and_no_part_of_a_statement(engine: Engine, jti: str) -> None:
+    store = SqlReplayStore(engine, lambda: NOW.timestamp())
+    assert store.first_use("a", jti, SOON)
+    assert not store.first_use("a", jti, SOON)
+    assert jti not in str(rows(engine))
+
+
+def test_of_many_uses_at_once_one_is_the_first(engine: Engine) -> None:
+    stores = [SqlReplayStore(engine, lambda: NOW.timestamp()) for _ in range(4)]
+    with ThreadPoolExecutor(8) as pool:
+        first = list(pool.map(lambda n: stores[n % 4].first_use("a", "1", SOON), range(40)))
+    assert first.count(True) == 1
+
+
+def test_what_has_expired_is_forgotten_and_nothing_else(engine: Engine) -> None:
+    now = NOW.timestamp()
+    store = SqlReplayStore(engine, lambda: now)
+    store.first_use("a", "1", NOW + timedelta(seconds=30))
+    store.first_use("a", "2", NOW + timedelta(seconds=300))
+    now += 61
+    store.first_use("a", "3", SOON)
+    assert len(rows(engine)) == 2
+    assert not store.first_use("a", "2", SOON)
+
+
+def test_where_uses_cannot_be_recorded_nobody_is_let_in(tmp_path: Path) -> None:
+    (tmp_path / "file.sqlite3").mkdir()
+    store = SqlReplayStore(open_engine(f"sqlite:///{tmp_path}/file.sqlite3", 8))
+    with pytest.raises(Unavailable):
+        store.first_use("a", "1", SOON)
+    (tmp_path / "file.sqlite3").rmdir()
+    assert store.first_use("a", "1", SOON)
+
+
+def test_instances_that_start_at_once_make_the_tables_together(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/new.sqlite3"
+    stores = [SqlReplayStore(open_engine(url, 8), lambda: NOW.timestamp()) for _ in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        first = list(pool.map(lambda s: s.first_use("a", "1", SOON), stores))
+    assert first.count(True) == 1
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql+nothing://a:opensesame@b/c", "oracle://x"])
+def test_a_database_of_another_kind_is_a_wrong_setting(url: str) -> None:
+    with pytest.raises(ConfigurationError) as wrong:
+        open_engine(url, 8)
+    assert "COVERCARD_DATABASE_URL" in str(wrong.value)
+    assert "opensesame" not in str(wrong.value)
