@@ -17,6 +17,7 @@ from ruamel.yaml.error import YAMLError
 
 from service.addresses import is_loopback
 from service.errors import Finding, LibraryError
+from service.fhir.outbound import parse_base
 from service.trust.fetch_keys import fetch_key_set
 from service.trust.keys import FetchedKeys, FixedKeys, KeySource, read_key_set
 
@@ -68,12 +69,14 @@ class _Entry(BaseModel):
     @field_validator("jwks_url")
     @classmethod
     def _pinned(cls, url: str | None) -> str | None:
-        return None if url is None else _safe(url)
+        if url is not None:
+            _check_address(url)
+        return url
 
     @field_validator("fhir_servers")
     @classmethod
     def _bases(cls, urls: list[str]) -> list[str]:
-        return [_safe(url).rstrip("/") for url in urls]
+        return [parse_base(url).url for url in urls]
 
     @model_validator(mode="after")
     def _one_key_source(self) -> _Entry:
@@ -91,7 +94,7 @@ class _File(BaseModel):
     clients: list[_Entry] = Field(min_length=1)
 
 
-def _safe(url: str) -> str:
+def _check_address(url: str) -> None:
     parts = urlsplit(url)
     encrypted = parts.scheme == "https" or (
         parts.scheme == "http" and is_loopback(parts.hostname or "")
@@ -100,7 +103,6 @@ def _safe(url: str) -> str:
         raise ValueError(
             "expected https://host/path without user, query or fragment (http:// on loopback alone)"
         )
-    return url
 
 
 def load_clients(
