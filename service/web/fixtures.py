@@ -15,7 +15,8 @@ from service.errors import ConfigurationError
 
 _ROW = re.compile(r"^\| `([^`]+\.json)` \| ([^|]+) \|", re.MULTILINE)
 
-_SPELLED = {word.lower(): word for word in ["Advantage", "CRD", "HCPCS", "Medicare", "MRI", "MRS", "URN"]}
+_NAMES = ("Advantage", "CRD", "HCPCS", "Medicare", "MRI", "MRS", "URN")
+_SPELLED = {name.lower(): name for name in _NAMES}
 
 
 @dataclass(frozen=True, slots=True)
