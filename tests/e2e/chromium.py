@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -34,9 +35,10 @@ every_screen = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A Chromium, or the reason why the test is skipped."""
+    """A Chromium, or the reason why the test is skipped (in CI: fails)."""
     if not CHROMIUM.exists():
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
+        told = pytest.fail if os.environ.get("CI") else pytest.skip
+        told("no Chromium on this machine: apt-get install chromium")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield chromium
