@@ -8,6 +8,7 @@ const $ = (id) => document.getElementById(id);
 const services = JSON.parse($("bench").dataset.services);
 const serviceOf = (hook) => services[hook] ?? services["order-sign"];
 
+const stacked = matchMedia("(max-width: 60rem)"); // then the answers stand below the request
 let loaded = ""; // the text of the example as it was loaded, for starting over
 
 // --- The request: its text is the truth, the fields show it and change it.
@@ -128,6 +129,7 @@ async function show(versions) {
     $("columns").replaceChildren(...shown.map(({ element }) => element));
     $("said").textContent = shown.map(({ said }) => said).join(" ");
     $("said").classList.add("hidden"); // each column shows it, so it is only read out
+    if (stacked.matches) $("answers-title").scrollIntoView();
   } catch (error) {
     $("columns").replaceChildren();
     $("said").textContent = `No answer: ${error.message}`;
