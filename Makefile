@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check audit format requirements bench clean
+.PHONY: run test check audit format requirements pictures bench clean
 
 run: $(VENV)/.run
 	$(BIN)/covercard serve
@@ -25,6 +25,10 @@ audit: $(VENV)/.dev
 
 requirements: $(VENV)/.dev
 	$(BIN)/pytest -q --requirements
+
+# The README's pictures; needs Chromium.
+pictures: $(VENV)/.dev
+	$(BIN)/python -m tests.e2e.pictures
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

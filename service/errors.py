@@ -11,6 +11,7 @@
     │   ├── BodyTooLarge           413
     │   ├── TooManyCalls           429  more calls a minute than a client may make
     │   ├── UnknownService         404
+    │   ├── UnknownPolicy          404  no such policy, or none in force that day
     │   └── UnknownContext         404  no answer of this client with that assertion id
     ├── FetchFailed                something of the EHR's could not be read; reported, never raised
     │                              as far as the caller
@@ -146,6 +147,11 @@ class BodyTooLarge(RequestError):
 
 
 class UnknownService(RequestError):
+    status = 404
+    issue_code = "not-found"
+
+
+class UnknownPolicy(RequestError):
     status = 404
     issue_code = "not-found"
 

@@ -22,6 +22,7 @@ from service.fhir.outbound import parse_base
 
 _BUILT_IN = Path(__file__).parent / "policies"
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]+)?")
+_FIXTURES = Path(__file__).parent.parent / "fhir_fixtures"
 
 
 class Settings(BaseSettings):
@@ -80,6 +81,12 @@ class Settings(BaseSettings):
     )
     database_url: str = Field(
         "sqlite:///var/covercard.sqlite3", description="SQLAlchemy URL of the database."
+    )
+    workbench: Literal["auto", "on", "off"] = Field(
+        "auto", description="The page that fires requests: on, off, or auto (on loopback only)."
+    )
+    fixtures_dir: Path = Field(
+        _FIXTURES, description="Folder of the requests that the workbench offers."
     )
 
     fhir_servers: str = Field(
@@ -206,6 +213,18 @@ class Settings(BaseSettings):
             wrong.append("COVERCARD_PUBLIC_URL: must begin with https:// outside loopback")
         if wrong:
             raise ConfigurationError("\n".join(wrong))
+
+    @cached_property
+    def workbench_on(self) -> bool:
+        """Whether the workbench is served: by itself only where nobody else can reach it.
+
+        A service that listens on loopback behind a proxy has a public URL of another host.
+        """
+        if self.workbench != "auto":
+            return self.workbench == "on"
+        return self.on_loopback and is_loopback(urlsplit(self.base_url).hostname or "")
+
+
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from service.decision.model import Determination
 from service.fhir.systems import COVERAGE_INFORMATION
+from service.fhir.words import value_in_words
 
 _COLOURS = {"info": "blue", "warning": "yellow", "critical": "red"}
 
@@ -79,20 +80,6 @@ class Screen:
             for extension in resource.get("extension", []):
                 if extension.get("url") == COVERAGE_INFORMATION:
                     for part in extension["extension"]:
-                        table.add_row(name, part["url"], _value(part))
+                        table.add_row(name, part["url"], value_in_words(part))
                         name = ""
         self.console.print(table)
-
-
-def _value(part: Mapping[str, Any]) -> str:
-    """An extension part's value in a few words."""
-    if "extension" in part:
-        return " · ".join(f"{p['url']}: {_value(p)}" for p in part["extension"])
-    value = next((v for k, v in part.items() if k.startswith("value")), "")
-    if isinstance(value, Mapping):
-        words = [value.get("text"), value.get("reference"), value.get("name"), value.get("value")]
-        codings = value.get("coding", [value] if "code" in value else [])
-        words.extend(c.get("code") for c in codings)
-        words.extend(t.get("value") for t in value.get("telecom", []))
-        return " · ".join(str(w) for w in words if w)
-    return str(value)

@@ -10,6 +10,7 @@ from service.errors import RequestError, Unauthenticated, Unavailable, operation
 from service.logs import place_of
 from service.web.call_log import note
 from service.web.json_body import json_response
+from service.web.pages import http_error_page
 
 _ISSUE_CODES = {404: "not-found", 405: "not-supported", 413: "too-long", 415: "not-supported"}
 
@@ -32,6 +33,9 @@ def translate_errors(app: Flask) -> None:
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
         status = error.code or 500
+        shown = http_error_page(status)
+        if shown is not None:
+            return shown
         outcome = operation_outcome(
             _ISSUE_CODES.get(status, "processing"), [("", error.name.lower())]
         )

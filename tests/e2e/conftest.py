@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.e2e.chromium import browser, open_page  # noqa: F401  (fixtures)
 from tests.e2e.servers import ROOT, Server, running
 from tests.e2e.signing import Signer, ec_signer, rsa_signer, write_clients
 

@@ -1,0 +1,20 @@
+"""Parts of FHIR extensions in a few words, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def value_in_words(part: Mapping[str, Any]) -> str:
+    """An extension part's value on one line; parts within it follow one another."""
+    if "extension" in part:
+        return " · ".join(f"{p['url']}: {value_in_words(p)}" for p in part["extension"])
+    value = next((v for k, v in part.items() if k.startswith("value")), "")
+    if isinstance(value, Mapping):
+        words = [value.get("text"), value.get("reference"), value.get("name"), value.get("value")]
+        codings = value.get("coding", [value] if "code" in value else [])
+        words.extend(c.get("code") for c in codings)
+        words.extend(t.get("value") for t in value.get("telecom", []))
+        return " · ".join(str(w) for w in words if w)
+    return str(value)

@@ -1,0 +1,69 @@
+"""What changed from one version of a policy to the next, statement by statement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from service.decision.model import Authority, Citation, PolicyVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One statement that was added, removed or worded anew.
+
+    `section` is "title", "summary", "coverage", "wording", "services", "authorities", "reason",
+    "advance-notice", "reservations", "citations" or "review"; `item` is what within it (a code, a
+    programme, a citation's id), "" where the section is one text. `before` is None for what was
+    added, `after` for what was removed.
+    """
+
+    section: str
+    item: str
+    before: str | None
+    after: str | None
+
+
+def differences(older: PolicyVersion, newer: PolicyVersion) -> tuple[Change, ...]:
+    """Every change from `older` to `newer`, in the order of a policy's page."""
+    before, after = dict(_statements(older)), dict(_statements(newer))
+    places = [*after, *(place for place in before if place not in after)]
+    order = list(dict.fromkeys(section for section, _ in [*before, *after]))
+    changed = [p for p in places if before.get(p) != after.get(p)]
+    changed.sort(key=lambda place: order.index(place[0]))
+    return tuple(Change(*place, before.get(place), after.get(place)) for place in changed)
+
+
+def _statements(version: PolicyVersion) -> Iterator[tuple[tuple[str, str], str]]:
+    """Everything that a version says, each with its section and item."""
+    yield ("title", ""), version.title
+    yield ("summary", ""), version.summary
+    for programme, ruling in version.rulings.items():
+        yield ("coverage", programme), ruling.covered.value
+    for programme, wording in version.wording.items():
+        yield ("wording", programme), wording.statement
+    for service in version.services:
+        yield ("services", service.code.value), f"{service.name} ({service.group_name})"
+    for authority in version.authorities:
+        yield ("authorities", authority.name), _found(authority)
+    for programme, ruling in version.rulings.items():
+        yield ("reason", programme), ruling.reason
+    for programme, notices in version.notices.items():
+        yield ("advance-notice", programme), ", ".join(notices) or "none"
+    for reservation in version.reservations:
+        yield ("reservations", reservation), reservation
+    for citation in version.citations:
+        yield ("citations", citation.id), cited(citation)
+    yield ("review", "last"), version.review_last
+    yield ("review", "next"), version.review_next
+
+
+def _found(authority: Authority) -> str:
+    if authority.citation:
+        return cited(authority.citation)
+    return f"none found ({authority.searched_where}, {authority.searched_when})"
+
+
+def cited(citation: Citation) -> str:
+    """A citation in one line: title, section, address."""
+    return ", ".join(filter(None, (citation.title, citation.section, citation.url)))

@@ -1,0 +1,130 @@
+"""A policy as public data: what its page says, for programs (42 CFR 422.101(b)(6))."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+
+from cards.naming import NamedService, fill
+from service.decision.model import Authority, Citation, PolicyVersion, Programme
+from service.policies.notices import Notice, NoticeLibrary
+
+Document = dict[str, object]
+PageUrl = Callable[[PolicyVersion], str]
+
+
+def statement(policy: PolicyVersion, programme: Programme) -> str:
+    """The policy's coverage statement for a programme, about all of its services."""
+    services = named_services(policy)
+    return fill(policy.wording[programme].statement, services)
+
+
+def named_services(policy: PolicyVersion) -> tuple[NamedService, ...]:
+    """All services of a policy, as texts name them."""
+    return tuple(NamedService(s.code.value, s.name, s.group_name) for s in policy.services)
+
+
+def policy_summary(policy: PolicyVersion, today: date, url: PageUrl) -> Document:
+    """One version in a list: which, since when, in what state, and where its page is."""
+    return {
+        "id": policy.id,
+        "version": policy.version,
+        "title": policy.title,
+        "effective": {"start": policy.version, "end": _day(policy.ends)},
+        "in_force_today": policy.in_force_on(today),
+        "review": _review(policy, today),
+        "url": url(policy),
+    }
+
+
+def policy_document(
+    policy: PolicyVersion,
+    versions: Sequence[PolicyVersion],
+    notices: NoticeLibrary,
+    on: date,
+    today: date,
+    url: PageUrl,
+) -> Document:
+    """The whole policy as in force `on` a day: plain values, dates ISO, absent values None.
+
+    `versions` are all of the policy's, for its history; `url` gives a version's page.
+    """
+    return {
+        **policy_summary(policy, today, url),
+        "on": on.isoformat(),
+        "manual": policy.manual,
+        "published": policy.published.isoformat(),
+        "summary": policy.summary,
+        "coverage": {
+            programme.value: {
+                "covered": ruling.covered.value,
+                "statement": statement(policy, programme),
+                "reason": {"id": ruling.reason_id, "text": ruling.reason},
+                "citations": [c.id for c in ruling.citations],
+                "advance_notices": [
+                    _notice(notices.edition(n, on), policy, on) for n in policy.notices[programme]
+                ],
+            }
+            for programme, ruling in policy.rulings.items()
+        },
+        "services": [
+            {
+                "system": s.code.system,
+                "code": s.code.value,
+                "name": s.name,
+                "group": s.group,
+                "group_name": s.group_name,
+            }
+            for s in policy.services
+        ],
+        "authorities": [_authority(a) for a in policy.authorities],
+        "reservations": list(policy.reservations),
+        "citations": [_citation(c) for c in policy.citations],
+        "related": [c.id for c in policy.related],
+        "ama_notice": policy.ama_notice,
+        "versions": [policy_summary(v, today, url) for v in versions],
+    }
+
+
+def _review(policy: PolicyVersion, today: date) -> Document:
+    return {
+        "last": policy.review_last,
+        "next": policy.review_next,
+        "overdue": policy.review_overdue_on(today),
+    }
+
+
+def _notice(notice: Notice, policy: PolicyVersion, on: date) -> Document:
+    return {
+        "id": notice.id,
+        "title": notice.title,
+        "form": notice.form,
+        "edition": notice.edition,
+        "effective": {"start": notice.starts.isoformat(), "end": _day(notice.ends)},
+        "usable": notice.starts <= on and not notice.expired_on(on),
+        "advice": [fill(a, named_services(policy)) for a in notice.advice],
+        "links": [{"label": link.label, "url": link.url} for link in notice.links],
+    }
+
+
+def _authority(authority: Authority) -> Mapping[str, object]:
+    return {
+        "level": authority.level,
+        "name": authority.name,
+        "found": authority.citation.id if authority.citation else None,
+        "searched": authority.searched_where,
+        "searched_when": authority.searched_when,
+    }
+
+
+def _citation(citation: Citation) -> Mapping[str, object]:
+    return {
+        "id": citation.id,
+        "title": citation.title,
+        "section": citation.section,
+        "url": citation.url,
+    }
+
+
+def _day(day: date | None) -> str | None:
+    return day.isoformat() if day else None

@@ -1,0 +1,59 @@
+"""Styles, scripts and pictures of the pages: our own, read once, served with their digest."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from flask import Blueprint, Response, abort
+
+_FOLDER = Path(__file__).parent / "static"
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+_FOR_A_YEAR = "public, max-age=31536000, immutable"
+
+
+class Assets:
+    """The files of the pages. `version` changes when any of them does.
+
+    It is part of their address, so that a browser keeps them as long as they are right, and a
+    script finds the modules that it was written with.
+    """
+
+    def __init__(self, folder: Path = _FOLDER) -> None:
+        files = sorted(p for p in folder.iterdir() if p.suffix in _TYPES)
+        self._files = {p.name: (p.read_bytes(), _TYPES[p.suffix]) for p in files}
+        digest = hashlib.sha256()
+        for name, (content, _) in self._files.items():
+            digest.update(b"%s\0%d\0%s" % (name.encode(), len(content), content))
+        self.version = digest.hexdigest()[:12]
+
+    def url(self, name: str) -> str:
+        """The address of a file, relative to the service's root."""
+        if name not in self._files:
+            raise KeyError(f"no asset {name!r}")
+        return f"/static/{self.version}/{name}"
+
+    def response(self, version: str, name: str) -> Response:
+        """A file; 404 for one that is not there. A wrong version is served, but not kept."""
+        if name not in self._files:
+            abort(404)
+        content, kind = self._files[name]
+        response = Response(content, content_type=kind)
+        response.headers["Cache-Control"] = _FOR_A_YEAR if version == self.version else "no-cache"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+
+def assets_blueprint(assets: Assets) -> Blueprint:
+    """GET /static/<version>/<name>."""
+    blueprint = Blueprint("assets", __name__)
+
+    @blueprint.get("/static/<version>/<name>")
+    def asset(version: str, name: str) -> Response:
+        return assets.response(version, name)
+
+    return blueprint

@@ -1,0 +1,98 @@
+"""The requests that the workbench offers: files of one folder, and what to expect of each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from service.errors import ConfigurationError
+
+_ROW = re.compile(r"^\| `([^`]+\.json)` \| ([^|]+) \|", re.MULTILINE)
+
+_NAMES = ("Advantage", "CRD", "HCPCS", "Medicare", "MRI", "MRS", "URN")
+_SPELLED = {name.lower(): name for name in _NAMES}
+
+
+@dataclass(frozen=True, slots=True)
+class HookFixture:
+    """One request and its expected answer.
+
+    `name` is "<hook>/<file>.json"; `cards` are the topics of the cards in order; `statements` the
+    (order, covered) pairs of the coverage information.
+    """
+
+    name: str
+    shows: str
+    cards: tuple[str, ...]
+    statements: tuple[tuple[str, str], ...]
+
+    @property
+    def hook(self) -> str:
+        return self.name.partition("/")[0]
+
+    @property
+    def title(self) -> str:
+        """The file's name as words, abbreviations in capitals."""
+        words = Path(self.name).stem.split("-")
+        spelled = " ".join(_SPELLED.get(word, word) for word in words)
+        return spelled[:1].upper() + spelled[1:]
+
+
+class Fixtures:
+    """The fixtures of a folder; `folder` is where their files lie."""
+
+    def __init__(self, folder: Path, fixtures: tuple[HookFixture, ...]) -> None:
+        self._folder = folder
+        self._by_name = {f.name: f for f in fixtures}
+
+    def __iter__(self) -> Iterator[HookFixture]:
+        return iter(self._by_name.values())
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def by_hook(self) -> Mapping[str, list[HookFixture]]:
+        """The fixtures under the hooks that they fire, in the order of the file."""
+        hooks: dict[str, list[HookFixture]] = {}
+        for fixture in self:
+            hooks.setdefault(fixture.hook, []).append(fixture)
+        return hooks
+
+    def read(self, name: str) -> bytes | None:
+        """A fixture's file, or None if no fixture has this name."""
+        # Only names of the list are read, so a name cannot lead out of the folder.
+        return (self._folder / name).read_bytes() if name in self._by_name else None
+
+
+def load_fixtures(folder: Path) -> Fixtures:
+    """Read `expected.yaml` and `README.md` of a folder; empty where there is no such folder.
+
+    Raises ConfigurationError if the files are there but do not fit together.
+    """
+    listing = folder / "expected.yaml"
+    if not listing.is_file():
+        return Fixtures(folder, ())
+    readme = folder / "README.md"
+    shown = dict(_ROW.findall(readme.read_text("utf-8"))) if readme.is_file() else {}
+    try:
+        entries: Mapping[str, Any] = YAML(typ="safe").load(listing.read_text("utf-8")) or {}
+        fixtures = tuple(_fixture(name, e, shown.get(name, "")) for name, e in entries.items())
+    except (YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigurationError(
+            f"{listing}: expected for each request its cards and statements ({error})"
+        ) from error
+    missing = [f.name for f in fixtures if not (folder / f.name).is_file()]
+    if missing:
+        raise ConfigurationError(f"{listing} names files that are not there: {', '.join(missing)}")
+    return Fixtures(folder, fixtures)
+
+
+def _fixture(name: str, entry: Mapping[str, Any], shows: str) -> HookFixture:
+    statements = tuple((s["order"], s["covered"]) for s in entry["statements"])
+    return HookFixture(name, shows.strip(), tuple(entry["cards"]), statements)

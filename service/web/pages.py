@@ -1,0 +1,94 @@
+"""What every page has: its frame, its security headers, and pages for what is not there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import Blueprint, Flask, Response, render_template, request
+
+from service import __version__
+from service.web.assets import Assets, assets_blueprint
+from service.web.markdown import markdown_html
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Vary": "Accept",
+}
+_FOR_PROGRAMS = ("/cds-services", "/fhir", "/workbench/", "/static/")
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """One entry of the navigation at the top of every page."""
+
+    label: str
+    path: str
+
+
+def page(template: str, status: int = 200, cache: str = "no-store", **values: object) -> Response:
+    """A template as a page, under the Content-Security-Policy of all pages."""
+    response = Response(
+        render_template(template, **values), status, content_type="text/html; charset=utf-8"
+    )
+    response.headers.update(_HEADERS)
+    response.headers["Cache-Control"] = cache
+    return response
+
+
+def problem_page(status: int, title: str, text: str) -> Response:
+    """A page that says what is not there or not right, and where to go on from here."""
+    return page("problem.html", status, code=status, title=title, text=text)
+
+
+def page_wanted() -> bool:
+    """Whether the call comes from somebody who reads pages: a browser, not an API's client."""
+    if request.path.startswith(_FOR_PROGRAMS) or request.path.endswith(".json"):
+        return False
+    accepted = request.accept_mimetypes
+    return accepted["text/html"] > 0 and accepted["text/html"] > accepted["application/json"]
+
+
+def http_error_page(status: int) -> Response | None:
+    """The page for an HTTP error where a page is wanted, else None."""
+    if not page_wanted():
+        return None
+    title, text = _ERRORS.get(status, _OTHER_ERROR)
+    return problem_page(status, title, text)
+
+
+_ERRORS = {
+    404: ("There is no such page", "The address leads nowhere here. Perhaps it was mistyped."),
+    405: ("That cannot be done here", "The address exists, but not for this kind of call."),
+}
+_OTHER_ERROR = ("Something went wrong", "The service could not answer. Please try again later.")
+
+
+def frame_pages(app: Flask, tabs: tuple[Tab, ...]) -> None:
+    """Give an application the pages' templates, assets and navigation."""
+    assets = Assets()
+    frame = Blueprint("pages", __name__, template_folder="templates")
+
+    @frame.app_context_processor
+    def shared() -> dict[str, object]:
+        return {"asset": assets.url, "tabs": tabs, "version": __version__}
+
+    app.register_blueprint(frame)
+    app.register_blueprint(assets_blueprint(assets))
+    app.jinja_env.filters["markdown"] = markdown_html
+    app.jinja_env.trim_blocks = True
+    app.jinja_env.lstrip_blocks = True

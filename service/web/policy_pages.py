@@ -1,0 +1,194 @@
+"""GET /policies and /policies/<id>: what each policy says, for anybody, as a page or as JSON.
+
+Nothing here knows of a patient: 42 CFR 422.101(b)(6) asks that coverage criteria be public.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import date, datetime, tzinfo
+from typing import TypeAlias, TypeVar
+
+from flask import Blueprint, Response, request
+from werkzeug.datastructures import MIMEAccept
+
+from cards.naming import fill
+from service.decision.model import PolicyVersion
+from service.errors import MalformedRequest, RequestError, UnknownPolicy
+from service.policies.differences import Change, differences
+from service.policies.notices import NoticeLibrary
+from service.policies.published import named_services, policy_document, policy_summary
+from service.policies.store import PolicyStore
+from service.web.json_body import encode
+from service.web.pages import page, problem_page
+
+CACHE = "public, max-age=300"
+"""A policy's page changes with its files and, for what is overdue, with the day."""
+
+_JSON = ".json"
+
+T = TypeVar("T")
+Groups: TypeAlias = list[tuple[str, list[T]]]
+
+
+class PolicyPages:
+    """Builds the answers. `base_url` begins the JSON's links; `clock` and `zone` tell today."""
+
+    def __init__(
+        self,
+        policies: PolicyStore,
+        notices: NoticeLibrary,
+        base_url: str,
+        clock: Callable[[], datetime],
+        zone: tzinfo,
+    ) -> None:
+        self._policies = policies
+        self._notices = notices
+        self._base_url = base_url
+        self._clock = clock
+        self._zone = zone
+
+    def index(self, as_json: bool) -> Response:
+        """Every policy, each by the version that a reader should see first."""
+        today = self._today()
+        shown = [self._current(i, today) for i in self._policies.ids()]
+        if as_json:
+            return _json({"policies": [policy_summary(p, today, self._url) for p in shown]})
+        return _page("policy/index.html", policies=shown, today=today)
+
+    def policy(self, policy_id: str, on: str | None, as_json: bool) -> Response:
+        """One policy as in force on the day `on` ("YYYY-MM-DD"), or as it stands today.
+
+        Raises UnknownPolicy if there is no such policy or none that day.
+        """
+        versions = self._policies.versions(policy_id)
+        if not versions:
+            raise UnknownPolicy("no policy has this id; GET /policies lists them")
+        today = self._today()
+        day = _day(on) if on else today
+        policy = self._policies.in_force(policy_id, day) if on else self._current(policy_id, today)
+        if policy is None:
+            first = versions[0].version
+            raise UnknownPolicy(f"no version of this policy was in force that day, see {first}")
+        if as_json:
+            document = policy_document(policy, versions, self._notices, day, today, self._url)
+            return _json(document)
+        return _page(
+            "policy/policy.html",
+            policy=policy,
+            on=day,
+            day_asked=bool(on),
+            today=today,
+            groups=_grouped(policy.services, lambda s: s.group_name),
+            notices={
+                p: [self._notices.edition(n, day) for n in ids] for p, ids in policy.notices.items()
+            },
+            history=_history(versions),
+        )
+
+    def no_such_policy(self, policy_id: str, on: str | None) -> Response:
+        """The page instead of a policy's, which says what there is."""
+        versions = self._policies.versions(policy_id)
+        today = self._today()
+        if not versions:
+            others = [self._current(i, today) for i in self._policies.ids()]
+            return page("policy/unknown.html", 404, policies=others)
+        return page("policy/not_that_day.html", 404, on=on, versions=versions, policy=versions[-1])
+
+    def _current(self, policy_id: str, today: date) -> PolicyVersion:
+        """The version in force today, else the latest that began, else the first to come."""
+        versions = self._policies.versions(policy_id)
+        begun = [v for v in versions if v.starts <= today]
+        return self._policies.in_force(policy_id, today) or (begun[-1] if begun else versions[0])
+
+    def _today(self) -> date:
+        return self._clock().astimezone(self._zone).date()
+
+    def _url(self, policy: PolicyVersion) -> str:
+        return f"{self._base_url}/policies/{policy.id}?on={policy.version}"
+
+
+def policy_pages_blueprint(pages: PolicyPages) -> Blueprint:
+    """The pages' routes: an id with `.json` at its end, or an Accept header, asks for JSON."""
+    blueprint = Blueprint("policies", __name__)
+
+    @blueprint.app_template_filter("filled")
+    def filled(template: str, policy: PolicyVersion) -> str:
+        return fill(template, named_services(policy))
+
+    @blueprint.get("/policies")
+    def index() -> Response:
+        return pages.index(_json_wanted())
+
+    @blueprint.get("/policies.json")
+    def index_as_json() -> Response:
+        return pages.index(as_json=True)
+
+    @blueprint.get("/policies/<policy_id>")
+    def policy(policy_id: str) -> Response:
+        as_json = policy_id.endswith(_JSON) or _json_wanted()
+        policy_id, on = policy_id.removesuffix(_JSON), request.args.get("on") or None
+        try:
+            return pages.policy(policy_id, on, as_json)
+        except UnknownPolicy:
+            if as_json:
+                raise
+            return pages.no_such_policy(policy_id, on)
+        except RequestError as error:
+            if as_json:
+                raise
+            (_, text), *_ = error.problems
+            return problem_page(error.status, "This is no day", text)
+
+    return blueprint
+
+
+def _json_wanted() -> bool:
+    accepted: MIMEAccept = request.accept_mimetypes
+    return accepted.best_match(["text/html", "application/json"]) == "application/json"
+
+
+def _day(written: str) -> date:
+    try:
+        return date.fromisoformat(written)
+    except ValueError:
+        raise MalformedRequest("expected a day as YYYY-MM-DD", "on") from None
+
+
+def _history(
+    versions: tuple[PolicyVersion, ...],
+) -> list[tuple[PolicyVersion, Groups[Change] | None]]:
+    """The versions, newest first, each with its changes by section from the one before it."""
+    before: list[PolicyVersion | None] = [None, *versions[:-1]]
+    pairs = zip(versions, before, strict=True)
+    return [
+        (v, _grouped(differences(older, v), lambda c: c.section) if older else None)
+        for v, older in pairs
+    ][::-1]
+
+
+def _grouped(items: Iterable[T], name: Callable[[T], str]) -> Groups[T]:
+    """The items under their groups' names, in the order written."""
+    groups: dict[str, list[T]] = {}
+    for item in items:
+        groups.setdefault(name(item), []).append(item)
+    return list(groups.items())
+
+
+def _page(template: str, **values: object) -> Response:
+    return _kept(page(template, 200, CACHE, **values))
+
+
+def _json(document: dict[str, object]) -> Response:
+    response = Response(encode(document), content_type="application/json")
+    response.headers["Cache-Control"] = CACHE
+    response.headers["Vary"] = "Accept"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return _kept(response)
+
+
+def _kept(response: Response) -> Response:
+    """With an ETag: 304 for whoever has it already."""
+    response.add_etag()
+    response.make_conditional(request)
+    return response

@@ -1,0 +1,107 @@
+"""GET / and what it needs: fire requests at this very service, and see what a clinician sees.
+
+The page posts to the real hook endpoints, as an EHR does. Only the way from order to answer, which
+no hook call tells, comes from here; what is posted for it is neither kept nor logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+from flask import Blueprint, Response, abort
+
+from service.crd.service import Service
+from service.decision.model import Payer, PolicyVersion
+from service.errors import MalformedRequest, RequestError
+from service.order_review import Review, gather
+from service.web.answers import order_changes, read_answer
+from service.web.fixtures import Fixtures
+from service.web.json_body import encode, read_json_body
+from service.web.pages import page
+
+_FIRST = "order-sign/mrs-medicare-advantage.json"
+"""The fixture that the page begins with, where there is one of this name."""
+
+
+class Fired(msgspec.Struct, frozen=True):
+    """A call that was fired and its answer, both as the text that went over HTTP."""
+
+    service: str
+    request: str
+    status: int
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """What the page offers. `review` decides a call without keeping anything of it."""
+
+    review: Callable[[str, bytes], Review]
+    services: Sequence[Service]
+    policies: Iterable[PolicyVersion]
+    payers: Iterable[Payer]
+    fixtures: Fixtures
+
+    def page(self) -> Response:
+        """The page itself."""
+        names = {s.code: s.name for p in self.policies for s in p.services}
+        services = {s.hook: s.id for s in self.services}
+        return page(
+            "workbench/page.html",
+            fixtures=self.fixtures,
+            first=_FIRST,
+            services=services,
+            services_json=encode(services).decode(),
+            codes=sorted(names.items()),
+            payers=list(self.payers),
+        )
+
+    def explain(self, fired: Fired) -> Response:
+        """The answer as a clinician sees it, what it changes, and why: a piece of HTML."""
+        answer = read_answer(fired.answer)
+        reviewed, refusal = self._decide(fired)
+        sent = gather(reviewed.request) if reviewed else None
+        return page(
+            "workbench/result.html",
+            http_status=fired.status,
+            answer=answer,
+            changes=list(order_changes(answer, sent)),
+            reviewed=reviewed,
+            refusal=refusal,
+        )
+
+    def _decide(self, fired: Fired) -> tuple[Review | None, RequestError | None]:
+        try:
+            return self.review(fired.service, fired.request.encode()), None
+        except RequestError as error:
+            return None, error
+
+
+def workbench_blueprint(workbench: Workbench) -> Blueprint:
+    """The page, the fixtures, and the explanation of an answer."""
+    blueprint = Blueprint("workbench", __name__)
+
+    @blueprint.get("/")
+    def bench() -> Response:
+        return workbench.page()
+
+    @blueprint.get("/workbench/fixtures/<path:name>")
+    def fixture(name: str) -> Response:
+        content = workbench.fixtures.read(name)
+        if content is None:
+            abort(404)
+        response = Response(content, content_type="application/json")
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+    @blueprint.post("/workbench/explain")
+    def explain() -> Response:
+        try:
+            fired = msgspec.json.decode(read_json_body(), type=Fired)
+        except (msgspec.DecodeError, UnicodeError):
+            raise MalformedRequest("expected service, request, status and answer") from None
+        return workbench.explain(fired)
+
+    return blueprint

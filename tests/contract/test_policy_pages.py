@@ -1,0 +1,231 @@
+"""The policies over HTTP: pages for people, JSON for programs, nothing about any patient."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from service.app import create_app
+from service.settings import Settings
+from tests.libraries import POLICY, two_versions
+from tests.policies import SOUND
+
+PAGE = "/policies/mr-spectroscopy"
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+PROGRAM = {"Accept": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def replaced(tmp_path_factory: pytest.TempPathFactory) -> FlaskClient:
+    """A service whose policy was replaced by another version on 2024-07-01; today is in 2024."""
+    library = two_versions(tmp_path_factory.mktemp("policies"))
+    settings = Settings(policies_dir=library, payers_file=SOUND / "payers.yaml")
+    today = datetime(2024, 9, 1, 12, tzinfo=UTC)
+    return create_app(settings, clock=lambda: today).test_client()
+
+
+def text(reply: TestResponse) -> str:
+    """A page's words, tags left out."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", reply.get_data(as_text=True)))
+
+
+def test_the_page_says_first_what_is_covered(client: FlaskClient) -> None:
+    reply = client.get(PAGE, headers=BROWSER)
+    assert reply.status_code == 200
+    assert reply.content_type == "text/html; charset=utf-8"
+    page = reply.get_data(as_text=True)
+    sections = re.findall(r'<section id="([a-z-]+)"', page)
+    assert sections[0] == "coverage"
+    words = text(reply)
+    assert "The plan does not cover MR spectroscopy (76390" in words
+    assert "Review overdue since 2024-06" in words
+
+
+def test_the_page_has_the_anchors_that_cards_and_people_link_to(client: FlaskClient) -> None:
+    page = client.get(PAGE).get_data(as_text=True)
+    anchors = set(re.findall(r'\bid="([^"]+)"', page))
+    assert anchors >= {
+        "coverage",
+        "services",
+        "authorities",
+        "reason",
+        "advance-notice",
+        "advance-notice-medicare-advantage",
+        "advance-notice-original-medicare",
+        "citations",
+        "dates",
+        "history",
+    }
+    targets = re.findall(r'href="#([^"]+)"', page)
+    assert [t for t in targets if t not in anchors] == []
+
+
+def test_the_page_shows_codes_sources_searched_notices_and_the_ama_notice(
+    client: FlaskClient,
+) -> None:
+    words = text(client.get(PAGE))
+    for piece in (
+        "76390",
+        "0612T",
+        "CMS coverage manuals None found",
+        "Radiology, Policy No. 27",
+        "§1862(a)(1)(A)",
+        "CMS-R-131",
+        "Pre-service organization determination",
+        "American Medical Association",
+        "Original Medicare decides for itself",
+    ):
+        assert piece in words
+
+
+def test_the_list_leads_to_every_policy(client: FlaskClient) -> None:
+    page = client.get("/policies", headers=BROWSER).get_data(as_text=True)
+    assert f'href="{PAGE}"' in page
+    listed = client.get("/policies.json").get_json()["policies"]
+    assert [p["id"] for p in listed] == ["mr-spectroscopy"]
+    assert listed[0]["review"] == {"last": "2023-08", "next": "2024-06", "overdue": True}
+
+
+@pytest.mark.parametrize(("path", "headers"), [(f"{PAGE}.json", BROWSER), (PAGE, PROGRAM)])
+def test_the_same_policy_comes_as_json(
+    client: FlaskClient, path: str, headers: dict[str, str]
+) -> None:
+    reply = client.get(path, headers=headers)
+    assert reply.content_type == "application/json"
+    policy = reply.get_json()
+    assert policy["id"] == "mr-spectroscopy"
+    assert policy["effective"] == {"start": "2023-10-01", "end": None}
+    answers = {p: c["covered"] for p, c in policy["coverage"].items()}
+    assert answers == {
+        "medicare_advantage": "not-covered",
+        "original_medicare": "conditional",
+        "not_told": "not-covered",
+    }
+    assert [s["code"] for s in policy["services"]] == ["76390", "0609T", "0610T", "0611T", "0612T"]
+    assert policy["coverage"]["original_medicare"]["advance_notices"][0]["form"] == "CMS-R-131"
+    assert policy["url"].endswith(f"{PAGE}?on=2023-10-01")
+    assert {c["id"] for c in policy["citations"]} >= set(policy["related"])
+
+
+def test_a_list_asked_for_as_json_is_json(client: FlaskClient) -> None:
+    assert client.get("/policies", headers=PROGRAM).content_type == "application/json"
+    assert client.get("/policies").content_type.startswith("text/html")
+
+
+def test_a_day_picks_the_version_that_was_in_force(replaced: FlaskClient) -> None:
+    first = replaced.get(f"/policies/{POLICY}.json?on=2024-06-30").get_json()
+    second = replaced.get(f"/policies/{POLICY}.json?on=2024-07-01").get_json()
+    assert (first["version"], second["version"]) == ("2024-01-01", "2024-07-01")
+    assert [v["version"] for v in first["versions"]] == ["2024-01-01", "2024-07-01"]
+    page = text(replaced.get(f"/policies/{POLICY}?on=2024-06-30"))
+    assert "No longer in force: ended 2024-06-30" in page
+    assert "As in force on 2024-06-30" in page
+    assert "X0002" not in page.split("Versions", 2)[1].split("What was searched")[0]
+
+
+def test_the_history_shows_what_changed_newest_first(replaced: FlaskClient) -> None:
+    page = replaced.get(f"/policies/{POLICY}").get_data(as_text=True)
+    history = page[page.index('<section id="history"') :]
+    assert history.index("Version 2024-07-01") < history.index("Version 2024-01-01")
+    assert "<ins><span" in history
+    assert "Too little evidence." in history
+    assert re.search(r"<del>.*Evidence is lacking\.</del>", history)
+    assert "The first version on file" in history
+
+
+def test_a_form_that_has_expired_or_did_not_exist_yet_says_so(replaced: FlaskClient) -> None:
+    assert "This edition has expired" in text(replaced.get(f"/policies/{POLICY}?on=2025-02-01"))
+    assert "This edition has expired" not in text(replaced.get(f"/policies/{POLICY}"))
+
+
+def test_a_form_of_a_later_edition_is_not_passed_off_as_that_days(client: FlaskClient) -> None:
+    words = text(client.get(f"{PAGE}?on=2024-01-15"))
+    assert "No edition that was valid on 2024-01-15 is on file" in words
+
+
+@pytest.mark.parametrize("path", ["/policies/no-such-policy", f"{PAGE}?on=2020-01-01"])
+def test_what_is_not_there_is_a_page_for_people_and_an_outcome_for_programs(
+    client: FlaskClient, path: str
+) -> None:
+    page = client.get(path, headers=BROWSER)
+    assert page.status_code == 404
+    assert page.content_type.startswith("text/html")
+    assert "mr-spectroscopy" in page.get_data(as_text=True)
+    outcome = client.get(path, headers=PROGRAM)
+    assert outcome.status_code == 404
+    assert outcome.get_json()["resourceType"] == "OperationOutcome"
+
+
+@pytest.mark.parametrize("day", ["yesterday", "2026-02-30", "<script>"])
+def test_a_day_that_is_none_is_refused(client: FlaskClient, day: str) -> None:
+    page = client.get(PAGE, query_string={"on": day}, headers=BROWSER)
+    assert page.status_code == 400
+    assert "YYYY-MM-DD" in page.get_data(as_text=True)
+    assert "<script>" not in page.get_data(as_text=True)
+    assert client.get(f"{PAGE}.json", query_string={"on": day}).status_code == 400
+
+
+def test_an_address_that_leads_nowhere_is_a_page_in_a_browser_only(client: FlaskClient) -> None:
+    page = client.get("/no/such/page", headers=BROWSER)
+    assert (page.status_code, page.mimetype) == (404, "text/html")
+    for path, headers in (("/no/such/page", PROGRAM), ("/cds-services/nothing/here", BROWSER)):
+        outcome = client.get(path, headers=headers)
+        assert outcome.status_code == 404
+        assert outcome.get_json()["resourceType"] == "OperationOutcome"
+
+
+@pytest.mark.parametrize("path", ["/", "/policies", PAGE, "/policies/no-such-policy"])
+def test_every_page_is_under_a_strict_policy_for_what_it_may_load(
+    client: FlaskClient, path: str
+) -> None:
+    reply = client.get(path, headers=BROWSER)
+    policy = dict(
+        d.strip().split(" ", 1) for d in reply.headers["Content-Security-Policy"].split(";")
+    )
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert reply.headers["X-Content-Type-Options"] == "nosniff"
+    page = reply.get_data(as_text=True)
+    assert not re.search(r"<script(?![^>]*\bsrc=)|\sstyle=|\son[a-z]+=\"", page)
+    loaded = re.findall(r'<(?:link|script|img)[^>]+(?:href|src)="([^"]+)"', page)
+    assert loaded
+    assert [u for u in loaded if not u.startswith("/")] == []
+
+
+@pytest.mark.parametrize("path", [PAGE, f"{PAGE}.json", "/policies"])
+def test_a_policy_may_be_kept_for_a_while_and_asked_about_again(
+    client: FlaskClient, path: str
+) -> None:
+    reply = client.get(path)
+    assert reply.headers["Cache-Control"] == "public, max-age=300"
+    assert reply.headers["Vary"] == "Accept"
+    again = client.get(path, headers={"If-None-Match": reply.headers["ETag"]})
+    assert (again.status_code, again.get_data()) == (304, b"")
+
+
+def test_assets_are_kept_for_good_under_the_address_that_pages_name(client: FlaskClient) -> None:
+    page = client.get(PAGE).get_data(as_text=True)
+    (style,) = re.findall(r'rel="stylesheet" href="([^"]+)"', page)
+    reply = client.get(style)
+    assert reply.mimetype == "text/css"
+    assert "immutable" in reply.headers["Cache-Control"]
+    old = re.sub(r"/static/[^/]+/", "/static/old/", style)
+    assert client.get(old).headers["Cache-Control"] == "no-cache"
+    for outside in ("/static/x/../app.py", "/static/x/..%2Fapp.py", "/static/x/none.css"):
+        assert client.get(outside).status_code == 404
+
+
+def test_a_policy_that_is_no_longer_in_force_is_still_to_be_read(tmp_path: Path) -> None:
+    library = two_versions(tmp_path)
+    (library / POLICY / "2024-07-01.yaml").unlink()
+    settings: Any = {"policies_dir": library, "payers_file": SOUND / "payers.yaml"}
+    today = datetime(2026, 1, 1, tzinfo=UTC)
+    client = create_app(Settings(**settings), clock=lambda: today).test_client()
+    reply = client.get(f"/policies/{POLICY}", headers=BROWSER)
+    assert reply.status_code == 200
+    assert "This policy is no longer in force." in text(reply)

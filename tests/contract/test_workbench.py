@@ -1,0 +1,169 @@
+"""What the workbench asks the service for, over HTTP."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from service.app import create_app
+from service.settings import Settings
+from tests.conftest import FIXTURES, NOW
+
+SERVICE = "order-sign-crd"
+
+
+def explained(client: FlaskClient, request: str, **changed: Any) -> str:
+    """The explanation of a request, fired first; `changed` replaces what is posted for it."""
+    reply = client.post(f"/cds-services/{SERVICE}", data=request, content_type="application/json")
+    fired = {
+        "service": SERVICE,
+        "request": request,
+        "status": reply.status_code,
+        "answer": reply.get_data(as_text=True),
+    }
+    shown = client.post("/workbench/explain", json=fired | changed)
+    assert shown.status_code == 200, shown.get_data(as_text=True)
+    assert shown.mimetype == "text/html"
+    assert shown.headers["Cache-Control"] == "no-store"
+    return shown.get_data(as_text=True)
+
+
+def read(name: str) -> str:
+    return (FIXTURES / "order-sign" / f"{name}.json").read_text("utf-8")
+
+
+def test_the_page_offers_every_fixture_and_names_the_services(client: FlaskClient) -> None:
+    page = client.get("/").get_data(as_text=True)
+    offered = set(re.findall(r'<option value="([^"]+\.json)"', page))
+    assert offered == {p.relative_to(FIXTURES).as_posix() for p in FIXTURES.glob("*-*/*.json")}
+    assert "order-sign-crd" in page
+
+
+def test_a_fixture_comes_as_its_file_lies_there(client: FlaskClient) -> None:
+    name = "order-sign/unusual-numbers-and-extensions.json"
+    reply = client.get(f"/workbench/fixtures/{name}")
+    assert reply.get_data() == (FIXTURES / name).read_bytes()
+    for outside in ("../README.md", "README.md", "order-sign/none.json"):
+        assert client.get(f"/workbench/fixtures/{outside}").status_code == 404
+
+
+def test_an_answer_is_shown_as_cards_changes_and_the_way_to_it(client: FlaskClient) -> None:
+    html = explained(client, read("mrs-medicare-advantage"))
+    assert html.count('class="card card-warning"') == 2
+    assert "Not covered: MR spectroscopy (76390)" in html
+    assert "<strong>Why:</strong>" in html
+    assert 'rel="noopener noreferrer"' in html
+    assert "Everything else in the order stays as it was sent." in html
+    assert re.search(r"<dt>Assertion id</dt>\s*<dd>cc[0-9a-f]{30}</dd>", html)
+    steps = re.findall(r'<li class="step-([a-z]+)">', html)
+    assert set(steps) == {
+        "date",
+        "coverage",
+        "programme",
+        "coding",
+        "policy",
+        "authority",
+        "answer",
+        "notice",
+    }
+
+
+def test_the_card_of_the_answer_itself_is_shown_for_feedback_names_its_uuid(
+    client: FlaskClient,
+) -> None:
+    request = read("mrs-medicare-advantage")
+    card = {
+        "uuid": "uuid-of-the-answer",
+        "summary": "A summary",
+        "indicator": "critical",
+        "source": {"label": "Plan"},
+        "suggestions": [{"label": "Do it", "uuid": "uuid-of-the-suggestion", "actions": []}],
+    }
+    html = explained(client, request, answer=json.dumps({"cards": [card]}), status=200)
+    assert 'data-card="uuid-of-the-answer"' in html
+    assert 'data-accept="uuid-of-the-suggestion"' in html
+    assert "card-critical" in html
+
+
+def test_a_refused_call_shows_what_was_wrong_with_it(client: FlaskClient) -> None:
+    html = explained(client, '{"hook": "order-sign"}')
+    assert "HTTP 400" in html
+    assert "context" in html
+    assert 'class="path"' not in html
+
+
+def test_markup_in_an_order_shows_as_characters(client: FlaskClient) -> None:
+    html = explained(client, read("hostile-order-name"))
+    assert "<script" not in html
+    assert not re.search(r'href="javascript:', html)
+
+
+def test_a_link_that_is_no_web_address_cannot_be_followed(client: FlaskClient) -> None:
+    card = {
+        "summary": "x",
+        "source": {"label": "y"},
+        "detail": "<img src=x onerror=alert(1)>",
+        "links": [{"label": "bad", "url": "javascript:alert(1)"}],
+    }
+    html = explained(client, read("no-orders"), answer=json.dumps({"cards": [card]}), status=200)
+    assert 'href="javascript' not in html
+    assert "<img" not in html
+
+
+def test_an_element_that_changes_besides_is_told(client: FlaskClient) -> None:
+    request = read("mrs-medicare-advantage")
+    reply = client.post(f"/cds-services/{SERVICE}", data=request, content_type="application/json")
+    answer = reply.get_json()
+    answer["systemActions"][0]["resource"]["status"] = "active"
+    html = explained(client, request, answer=json.dumps(answer))
+    assert "Changed besides: status." in html
+
+
+def test_several_orders_each_have_their_way(client: FlaskClient) -> None:
+    html = explained(client, read("disc-pain-four-orders"))
+    assert html.count('<ol class="path">') == 4
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["[]", "{}", '{"service": "order-sign-crd", "request": "{}", "status": 200, "answer": "["}'],
+)
+def test_what_is_no_fired_call_is_refused(client: FlaskClient, body: str) -> None:
+    reply = client.post("/workbench/explain", data=body, content_type="application/json")
+    assert reply.status_code == 400
+    assert reply.get_json()["resourceType"] == "OperationOutcome"
+
+
+def test_a_form_of_another_site_cannot_post_here(client: FlaskClient) -> None:
+    reply = client.post("/workbench/explain", data="{}", content_type="text/plain")
+    assert reply.status_code == 415
+
+
+def test_switched_off_it_is_not_there_and_the_root_leads_to_the_policies() -> None:
+    client = create_app(Settings(workbench="off"), clock=lambda: NOW).test_client()
+    reply = client.get("/")
+    assert (reply.status_code, reply.headers["Location"]) == (302, "/policies")
+    assert client.post("/workbench/explain", json={}).status_code == 404
+    assert client.get("/workbench/fixtures/order-sign/no-orders.json").status_code == 404
+    assert "Workbench" not in client.get("/policies").get_data(as_text=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "on"),
+    [
+        ({}, True),
+        ({"host": "localhost"}, True),
+        ({"host": "::1"}, True),
+        ({"host": "0.0.0.0"}, False),
+        ({"public_url": "https://crd.example.org"}, False),
+        ({"public_url": "http://localhost:9000"}, True),
+        ({"host": "0.0.0.0", "workbench": "on"}, True),
+        ({"workbench": "off"}, False),
+    ],
+)
+def test_by_itself_it_is_on_only_where_nobody_else_can_reach_it(
+    settings: dict[str, Any], on: bool
+) -> None:
+    assert Settings(**settings).workbench_on is on

@@ -1,0 +1,79 @@
+"""The README's pictures of the pages: `make pictures` writes them to docs/pictures.
+
+They are taken of the service itself, on a fixed day, with a made-up patient.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Page, expect, sync_playwright
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from service.app import create_app
+from service.settings import Settings
+from tests.conftest import NOW, ROOT
+from tests.e2e.chromium import ARGUMENTS, CHROMIUM
+
+FOLDER = ROOT / "docs" / "pictures"
+_SCALE = 0.8
+"""A README shows pictures about this much smaller anyway."""
+
+
+class Quiet(WSGIRequestHandler):
+    """Answers and prints nothing."""
+
+    def log(self, *_: object) -> None:
+        return
+
+
+@contextmanager
+def service() -> Iterator[str]:
+    """The service on a free port, on the day of the tests; its base URL."""
+    app = create_app(Settings(), clock=lambda: NOW)
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def policy(page: Page, base: str) -> None:
+    page.goto(f"{base}/policies/mr-spectroscopy")
+
+
+def workbench(page: Page, base: str) -> None:
+    page.goto(base)
+    expect(page.locator("#request")).not_to_have_value("")
+    fire = page.get_by_role("button", name="Fire the request")
+    fire.click()
+    expect(page.locator("[data-card]")).to_have_count(2)
+    with page.expect_response("**/workbench/explain"):  # once more: the first call warms up
+        fire.click()
+    expect(fire).to_be_enabled()
+
+
+PICTURES = {"policy.png": (policy, 1240, 900), "workbench.png": (workbench, 1440, 930)}
+"""What is shown, and the width and height of the window."""
+
+
+def take(folder: Path) -> None:
+    """Write every picture into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with service() as base, sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=[*ARGUMENTS, "--disable-lcd-text"]
+        )
+        for name, (show, width, height) in PICTURES.items():
+            page = chromium.new_page(
+                viewport={"width": width, "height": height}, device_scale_factor=_SCALE
+            )
+            show(page, base)
+            page.screenshot(path=folder / name, animations="disabled")
+        chromium.close()
+
+
+if __name__ == "__main__":
+    take(FOLDER)

@@ -1,0 +1,139 @@
+"""The CDS Hooks Sandbox calls from a browser, from an origin of its own: what it needs to read."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, expect
+
+from tests.conftest import FIXTURES
+from tests.e2e.servers import Server
+
+pytestmark = pytest.mark.chromium
+
+PAGES = Path(__file__).parent
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files and prints nothing."""
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[str]:
+    """Another origin, which serves the stand-in for the Sandbox."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=PAGES)) as pages:
+        threading.Thread(target=pages.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{pages.server_address[1]}"
+        pages.shutdown()
+
+
+@pytest.fixture(scope="module")
+def listed(start_server: Callable[..., Server], elsewhere: str) -> Server:
+    """A service that the other origin may call."""
+    return start_server(cors_origins=elsewhere)
+
+
+@pytest.fixture
+def sandbox(browser: Browser, elsewhere: str) -> Iterator[Page]:
+    page = browser.new_page()
+    page.goto(f"{elsewhere}/sandbox.html")
+    yield page
+    page.close()
+
+
+def request_of(name: str) -> Any:
+    return json.loads((FIXTURES / "order-select" / f"{name}.json").read_text("utf-8"))
+
+
+def fire(sandbox: Page, server: Server, name: str = "sandbox-imaging-tab") -> Any:
+    """The answer as the Sandbox's script reads it, None if it cannot."""
+    url = f"{server.base}/cds-services/order-select-crd"
+    return sandbox.evaluate("([url, request]) => call(url, request)", [url, request_of(name)])
+
+
+@pytest.mark.requirement("cds-hooks-2.0:208")
+def test_it_discovers_the_services(sandbox: Page, listed: Server) -> None:
+    services = sandbox.evaluate("(base) => discover(base)", listed.base)
+    (service,) = [s for s in services if s["hook"] == "order-select"]
+    assert service["id"] == "order-select-crd"
+    # It collapses a parameter that a template repeats.
+    for template in service["prefetch"].values():
+        names = [p.split("=")[0] for p in template.partition("?")[2].split("&")]
+        assert len(names) == len(set(names))
+
+
+@pytest.mark.requirement("cds-hooks-2.0:208")
+def test_its_imaging_tab_shows_our_card_for_76390(sandbox: Page, listed: Server) -> None:
+    sent: list[Request] = []
+    sandbox.on("request", sent.append)
+    answer = fire(sandbox, listed)
+    expect(sandbox.locator("#state")).to_have_text("answered 200")
+    card = sandbox.locator("article")
+    expect(card).to_have_count(1)
+    expect(card.locator("h2.warning")).to_contain_text("MR spectroscopy (76390)")
+    link = card.get_by_role("link", name="Policy: Magnetic Resonance Spectroscopy")
+    assert (link.get_attribute("href") or "").startswith(f"{listed.base}/policies/mr-spectroscopy")
+    (call,) = [r for r in sent if r.method == "POST"]
+    assert call.headers["authorization"] == "Bearer header.payload.signature"
+    assert answer["cards"][0]["uuid"]
+    assert "url" not in answer["cards"][0]["source"]
+
+
+def test_the_cards_link_opens_the_policy(sandbox: Page, listed: Server, browser: Browser) -> None:
+    fire(sandbox, listed)
+    href = sandbox.locator("article a").first.get_attribute("href")
+    policy = browser.new_page()
+    policy.goto(href or "")
+    expect(policy.get_by_role("heading", level=1)).to_have_text("Magnetic Resonance Spectroscopy")
+    policy.close()
+
+
+def test_before_a_study_is_chosen_there_is_no_card_and_no_error(
+    sandbox: Page, listed: Server
+) -> None:
+    answer = fire(sandbox, listed, "sandbox-before-a-study-is-chosen")
+    assert answer["cards"] == []
+    expect(sandbox.locator("#state")).to_have_text("answered 200")
+
+
+def test_full_cards_have_markdown_and_suggestions_that_its_screen_survives(
+    sandbox: Page, listed: Server
+) -> None:
+    request = json.loads(
+        (FIXTURES / "order-sign" / "mrs-original-medicare.json").read_text("utf-8")
+    )
+    url = f"{listed.base}/cds-services/order-sign-crd"
+    answer = sandbox.evaluate("([url, request]) => call(url, request)", [url, request])
+    cards = sandbox.locator("article")
+    expect(cards).to_have_count(2)
+    expect(cards.first.locator("pre")).to_contain_text("**Why:**")
+    expect(cards.nth(1).locator("button").first).to_have_attribute("title", "create Task")
+    # A line break within a paragraph would show as one: paragraphs stand on one line each.
+    for card in answer["cards"]:
+        blocks = card["detail"].split("\n\n")
+        assert all("\n" not in b or "\n- " in b for b in blocks)
+
+
+def test_it_can_post_feedback_and_read_what_became_of_it(sandbox: Page, listed: Server) -> None:
+    fire(sandbox, listed)
+    with sandbox.expect_response("**/order-select-crd/feedback") as feedback:
+        sandbox.get_by_role("button", name="Dismiss").click()
+    expect(sandbox.locator("#state")).to_have_text(f"feedback {feedback.value.status}")
+    (item,) = feedback.value.request.post_data_json["feedback"]
+    assert item["outcome"] == "overridden"
+    assert item["overrideReason"]["reason"]["code"]
+
+
+def test_a_page_of_an_origin_that_is_not_listed_reads_nothing(
+    sandbox: Page, server: Server
+) -> None:
+    assert fire(sandbox, server) is None
+    expect(sandbox.locator("#state")).to_contain_text("unreadable")

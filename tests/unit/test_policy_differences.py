@@ -1,0 +1,64 @@
+"""What changed between two versions of a policy."""
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from service.decision.model import PolicyVersion
+from service.policies.differences import Change, differences
+from service.policies.store import load_policies
+from tests.libraries import POLICY, two_versions
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> tuple[PolicyVersion, PolicyVersion]:
+    folder: Path = tmp_path_factory.mktemp("policies")
+    older, newer = load_policies(two_versions(folder)).versions(POLICY)
+    return older, newer
+
+
+def test_a_version_does_not_differ_from_itself(versions: tuple[PolicyVersion, ...]) -> None:
+    assert differences(versions[0], versions[0]) == ()
+
+
+def test_a_code_more_another_reason_a_source_and_a_review_are_all_changes(
+    versions: tuple[PolicyVersion, ...],
+) -> None:
+    changes = differences(*versions)
+    assert Change("services", "X0002", None, "Longer example scan (Example scan)") in changes
+    assert (
+        Change("reason", "medicare_advantage", "Evidence is lacking.", "Too little evidence.")
+        in changes
+    )
+    assert (
+        Change(
+            "citations",
+            "plan-1",
+            "Example policy 1",
+            "Example policy 1, https://plan.example.org/1",
+        )
+        in changes
+    )
+    assert Change("review", "next", "2025-01", "2099-01") in changes
+
+
+def test_what_is_gone_is_told_as_gone(versions: tuple[PolicyVersion, ...]) -> None:
+    older, newer = versions
+    assert Change("services", "X0002", "Longer example scan (Example scan)", None) in differences(
+        newer, older
+    )
+
+
+def test_changes_come_in_the_order_of_the_page(versions: tuple[PolicyVersion, ...]) -> None:
+    sections = [c.section for c in differences(*versions)]
+    order = ["services", "authorities", "reason", "citations", "review"]
+    assert list(dict.fromkeys(sections)) == order
+
+
+def test_dates_in_force_are_no_difference_for_the_history_tells_them(
+    versions: tuple[PolicyVersion, ...],
+) -> None:
+    older = versions[0]
+    assert differences(older, replace(older, ends=date(2030, 1, 1))) == ()
