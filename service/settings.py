@@ -225,8 +225,6 @@ class Settings(BaseSettings):
         return self.on_loopback and is_loopback(urlsplit(self.base_url).hostname or "")
 
 
-
-
 def load_settings(**overrides: object) -> Settings:
     """Settings from the environment; ConfigurationError names each variable that is wrong."""
     try:
