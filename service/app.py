@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from flask import Flask, redirect
+from flask import Flask
 
 from cards.questionnaires import Forms, load_forms
 from service.crd.discovery import discovery
@@ -19,6 +19,7 @@ from service.fhir.fetch import Fetcher
 from service.fhir.outbound import OutboundPolicy, Resolver, resolve
 from service.guard import guard
 from service.order_review import OrderReview, RecordReading
+from service.pages import wire_pages
 from service.policies.notices import NoticeLibrary, load_notices
 from service.policies.payers import Payers, load_payers
 from service.policies.store import PolicyStore, load_policies
@@ -30,11 +31,7 @@ from service.respond.statements import StatementWriter
 from service.settings import Settings
 from service.web.client_auth import current_client
 from service.web.fhir_resources import fhir_blueprint
-from service.web.fixtures import load_fixtures
 from service.web.hooks import hooks_blueprint
-from service.web.pages import Tab, frame_pages
-from service.web.policy_pages import PolicyPages, policy_pages_blueprint
-from service.web.workbench import Workbench, workbench_blueprint
 
 
 def now() -> datetime:
@@ -127,27 +124,14 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> Flask
     app.register_blueprint(
         hooks_blueprint(wire_review(settings, library, clock), discovery(SERVICES))
     )
-    wire_pages(app, settings, library, clock)
+    wire_pages(
+        app,
+        settings,
+        policies=library.policies,
+        notices=library.notices,
+        payers=library.payers,
+        services=SERVICES,
+        review=wire_review(settings, library, clock).review,
+        clock=clock,
+    )
     return app
-
-
-def wire_pages(
-    app: Flask, settings: Settings, library: Library, clock: Callable[[], datetime]
-) -> None:
-    """The policies for everybody, and the workbench where it is switched on."""
-    tabs = [Tab("Policies", "/policies")]
-    pages = PolicyPages(library.policies, library.notices, settings.base_url, clock, settings.zone)
-    app.register_blueprint(policy_pages_blueprint(pages))
-    if settings.workbench_on:
-        tabs.insert(0, Tab("Workbench", "/"))
-        workbench = Workbench(
-            review=wire_review(settings, library, clock).review,
-            services=SERVICES,
-            policies=library.policies,
-            payers=library.payers,
-            fixtures=load_fixtures(settings.fixtures_dir),
-        )
-        app.register_blueprint(workbench_blueprint(workbench))
-    else:
-        app.add_url_rule("/", "home", lambda: redirect("/policies"))
-    frame_pages(app, tuple(tabs))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from flask import Blueprint, Response, abort
 
+from service.web.client_auth import open_to_all
+
 _FOLDER = Path(__file__).parent / "static"
 _TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -44,7 +46,6 @@ class Assets:
         content, kind = self._files[name]
         response = Response(content, content_type=kind)
         response.headers["Cache-Control"] = _FOR_A_YEAR if version == self.version else "no-cache"
-        response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
 
@@ -53,6 +54,7 @@ def assets_blueprint(assets: Assets) -> Blueprint:
     blueprint = Blueprint("assets", __name__)
 
     @blueprint.get("/static/<version>/<name>")
+    @open_to_all
     def asset(version: str, name: str) -> Response:
         return assets.response(version, name)
 

@@ -1,4 +1,4 @@
-"""What every page has: its frame, its security headers, and pages for what is not there."""
+"""What every page has: its frame, and pages for what is not there."""
 
 from __future__ import annotations
 
@@ -10,25 +10,6 @@ from service import __version__
 from service.web.assets import Assets, assets_blueprint
 from service.web.markdown import markdown_html
 
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "connect-src 'self'",
-        "base-uri 'none'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-    )
-)
-_HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Vary": "Accept",
-}
 _FOR_PROGRAMS = ("/cds-services", "/fhir", "/workbench/", "/static/")
 
 
@@ -41,11 +22,11 @@ class Tab:
 
 
 def page(template: str, status: int = 200, cache: str = "no-store", **values: object) -> Response:
-    """A template as a page, under the Content-Security-Policy of all pages."""
+    """A template as a page. Its Content-Security-Policy is that of all pages (web.headers)."""
     response = Response(
         render_template(template, **values), status, content_type="text/html; charset=utf-8"
     )
-    response.headers.update(_HEADERS)
+    response.headers["Vary"] = "Accept"
     response.headers["Cache-Control"] = cache
     return response
 

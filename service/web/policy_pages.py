@@ -19,6 +19,7 @@ from service.policies.differences import Change, differences
 from service.policies.notices import NoticeLibrary
 from service.policies.published import named_services, policy_document, policy_summary
 from service.policies.store import PolicyStore
+from service.web.client_auth import open_to_all
 from service.web.json_body import encode
 from service.web.pages import page, problem_page
 
@@ -117,14 +118,17 @@ def policy_pages_blueprint(pages: PolicyPages) -> Blueprint:
         return fill(template, named_services(policy))
 
     @blueprint.get("/policies")
+    @open_to_all
     def index() -> Response:
         return pages.index(_json_wanted())
 
     @blueprint.get("/policies.json")
+    @open_to_all
     def index_as_json() -> Response:
         return pages.index(as_json=True)
 
     @blueprint.get("/policies/<policy_id>")
+    @open_to_all
     def policy(policy_id: str) -> Response:
         as_json = policy_id.endswith(_JSON) or _json_wanted()
         policy_id, on = policy_id.removesuffix(_JSON), request.args.get("on") or None
@@ -183,7 +187,6 @@ def _json(document: dict[str, object]) -> Response:
     response = Response(encode(document), content_type="application/json")
     response.headers["Cache-Control"] = CACHE
     response.headers["Vary"] = "Accept"
-    response.headers["X-Content-Type-Options"] = "nosniff"
     return _kept(response)
 
 

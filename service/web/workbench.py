@@ -17,6 +17,7 @@ from service.decision.model import Payer, PolicyVersion
 from service.errors import MalformedRequest, RequestError
 from service.order_review import Review, gather
 from service.web.answers import order_changes, read_answer
+from service.web.client_auth import open_to_all
 from service.web.fixtures import Fixtures
 from service.web.json_body import encode, read_json_body
 from service.web.pages import page
@@ -36,9 +37,13 @@ class Fired(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Workbench:
-    """What the page offers. `review` decides a call without keeping anything of it."""
+    """What the page offers.
 
-    review: Callable[[str, bytes], Review]
+    `review` decides a call without keeping anything of it; None where answers are shown, but the
+    way to them is not.
+    """
+
+    review: Callable[[str, bytes], Review] | None
     services: Sequence[Service]
     policies: Iterable[PolicyVersion]
     payers: Iterable[Payer]
@@ -73,6 +78,8 @@ class Workbench:
         )
 
     def _decide(self, fired: Fired) -> tuple[Review | None, RequestError | None]:
+        if self.review is None:
+            return None, None
         try:
             return self.review(fired.service, fired.request.encode()), None
         except RequestError as error:
@@ -84,10 +91,12 @@ def workbench_blueprint(workbench: Workbench) -> Blueprint:
     blueprint = Blueprint("workbench", __name__)
 
     @blueprint.get("/")
+    @open_to_all
     def bench() -> Response:
         return workbench.page()
 
     @blueprint.get("/workbench/fixtures/<path:name>")
+    @open_to_all
     def fixture(name: str) -> Response:
         content = workbench.fixtures.read(name)
         if content is None:
@@ -96,7 +105,6 @@ def workbench_blueprint(workbench: Workbench) -> Blueprint:
         response.headers["Cache-Control"] = "no-cache"
         return response
 
-    @blueprint.post("/workbench/explain")
     def explain() -> Response:
         try:
             fired = msgspec.json.decode(read_json_body(), type=Fired)
@@ -104,4 +112,7 @@ def workbench_blueprint(workbench: Workbench) -> Blueprint:
             raise MalformedRequest("expected service, request, status and answer") from None
         return workbench.explain(fired)
 
+    if workbench.review is None:
+        open_to_all(explain)
+    blueprint.post("/workbench/explain")(explain)
     return blueprint

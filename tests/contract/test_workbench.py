@@ -9,9 +9,10 @@ from flask.testing import FlaskClient
 
 from service.app import create_app
 from service.settings import Settings
-from tests.conftest import FIXTURES, NOW
+from tests.conftest import FIXTURES, NOW, ROOT
 
 SERVICE = "order-sign-crd"
+CLIENTS = ROOT / "examples" / "clients.example.yaml"
 
 
 def explained(client: FlaskClient, request: str, **changed: Any) -> str:
@@ -167,3 +168,21 @@ def test_by_itself_it_is_on_only_where_nobody_else_can_reach_it(
     settings: dict[str, Any], on: bool
 ) -> None:
     assert Settings(**settings).workbench_on is on
+
+
+def test_where_clients_are_asked_for_answers_are_shown_but_none_is_decided() -> None:
+    """Whoever has no token may look at an answer that he has, and read the policies."""
+    settings = Settings(
+        client_auth="required", clients_file=CLIENTS, database_url="sqlite://", workbench="on"
+    )
+    client = create_app(settings, clock=lambda: NOW).test_client()
+    request = read("mrs-medicare-advantage")
+    refused = client.post(f"/cds-services/{SERVICE}", data=request, content_type="application/json")
+    assert refused.status_code == 401
+    card = {"summary": "A summary", "source": {"label": "Plan"}}
+    html = explained(client, request, answer=json.dumps({"cards": [card]}), status=200)
+    assert "A summary" in html
+    assert "only where the service asks for no client" in html
+    assert '<ol class="path">' not in html
+    for path in ("/", "/policies", "/policies/mr-spectroscopy.json"):
+        assert client.get(path).status_code == 200
