@@ -1,4 +1,9 @@
-"""Card 1: the service is not covered, by which policy, and why (CRD external reference)."""
+"""Card 1: the service is not covered, by which policy, and why (CRD external reference).
+
+It has no button, not even to cancel the order: an external reference has links and no suggestions
+(CRD 2.2.1 resp-22), and of CRD's responses only an alternate order may delete one, for the order
+that it creates instead (resp-53). This policy knows no alternative.
+"""
 
 from __future__ import annotations
 

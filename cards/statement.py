@@ -11,6 +11,8 @@ Answer = Literal["covered", "not-covered", "conditional", "indeterminate"]
 NO_DETAIL_CODE = "detail-code"
 TECHNICAL = "technical"
 NO_ACTIVE_COVERAGE = "no-active-coverage"
+NOTICE_ON_FILE = "notice-on-file"
+CLAIM_MODIFIER = "claim-modifier"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ from service.dtr.package import QuestionnairePackages
 from service.fhir.client import FhirClients, Limits
 from service.fhir.fetch import Fetcher
 from service.fhir.outbound import OutboundPolicy, Resolver, resolve
+from service.forms_on_file import FormsOnFile
 from service.guard import guard
-from service.order_review import OrderReview, RecordReading
+from service.order_review import OrderReview
 from service.pages import wire_pages
 from service.policies.notices import NoticeLibrary, load_notices
 from service.policies.payers import Payers, load_payers
@@ -67,7 +68,7 @@ def wire_review(
         payers=library.payers,
         responder=responder,
         fetcher=wire_fetcher(settings),
-        records=record_reading(forms, library.notices),
+        forms=wire_forms_on_file(settings, library, forms),
         clock=clock,
         zone=settings.zone,
     )
@@ -81,14 +82,16 @@ def wire_fetcher(settings: Settings, resolver: Resolver = resolve) -> Fetcher:
     return Fetcher(clients, settings.fetch_budget_ms / 1000, is_fhir)
 
 
-def record_reading(forms: Forms, notices: NoticeLibrary) -> RecordReading:
-    """How forms of ours are told, and what they must be to count."""
-
-    def form_of(canonical: str) -> str | None:
-        form = forms.answered_by(canonical)
-        return form.id if form else None
-
-    return RecordReading(form_of, notices.record_rules())
+def wire_forms_on_file(settings: Settings, library: Library, forms: Forms) -> FormsOnFile:
+    """How forms that come back are read, and which ones EHRs are asked for."""
+    suggestion = NoticeSuggestion(settings.notice_suggestion)
+    offered = {form_id for n in library.notices for form_id in n.offered_forms}
+    return FormsOnFile(
+        forms=forms,
+        rules=library.notices.record_rules(),
+        policies=library.policies,
+        offered=tuple(f for f in forms if f.id in offered) if suggestion.brings_form else (),
+    )
 
 
 def wire_packages(

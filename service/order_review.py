@@ -9,7 +9,7 @@ from datetime import datetime, tzinfo
 from cards.vocabulary import Answer
 from service.crd.needs import missing_needs, required
 from service.crd.request import HookRequest, RequestReader
-from service.crd.service import Asked, Service
+from service.crd.service import Answering, Asked, Service
 from service.decision.coverage import choose_coverage
 from service.decision.evaluate import evaluate, in_scope, service_day
 from service.decision.model import (
@@ -21,20 +21,20 @@ from service.decision.model import (
     Policies,
     TraceStep,
 )
-from service.decision.notices import NoticeRecord, RecordRule, with_notices_on_file
+from service.decision.notices import NoticeRecord, with_notices_on_file
 from service.errors import PreconditionFailed, UnhandledPayer, UnknownService
 from service.fhir.client import Access
 from service.fhir.coverages import PayerDirectory, read_coverage
 from service.fhir.encounters import is_emergency
 from service.fhir.fetch import Fetched, Fetcher
 from service.fhir.needs import Need
-from service.fhir.notice_records import notice_records
 from service.fhir.order_details import read_order_details
 from service.fhir.orders import read_order
 from service.fhir.outcomes import FetchReport, Outcome
 from service.fhir.people import read_person
 from service.fhir.resources import Resources, resources_in
 from service.fhir.unread import has_unread_code, with_trouble
+from service.forms_on_file import FormsOnFile
 from service.respond import Addressee, Decided, Responder
 
 
@@ -48,18 +48,11 @@ class Review:
     answer: Answer
 
 
-@dataclass(frozen=True, slots=True)
-class RecordReading:
-    """How forms that came back are read: `form_of` tells a canonical's form id, if it is ours."""
-
-    form_of: Callable[[str], str | None]
-    rules: Sequence[RecordRule]
-
-
 class OrderReview:
     """Reviews hook calls. Everything that it needs is handed in; it keeps nothing of a call.
 
-    `fetcher` gets from the EHR what a call did not bring along; `clock` gives the current time with
+    `forms` are those that come back; `fetcher` gets from the EHR what a call did not bring along;
+    `clock` gives the current time with
     a time zone; `zone` is where a day begins.
     """
 
@@ -70,7 +63,7 @@ class OrderReview:
         payers: PayerDirectory,
         responder: Responder,
         fetcher: Fetcher,
-        records: RecordReading,
+        forms: FormsOnFile,
         clock: Callable[[], datetime],
         zone: tzinfo,
     ) -> None:
@@ -79,7 +72,7 @@ class OrderReview:
         self._payers = payers
         self._responder = responder
         self._fetcher = fetcher
-        self._records = records
+        self._forms = forms
         self._clock = clock
         self._zone = zone
 
@@ -104,7 +97,7 @@ class OrderReview:
         coverages = [
             read_coverage(r, resources, self._payers) for r in resources.of_type("Coverage")
         ]
-        records = notice_records(resources, self._records.form_of)
+        records = self._forms.records(resources)
         decided = [
             Decided(
                 a.resource,
@@ -127,6 +120,7 @@ class OrderReview:
             orders_in_request=len(asked),
             answering=request.service.answering,
             now=now,
+            questionnaires_missing=self._forms.missing_questionnaires(resources, fetched),
             person=read_person(patient) if patient and patient.type == "Patient" else None,
         )
         return Review(request, fetched, determinations, self._responder.answer(decided, to))
@@ -137,7 +131,11 @@ class OrderReview:
         """Add to the resources what is missing, if the call gave us server and token."""
 
         def plan(at_hand: Resources) -> Sequence[Need]:
-            return missing_needs(request, at_hand)
+            needs = [*missing_needs(request, at_hand)]
+            if request.service.answering is Answering.FULL:
+                orders = [a.resource for a in request.service.asked(request, at_hand)]
+                needs.extend(self._forms.needs(orders, at_hand, request.patient))
+            return needs
 
         access = None
         if request.fhir_server and request.access_token:
@@ -170,7 +168,7 @@ class OrderReview:
         return with_notices_on_file(
             replace(determination, trace=(*steps, *determination.trace)),
             records,
-            self._records.rules,
+            self._forms.rules,
             patient=request.patient,
             today=today,
         )

@@ -27,6 +27,8 @@ CLINICAL_TYPES = (
     "Patient",
     "Practitioner",
     "PractitionerRole",
+    "Questionnaire",
+    "QuestionnaireResponse",
     "ServiceRequest",
     "VisionPrescription",
 )
@@ -57,6 +59,12 @@ def _identifiers(resource: Resource) -> Iterator[str]:
         yield from (value, f"{identifier.get('system', '')}|{value}")
 
 
+def _canonical(value: object) -> Iterator[str]:
+    """A canonical as written, and without its version."""
+    if isinstance(value, str):
+        yield from (value, value.partition("|")[0])
+
+
 def _names(resource: Resource) -> Iterator[str]:
     name = resource.get("name")
     for part in name if isinstance(name, list) else [name]:
@@ -71,6 +79,9 @@ TOKENS: Mapping[str, Callable[[Resource], Iterable[str]]] = {
     "status": lambda r: [r["status"]] if "status" in r else [],
     "intent": lambda r: [r["intent"]] if "intent" in r else [],
     "identifier": _identifiers,
+    "url": lambda r: [r["url"]] if "url" in r else [],
+    "version": lambda r: [r["version"]] if "version" in r else [],
+    "questionnaire": lambda r: _canonical(r.get("questionnaire")),
 }
 REFERENCES: Mapping[str, tuple[str, Callable[[Resource], Iterable[str]]]] = {
     "patient": ("Patient", _patients),

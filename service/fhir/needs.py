@@ -13,6 +13,9 @@ from service.fhir.references import parse_literal
 from service.fhir.resources import Resources
 
 _VALUE = re.compile(r"[A-Za-z0-9\-._:]{1,128}")
+_CANONICAL = re.compile(r"https?://[A-Za-z0-9\-._:/\[\]]{1,256}")
+_CANONICALS = frozenset({"url", "questionnaire"})
+"""Parameters whose values are canonicals: ours, never something that came with a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,10 @@ class Search:
     @property
     def is_plain(self) -> bool:
         """Whether every value means what it says: FHIR gives commas, bars and dollars a meaning."""
-        return all(_VALUE.fullmatch(value) for _, value in self.params)
+        return all(
+            (_CANONICAL if name in _CANONICALS else _VALUE).fullmatch(value)
+            for name, value in self.params
+        )
 
 
 Need = Read | Search

@@ -135,6 +135,11 @@ class Notice:
     prints_expiry: date | None = None
     records: tuple[RecordKind, ...] = ()
 
+    @property
+    def offered_forms(self) -> tuple[str, ...]:
+        """The ids of the forms that a card has a button for, the notice's own first."""
+        return (self.questionnaire, *(r.questionnaire for r in self.records if r.task))
+
     def expired_on(self, day: date) -> bool:
         """Whether `day` lies after the last day on which the edition may be used."""
         return self.ends is not None and day > self.ends

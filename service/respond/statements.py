@@ -8,7 +8,14 @@ from typing import Any
 
 from cards import texts
 from cards.naming import fill
-from cards.statement import ContactPoint, Detail, Documentation, Statement
+from cards.statement import (
+    CLAIM_MODIFIER,
+    NOTICE_ON_FILE,
+    ContactPoint,
+    Detail,
+    Documentation,
+    Statement,
+)
 from service.crd.service import Answering
 from service.crd.versions import CrdVersion
 from service.decision.assertion import coverage_assertion_id
@@ -119,14 +126,16 @@ class StatementWriter:
         if found is not None:
             editions = [self.names.notices.edition(found.notice, found.day)]
             text = " ".join(on_file_sentences(d, self.names.notices, named_services([d])))
-            yield Detail("notice-on-file", found.record, text)
+            # A response without an id of its own cannot be pointed at.
+            known = found.record.startswith("QuestionnaireResponse/")
+            yield Detail(NOTICE_ON_FILE, found.record if known else found.form, text)
         for notice in editions:
             modifier = claim_modifier(d, notice)
             if modifier is not None:
                 because = modifier.when
                 if found is None:
                     because = texts.table("phrases")["modifier_for_now"].format(because=because)
-                yield Detail("claim-modifier", modifier.code, because)
+                yield Detail(CLAIM_MODIFIER, modifier.code, because)
 
 
 def _on_file(d: Determination, full: bool) -> Iterator[str]:

@@ -1,0 +1,224 @@
+"""What the buttons of the notice card create, in each of the ways that an operator can choose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+from fhir.resources.R4B.questionnaireresponse import QuestionnaireResponse
+from fhir.resources.R4B.task import Task
+from flask.testing import FlaskClient
+
+from service.app import create_app
+from service.settings import Settings
+from tests.conftest import NOW
+from tests.contract.answer_rules import check_answer
+from tests.filling import answers_of
+
+Read = Callable[[str], dict[str, Any]]
+
+SDC_TEMP = "http://hl7.org/fhir/uv/sdc/CodeSystem/temp"
+CRD_TEMP = "http://hl7.org/fhir/us/davinci-crd/CodeSystem/temp"
+
+
+def served(**settings: Any) -> FlaskClient:
+    return create_app(Settings(**settings), clock=lambda: NOW).test_client()
+
+
+@pytest.fixture(scope="module")
+def with_response() -> FlaskClient:
+    return served(notice_suggestion="task-form-and-response")
+
+
+def notice_card(client: FlaskClient, request: dict[str, Any]) -> dict[str, Any]:
+    reply = client.post("/cds-services/order-sign-crd", json=request)
+    assert reply.status_code == 200, reply.get_data(as_text=True)
+    answer: dict[str, Any] = reply.get_json()
+    check_answer(answer)
+    card: dict[str, Any] = answer["cards"][-1]
+    assert card["source"]["topic"]["code"] == "claim"
+    return card
+
+
+def is_form_task(action: dict[str, Any]) -> bool:
+    """How a client tells a form completion response: by the Task and its input's text."""
+    task = action["resource"]
+    return (
+        action["type"] == "create"
+        and task["resourceType"] == "Task"
+        and any(c["code"] == "complete-questionnaire" for c in task["code"]["coding"])
+        and any(
+            i["type"].get("text") == "questionnaire" and "|" not in i["valueCanonical"]
+            for i in task["input"]
+            if "valueCanonical" in i
+        )
+    )
+
+
+@pytest.mark.requirement(
+    "crd-2.2.1:resp-62", "crd-2.2.1:resp-65", "crd-2.2.1:resp-3", "crd-2.0.1:299"
+)
+@pytest.mark.parametrize("version", ["2.0", "2.2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mrs-medicare-advantage",
+        "mrs-original-medicare",
+        "mrs-programme-not-told",
+        "disc-pain-four-orders",
+    ],
+)
+def test_each_suggestion_creates_one_task_of_the_profile_and_nothing_else(
+    client: FlaskClient, fixture: Read, name: str, version: str
+) -> None:
+    request = fixture(f"order-sign/{name}")
+    request["extension"] = {"davinci-crd.requestedVersion": version}
+    card = notice_card(client, request)
+    for suggestion in card["suggestions"]:
+        (action,) = suggestion["actions"]
+        assert is_form_task(action)
+        assert action["description"]
+        task = action["resource"]
+        Task.model_validate(task)
+        assert (task["status"], task["intent"]) == ("ready", "order")
+        assert task["code"]["coding"][0]["system"] == SDC_TEMP
+        assert task["for"]["reference"].startswith("Patient/")
+        assert datetime.fromisoformat(task["authoredOn"]).tzinfo
+        assert task["requester"]["type"] == "Organization"
+        assert task["requester"]["identifier"]["value"]
+        assert "focus" not in task
+        assert len(task["basedOn"]) == len(request["context"]["draftOrders"]["entry"])
+        assert task["encounter"]["reference"].startswith("Encounter/")
+        after = [i for i in task["input"] if "valueCodeableConcept" in i]
+        assert [i["type"]["coding"][0]["code"] for i in after] == ["after-completion-action"]
+        assert {i["type"]["coding"][0]["system"] for i in after} == {CRD_TEMP}
+        assert {i["valueCodeableConcept"]["coding"][0]["system"] for i in after} == {CRD_TEMP}
+
+
+def test_without_a_known_payer_the_task_contains_who_asks(
+    client: FlaskClient, fixture: Read
+) -> None:
+    card = notice_card(client, fixture("order-sign/no-coverage"))
+    task = card["suggestions"][0]["actions"][0]["resource"]
+    assert task["requester"]["reference"] == "#payer"
+    (payer,) = task["contained"]
+    assert (payer["resourceType"], payer["id"], payer["active"]) == ("Organization", "payer", True)
+    assert payer["name"] == "Example Health Plan"
+
+
+def test_the_first_card_offers_nothing_to_click_that_the_guide_has_no_card_for(
+    client: FlaskClient, fixture: Read
+) -> None:
+    reply = client.post(
+        "/cds-services/order-sign-crd", json=fixture("order-sign/mrs-medicare-advantage")
+    )
+    first = reply.get_json()["cards"][0]
+    assert first["links"]
+    assert "suggestions" not in first
+
+
+def test_a_record_of_telling_has_a_button_of_its_own_under_medicare_advantage_only(
+    client: FlaskClient, fixture: Read
+) -> None:
+    advantage = notice_card(client, fixture("order-sign/mrs-medicare-advantage"))
+    original = notice_card(client, fixture("order-sign/mrs-original-medicare"))
+    either = notice_card(client, fixture("order-sign/mrs-programme-not-told"))
+    assert len(advantage["suggestions"]) == 2
+    assert advantage["selectionBehavior"] == "any"
+    assert len(original["suggestions"]) == 1
+    assert len(either["suggestions"]) == 2
+    assert either["selectionBehavior"] == "at-most-one"
+
+
+@pytest.mark.requirement("crd-2.2.1:resp-11", "crd-2.0.1:240")
+def test_an_ehr_that_finds_forms_by_dtr_gets_the_card_without_a_button(fixture: Read) -> None:
+    card = notice_card(
+        served(notice_suggestion="none"), fixture("order-sign/mrs-medicare-advantage")
+    )
+    assert "suggestions" not in card
+    assert "selectionBehavior" not in card
+    assert "The button" not in card["detail"]
+    assert "Ask the plan" in card["detail"]
+
+
+def test_a_response_begun_comes_along_and_the_task_points_at_it(
+    with_response: FlaskClient, fixture: Read
+) -> None:
+    card = notice_card(with_response, fixture("order-sign/mrs-original-medicare"))
+    (suggestion,) = card["suggestions"]
+    begun, asked = (a["resource"] for a in suggestion["actions"])
+    assert sum(is_form_task(a) for a in suggestion["actions"]) == 1
+    QuestionnaireResponse.model_validate(begun)
+    assert begun["status"] == "in-progress"
+    (output,) = asked["output"]
+    assert output["type"]["coding"][0]["code"] == "questionnaire-response"
+    assert output["valueReference"] == {"reference": f"QuestionnaireResponse/{begun['id']}"}
+    answers = {link: answer["valueString"] for link, answer in answers_of(begun["item"])}
+    assert answers == {
+        "patient-name": "Bo Sampleson",
+        "service": "MR spectroscopy (76390)",
+        "service-code": "76390",
+        "reason": (
+            "Medicare may see this test as investigational and not pay: there is not enough "
+            "evidence that it is safe and that it works."
+        ),
+    }
+
+
+def test_the_request_to_the_plan_is_begun_with_member_diagnosis_place_and_day(
+    with_response: FlaskClient, fixture: Read
+) -> None:
+    card = notice_card(with_response, fixture("order-sign/mrs-medicare-advantage"))
+    begun = card["suggestions"][0]["actions"][0]["resource"]
+    told = [
+        (link, next(v for k, v in a.items() if k.startswith("value")))
+        for link, a in answers_of(begun["item"])
+    ]
+    assert told == [
+        ("patient-name", "Ann Testcase"),
+        ("birth-date", "1951-04-12"),
+        ("plan", "Example Health Plan"),
+        ("service", "MR spectroscopy (76390)"),
+        ("service-code", "76390"),
+        ("diagnosis", "C71.9: Known brain tumor, question of recurrence"),
+        ("place", "Example Imaging Center, MR suite"),
+        ("planned-on", "2026-12-01"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("version", "system"),
+    [
+        ("2.0", CRD_TEMP),
+        ("2.2", "http://hl7.org/fhir/us/davinci-crd/CodeSystem/coverage-information-codes"),
+    ],
+)
+def test_what_a_response_is_for_is_coded_as_the_version_has_it(
+    with_response: FlaskClient, fixture: Read, version: str, system: str
+) -> None:
+    request = fixture("order-sign/mrs-original-medicare")
+    request["extension"] = {"davinci-crd.requestedVersion": version}
+    begun = notice_card(with_response, request)["suggestions"][0]["actions"][0]["resource"]
+    uses = [e for e in begun["extension"] if e["url"].endswith("/intendedUse")]
+    assert uses[0]["valueCodeableConcept"]["coding"] == [{"system": system, "code": "retain-doc"}]
+
+
+def test_without_the_patient_at_hand_the_name_is_left_to_the_form_filler(
+    with_response: FlaskClient, fixture: Read
+) -> None:
+    request = fixture("order-sign/mrs-original-medicare")
+    del request["prefetch"]["patient"]
+    begun = notice_card(with_response, request)["suggestions"][0]["actions"][0]["resource"]
+    assert "patient-name" not in dict(answers_of(begun["item"]))
+    assert begun["subject"] == {"reference": "Patient/bo"}
+
+
+@pytest.mark.requirement("crd-2.2.1:dev-20", "crd-2.0.1:135")
+@pytest.mark.parametrize("mode", ["task", "task-and-form", "task-form-and-response"])
+def test_an_ehr_that_was_not_asked_for_the_form_does_not_get_it(fixture: Read, mode: str) -> None:
+    card = notice_card(served(notice_suggestion=mode), fixture("order-sign/mrs-original-medicare"))
+    kinds = [a["resource"]["resourceType"] for a in card["suggestions"][0]["actions"]]
+    assert "Questionnaire" not in kinds
+    assert kinds[-1] == "Task"

@@ -1,0 +1,431 @@
+"""$questionnaire-package: the forms for an order, each with a response begun from what was sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from fhir.resources.R4B.bundle import Bundle
+from fhir.resources.R4B.operationoutcome import OperationOutcome
+from fhir.resources.R4B.parameters import Parameters
+from flask import Flask
+from flask.testing import FlaskClient
+
+from cards.questionnaires import load_forms
+from service.app import Library, wire_packages
+from service.dtr.logged_calls import LoggedCall, LoggedCalls
+from service.dtr.package import QuestionnairePackages
+from service.settings import Settings
+from service.web.fhir_resources import fhir_blueprint
+from service.web.problems import translate_errors
+from tests.conftest import NOW
+from tests.filling import answers_of
+
+Json = dict[str, Any]
+Read = Callable[[str], Json]
+
+OPERATION = "/fhir/Questionnaire/$questionnaire-package"
+CANONICAL = "http://127.0.0.1:8642/fhir/Questionnaire/"
+DTR = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/"
+
+
+def coverage_of(request: Json) -> Json:
+    entries = request["prefetch"]["coverage"]["entry"]
+    coverages = [e["resource"] for e in entries if e["resource"]["resourceType"] == "Coverage"]
+    coverage: Json = coverages[0]
+    return coverage
+
+
+def orders_of(request: Json) -> list[Json]:
+    return [e["resource"] for e in request["context"]["draftOrders"]["entry"]]
+
+
+def parameters(*given: tuple[str, Any]) -> Json:
+    """A Parameters resource: resources as they are, anything else as (name, {value…: …})."""
+    made = []
+    for name, value in given:
+        resource = isinstance(value, dict) and "resourceType" in value
+        made.append({"name": name, **({"resource": value} if resource else value)})
+    return {"resourceType": "Parameters", "parameter": made}
+
+
+def asked(request: Json, *more: tuple[str, Any], orders: bool = True) -> Json:
+    """What a DTR client posts about a hook request's orders."""
+    posted = [("order", o) for o in orders_of(request)] if orders else []
+    return parameters(("coverage", coverage_of(request)), *posted, *more)
+
+
+@pytest.fixture
+def package(client: FlaskClient) -> Callable[[Json], Json]:
+    """Posts the operation's input and returns the checked output of a 200."""
+
+    def post(body: Json) -> Json:
+        return checked(client, body)
+
+    return post
+
+
+def checked(client: FlaskClient, body: Json) -> Json:
+    reply = client.post(OPERATION, json=body)
+    assert reply.status_code == 200, reply.get_data(as_text=True)
+    assert reply.content_type == "application/fhir+json"
+    assert reply.headers["Cache-Control"] == "no-store"
+    output: Json = reply.get_json()
+    Parameters.model_validate(output)
+    assert output["parameter"]
+    for bundle in bundles(output):
+        Bundle.model_validate(bundle)
+    return output
+
+
+def bundles(output: Json) -> list[Json]:
+    return [p["resource"] for p in output["parameter"] if p["name"] == "packagebundle"]
+
+
+def issues(output: Json) -> list[Json]:
+    outcomes = [p["resource"] for p in output["parameter"] if p["name"] == "outcome"]
+    assert len(outcomes) <= 1
+    return [i for o in outcomes for i in o["issue"]]
+
+
+def begun(output: Json) -> list[Json]:
+    return [b["entry"][1]["resource"] for b in bundles(output)]
+
+
+def told(response: Json) -> list[tuple[str, Any]]:
+    return [
+        (link, next(v for k, v in a.items() if k.startswith("value")))
+        for link, a in answers_of(response["item"])
+    ]
+
+
+Package = Callable[[Json], Json]
+
+
+@pytest.mark.requirement("crd-2.2.1:found-4", "crd-2.0.1:17", "crd-2.0.1:18", "crd-2.0.1:19")
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("mrs-original-medicare", "abn-record"),
+        ("mrs-medicare-advantage", "organization-determination-request"),
+    ],
+)
+def test_an_order_gets_the_form_of_its_programme_with_a_response_begun(
+    package: Package, fixture: Read, name: str, form: str
+) -> None:
+    request = fixture(f"order-sign/{name}")
+    output = package(asked(request))
+    assert issues(output) == []
+    (bundle,) = bundles(output)
+    assert bundle["type"] == "collection"
+    questionnaire, response = (e["resource"] for e in bundle["entry"])
+    assert questionnaire["resourceType"] == "Questionnaire"
+    assert questionnaire["url"] == CANONICAL + form
+    assert response["questionnaire"] == f"{CANONICAL}{form}|{questionnaire['version']}"
+    assert response["status"] == "in-progress"
+    assert response["subject"]["reference"] == coverage_of(request)["beneficiary"]["reference"]
+    links = {e["url"]: e for e in response["extension"]}
+    coverage = f"Coverage/{coverage_of(request)['id']}"
+    assert links[DTR + "qr-coverage"]["valueReference"] == {"reference": coverage}
+    assert links[DTR + "qr-context"]["valueReference"] == {"reference": "ServiceRequest/mrs-brain"}
+    assert DTR + "intendedUse" in links
+    answers = dict(told(response))
+    assert answers["service"] == "MR spectroscopy (76390)"
+    assert answers["service-code"] == "76390"
+
+
+def test_only_what_was_sent_is_filled_in(package: Package, fixture: Read) -> None:
+    request = fixture("order-sign/mrs-medicare-advantage")
+    (without,) = begun(package(asked(request)))
+    assert {"patient-name", "birth-date", "plan"}.isdisjoint(dict(told(without)))
+    patient = ("referenced", request["prefetch"]["patient"])
+    payer = ("referenced", request["prefetch"]["coverage"]["entry"][1]["resource"])
+    (with_them,) = begun(package(asked(request, patient, payer)))
+    answers = dict(told(with_them))
+    assert answers["patient-name"] == "Ann Testcase"
+    assert answers["birth-date"] == "1951-04-12"
+    assert answers["plan"] == "Example Health Plan"
+
+
+def test_orders_that_share_a_form_share_its_response(package: Package, fixture: Read) -> None:
+    (response,) = begun(package(asked(fixture("order-sign/disc-pain-four-orders"))))
+    context = [e for e in response["extension"] if e["url"] == DTR + "qr-context"]
+    assert len(context) == 4
+    codes = [v for link, v in told(response) if link == "service-code"]
+    assert codes == ["0609T", "0610T", "0611T", "0612T"]
+
+
+def test_a_form_asked_for_by_its_canonical_comes_once(package: Package, fixture: Read) -> None:
+    request = fixture("order-sign/mrs-original-medicare")
+    forms = [
+        ("questionnaire", {"valueCanonical": CANONICAL + "abn-record"}),
+        ("questionnaire", {"valueCanonical": CANONICAL + "abn-record|1.0.0"}),
+        ("questionnaire", {"valueCanonical": CANONICAL + "advance-notice-record"}),
+    ]
+    output = package(asked(request, *forms))
+    ids = [b["entry"][0]["resource"]["id"] for b in bundles(output)]
+    assert ids == ["abn-record", "advance-notice-record"]
+    # The order goes with each of them.
+    for response in begun(output):
+        assert any(e["url"] == DTR + "qr-context" for e in response["extension"])
+
+
+def test_a_form_can_be_asked_for_without_an_order(package: Package, fixture: Read) -> None:
+    request = fixture("order-sign/mrs-original-medicare")
+    form = ("questionnaire", {"valueCanonical": CANONICAL + "abn-record"})
+    (response,) = begun(package(asked(request, form, orders=False)))
+    assert told(response) == []
+    assert not any(e["url"] == DTR + "qr-context" for e in response["extension"])
+
+
+def test_a_form_that_is_not_there_is_a_warning_and_not_quoted(
+    package: Package, fixture: Read
+) -> None:
+    request = fixture("order-sign/mrs-original-medicare")
+    forms = [
+        ("questionnaire", {"valueCanonical": "http://other.example.org/secret-form"}),
+        ("questionnaire", {"valueCanonical": CANONICAL + "abn-record|9"}),
+    ]
+    output = package(asked(request, *forms))
+    found = issues(output)
+    assert [(i["severity"], i["code"]) for i in found] == [("warning", "not-found")] * 2
+    assert [i["expression"] for i in found] == [
+        ["parameter[2].valueCanonical"],
+        ["parameter[3].valueCanonical"],
+    ]
+    assert "secret-form" not in str(output)
+    assert len(bundles(output)) == 1
+
+
+@pytest.mark.parametrize(
+    ("since", "comes"),
+    [
+        ("2020-01-01T00:00:00Z", True),
+        ("2030-01-01T00:00:00+02:00", False),
+    ],
+)
+def test_a_form_that_has_not_changed_since_does_not_come_again(
+    package: Package, fixture: Read, since: str, comes: bool
+) -> None:
+    request = fixture("order-sign/mrs-original-medicare")
+    output = package(asked(request, ("changedsince", {"valueInstant": since})))
+    assert len(bundles(output)) == comes
+    texts = " ".join(i["diagnostics"] for i in issues(output))
+    assert ("has not changed" in texts) != comes
+
+
+@pytest.mark.parametrize(
+    ("name", "severity", "says"),
+    [
+        ("unlisted-code", "warning", "No coverage policy"),
+        ("code-as-text-only", "warning", "no billing code"),
+        ("before-the-policy", "warning", "none was in force"),
+        ("do-not-perform", "information", "not to be carried out"),
+        ("unknown-payer", "warning", "payer is not one handled here"),
+        ("expired-coverage", "warning", "not active on the day of service"),
+    ],
+)
+def test_where_no_form_can_be_told_the_outcome_says_why(
+    package: Package, fixture: Read, name: str, severity: str, says: str
+) -> None:
+    request = fixture(f"order-sign/{name}")
+    payers = [
+        ("referenced", e["resource"])
+        for e in request["prefetch"]["coverage"]["entry"]
+        if e["resource"]["resourceType"] == "Organization"
+    ]
+    output = package(asked(request, *payers))
+    assert bundles(output) == []
+    (issue,) = issues(output)
+    assert issue["severity"] == severity
+    assert says in issue["diagnostics"]
+    assert issue["expression"][0].startswith("parameter[")
+
+
+def test_an_order_of_another_patient_gets_no_form(package: Package, fixture: Read) -> None:
+    request = fixture("order-sign/mrs-original-medicare")
+    order = orders_of(request)[0] | {"subject": {"reference": "Patient/ann"}}
+    output = package(parameters(("coverage", coverage_of(request)), ("order", order)))
+    assert bundles(output) == []
+    assert "another patient" in issues(output)[0]["diagnostics"]
+
+
+def test_a_resource_that_is_no_order_is_a_warning(package: Package, fixture: Read) -> None:
+    request = fixture("order-sign/mrs-original-medicare")
+    output = package(asked(request, ("order", {"resourceType": "SupplyRequest", "id": "s"})))
+    assert len(bundles(output)) == 1
+    assert [i["code"] for i in issues(output)] == ["not-supported"]
+
+
+def test_where_the_programme_is_not_told_both_forms_come_and_it_is_said_to_pick(
+    package: Package, fixture: Read
+) -> None:
+    output = package(asked(fixture("order-sign/mrs-programme-not-told")))
+    ids = [b["entry"][0]["resource"]["id"] for b in bundles(output)]
+    assert ids == ["organization-determination-request", "abn-record"]
+    assert "only one is to be filled in" in issues(output)[0]["diagnostics"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        (b"not json", 400, "not JSON"),
+        (b"[]", 400, "expected an object"),
+        (b'{"resourceType": "Bundle", "parameter": []}', 400, "Parameters"),
+        (b'{"resourceType": "Parameters"}', 400, "missing: parameter"),
+        (b'{"resourceType": "Parameters", "parameter": [{}]}', 400, "missing: name"),
+        (b'{"resourceType": "Parameters", "parameter": []}', 422, "exactly one parameter coverage"),
+    ],
+)
+def test_what_is_no_call_of_the_operation_is_an_operation_outcome(
+    client: FlaskClient, body: bytes, status: int, says: str
+) -> None:
+    reply = client.post(OPERATION, data=body, content_type="application/fhir+json")
+    assert reply.status_code == status
+    assert reply.content_type == "application/fhir+json"
+    outcome = reply.get_json()
+    OperationOutcome.model_validate(outcome)
+    assert says in " ".join(i["diagnostics"] for i in outcome["issue"])
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "place"),
+    [
+        ([], 422, "parameter"),
+        ([("coverage", {"resourceType": "Coverage"}), ("context", {"valueString": "x"})], 422, ""),
+        ([("context", {"valueUri": "x"})], 400, "parameter[1]"),
+        ([("questionnaire", {"valueUri": "x"})], 400, "parameter[1].valueCanonical"),
+        ([("context", {"valueString": "x"}), ("context", {"valueString": "y"})], 422, "parameter"),
+        (
+            [("context", {"valueString": "x"}), ("changedsince", {"valueInstant": "2026-12-01"})],
+            400,
+            "parameter[2].valueInstant",
+        ),
+        ([("context", {"valueString": "cc0"})], 404, ""),
+    ],
+)
+def test_a_wrong_parameter_is_named_by_its_place(
+    client: FlaskClient, fixture: Read, given: list[tuple[str, Any]], status: int, place: str
+) -> None:
+    coverage = coverage_of(fixture("order-sign/mrs-original-medicare"))
+    reply = client.post(OPERATION, json=parameters(("coverage", coverage), *given))
+    assert reply.status_code == status, reply.get_data(as_text=True)
+    assert place in reply.get_json()["issue"][0].get("expression", [""])[0]
+
+
+def test_a_coverage_without_a_patient_is_refused(client: FlaskClient, fixture: Read) -> None:
+    coverage = coverage_of(fixture("order-sign/mrs-original-medicare"))
+    del coverage["beneficiary"]
+    body = parameters(("coverage", coverage), ("context", {"valueString": "x"}))
+    reply = client.post(OPERATION, json=body)
+    assert reply.status_code == 422
+    assert reply.get_json()["issue"][0]["expression"] == ["parameter[0].resource.beneficiary"]
+
+
+class Log:
+    """A decision log of one call, known by the id "known" to the client "clinic"."""
+
+    def __init__(self, request: Mapping[str, Any], order: str) -> None:
+        self.call = LoggedCall("order-sign-crd", order, json.dumps(request).encode())
+
+    def by_assertion_id(self, assertion_id: str, client: str) -> LoggedCall | None:
+        return self.call if (assertion_id, client) == ("known", "clinic") else None
+
+
+class TestContext:
+    """The coverage-assertion-id of an earlier answer in place of the order."""
+
+    @pytest.fixture
+    def request_(self, fixture: Read) -> Json:
+        return fixture("order-sign/mrs-original-medicare")
+
+    @pytest.fixture
+    def ask(self, request_: Json) -> Callable[..., FlaskClient]:
+        def client_of(name: str, order: str = "ServiceRequest/mrs-brain") -> FlaskClient:
+            return served(Log(request_, order), name)
+
+        return client_of
+
+    def context(self, request: Json, assertion_id: str = "known", **more: Any) -> Json:
+        return asked(request, ("context", {"valueString": assertion_id}), orders=False)
+
+    def test_it_brings_form_patient_and_encounter_back(
+        self, ask: Callable[..., FlaskClient], request_: Json
+    ) -> None:
+        (response,) = begun(checked(ask("clinic"), self.context(request_)))
+        answers = dict(told(response))
+        assert response["questionnaire"].endswith("/abn-record|1.0.0")
+        assert answers["patient-name"] == "Bo Sampleson"
+        assert answers["service-code"] == "76390"
+        assert response["encounter"] == {"reference": "Encounter/visit-bo"}
+        (context,) = [e for e in response["extension"] if e["url"] == DTR + "qr-context"]
+        assert context["valueReference"] == {"reference": "ServiceRequest/mrs-brain"}
+
+    def test_another_client_is_told_the_same_as_for_an_unknown_one(
+        self, ask: Callable[..., FlaskClient], request_: Json
+    ) -> None:
+        stranger = ask("hospital").post(OPERATION, json=self.context(request_))
+        unknown = ask("clinic").post(OPERATION, json=self.context(request_, "unknown"))
+        assert (stranger.status_code, unknown.status_code) == (404, 404)
+        assert stranger.get_json() == unknown.get_json()
+        assert "Send the order instead" in stranger.get_json()["issue"][0]["diagnostics"]
+
+    def test_it_tells_nothing_for_another_patients_coverage(
+        self, ask: Callable[..., FlaskClient], fixture: Read
+    ) -> None:
+        other = fixture("order-sign/mrs-medicare-advantage")
+        reply = ask("clinic").post(OPERATION, json=self.context(other))
+        assert reply.status_code == 404
+        assert "Bo" not in reply.get_data(as_text=True)
+
+    def test_beside_an_order_an_unknown_one_is_a_warning(
+        self, ask: Callable[..., FlaskClient], request_: Json
+    ) -> None:
+        body = asked(request_, ("context", {"valueString": "unknown"}))
+        output = checked(ask("clinic"), body)
+        assert len(bundles(output)) == 1
+        assert [i["code"] for i in issues(output)] == ["not-found"]
+
+    def test_the_order_as_posted_now_counts_before_the_one_logged(
+        self, ask: Callable[..., FlaskClient], request_: Json
+    ) -> None:
+        order = orders_of(request_)[0]
+        order["code"] = {"coding": [{**order["code"]["coding"][0], "code": "0609T"}]}
+        body = parameters(
+            ("coverage", coverage_of(request_)),
+            ("order", order),
+            ("context", {"valueString": "known"}),
+        )
+        (response,) = begun(checked(ask("clinic"), body))
+        assert dict(told(response))["service-code"] == "0609T"
+        assert dict(told(response))["patient-name"] == "Bo Sampleson"
+
+    def test_where_nothing_is_asked_for_any_more_it_is_said(
+        self, ask: Callable[..., FlaskClient], request_: Json
+    ) -> None:
+        encounter = request_["prefetch"]["encounter"]
+        encounter["class"] = {**encounter["class"], "code": "EMER"}
+        output = checked(ask("clinic"), self.context(request_))
+        assert bundles(output) == []
+        assert "no longer asked for" in issues(output)[0]["diagnostics"]
+
+    def test_an_order_that_the_call_does_not_hold_is_as_good_as_unknown(
+        self, ask: Callable[..., FlaskClient], request_: Json
+    ) -> None:
+        reply = ask("clinic", "ServiceRequest/other").post(OPERATION, json=self.context(request_))
+        assert reply.status_code == 404
+
+
+def served(log: LoggedCalls, client: str) -> FlaskClient:
+    """The operation with a decision log behind it, called by one client."""
+    settings = Settings()
+    packages: QuestionnairePackages = wire_packages(
+        settings, Library(settings), log, clock=lambda: NOW
+    )
+    app = Flask("package")
+    translate_errors(app)
+    forms = load_forms(settings.base_url)
+    app.register_blueprint(fhir_blueprint(forms, packages, lambda: client))
+    return app.test_client()

@@ -1,0 +1,146 @@
+"""The whole way of a notice over HTTP: card, Task, form filled in, order signed again."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from typing import Any
+
+import pytest
+import requests
+from fhir.resources.R4B.questionnaireresponse import QuestionnaireResponse
+
+from tests.contract.answer_rules import check_answer, parts, stated
+from tests.e2e.conftest import ROOT, Server
+from tests.filling import completed
+
+Json = dict[str, Any]
+
+SIGNED_ON = date(2026, 11, 20)
+
+pytestmark = pytest.mark.skipif(
+    date.today() < SIGNED_ON, reason="the form of these tests is signed on a day yet to come"
+)
+
+
+def request_of(name: str) -> Json:
+    read: Json = json.loads((ROOT / "fhir_fixtures" / "order-sign" / f"{name}.json").read_bytes())
+    return read
+
+
+def sign(server: Server, request: Json) -> Json:
+    reply = server.post("/cds-services/order-sign-crd", json=request)
+    assert reply.status_code == 200, reply.text
+    answer: Json = reply.json()
+    check_answer(answer)
+    return answer
+
+
+def topics(answer: Json) -> list[str]:
+    return [c["source"]["topic"]["code"] for c in answer["cards"]]
+
+
+def clicked(answer: Json) -> Json:
+    """The Task that the first button of the notice card creates."""
+    action = answer["cards"][-1]["suggestions"][0]["actions"][-1]
+    assert action["resource"]["resourceType"] == "Task"
+    task: Json = action["resource"]
+    return task
+
+
+def form_of(task: Json) -> Json:
+    """What the front desk opens: the form that the Task names, got from where its name leads."""
+    (canonical,) = [i["valueCanonical"] for i in task["input"] if "valueCanonical" in i]
+    reply = requests.get(canonical, timeout=30)
+    assert reply.status_code == 200
+    form: Json = reply.json()
+    assert form["url"] == canonical
+    return form
+
+
+def begun_by_the_payer(server: Server, request: Json, order: Json) -> Json:
+    """What a DTR client gets for the order: the response that the payer has begun."""
+    coverage = request["prefetch"]["coverage"]["entry"][0]["resource"]
+    given = [
+        {"name": "coverage", "resource": coverage},
+        {"name": "order", "resource": order},
+        {"name": "referenced", "resource": request["prefetch"]["patient"]},
+    ]
+    reply = server.post(
+        "/fhir/Questionnaire/$questionnaire-package",
+        json={"resourceType": "Parameters", "parameter": given},
+    )
+    assert reply.status_code == 200, reply.text
+    (bundle,) = [p["resource"] for p in reply.json()["parameter"] if p["name"] == "packagebundle"]
+    begun: Json = bundle["entry"][1]["resource"]
+    return begun
+
+
+@pytest.mark.requirement("crd-2.2.1:found-4", "crd-2.2.1:resp-39")
+def test_an_abn_goes_from_card_to_form_to_the_order_and_is_not_asked_for_again(
+    server: Server,
+) -> None:
+    request = request_of("mrs-original-medicare")
+    first = sign(server, request)
+    assert topics(first) == ["guideline", "claim"]
+    order = first["systemActions"][0]["resource"]
+
+    task = clicked(first)
+    form = form_of(task)
+    (before,) = stated(first)
+    assert parts(before, "questionnaire") == [f"{form['url']}|{form['version']}"]
+    begun = begun_by_the_payer(server, request, order)
+    signed = completed(
+        form,
+        begun,
+        form_expires="2029-03-31",
+        cost_estimate=850,
+        refused=False,
+        option="1",
+        signed_by="patient",
+        signed_on=SIGNED_ON.isoformat(),
+        explained_by="Rae Example, front desk",
+        copy_given=True,
+    )
+    QuestionnaireResponse.model_validate(signed)
+    assert signed["subject"]["reference"] == task["for"]["reference"]
+
+    request["context"]["draftOrders"]["entry"][0]["resource"] = order
+    request["prefetch"]["forms"] = {"resourceType": "Bundle", "entry": [{"resource": signed}]}
+    second = sign(server, request)
+    assert topics(second) == ["guideline"]
+    assert "A signed ABN (CMS-R-131)" in second["cards"][0]["detail"]
+    (after,) = stated(second)
+    assert parts(after, "doc-needed") == []
+    assert parts(after, "questionnaire") == []
+    named = {parts(d, "code")[0].get("text"): parts(d, "value")[0] for d in parts(after, "detail")}
+    assert named["notice-on-file"] == f"QuestionnaireResponse/{signed['id']}"
+    assert named["claim-modifier"] == "GA"
+
+    updated = second["systemActions"][0]["resource"]
+    request["context"]["draftOrders"]["entry"][0]["resource"] = updated
+    assert sign(server, request)["systemActions"] == []
+
+
+def test_a_request_to_the_plan_goes_the_same_way(server: Server) -> None:
+    request = request_of("mrs-medicare-advantage")
+    first = sign(server, request)
+    order = first["systemActions"][0]["resource"]
+    sent = completed(
+        form_of(clicked(first)),
+        begun_by_the_payer(server, request, order),
+        plan="Example Health Plan",
+        requested_by="treating-provider",
+        requester_name="Dr. Quill Exemplar",
+        kind="standard",
+        supporting_notes="The scan would decide on surgery.",
+        sent_on=SIGNED_ON.isoformat(),
+    )
+    request["context"]["draftOrders"]["entry"][0]["resource"] = order
+    request["prefetch"]["forms"] = sent
+    second = sign(server, request)
+    assert topics(second) == ["guideline"]
+    assert "The plan was asked on 2026-11-20" in second["cards"][0]["detail"]
+    (after,) = stated(second)
+    assert parts(after, "covered") == ["not-covered"]
+    assert parts(after, "doc-needed") == []

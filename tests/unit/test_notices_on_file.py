@@ -1,0 +1,214 @@
+"""Which forms put a notice on file, and why the others do not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+import pytest
+
+from service.decision.model import (
+    Code,
+    CoverageFinding,
+    CoverageOutcome,
+    Covered,
+    Determination,
+    Order,
+    Programme,
+    ProgrammeFinding,
+    ServiceDay,
+)
+from service.decision.notices import (
+    NoticeRecord,
+    RecordRule,
+    months_after,
+    with_notices_on_file,
+)
+from service.policies.notices import load_notices
+from tests.policies import LIBRARY
+
+TODAY = date(2026, 11, 22)
+PATIENT = "Patient/bo"
+RULES = load_notices(LIBRARY).record_rules()
+
+SIGNED = NoticeRecord(
+    reference="QuestionnaireResponse/abn-1",
+    form="abn-record",
+    status="completed",
+    patient=PATIENT,
+    orders=frozenset({"ServiceRequest/mrs"}),
+    codes=frozenset({"76390"}),
+    day=date(2026, 11, 20),
+    edition=date(2029, 3, 31),
+    option="1",
+    signed=True,
+)
+REFUSED = replace(SIGNED, option=None, signed=False, refused=True, witnessed=True)
+
+
+def determined(
+    *notices: str, day: date | None = None, until: date | None = None, codes: tuple[str, ...] = ()
+) -> Determination:
+    first = day or date(2026, 12, 1)
+    return Determination(
+        order=Order("ServiceRequest/mrs", "context", ()),
+        finding=CoverageFinding(CoverageOutcome.FOUND, "of the test"),
+        covered=Covered.CONDITIONAL,
+        programme=ProgrammeFinding(Programme.ORIGINAL_MEDICARE, "of the test", ""),
+        day=ServiceDay(first, until or first, "occurrenceDateTime"),
+        billing_codes=tuple(Code("cpt", c) for c in codes or ("76390",)),
+        notices=notices or ("abn",),
+    )
+
+
+def judged(
+    record: NoticeRecord,
+    determination: Determination | None = None,
+    rules: tuple[RecordRule, ...] = RULES,
+    today: date = TODAY,
+) -> Determination:
+    return with_notices_on_file(
+        determination or determined(), [record], rules, patient=PATIENT, today=today
+    )
+
+
+def test_a_signed_abn_is_on_file_and_no_notice_is_suggested_any_more() -> None:
+    found = judged(SIGNED)
+    assert found.notices == ()
+    assert found.notice_on_file is not None
+    assert found.notice_on_file.record == "QuestionnaireResponse/abn-1"
+    assert (found.notice_on_file.notice, found.notice_on_file.option) == ("abn", "1")
+    assert found.trace[-1].finding == "on file"
+
+
+def test_an_amended_form_counts_as_a_completed_one() -> None:
+    assert judged(replace(SIGNED, status="amended")).notice_on_file is not None
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [
+        (replace(SIGNED, status="in-progress"), "not completed"),
+        (replace(SIGNED, status="entered-in-error"), "not completed"),
+        (replace(SIGNED, status=None), "not completed"),
+        (replace(SIGNED, patient="Patient/ann"), "for another patient"),
+        (replace(SIGNED, patient=None), "names no patient"),
+        (replace(SIGNED, orders=frozenset({"ServiceRequest/mri"})), "for another order"),
+        (replace(SIGNED, orders=frozenset()), "names no order"),
+        (replace(SIGNED, codes=frozenset({"0609T"})), "for another service"),
+        (replace(SIGNED, codes=frozenset()), "names no service"),
+        (replace(SIGNED, day=None), "not dated"),
+        (replace(SIGNED, day=date(2026, 11, 23)), "dated in the future"),
+        (replace(SIGNED, day=date(2026, 5, 11)), "in force on 2026-05-11"),
+        (replace(SIGNED, edition=date(2026, 1, 31)), "not on the edition in force"),
+        (replace(SIGNED, edition=None), "not on the edition in force"),
+        (replace(SIGNED, option=None), "without the patient's choice"),
+        (replace(SIGNED, option="4"), "without the patient's choice"),
+        (replace(SIGNED, signed=False), "not signed"),
+        (replace(REFUSED, witnessed=False), "without a note on the form and a witness"),
+    ],
+)
+def test_what_does_not_count_leaves_the_notice_and_says_why(record: NoticeRecord, why: str) -> None:
+    found = judged(record)
+    assert found.notice_on_file is None
+    assert found.notices == ("abn",)
+    assert found.trace[-1].finding == "does not count"
+    assert why in found.trace[-1].because
+
+
+def test_a_refusal_noted_on_the_form_with_a_witness_counts_as_given() -> None:
+    found = judged(REFUSED).notice_on_file
+    assert found is not None
+    assert (found.refused, found.option) == (True, None)
+
+
+def test_a_form_lasts_a_year_to_the_day_of_the_service() -> None:
+    last = determined(day=date(2027, 11, 20))
+    later = determined(day=date(2027, 11, 21))
+    assert judged(SIGNED, last).notice_on_file is not None
+    assert judged(SIGNED, later).notice_on_file is None
+    assert "older than 12 months" in judged(SIGNED, later).trace[-1].because
+
+
+def test_of_an_imprecise_day_of_service_the_latest_counts() -> None:
+    spanning = determined(day=date(2027, 11, 1), until=date(2027, 11, 30))
+    assert judged(SIGNED, spanning).notice_on_file is None
+
+
+def test_a_notice_after_the_service_was_not_given_in_advance() -> None:
+    past = determined(day=date(2026, 11, 19))
+    assert "dated after the service" in judged(SIGNED, past).trace[-1].because
+
+
+def test_every_service_of_the_order_must_be_named() -> None:
+    both = determined(codes=("0609T", "0610T"))
+    one = replace(SIGNED, codes=frozenset({"0609T"}))
+    assert judged(one, both).notice_on_file is None
+    assert judged(replace(one, codes=frozenset({"0610T", "0609T", "X"})), both).notice_on_file
+
+
+def test_an_abn_settles_nothing_under_medicare_advantage() -> None:
+    found = judged(SIGNED, determined("organization-determination"))
+    assert found.notice_on_file is None
+    assert found.notices == ("organization-determination",)
+
+
+def test_either_notice_settles_it_where_the_programme_is_not_told() -> None:
+    assert judged(SIGNED, determined("organization-determination", "abn")).notices == ()
+
+
+def test_a_request_to_the_plan_counts_from_the_day_it_was_sent() -> None:
+    request = NoticeRecord(
+        "QuestionnaireResponse/odr",
+        "organization-determination-request",
+        "completed",
+        PATIENT,
+        SIGNED.orders,
+        SIGNED.codes,
+        date(2026, 11, 21),
+    )
+    advantage = determined("organization-determination")
+    assert judged(request, advantage).notices == ()
+    assert judged(replace(request, day=None), advantage).notices != ()
+
+
+def test_the_strongest_form_is_named_and_of_two_alike_the_newest() -> None:
+    told = NoticeRecord(
+        "QuestionnaireResponse/told",
+        "advance-notice-record",
+        "completed",
+        PATIENT,
+        SIGNED.orders,
+        SIGNED.codes,
+        date(2026, 11, 22),
+    )
+    older = replace(told, reference="QuestionnaireResponse/old", day=date(2026, 11, 1))
+    asked = replace(
+        told,
+        reference="QuestionnaireResponse/asked",
+        form="organization-determination-request",
+        day=date(2026, 11, 2),
+    )
+    for records, named in (([older, told, asked], "asked"), ([older, told], "told")):
+        found = with_notices_on_file(
+            determined("organization-determination"), records, RULES, patient=PATIENT, today=TODAY
+        ).notice_on_file
+        assert found is not None
+        assert found.record == f"QuestionnaireResponse/{named}"
+
+
+def test_where_no_notice_is_advised_forms_are_not_looked_at() -> None:
+    emergency = replace(determined(), notices=())
+    assert judged(SIGNED, emergency) == emergency
+
+
+@pytest.mark.parametrize(
+    ("day", "months", "then"),
+    [
+        (date(2026, 11, 20), 12, date(2027, 11, 20)),
+        (date(2024, 2, 29), 12, date(2025, 2, 28)),
+        (date(2026, 12, 31), 2, date(2027, 2, 28)),
+    ],
+)
+def test_months_end_on_a_day_that_there_is(day: date, months: int, then: date) -> None:
+    assert months_after(day, months) == then

@@ -1,0 +1,221 @@
+"""The forms behind the notice card: valid, SDC as far as we rely on it, and safe for patients."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import fhirpathpy
+import pytest
+from fhir.resources.R4B.questionnaire import Questionnaire
+
+from cards.questionnaires import Form, Forms, form_ids, load_forms
+from cards.questionnaires.response import PATIENTS_BLANKS
+from service.fhir import notice_records
+from service.policies.notices import load_notices
+from tests.conftest import FIXTURES
+from tests.filling import questions
+from tests.policies import LIBRARY
+from tests.unit.test_fixtures import MEDICARE_NUMBER
+
+BASE = "https://plan.example.org/covercard"
+FORMS = load_forms(BASE)
+SDC = "http://hl7.org/fhir/uv/sdc/StructureDefinition/"
+DTR = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/"
+
+each_form = pytest.mark.parametrize("form", list(FORMS), ids=lambda form: form.id)
+
+
+def extensions(element: dict[str, Any], url: str) -> list[dict[str, Any]]:
+    return [e for e in element.get("extension", []) if e["url"] == url]
+
+
+def asked(form: Form) -> list[dict[str, Any]]:
+    return list(questions(form.resource["item"]))
+
+
+def expressions(form: Form) -> dict[str, str]:
+    """linkId → FHIRPath of its initial value."""
+    return {
+        q["linkId"]: e["valueExpression"]["expression"]
+        for q in asked(form)
+        for e in extensions(q, SDC + "sdc-questionnaire-initialExpression")
+    }
+
+
+def test_there_is_a_form_for_each_way_of_telling_the_patient() -> None:
+    ids = {"abn-record", "organization-determination-request", "advance-notice-record"}
+    assert form_ids() == ids
+    assert {f.id for f in FORMS} == ids
+
+
+@each_form
+@pytest.mark.requirement("crd-2.2.1:resp-63", "crd-2.0.1:300")
+def test_a_form_is_a_valid_sdc_questionnaire_with_url_and_version(form: Form) -> None:
+    Questionnaire.model_validate(form.resource)
+    assert form.resource["url"] == f"{BASE}/fhir/Questionnaire/{form.id}"
+    assert form.canonical == f"{form.url}|{form.resource['version']}"
+    assert form.resource["status"] == "active"
+    assert form.resource["subjectType"] == ["Patient"]
+    assert form.resource["text"]["div"]
+    (algorithm,) = extensions(
+        form.resource, "http://hl7.org/fhir/StructureDefinition/artifact-versionAlgorithm"
+    )
+    assert algorithm["valueCoding"]["code"] == "semver"
+
+
+@each_form
+def test_every_item_has_a_text_and_a_link_id_of_its_own(form: Form) -> None:
+    items = asked(form)
+    assert all(i["text"].strip() and i["linkId"].strip() for i in items)
+    assert len({i["linkId"] for i in items}) == len(items)
+
+
+@each_form
+def test_choices_have_options_and_references_say_to_what(form: Form) -> None:
+    for item in asked(form):
+        if item["type"] == "choice":
+            assert len(item["answerOption"]) >= 2
+            assert all(o["valueCoding"]["display"] for o in item["answerOption"])
+        if item["type"] == "reference":
+            url = "http://hl7.org/fhir/StructureDefinition/questionnaire-referenceResource"
+            assert extensions(item, url)[0]["valueCode"] == "DocumentReference"
+
+
+@each_form
+def test_dates_and_money_say_how_they_are_written(form: Form) -> None:
+    url = "http://hl7.org/fhir/StructureDefinition/entryFormat"
+    for item in asked(form):
+        if item["type"] in ("date", "decimal"):
+            assert extensions(item, url), item["linkId"]
+
+
+@each_form
+def test_a_question_that_depends_on_another_names_one_of_the_form(form: Form) -> None:
+    by_link = {i["linkId"]: i for i in asked(form)}
+    for item in by_link.values():
+        for condition in item.get("enableWhen", []):
+            other = by_link[condition["question"]]
+            if "answerCoding" in condition:
+                codes = [o["valueCoding"]["code"] for o in other["answerOption"]]
+                assert condition["answerCoding"]["code"] in codes
+            else:
+                assert other["type"] == "boolean"
+
+
+@each_form
+def test_the_launch_context_is_the_patient_and_expressions_use_nothing_else(form: Form) -> None:
+    (context,) = extensions(form.resource, SDC + "sdc-questionnaire-launchContext")
+    parts = {p["url"]: p for p in context["extension"]}
+    assert parts["name"]["valueCoding"]["code"] == "patient"
+    assert parts["type"]["valueCode"] == "Patient"
+    assert expressions(form)
+    assert all(e.startswith("%patient.") for e in expressions(form).values())
+
+
+@each_form
+def test_expressions_find_the_patients_name_and_birth_date(form: Form) -> None:
+    for path in (FIXTURES / "resources").glob("Patient-*.json"):
+        patient = json.loads(path.read_text("utf-8"))
+        name = patient["name"][0]
+        expected = {
+            "patient-name": [f"{' '.join(name['given'])} {name['family']}"],
+            "birth-date": [patient["birthDate"]],
+        }
+        for link, expression in expressions(form).items():
+            assert fhirpathpy.evaluate({}, expression, {"patient": patient}) == expected[link]
+
+
+@each_form
+def test_what_only_the_patient_fills_in_has_no_initial_value(form: Form) -> None:
+    for item in asked(form):
+        if item.get("prefix") in PATIENTS_BLANKS:
+            assert item["linkId"] not in expressions(form)
+            assert "initial" not in item
+            assert not any(o.get("initialSelected") for o in item.get("answerOption", []))
+
+
+@each_form
+def test_no_form_asks_for_a_medicare_number_and_each_warns_of_it(form: Form) -> None:
+    warning = next(i for i in asked(form) if i["linkId"] == "no-number")
+    assert warning["type"] == "display"
+    assert "Medicare or Social Security number" in warning["text"]
+    others = [i for i in asked(form) if i is not warning]
+    named = " ".join(i["linkId"] + i["text"] for i in others).lower()
+    assert not any(w in named for w in ("mbi", "beneficiary identifier", "medicare number", "ssn"))
+    assert not MEDICARE_NUMBER.search(json.dumps(form.resource))
+
+
+@each_form
+def test_who_fills_it_in_and_how_long_that_takes_is_told_as_dtr_asks(form: Form) -> None:
+    (audience,) = extensions(form.resource, DTR + "questionnaireAudience")
+    (time,) = extensions(form.resource, DTR + "estimated-completion-time")
+    told = {p["url"] for p in time["extension"]}
+    assert "clinicalTime" in told or audience["valueCode"] not in ("clinical", "patient")
+    assert "totalTime" in told
+
+
+def test_the_abn_record_has_a_question_for_each_blank_that_it_records() -> None:
+    form = FORMS.get("abn-record")
+    assert form is not None
+    prefixes = [i["prefix"] for i in asked(form) if "prefix" in i]
+    assert prefixes == ["B", "D", "E", "F", "G", "I", "J"]
+    by_prefix = {i["prefix"]: i for i in asked(form) if "prefix" in i}
+    assert all(i["required"] for i in by_prefix.values())
+    choices = [o["valueCoding"]["code"] for o in by_prefix["G"]["answerOption"]]
+    abn = next(n for n in load_notices(LIBRARY) if n.id == "abn")
+    assert choices == [o.option for o in abn.options]
+
+
+def test_the_abn_record_links_cmss_form_as_the_notice_does() -> None:
+    form = FORMS.get("abn-record")
+    assert form is not None
+    url = "http://hl7.org/fhir/StructureDefinition/questionnaire-supportLink"
+    (link,) = [e["valueUri"] for i in asked(form) for e in extensions(i, url)]
+    abn = next(n for n in load_notices(LIBRARY) if n.id == "abn")
+    assert link in [known.url for known in abn.links]
+
+
+def test_only_the_form_that_is_its_own_evidence_asks_for_its_authors_signature() -> None:
+    url = "http://hl7.org/fhir/StructureDefinition/questionnaire-signatureRequired"
+    assert [f.id for f in FORMS if extensions(f.resource, url)] == ["advance-notice-record"]
+
+
+def test_every_answer_that_is_read_again_is_asked_for() -> None:
+    named = (
+        *("SERVICE_CODE", "FORM_EXPIRES", "OPTION", "SIGNED_BY"),
+        *("REFUSED", "REFUSED_ON", "REFUSAL_NOTED", "WITNESS"),
+    )
+    abn = FORMS.get("abn-record")
+    assert abn is not None
+    assert {getattr(notice_records, n) for n in named} <= {i["linkId"] for i in asked(abn)}
+    assert set(notice_records.DATED_BY) == form_ids()
+    for form in FORMS:
+        links = {i["linkId"] for i in asked(form)}
+        assert {notice_records.DATED_BY[form.id], notice_records.SERVICE_CODE} <= links
+
+
+class TestCanonicals:
+    @pytest.fixture
+    def forms(self) -> Forms:
+        return FORMS
+
+    def test_a_form_is_found_with_and_without_its_version(self, forms: Forms) -> None:
+        url = f"{BASE}/fhir/Questionnaire/abn-record"
+        for canonical in (url, f"{url}|1.0.0"):
+            found = forms.by_canonical(canonical)
+            assert found is not None
+            assert found.id == "abn-record"
+
+    def test_another_version_is_another_form(self, forms: Forms) -> None:
+        url = f"{BASE}/fhir/Questionnaire/abn-record"
+        assert forms.by_canonical(f"{url}|9.0.0") is None
+
+    def test_a_response_counts_in_any_version_with_the_same_link_ids(self, forms: Forms) -> None:
+        url = f"{BASE}/fhir/Questionnaire/abn-record"
+        assert forms.answered_by(f"{url}|1.7.2") is not None
+        assert forms.answered_by(url) is not None
+        assert forms.answered_by(f"{url}|2.0.0") is None
+
+    def test_the_same_id_elsewhere_is_no_form_of_ours(self, forms: Forms) -> None:
+        assert forms.answered_by("https://other.example.org/fhir/Questionnaire/abn-record") is None
