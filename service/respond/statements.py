@@ -45,9 +45,7 @@ class StatementWriter:
         if coverage is None:
             return None
         if d.finding.outcome is CoverageOutcome.NOT_ACTIVE:
-            # Only 2.2 has a reason code for it; 2.0 is answered as without a coverage.
-            gap = "no_active_coverage" if to.version.needs_one_coverage else None
-            return self._without_policy(d, to, coverage.reference, gap) if gap else None
+            return self._without_policy(d, to, coverage.reference, "no_active_coverage")
         if d.finding.outcome is CoverageOutcome.UNREACHABLE:
             return self._without_policy(d, to, coverage.reference, Gap.TECHNICAL)
         if coverage.payer is None and not coverage.payer_told:
