@@ -1,4 +1,9 @@
-"""Card 2: the advance notice for the patient, with one click to start it (form completion)."""
+"""Card 2: the advance notice for the patient, with one click to start it (form completion).
+
+It has no `links` of its own: CRD 2.2.1 resp-65 forbids them on a form completion card, and a card
+with both would be taken for an external reference. The form's page is linked in its detail and,
+for clients that show no links there (resp-10), on card 1.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,7 @@ from cards.naming import NamedService, fill
 from cards.overrides import override_reasons
 from cards.questionnaires import Form
 from cards.task import FormRequest, PayerReference, questionnaire_task
-from cards.vocabulary import Action, Card, Json, Link, Source, Suggestion, associated_resources
+from cards.vocabulary import Action, Card, Json, Source, Suggestion, associated_resources
 
 TOPIC = "claim"
 IF_NONE_EXIST = "davinci-crd.if-none-exist"
@@ -83,13 +88,13 @@ def advance_notice_card(
     phrases = texts.table("phrases")
     only = facts.notices[0] if len(facts.notices) == 1 else None
     summary = only.summary if only else phrases["several_notices_summary"]
-    links = dict.fromkeys(link for notice in facts.notices for link in notice.links)
     filled = [
         {
             "title": n.title,
             "programme_label": n.programme_label,
             "advice": [fill(paragraph, facts.services) for paragraph in n.advice],
             "modifiers": n.modifiers,
+            "links": n.links,
         }
         for n in facts.notices
     ]
@@ -99,12 +104,12 @@ def advance_notice_card(
     return Card(
         uuid=new_uuid(),
         summary=fill(summary, facts.services),
-        indicator="warning",
+        # What is to be done; that the patient may have to pay is card 1's warning (resp-2).
+        indicator="info",
         source=Source(label=facts.insurer, topic=dialect.topic(TOPIC, phrases["topics"][TOPIC])),
         detail=texts.render(
             "advance_notice", f=facts, notices=filled, has_button=bool(suggestions)
         ),
-        links=[Link(label=label, url=url, type="absolute") for label, url in links],
         suggestions=suggestions,
         selection_behavior=("any" if only else "at-most-one") if suggestions else None,
         override_reasons=override_reasons(),

@@ -51,6 +51,8 @@ def coverage_information(statement: Statement) -> Json:
         point = {"system": statement.contact.system, "value": statement.contact.value}
         contact = {"name": statement.contact.name, "telecom": [point]}
         parts.append(part("contact", "ContactDetail", contact))
+    if statement.expires_on:
+        parts.append(part("expiry-date", "Date", statement.expires_on.isoformat()))
     return complex_part(fhir_json.COVERAGE_INFORMATION, parts)
 
 

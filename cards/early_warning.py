@@ -13,18 +13,18 @@ from cards.vocabulary import Card, Source, associated_resources
 
 
 def early_warning_card(facts: Noncoverage, dialect: Dialect, new_uuid: Callable[[], str]) -> Card:
-    """One line; a detail only where the line would not tell which order or whose plan it is about.
+    """One line, and in the detail which order it is about and when the full answer comes.
 
-    No link and no suggestion: the full card comes at signing (CRD 2.2.1 resp-24).
+    No link and no suggestion, but a detail always: the shape of an instructions card (CRD 2.2.1
+    resp-24).
     """
     phrases = texts.table("phrases")
-    detail = texts.render("early_warning", f=facts) or None
     return Card(
         uuid=new_uuid(),
         summary=fill(facts.summary, facts.services),
         indicator="info",
         source=Source(label=facts.insurer, topic=dialect.topic(TOPIC, phrases["topics"][TOPIC])),
-        detail=detail,
+        detail=texts.render("early_warning", f=facts),
         override_reasons=override_reasons(),
         extension=associated_resources(list(facts.references)),
     )

@@ -34,7 +34,8 @@ class Noncoverage:
 
     `on_file` says of notices already given what is on file, a sentence or two each; the days in it
     are ISO. `governs` is false where the authority found is not the one that will decide. `note`
-    stands where no single coverage could be used. `references` are the orders' "Type/id".
+    stands where no single coverage could be used. `further_links` are (label, URL) of what the
+    advance notice needs; its own card can hold none. `references` are the orders' "Type/id".
     Days are ISO dates; review dates as published ("2024-06").
     """
 
@@ -56,6 +57,7 @@ class Noncoverage:
     ama_notice: str | None
     insurer: str
     note: str | None
+    further_links: tuple[tuple[str, str], ...]
     several_orders: bool
     ordered_as: tuple[str, ...]
     references: tuple[str, ...]
@@ -65,6 +67,7 @@ class Noncoverage:
 def noncoverage_card(facts: Noncoverage, dialect: Dialect, new_uuid: Callable[[], str]) -> Card:
     """The card in the version of CRD asked for."""
     phrases = texts.table("phrases")
+    policy = phrases["policy_link"].format(title=facts.policy_title)
     statement = fill(facts.statement, facts.services)
     detail = texts.render("noncoverage", f=facts, statement=statement)
     return Card(
@@ -74,11 +77,8 @@ def noncoverage_card(facts: Noncoverage, dialect: Dialect, new_uuid: Callable[[]
         source=Source(label=facts.insurer, topic=dialect.topic(TOPIC, phrases["topics"][TOPIC])),
         detail=detail,
         links=[
-            Link(
-                label=phrases["policy_link"].format(title=facts.policy_title),
-                url=facts.policy_url,
-                type="absolute",
-            )
+            Link(label=label, url=url, type="absolute")
+            for label, url in [(policy, facts.policy_url), *facts.further_links]
         ],
         override_reasons=override_reasons(),
         extension=associated_resources(list(facts.references)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 
+from cards import texts
 from cards.fhir_json import CRD_TEMP, concept, part
 from cards.statement import Statement
 from cards.vocabulary import Json
@@ -14,11 +15,20 @@ def billing_code_parts(statement: Statement) -> list[Json]:
 
 
 def reason_parts(statement: Statement, known_codes: Set[str]) -> list[Json]:
-    """The reasons as texts; the first carries the reason code, where the version knows it."""
-    texts = [*statement.reasons, *(d.reason for d in statement.documentation)]
-    reasons = [concept(text=t) for t in dict.fromkeys(texts)]
+    """The reasons as texts; the first carries the reason code, where the version knows it.
+
+    Several ones each say what they are a reason for (CRD 2.2.1 covinfo-2).
+    """
+    said = [("coverage", text) for text in statement.reasons]
+    said += [("form", d.reason) for d in statement.documentation]
+    said += [("assumption", text) for text in statement.assumptions]
+    said = list(dict.fromkeys(said))
+    if len(said) > 1:
+        labels = texts.table("phrases")["reasons"]
+        said = [(aspect, labels[aspect].format(reason=text)) for aspect, text in said]
+    reasons = [concept(text=text) for _, text in said]
     if statement.reason_code in known_codes and reasons:
-        reasons[0] = concept(CRD_TEMP, statement.reason_code, statement.reasons[0])
+        reasons[0] = concept(CRD_TEMP, statement.reason_code, said[0][1])
     return [part("reason", "CodeableConcept", r) for r in reasons]
 
 

@@ -55,8 +55,10 @@ class Statement:
     `reasons` are texts; `reason_code` is a code of the version's coverageAssertionReasons, or None;
     `missing` says what kind of information would settle it ("detail-code", "timeframe", "OTH").
     `documentation` is what is still asked for; `details` are further facts, such as a notice on
-    file. `codes` are the (system, code) pairs that it holds for. `stated_on` is a day in the
-    service's time zone. `instructions` is a sentence for staff, `policy_url` the policy's page.
+    file. `codes` are the (system, code) pairs that it holds for, `assumptions` sentences on what
+    else was taken for granted. `stated_on` is a day in the service's time zone, `expires_on` the
+    last day that it can hold for, where that is known. `instructions` is a sentence for staff,
+    `policy_url` the policy's page.
     """
 
     coverage: str
@@ -67,6 +69,8 @@ class Statement:
     assertion_id: str
     reason_code: str | None = None
     missing: str | None = None
+    assumptions: tuple[str, ...] = ()
+    expires_on: date | None = None
     documentation: tuple[Documentation, ...] = ()
     policy_url: str | None = None
     instructions: str | None = None

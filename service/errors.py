@@ -2,8 +2,8 @@
 
     CovercardError
     ├── RequestError               the caller's input; place and repair go back to the caller
-    │   ├── MalformedRequest       400  not JSON, not CDS Hooks, not FHIR (CRD 2.2.1 hook-13)
-    │   ├── UnprocessableRequest   422  valid, but against a rule of CRD
+    │   ├── MalformedRequest       400  not JSON; in CRD 2.2 also not CDS Hooks, not FHIR (hook-13)
+    │   ├── UnprocessableRequest   422  in CRD 2.0: JSON, but not CDS Hooks or not FHIR (163)
     │   ├── UnhandledPayer         400  no coverage of a payer that is ours (CRD 2.2.1 hook-13)
     │   ├── Unauthenticated        401  no client of ours, or not shown to be one (CDS Hooks 2.0)
     │   ├── PreconditionFailed     412  data neither prefetched nor to be had (CDS Hooks 2.0 §4.5)
@@ -76,14 +76,13 @@ def operation_outcome(code: str, problems: Sequence[tuple[str, str]]) -> dict[st
 
 
 class MalformedRequest(RequestError):
-    """Not parsable as JSON, or against the rules of CDS Hooks or FHIR."""
+    """Not parsable as JSON; for CRD 2.2 also what is against the rules of CDS Hooks or FHIR."""
 
 
 class UnprocessableRequest(RequestError):
-    """Valid CDS Hooks and FHIR, but against a constraint of CRD."""
+    """JSON, but against the rules of CDS Hooks or FHIR: what CRD 2.0.1 wants a 422 for."""
 
     status = 422
-    issue_code = "business-rule"
 
 
 class UnhandledPayer(RequestError):

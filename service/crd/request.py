@@ -59,6 +59,14 @@ def _where(message: str) -> str:
     return f"not JSON: {message}"
 
 
+def asked_version(data: object) -> CrdVersion:
+    """The version that a call asks for, read before anything else of it is known to be right."""
+    extension = data.get("extension") if isinstance(data, Mapping) else None
+    if not isinstance(extension, Mapping):
+        return negotiate(None)
+    return negotiate(extension.get("davinci-crd.requestedVersion"))
+
+
 class RequestReader:
     """Reads the calls of one service."""
 
@@ -67,12 +75,16 @@ class RequestReader:
         self._validator = RequestValidator(service.hook, service.context_schema)
 
     def read(self, body: bytes) -> HookRequest:
-        """The call in `body`, or MalformedRequest (400) naming each place and what was expected."""
+        """The call in `body`, or a RequestError naming each place and what was expected.
+
+        It is MalformedRequest (400) or, by the version asked for, UnprocessableRequest (422).
+        """
         data = parse_json(body)
+        version = asked_version(data)
         if not isinstance(data, dict):
-            raise MalformedRequest("expected a JSON object with hook, hookInstance and context")
+            raise version.refusal("expected a JSON object with hook, hookInstance and context")
         check_depth(data)
-        self._validator.check(data)
+        self._validator.check(data, version.refusal)
         context = data["context"]
         extension = data.get("extension") or {}
         authorization = data.get("fhirAuthorization") or {}
@@ -80,7 +92,7 @@ class RequestReader:
             service=self.service,
             document=Document(body, data),
             hook_instance=data["hookInstance"],
-            version=negotiate(extension.get("davinci-crd.requestedVersion")),
+            version=version,
             options=read_options(extension.get("davinci-crd.configuration")),
             context=context,
             patient_id=context["patientId"],

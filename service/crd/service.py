@@ -78,7 +78,9 @@ class Service:
 
 
 PATIENT = "Patient/{{context.patientId}}"
-COVERAGE = "Coverage?patient={{context.patientId}}&status=active&_include=Coverage:payor"
+COVERAGE = "Coverage?patient={{context.patientId}}&status=active"
+"""CRD's standard expression, to the letter (CRD 2.2.1 found-29): without the payer's Organization,
+which is needed only where Coverage.payor does not bear the payer's identifier itself (found-28)."""
 ENCOUNTER = "Encounter/{{context.encounterId}}"
 
 

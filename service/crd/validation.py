@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
 
-from service.errors import MalformedRequest
+from service.errors import MalformedRequest, RequestError
 from service.fhir.document import written_path
 
 if TYPE_CHECKING:
@@ -56,12 +56,12 @@ class Validator:
         self._schema = dict(schema)
         self._fits = jsonschema_rs.Draft202012Validator(self._schema).is_valid
 
-    def check(self, data: object) -> None:
-        """Raise MalformedRequest with the places unless `data` fits the schema."""
+    def check(self, data: object, refusal: type[RequestError] = MalformedRequest) -> None:
+        """Raise a `refusal` with the places unless `data` fits the schema."""
         if not self._fits(data):
-            raise self._malformed(data)
+            raise self._refuse(data, refusal)
 
-    def _malformed(self, data: object) -> MalformedRequest:
+    def _refuse(self, data: object, refusal: type[RequestError]) -> RequestError:
         from jsonschema import Draft202012Validator  # only bad requests pay for it
 
         errors = Draft202012Validator(self._schema).iter_errors(data)
@@ -71,7 +71,7 @@ class Validator:
                 problems[(written_path(tuple(leaf.absolute_path)), _expected(leaf))] = None
         # The two validators read the same schema; should they differ, the quick one decides.
         (place, expected), *more = problems or {("", "another structure"): None}
-        return MalformedRequest(expected, place, *more)
+        return refusal(expected, place, *more)
 
 
 class RequestValidator(Validator):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
+from service.errors import MalformedRequest, RequestError, UnprocessableRequest
+
 
 class CrdVersion(StrEnum):
     """A declared CRD version, as in `davinci-crd.version` and `davinci-crd.requestedVersion`."""
@@ -22,6 +24,14 @@ class CrdVersion(StrEnum):
         2.2 says so (CRD 2.2.1 hook-13); 2.0 is answered with what can be said (found-34).
         """
         return self is not CrdVersion.V2_0
+
+    @property
+    def refusal(self) -> type[RequestError]:
+        """The error for what is JSON, but not CDS Hooks or not FHIR.
+
+        400 in 2.2 (CRD 2.2.1 hook-13), 422 in 2.0 (CRD 2.0.1 statement 163).
+        """
+        return UnprocessableRequest if self is CrdVersion.V2_0 else MalformedRequest
 
 
 DEFAULT_VERSION = CrdVersion.V2_0

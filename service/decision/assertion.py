@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from service.decision.model import Determination
+from service.decision.model import NO_DAY_TOLD, Determination
 
 
 def coverage_assertion_id(determination: Determination, ehr: str, said: Sequence[str]) -> str:
@@ -21,7 +21,7 @@ def coverage_assertion_id(determination: Determination, ehr: str, said: Sequence
     forms asked for. A hook that asks for no form thus asserts something else than one that does.
     """
     d = determination
-    told = d.day.source != "today"
+    told = d.day.source != NO_DAY_TOLD
     coverage = d.finding.coverage
     facts = (
         ehr.rstrip("/"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from service.decision.model import (
+    NO_DAY_TOLD,
     Code,
     CoverageFinding,
     CoverageOutcome,
@@ -33,7 +34,7 @@ def in_scope(order: Order) -> bool:
 
 def service_day(order: Order, today: date) -> ServiceDay:
     """The day that counts for the order: the one it tells, else the day of the call."""
-    return order.service_day or ServiceDay(today, today, "today")
+    return order.service_day or ServiceDay(today, today, NO_DAY_TOLD)
 
 
 def evaluate(

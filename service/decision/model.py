@@ -73,11 +73,15 @@ class OrderCoding:
     written: str
 
 
+NO_DAY_TOLD = "today"
+"""The source of a day of service that no element of the order told."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceDay:
     """The day of service, or the days between which it lies when the order is imprecise.
 
-    `source` names the element that told it ("occurrenceDateTime"), or "today" when none did.
+    `source` names the element that told it ("occurrenceDateTime"), or NO_DAY_TOLD when none did.
     """
 
     earliest: date

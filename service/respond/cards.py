@@ -112,6 +112,7 @@ class CardWriter:
 
     def _facts(self, group: Ruled, to: Addressee) -> Noncoverage:
         policy, today = group.policy, to.now.date()
+        notices = [n for d in group.determinations for n in self.names.editions(d, today)]
         wording = policy.wording[group.first.programme.programme]
         return Noncoverage(
             services=group.services,
@@ -133,6 +134,7 @@ class CardWriter:
             ama_notice=policy.ama_notice,
             insurer=self.names.insurer(group.first),
             note=self._coverage_note(group.first),
+            further_links=links_of(notices),
             several_orders=to.orders_in_request > len(group.determinations),
             ordered_as=group.ordered_as,
             references=group.references,
@@ -170,7 +172,7 @@ class CardWriter:
             programme_label=notice.programme_label,
             summary=notice.summary,
             advice=notice.advice,
-            links=tuple((link.label, link.url) for link in notice.links),
+            links=links_of([notice]),
             forms=tuple(self._forms(notice, begin)),
             modifiers=modifiers_of(notice),
         )
@@ -231,6 +233,11 @@ def grouped(determinations: Iterable[Determination]) -> Iterator[Ruled]:
         policy, ruling = group[0].policy, group[0].ruling
         if policy is not None and ruling is not None:
             yield Ruled(policy, ruling, tuple(group))
+
+
+def links_of(notices: Sequence[Notice]) -> tuple[tuple[str, str], ...]:
+    """(label, URL) of every link of the notices, each once."""
+    return tuple(dict.fromkeys((link.label, link.url) for n in notices for link in n.links))
 
 
 def _worth_a_card(d: Determination, to: Addressee) -> bool:

@@ -30,12 +30,15 @@ class Names:
         return form
 
     def policy_page(self, d: Determination, policy: PolicyVersion) -> str:
-        """The payer's own page of the policy where one is configured, else our page of it."""
+        """The payer's own page of the policy where one is configured, else our page of it.
+
+        Ours is linked at what it says on coverage (CRD 2.2.1 resp-21).
+        """
         payer = d.coverage.payer if d.coverage else None
         for link in payer.policies if payer else ():
             if link.policy_id == policy.id and link.url:
                 return link.url
-        return f"{self.public_url}/policies/{policy.id}"
+        return f"{self.public_url}/policies/{policy.id}#coverage"
 
     def insurer(self, d: Determination) -> str:
         """The insurer as on the member's card (CRD 2.2.1 resp-4)."""

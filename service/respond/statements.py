@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from cards import texts
@@ -20,6 +21,7 @@ from service.crd.service import Answering
 from service.crd.versions import CrdVersion
 from service.decision.assertion import coverage_assertion_id
 from service.decision.model import (
+    NO_DAY_TOLD,
     CoverageOutcome,
     Covered,
     Determination,
@@ -50,9 +52,7 @@ class StatementWriter:
         if coverage is None:
             return None
         if d.finding.outcome is CoverageOutcome.NOT_ACTIVE:
-            # Only 2.2 has a reason code for it; 2.0 is answered as without a coverage.
-            gap = "no_active_coverage" if to.version.needs_one_coverage else None
-            return self._without_policy(d, to, coverage.reference, gap) if gap else None
+            return self._without_policy(d, to, coverage.reference, "no_active_coverage")
         if d.finding.outcome is CoverageOutcome.UNREACHABLE:
             return self._without_policy(d, to, coverage.reference, Gap.TECHNICAL)
         if coverage.payer is None and not coverage.payer_told:
@@ -77,15 +77,19 @@ class StatementWriter:
         said = [fill(n.summary, services) for n in editions]
         if full:
             said.extend(on_file_sentences(d, self.names.notices, services))
+        expires = _expires_on(d, policy)
+        asserted = [d.covered.value, *(n.id for n in editions), *_on_file(d, full)]
+        if expires:
+            asserted.append(expires.isoformat())
         return Statement(
             coverage=coverage,
             covered=d.covered.value,
             codes=d.billing_codes,
             reasons=(ruling.reason,),
+            assumptions=_assumptions(d),
             stated_on=to.now.date(),
-            assertion_id=coverage_assertion_id(
-                d, to.ehr, [d.covered.value, *(n.id for n in editions), *_on_file(d, full)]
-            ),
+            expires_on=expires,
+            assertion_id=coverage_assertion_id(d, to.ehr, asserted),
             documentation=tuple(self._documentation(n, to.version) for n in editions),
             policy_url=self.names.policy_page(d, policy),
             instructions=" ".join(said) or None,
@@ -154,6 +158,25 @@ def already_stated(order: Order, statement: Statement) -> bool:
         s.assertion_id == statement.assertion_id and s.coverage == statement.coverage
         for s in order.statements
     )
+
+
+def _assumptions(d: Determination) -> tuple[str, ...]:
+    """What was taken for granted beyond what the call tells (CRD 2.2.1 impl-5)."""
+    if d.day.source != NO_DAY_TOLD:
+        return ()
+    sentence: str = texts.table("phrases")["day_assumed"]
+    return (sentence.format(day=d.day.earliest.isoformat()),)
+
+
+def _expires_on(d: Determination, policy: PolicyVersion) -> date | None:
+    """The last day that the statement can hold for; where the order tells its day, that bounds it.
+
+    It is the end of the policy or of the coverage, whichever is first (CRD 2.2.1 resp-30).
+    """
+    if d.day.source != NO_DAY_TOLD:
+        return None
+    ends = [policy.ends, d.coverage.ends if d.coverage else None]
+    return min((day for day in ends if day is not None), default=None)
 
 
 def _contact(d: Determination) -> ContactPoint | None:

@@ -11,6 +11,18 @@ from flask.testing import FlaskClient
 URL = "/cds-services/order-sign-crd"
 Read = Callable[[str], dict[str, Any]]
 
+# JSON that is no CDS Hooks call, or no FHIR: each version of CRD has its own status for it.
+in_each_version = pytest.mark.parametrize(
+    ("version", "status"), [(None, 422), ("2.0", 422), ("2.2", 400)]
+)
+
+
+def asked_in(version: str | None, request: dict[str, Any]) -> dict[str, Any]:
+    """The request, asking for an answer in that version of CRD."""
+    if version is not None:
+        request["extension"] = {"davinci-crd.requestedVersion": version}
+    return request
+
 
 @pytest.fixture
 def good(fixture: Read) -> dict[str, Any]:
@@ -42,10 +54,11 @@ def test_what_is_not_json_is_a_400(client: FlaskClient, body: bytes) -> None:
     assert "not JSON" in problems(reply)[0]
 
 
+@pytest.mark.requirement("crd-2.0.1:163")
 @pytest.mark.parametrize("body", [b"[]", b'"text"', b"1", b"null"])
-def test_json_that_is_no_object_is_a_400(client: FlaskClient, body: bytes) -> None:
+def test_json_that_is_no_object_is_a_422(client: FlaskClient, body: bytes) -> None:
     reply = client.post(URL, data=body, content_type="application/json")
-    assert reply.status_code == 400
+    assert reply.status_code == 422
     assert "JSON object" in problems(reply)[0]
 
 
@@ -55,33 +68,42 @@ def test_another_content_type_is_a_415(client: FlaskClient, good: dict[str, Any]
     assert "application/json" in problems(reply)[0]
 
 
+@pytest.mark.requirement("crd-2.0.1:163", "crd-2.2.1:hook-13", "crd-2.2.1:hook-14")
+@in_each_version
 @pytest.mark.parametrize("missing", ["hook", "hookInstance", "context"])
 def test_a_missing_element_of_the_call_is_named(
-    client: FlaskClient, good: dict[str, Any], missing: str
+    client: FlaskClient, good: dict[str, Any], missing: str, version: str | None, status: int
 ) -> None:
     del good[missing]
-    reply = client.post(URL, json=good)
-    assert reply.status_code == 400
+    reply = client.post(URL, json=asked_in(version, good))
+    assert reply.status_code == status
     assert problems(reply) == [f"missing: {missing}"]
 
 
+@pytest.mark.requirement("crd-2.0.1:168")
+@in_each_version
 @pytest.mark.parametrize("missing", ["userId", "patientId", "draftOrders"])
 def test_a_missing_element_of_the_context_is_named(
-    client: FlaskClient, good: dict[str, Any], missing: str
+    client: FlaskClient, good: dict[str, Any], missing: str, version: str | None, status: int
 ) -> None:
     del good["context"][missing]
-    reply = client.post(URL, json=good)
-    assert reply.status_code == 400
+    reply = client.post(URL, json=asked_in(version, good))
+    assert reply.status_code == status
     assert problems(reply) == [f"context: missing: {missing}"]
 
 
-def test_another_hook_than_the_services_is_a_400(client: FlaskClient, good: dict[str, Any]) -> None:
+@in_each_version
+def test_another_hook_than_the_services_is_refused(
+    client: FlaskClient, good: dict[str, Any], version: str | None, status: int
+) -> None:
     good["hook"] = "patient-view"
-    reply = client.post(URL, json=good)
-    assert reply.status_code == 400
+    reply = client.post(URL, json=asked_in(version, good))
+    assert reply.status_code == status
     assert problems(reply) == ['hook: expected "order-sign"']
 
 
+@pytest.mark.requirement("crd-2.0.1:163", "crd-2.2.1:hook-13")
+@in_each_version
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
@@ -108,15 +130,21 @@ def test_another_hook_than_the_services_is_a_400(client: FlaskClient, good: dict
     ],
 )
 def test_what_contradicts_fhir_or_cds_hooks_is_placed(
-    client: FlaskClient, good: dict[str, Any], path: str, value: object, said: str
+    client: FlaskClient,
+    good: dict[str, Any],
+    path: str,
+    value: object,
+    said: str,
+    version: str | None,
+    status: int,
 ) -> None:
     *parents, last = path.split(".")
     node: Any = good
     for step in parents:
         node = node[int(step)] if isinstance(node, list) else node[step]
     node[int(last) if isinstance(node, list) else last] = value
-    reply = client.post(URL, json=good)
-    assert reply.status_code == 400
+    reply = client.post(URL, json=asked_in(version, good))
+    assert reply.status_code == status
     assert any(p.startswith(said) for p in problems(reply)), problems(reply)
 
 
@@ -164,7 +192,7 @@ def test_no_value_of_the_request_comes_back_in_an_error(
     good["context"]["patientId"] = {"name": "Secretname"}
     good["context"]["draftOrders"]["entry"][0]["resource"]["code"] = "Secretcode"
     reply = client.post(URL, json=good)
-    assert reply.status_code == 400
+    assert reply.status_code == 422
     assert "Secret" not in reply.get_data(as_text=True)
 
 

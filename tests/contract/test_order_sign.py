@@ -159,7 +159,8 @@ def test_under_original_medicare_the_card_says_likely_and_offers_the_abn(
     assert "GA" in second["detail"]
     assert "GZ" in second["detail"]
     assert "your estimate" in second["detail"]
-    assert any("cms.gov" in link["url"] for link in second["links"])
+    (form,) = [link for link in first["links"] if "cms.gov" in link["url"]]
+    assert f"({form['url']})" in second["detail"]
     statement = only(list(stated(answer)))
     assert parts(statement, "covered") == ["conditional"]
     assert parts(statement, "pa-needed") == ["conditional"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from service.crd.service import COVERAGE, PATIENT, Answering, Asked, Call, Service, context_schema
 from service.fhir.needs import Need, missing
@@ -11,23 +12,46 @@ from service.fhir.resources import Resources
 
 
 def dispatched_orders(call: Call, resources: Resources) -> Sequence[Asked]:
-    """The orders that dispatchedOrders names, as far as they are at hand (CRD 2.2.1 hook-30)."""
-    found = (resources.get(reference) for reference in call.context["dispatchedOrders"])
+    """The orders that the context names, as far as they are at hand (CRD 2.2.1 hook-30)."""
+    found = (resources.get(reference) for reference, _ in named_orders(call))
     return [Asked(r) for r in found if r is not None and r.type in ORDER_TYPES]
 
 
 def missing_orders(call: Call, resources: Resources) -> Sequence[Need]:
-    """The orders that dispatchedOrders names and that are not at hand.
+    """The orders that the context names and that are not at hand.
 
     Without any of them there is nothing to answer (CDS Hooks 2.0 statement 54).
     """
     return [
         need
-        for i, reference in enumerate(call.context["dispatchedOrders"])
-        for need in missing(
-            reference, resources, *ORDER_TYPES, required_at=f"context.dispatchedOrders[{i}]"
-        )
+        for reference, place in named_orders(call)
+        for need in missing(reference, resources, *ORDER_TYPES, required_at=place)
     ]
+
+
+def named_orders(call: Call) -> Sequence[tuple[str, str]]:
+    """References to the dispatched orders with their places in the call.
+
+    They stand in `dispatchedOrders`; in the ballot of September 2023, to which CRD 2.0.1 links, a
+    single one stood in `order`, beside `performer` and `task`.
+    """
+    several: Sequence[str] | None = call.context.get("dispatchedOrders")
+    if several is None:
+        return [(call.context["order"], "context.order")]
+    return [(r, f"context.dispatchedOrders[{i}]") for i, r in enumerate(several)]
+
+
+def _context_schema() -> dict[str, Any]:
+    schema = context_schema(
+        ["patientId"],
+        dispatchedOrders={"type": "array", "items": {"type": "string"}},
+        order={"type": "string", "minLength": 1},
+        performer={"type": ["string", "null"]},
+        fulfillmentTasks={"type": "array", "items": {"$ref": "#/$defs/resource"}},
+        task={"$ref": "#/$defs/resource"},
+    )
+    without_order = {"not": {"required": ["order"]}}
+    return {**schema, "if": without_order, "then": {"required": ["dispatchedOrders"]}}
 
 
 SERVICE = Service(
@@ -41,12 +65,7 @@ SERVICE = Service(
     # The orders themselves are fetched by reference: no standard template reaches into a list of
     # references, and a wrong one would cost every call a failed query.
     prefetch={"patient": PATIENT, "coverage": COVERAGE},
-    context_schema=context_schema(
-        ["patientId", "dispatchedOrders"],
-        dispatchedOrders={"type": "array", "items": {"type": "string"}},
-        performer={"type": ["string", "null"]},
-        fulfillmentTasks={"type": "array", "items": {"$ref": "#/$defs/resource"}},
-    ),
+    context_schema=_context_schema(),
     asked=dispatched_orders,
     answering=Answering.FULL,
     needs=missing_orders,

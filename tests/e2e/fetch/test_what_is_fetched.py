@@ -176,7 +176,7 @@ def test_dispatched_orders_are_read_and_go_back_as_they_came(ehr: Ehr, ask: Ask)
     assert asked.outcomes == {"ServiceRequest/mrs-to-dispatch-bo": "fetched", COVERAGE: "fetched"}
     assert asked.statements["ServiceRequest/mrs-to-dispatch-bo"]["covered"] == "conditional"
     (action,) = asked.review.answer.system_actions or []
-    assert b'"valueDecimal": 1.500' in bytes(action.resource["extension"])
+    assert b'"valueDecimal":1.500' in bytes(action.resource["extension"])
 
 
 def test_the_order_behind_an_appointment_is_read(ehr: Ehr, ask: Ask) -> None:
