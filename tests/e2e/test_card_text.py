@@ -140,11 +140,14 @@ def rename(value: Any, name: str) -> None:
 
 
 def test_links_lead_to_configured_hosts_only_and_launch_nothing(server: Server) -> None:
-    reply = server.post("/cds-services/order-sign-crd", json=json.loads(FIXTURE.read_text("utf-8")))
-    links = [link for card in reply.json()["cards"] for link in card.get("links", [])]
-    assert links
-    for link in links:
-        assert link["type"] == "absolute"
-        assert "evil" not in link["url"]
-        assert "example.org/pixel" not in link["url"]
-        assert "appContext" not in link
+    configured = {server.base}
+    for file in (ROOT / "service" / "policies").rglob("*.yaml"):
+        configured |= set(re.findall(r"https?://[^/\s\"']+", file.read_text("utf-8")))
+    for fixture in (ROOT / "fhir_fixtures" / "order-sign").glob("*.json"):
+        reply = server.post("/cds-services/order-sign-crd", json=json.loads(fixture.read_bytes()))
+        for card in reply.json()["cards"]:
+            urls = [link["url"] for link in card.get("links", [])]
+            urls += [card["source"]["url"]] if "url" in card["source"] else []
+            assert {"/".join(url.split("/")[:3]) for url in urls} <= configured
+            assert {link["type"] for link in card.get("links", [])} <= {"absolute"}
+            assert all("appContext" not in link for link in card.get("links", []))

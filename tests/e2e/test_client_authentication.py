@@ -120,6 +120,21 @@ def test_an_unknown_service_is_told_to_clients_only(
     assert post(guarded.hospital.token(url), url=url).status_code == 404
 
 
+def test_forms_are_open_to_all_and_what_is_filled_in_is_for_clients(guarded: Guarded) -> None:
+    forms = f"{guarded.server.base}/fhir/Questionnaire"
+    listed = requests.get(forms, timeout=30)
+    assert listed.status_code == 200
+    assert requests.get(listed.json()["entry"][0]["fullUrl"], timeout=30).status_code == 200
+    package = f"{forms}/$questionnaire-package"
+    sent = {"resourceType": "Parameters"}
+    stranger = requests.post(package, json=sent, timeout=30)
+    assert stranger.status_code == 401
+    assert stranger.json()["resourceType"] == "OperationOutcome"
+    headers = guarded.hospital.call(package)
+    assert requests.post(package, json=sent, headers=headers, timeout=30).status_code != 401
+    assert requests.post(package, json=sent, headers=headers, timeout=30).status_code == 401
+
+
 Attack = Callable[[Guarded], str]
 ATTACKS: dict[str, tuple[str, Attack]] = {}
 
@@ -546,6 +561,7 @@ def test_a_refused_token_does_not_use_up_its_id(
     assert post(guarded.hospital.token(guarded.url, jti=jti)).status_code == 200
 
 
+@pytest.mark.filterwarnings("ignore:Key size should be")
 def test_a_weak_rsa_key_in_the_clients_file_is_not_a_key(tmp_path: Any) -> None:
     weak = rsa_signer("https://weak.example.org", bits=1024)
     said = refused_start(tmp_path, clients_file=write_clients(tmp_path, entry(weak)))

@@ -131,7 +131,7 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield running_site
 
 
-@pytest.mark.requirement("cds-hooks-2.0:2", "cds-hooks-2.0:168", "crd-2.2.1:sec-2")
+@pytest.mark.requirement("cds-hooks-2.0:2", "cds-hooks-2.0:168", "crd-2.2.1:sec-2", "crd-2.0.1:89")
 def test_a_client_calls_over_tls_and_its_token_names_the_public_url(
     proxied: Site, order: bytes
 ) -> None:
@@ -171,13 +171,13 @@ def handshake(
         return connection.version()
 
 
-@pytest.mark.requirement("crd-2.2.1:sec-3")
+@pytest.mark.requirement("crd-2.2.1:sec-3", "crd-2.0.1:91")
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_tls_1_2_and_1_3_are_spoken(proxied: Site, version: ssl.TLSVersion) -> None:
     assert handshake(proxied, version) == version.name.replace("_", ".")
 
 
-@pytest.mark.requirement("crd-2.2.1:sec-3")
+@pytest.mark.requirement("crd-2.2.1:sec-3", "crd-2.0.1:91")
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 @pytest.mark.parametrize("version", ["TLSv1", "TLSv1_1"])
 def test_older_tls_is_not_spoken(proxied: Site, version: str) -> None:
@@ -248,7 +248,7 @@ def test_the_proxy_writes_nothing_about_a_call(proxied: Site, order: bytes) -> N
         assert b"draftOrders" not in file.read_bytes()
 
 
-@pytest.mark.requirement("cds-hooks-2.0:175", "cds-hooks-2.0:179")
+@pytest.mark.requirement("cds-hooks-2.0:175", "cds-hooks-2.0:179", "crd-2.0.1:90")
 def test_with_mutual_tls_only_certificates_of_the_authority_may_connect(
     tmp_path: Path, order: bytes
 ) -> None:

@@ -29,7 +29,7 @@ def test_beyond_loopback_a_clients_file_and_a_public_url_are_asked_for(tmp_path:
     assert "COVERCARD_PUBLIC_URL" in said
 
 
-@pytest.mark.requirement("cds-hooks-2.0:2", "cds-hooks-2.0:168", "crd-2.2.1:sec-2")
+@pytest.mark.requirement("cds-hooks-2.0:2", "cds-hooks-2.0:168", "crd-2.2.1:sec-2", "crd-2.0.1:89")
 def test_a_public_url_without_tls_is_refused(tmp_path: Path, clients_file: Path) -> None:
     said = refused_start(
         tmp_path,
