@@ -21,14 +21,21 @@ from service.order_review import OrderReview, RecordReading
 from service.policies.notices import NoticeLibrary, load_notices
 from service.policies.payers import Payers, load_payers
 from service.policies.store import PolicyStore, load_policies
+from service.records.instants import new_call_id
+from service.records.opening import open_recorder
+from service.records.recorder import Recorder
 from service.respond import Responder
 from service.respond.cards import CardWriter
 from service.respond.forms import FormFiller, NoticeSuggestion
 from service.respond.names import Names
 from service.respond.statements import StatementWriter
 from service.settings import Settings
+from service.web.call_records import CallKeeper
+from service.web.feedback import feedback_blueprint
 from service.web.fhir_resources import fhir_blueprint
 from service.web.hooks import hooks_blueprint
+from service.web.metrics import Metrics
+from service.web.operations import operations_blueprint, policies_check, records_check
 from service.web.problems import translate_errors
 
 
@@ -38,7 +45,8 @@ def now() -> datetime:
 
 
 def new_uuid() -> str:
-    return str(uuid.uuid4())
+    """Ordered by time, so that the decision log adds cards at the end of their index."""
+    return str(uuid.UUID(new_call_id(now())))
 
 
 class Library:
@@ -116,17 +124,35 @@ def anyone() -> str:
     return "anyone"
 
 
+RECORDER = "covercard.recorder"
+"""The application's recorder in `app.extensions`: whoever serves starts and stops it."""
+
+
+def wire_recorder(settings: Settings) -> Recorder:
+    """What keeps every call; nothing is opened or written before the first one."""
+    patience = settings.record_timeout_ms / 1000
+    return open_recorder(settings.database_url, settings.spool_dir, patience)
+
+
 def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> Flask:
     """The WSGI application. Raises ConfigurationError if a file or a setting is wrong."""
     library = Library(settings)
     app = Flask("service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     translate_errors(app)
+    recorder = app.extensions[RECORDER] = wire_recorder(settings)
+    metrics = Metrics()
+    keeper = CallKeeper(recorder, metrics, clock)
+    review = wire_review(settings, library, clock)
+    app.register_blueprint(hooks_blueprint(review, discovery(SERVICES), keeper, anyone))
+    app.register_blueprint(feedback_blueprint(keeper, anyone))
     forms = load_forms(settings.base_url)
     app.register_blueprint(
         fhir_blueprint(forms, wire_packages(settings, library, NoLoggedCalls(), clock), anyone)
     )
-    app.register_blueprint(
-        hooks_blueprint(wire_review(settings, library, clock), discovery(SERVICES))
-    )
+    checks = [
+        records_check(recorder.health),
+        policies_check(library.policies, lambda: clock().astimezone(settings.zone).date()),
+    ]
+    app.register_blueprint(operations_blueprint(checks, metrics, recorder.health))
     return app

@@ -8,13 +8,11 @@
     │   ├── PreconditionFailed     412  data neither prefetched nor to be had (CDS Hooks 2.0 §4.5)
     │   ├── UnsupportedMediaType   415
     │   ├── BodyTooLarge           413
-    │   └── UnknownService         404
-    ├── FetchFailed                something of the EHR's could not be read; reported, never raised
-    │                              as far as the caller
-
-
     │   ├── UnknownService         404
     │   └── UnknownContext         404  no answer of this client with that assertion id
+    ├── FetchFailed                something of the EHR's could not be read; reported, never raised
+    │                              as far as the caller
+    ├── RecordsUnavailable         503  neither the decision log nor its spool can be used
     └── ConfigurationError         the operator's files or settings; stops the start or the command
         └── LibraryError           a policy, notice or payers file: file, field and repair
 
@@ -121,6 +119,17 @@ class UnknownContext(RequestError):
 
     status = 404
     issue_code = "not-found"
+
+
+class RecordsUnavailable(CovercardError):
+    """An answer that could not be produced again must not be given (CRD 2.2.1 found-37)."""
+
+    status: ClassVar[int] = 503
+    retry_after_seconds: ClassVar[int] = 5
+
+    def operation_outcome(self) -> dict[str, object]:
+        """This error as a FHIR OperationOutcome; what exactly is wrong is for the operator."""
+        return operation_outcome("transient", [("", "the service cannot keep records, try again")])
 
 
 class ConfigurationError(CovercardError):

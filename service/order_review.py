@@ -35,17 +35,21 @@ from service.fhir.outcomes import FetchReport, Outcome
 from service.fhir.people import read_person
 from service.fhir.resources import Resources, resources_in
 from service.fhir.unread import has_unread_code, with_trouble
-from service.respond import Addressee, Decided, Responder
+from service.respond import Addressee, Asserted, Decided, Responder
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """One call reviewed: what was asked, fetched and determined, and what is answered."""
+    """One call reviewed: what was asked, fetched and determined, and what is answered.
+
+    `asserted` has one for each determination: what the answer asserts of its order, if anything.
+    """
 
     request: HookRequest
     fetched: Fetched
     determinations: tuple[Determination, ...]
     answer: Answer
+    asserted: tuple[Asserted | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +133,8 @@ class OrderReview:
             now=now,
             person=read_person(patient) if patient and patient.type == "Patient" else None,
         )
-        return Review(request, fetched, determinations, self._responder.answer(decided, to))
+        reply = self._responder.reply(decided, to)
+        return Review(request, fetched, determinations, reply.answer, reply.asserted)
 
     def _fetch(
         self, request: HookRequest, resources: Resources, allowed: frozenset[str] | None

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from flask import Blueprint, Response
 
 from service.order_review import OrderReview
-from service.web.json_body import encode, json_response, read_json_body
+from service.web.call_records import CallKeeper
+from service.web.json_body import bytes_response, encode, read_json_body
 
+def hooks_blueprint(
+    review: OrderReview,
+    discovery: Mapping[str, object],
+    keeper: CallKeeper,
+    client_of_call: Callable[[], str],
+) -> Blueprint:
+    """The two endpoints; `discovery` is written to bytes once, `keeper` keeps every call.
 
-def hooks_blueprint(review: OrderReview, discovery: Mapping[str, object]) -> Blueprint:
-    """The two endpoints; `discovery` is written to bytes once."""
+    `client_of_call` names the client that is being answered.
+    """
     hooks = Blueprint("hooks", __name__)
     discovery_bytes = encode(discovery)
 
@@ -21,6 +29,13 @@ def hooks_blueprint(review: OrderReview, discovery: Mapping[str, object]) -> Blu
 
     @hooks.post("/cds-services/<service_id>")
     def call(service_id: str) -> Response:
-        return json_response(review.review(service_id, read_json_body()).answer)
+        body = read_json_body()
+        received = keeper.received(service_id, client_of_call(), body)
+        try:
+            reviewed = review.review(service_id, body)
+        except Exception as error:
+            received.refused(error)
+            raise
+        return bytes_response(received.answered(reviewed))
 
     return hooks

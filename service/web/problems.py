@@ -6,12 +6,17 @@ import structlog
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from service.errors import RequestError, operation_outcome
+from service.errors import RecordsUnavailable, RequestError, operation_outcome
 from service.web.json_body import json_response
 
 _ISSUE_CODES = {404: "not-found", 405: "not-supported", 413: "too-long", 415: "not-supported"}
 
 log = structlog.get_logger(__name__)
+
+
+def internal_error() -> dict[str, object]:
+    """What a caller is told of an error of ours."""
+    return operation_outcome("exception", [("", "internal error")])
 
 
 def translate_errors(app: Flask) -> None:
@@ -20,6 +25,12 @@ def translate_errors(app: Flask) -> None:
     @app.errorhandler(RequestError)
     def request_error(error: RequestError) -> Response:
         return json_response(error.operation_outcome(), error.status)
+
+    @app.errorhandler(RecordsUnavailable)
+    def records_unavailable(error: RecordsUnavailable) -> Response:
+        response = json_response(error.operation_outcome(), error.status)
+        response.headers["Retry-After"] = str(error.retry_after_seconds)
+        return response
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
@@ -38,7 +49,7 @@ def translate_errors(app: Flask) -> None:
         # The type only: a message may quote what came with the call.
         frames = _frames(error)
         log.error("unexpected error", kind=type(error).__name__, frames=frames)
-        return json_response(operation_outcome("exception", [("", "internal error")]), 500)
+        return json_response(internal_error(), 500)
 
 
 def _frames(error: BaseException) -> list[str]:
