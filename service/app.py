@@ -12,10 +12,11 @@ from cards.questionnaires import Forms, load_forms
 from service.crd.discovery import discovery
 from service.crd.hooks import SERVICES
 from service.crd.validation import is_fhir
-from service.dtr.logged_calls import LoggedCalls, NoLoggedCalls
+from service.dtr.logged_calls import LoggedCalls
 from service.dtr.package import QuestionnairePackages
+from service.dtr.recorded_calls import RecordedCalls
 from service.fhir.client import FhirClients, Limits
-from service.fhir.fetch import Fetcher
+from service.fhir.fetch import Completing, Fetcher
 from service.fhir.outbound import OutboundPolicy, Resolver, resolve
 from service.order_review import OrderReview, RecordReading
 from service.policies.notices import NoticeLibrary, load_notices
@@ -59,9 +60,15 @@ class Library:
 
 
 def wire_review(
-    settings: Settings, library: Library, clock: Callable[[], datetime] = now
+    settings: Settings,
+    library: Library,
+    clock: Callable[[], datetime] = now,
+    fetcher: Completing | None = None,
 ) -> OrderReview:
-    """The use case with all that it needs; also for those who decide without a server."""
+    """The use case with all that it needs; also for those who decide without a server.
+
+    `fetcher` takes the place of the one that asks EHRs.
+    """
     forms = load_forms(settings.base_url)
     names = Names(library.notices, forms, settings.base_url, library.payers.operator_name)
     suggestion = NoticeSuggestion(settings.notice_suggestion)
@@ -72,7 +79,7 @@ def wire_review(
         policies=library.policies,
         payers=library.payers,
         responder=responder,
-        fetcher=wire_fetcher(settings),
+        fetcher=fetcher or wire_fetcher(settings),
         records=record_reading(forms, library.notices),
         clock=clock,
         zone=settings.zone,
@@ -148,7 +155,11 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> Flask
     app.register_blueprint(feedback_blueprint(keeper, anyone))
     forms = load_forms(settings.base_url)
     app.register_blueprint(
-        fhir_blueprint(forms, wire_packages(settings, library, NoLoggedCalls(), clock), anyone)
+        fhir_blueprint(
+            forms,
+            wire_packages(settings, library, RecordedCalls(settings.database_url), clock),
+            anyone,
+        )
     )
     checks = [
         records_check(recorder.health),

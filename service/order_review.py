@@ -26,7 +26,7 @@ from service.errors import PreconditionFailed, UnhandledPayer, UnknownService
 from service.fhir.client import Access
 from service.fhir.coverages import PayerDirectory, read_coverage
 from service.fhir.encounters import is_emergency
-from service.fhir.fetch import Fetched, Fetcher
+from service.fhir.fetch import Completing, Fetched
 from service.fhir.needs import Need
 from service.fhir.notice_records import notice_records
 from service.fhir.order_details import read_order_details
@@ -73,7 +73,7 @@ class OrderReview:
         policies: Policies,
         payers: PayerDirectory,
         responder: Responder,
-        fetcher: Fetcher,
+        fetcher: Completing,
         records: RecordReading,
         clock: Callable[[], datetime],
         zone: tzinfo,

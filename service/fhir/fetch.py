@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
+from typing import Protocol
 
 import structlog
 
@@ -48,6 +49,14 @@ class Fetched:
     @property
     def token_use(self) -> TokenUse:
         return token_use(self.reports)
+
+
+class Completing(Protocol):
+    """Whoever completes the resources of a call; see Fetcher.complete."""
+
+    def complete(
+        self, resources: Resources, plan: Plan, access: Access | None, patient: str
+    ) -> Fetched: ...
 
 
 class Fetcher:

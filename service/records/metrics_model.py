@@ -13,6 +13,7 @@ from service.fhir.document import Document
 from service.fhir.resources import Resources, resources_in
 from service.fhir.systems import COVERAGE_INFORMATION
 from service.records.feedback import ACCEPTED
+from service.records.fetched import fetched_types
 from service.records.queries import LoggedCall
 from service.records.rows import DeterminationRow, FeedbackRow
 
@@ -42,7 +43,10 @@ def metric_record(logged: LoggedCall, said: Iterable[FeedbackRow] = ()) -> Json:
         "issue": [{"code": i.get("code")} for i in logged.answer.get("issue", [])],
         "tokenUse": row.token_use,
         "orderDetail": [_codeable(d) for d in logged.determinations],
-        "resources": list(_counted(requested)),
+        "resources": [
+            *_counted((r.type for r in requested), prefetch=True),
+            *_counted(fetched_types(logged.kept.fetched), prefetch=False),
+        ],
         "response": [*_cards(logged.cards, said), *_statements(logged)],
     }
     return {name: value for name, value in record.items() if value not in (None, [], {})}
@@ -60,10 +64,9 @@ def _resources(request: Mapping[str, Any]) -> Resources:
     return found
 
 
-def _counted(resources: Resources) -> Iterator[Json]:
-    counts = Counter(r.type for r in resources)
-    for kind, count in sorted(counts.items()):
-        yield {"type": kind, "count": count, "prefetch": True}
+def _counted(types: Iterable[str], *, prefetch: bool) -> Iterator[Json]:
+    for kind, count in sorted(Counter(types).items()):
+        yield {"type": kind, "count": count, "prefetch": prefetch}
 
 
 def _user(request: Mapping[str, Any], resources: Resources) -> Mapping[str, Any]:

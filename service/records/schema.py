@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from queue import Empty, SimpleQueue
 
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.errors import ConfigurationError
 from service.records.database import database_file, make_private_file, open_engine
+from service.records.in_time import in_time
 from service.records.store import StoreUnavailable, is_sqlite
 
 REVISION = "0001"
@@ -33,7 +32,7 @@ def prepare(url: str) -> None:
     """
     if is_sqlite(url):
         upgrade(url)
-    elif (found := _in_time(lambda: revision(url))) != REVISION:
+    elif (found := in_time(lambda: revision(url), _LOOK_SECONDS)) != REVISION:
         raise ConfigurationError(
             f"the database's tables are at {found or 'nothing'}, this version needs {REVISION}: "
             "run `covercard db upgrade`"
@@ -75,26 +74,6 @@ def upgrade(url: str) -> bool:
             command.upgrade(config, "head")
             connection.commit()
     return True
-
-
-def _in_time(look: Callable[[], str | None]) -> str | None:
-    """What `look` finds; StoreUnavailable if it hangs, so that a start does not."""
-    found: SimpleQueue[str | Exception | None] = SimpleQueue()
-
-    def run() -> None:
-        try:
-            found.put(look())
-        except Exception as error:
-            found.put(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        outcome = found.get(timeout=_LOOK_SECONDS)
-    except Empty:
-        raise StoreUnavailable(f"no answer in {_LOOK_SECONDS} s") from None
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from service.crd.request import HookRequest
 from service.decision.model import Determination, PolicyVersion
 from service.errors import RecordsUnavailable, RequestError, UnknownService
 from service.order_review import Review
+from service.records.fetched import written
 from service.records.instants import new_call_id
 from service.records.record import CallRecord, CardShown, Decided
 from service.records.recorder import Recorder
@@ -28,6 +29,7 @@ _HOOKS: Mapping[str, str] = {s.id: s.hook for s in SERVICES}
 _AUTHORIZATION = "fhirAuthorization"
 _TOKEN = "access_token"  # noqa: S105  the name of the member
 _SHORTEST_SECRET = 8
+_EMPTY = msgspec.Raw(b'""')
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -68,13 +70,16 @@ class ReceivedCall:
             ehr=request.fhir_server,
             patient=request.patient,
             encounter=f"Encounter/{request.encounter_id}" if request.encounter_id else None,
-            token_use="not-used" if request.access_token else None,
+            token_use=review.fetched.token_use.value if request.access_token else None,
+            fetched=written(review.fetched),
             decided=tuple(map(_decided, review.determinations, review.asserted)),
             cards=shown,
         )
         self._keep(record, request.version.value, "answered")
         for card in shown:
             self.keeper.metrics.card(card.policy_id, card.topic)
+        for report in review.fetched.reports:
+            self.keeper.metrics.fetch(report.outcome.value)
         return payload
 
     def refused(self, error: Exception) -> None:
@@ -152,10 +157,11 @@ def without_token(request: HookRequest) -> bytes:
         return body
     authorization = request.document.raw((_AUTHORIZATION,))
     token = request.document.raw((_AUTHORIZATION, _TOKEN))
-    kept = {name: v for name, v in _members.decode(authorization).items() if name != _TOKEN}
+    # An empty one, so that the body can still be read as a call.
+    kept = {**_members.decode(authorization), _TOKEN: _EMPTY}
     body = body.replace(authorization, encode(kept))
     # It must not stay where it stands a second time either; a shorter text may be a word.
-    return body.replace(token, b'""') if len(token) >= _SHORTEST_SECRET else body
+    return body.replace(token, _EMPTY) if len(token) >= _SHORTEST_SECRET else body
 
 
 def readable_without_token(body: bytes) -> bytes | None:

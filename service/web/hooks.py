@@ -10,6 +10,7 @@ from service.order_review import OrderReview
 from service.web.call_records import CallKeeper
 from service.web.json_body import bytes_response, encode, read_json_body
 
+
 def hooks_blueprint(
     review: OrderReview,
     discovery: Mapping[str, object],

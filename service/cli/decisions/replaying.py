@@ -10,14 +10,14 @@ import msgspec
 from service.app import Library, wire_review
 from service.cli.decisions.page import short_codes
 from service.errors import RequestError
+from service.fhir.client import Access
+from service.fhir.fetch import Completing, Fetched, Plan
+from service.fhir.resources import Resources
 from service.order_review import Review
+from service.records.fetched import FetchedBefore
 from service.records.queries import LoggedCall
 from service.records.rows import DeterminationRow
 from service.settings import Settings
-
-
-_AUTHORIZATION = "fhirAuthorization"
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -37,14 +37,15 @@ class Replay:
     """Decides by the files that `settings` name; each call on its own day.
 
     Counts the calls that it has `decided` and those that it has `skipped`: refused calls, and those
-    whose request was not kept. Data that were fetched from an EHR are not fetched again.
+    whose request was not kept. What was fetched from an EHR then is used again; nobody is asked.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.decided = 0
         self.skipped = 0
         self._now = datetime.now(UTC)
-        self._review = wire_review(settings, Library(settings), lambda: self._now)
+        self._fetched: Completing = FetchedBefore(None)
+        self._review = wire_review(settings, Library(settings), lambda: self._now, self)
 
     def changes(self, logged: LoggedCall) -> Iterator[Change]:
         """What would be otherwise in this call; nothing if it cannot be decided again."""
@@ -53,21 +54,19 @@ class Replay:
             return
         self.decided += 1
         self._now = logged.received_at
+        self._fetched = FetchedBefore(logged.kept.fetched)
         try:
-            request = without_authorization(logged.kept.request)
-            review = self._review.review(logged.row.service_id, request)
+            review = self._review.review(logged.row.service_id, logged.kept.request)
         except RequestError as error:
             yield _change(logged, None, "status", "200", str(error.status))
             return
         yield from _differences(logged, review)
 
-
-def without_authorization(request: bytes) -> bytes:
-    """The request as one that gives no access to its EHR: nobody is to be called again."""
-    members = _members.decode(request)
-    if _AUTHORIZATION in members:
-        members[_AUTHORIZATION] = msgspec.Raw(b"null")
-    return msgspec.json.encode(members)
+    def complete(
+        self, resources: Resources, plan: Plan, access: Access | None, patient: str
+    ) -> Fetched:
+        """As a review's fetcher: what was fetched for the call that is being decided again."""
+        return self._fetched.complete(resources, plan, access, patient)
 
 
 def _differences(logged: LoggedCall, review: Review) -> Iterator[Change]:
