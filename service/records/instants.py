@@ -20,17 +20,16 @@ def instant(us: int) -> datetime:
 
 
 def new_call_id(at: datetime) -> str:
-    """A unique id, 32 hexadecimal digits, that sorts by `at`: a UUID of version 7 (RFC 9562).
+    """A unique id, 32 hexadecimal digits, that sorts by `at`, to the microsecond.
 
-    So the primary key is the order in time as well, and rows are added at its end.
+    It is a UUID of version 7 (RFC 9562, with the part of the millisecond in its 12 bits after the
+    version). So the primary key is the order in time as well, and rows are added at its end.
     """
-    milliseconds = microseconds(at) // 1000
-    random = int.from_bytes(os.urandom(10))
-    low = 0x8 << 60 | random & (1 << 62) - 1
-    high = milliseconds << 16 | 0x7 << 12 | random >> 68
-    return f"{high << 64 | low:032x}"
+    low = 0x8 << 60 | int.from_bytes(os.urandom(8)) & (1 << 62) - 1
+    return f"{first_call_id(at)}{low:016x}"
 
 
 def first_call_id(at: datetime) -> str:
-    """A bound: ids made at `at` or later are greater, earlier ones smaller (to a millisecond)."""
-    return f"{microseconds(at) // 1000:012x}"
+    """A bound: ids made at `at` or later are greater, earlier ones smaller."""
+    milliseconds, rest = divmod(microseconds(at), 1000)
+    return f"{milliseconds:012x}7{rest * 4096 // 1000:03x}"
