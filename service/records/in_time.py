@@ -1,0 +1,32 @@
+"""What may hang, done in a thread that nobody waits for once time is up."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import TypeVar
+
+from service.records.store import StoreUnavailable
+
+T = TypeVar("T")
+
+
+def in_time(work: Callable[[], T], seconds: float) -> T:
+    """What `work` returns or raises; StoreUnavailable if that takes longer than `seconds`."""
+    ended: SimpleQueue[tuple[T] | Exception] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            ended.put((work(),))
+        except Exception as error:
+            ended.put(error)
+
+    threading.Thread(target=run, name="in-time", daemon=True).start()
+    try:
+        outcome = ended.get(timeout=seconds)
+    except Empty:
+        raise StoreUnavailable(f"no answer in {seconds:g} s") from None
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome[0]
