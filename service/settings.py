@@ -243,6 +243,8 @@ class Settings(BaseSettings):
         """
         if self.workbench != "auto":
             return self.workbench == "on"
+        if self.asks_for_clients:  # a browser has no token to fire requests with
+            return False
         return self.on_loopback and is_loopback(urlsplit(self.base_url).hostname or "")
 
 

@@ -120,6 +120,13 @@ def test_an_unknown_service_is_told_to_clients_only(
     assert post(guarded.hospital.token(url), url=url).status_code == 404
 
 
+def test_policies_are_open_to_all_and_the_workbench_is_for_nobody(guarded: Guarded) -> None:
+    base = guarded.server.base
+    assert requests.get(f"{base}/policies", timeout=30).status_code == 200
+    assert requests.post(f"{base}/workbench/explain", json={}, timeout=30).status_code == 404
+    assert requests.get(base, allow_redirects=False, timeout=30).status_code == 302
+
+
 def test_forms_are_open_to_all_and_what_is_filled_in_is_for_clients(guarded: Guarded) -> None:
     forms = f"{guarded.server.base}/fhir/Questionnaire"
     listed = requests.get(forms, timeout=30)

@@ -5,7 +5,9 @@ from threading import BoundedSemaphore
 import pytest
 from flask import Blueprint, Flask
 
+from service.app import create_app
 from service.errors import Unauthenticated
+from service.settings import Settings
 from service.trust.clients import ANYONE, Client
 from service.web.call_log import log_calls
 from service.web.client_auth import Admission, current_client, open_to_all, require_client
@@ -95,3 +97,29 @@ def test_without_a_free_place_a_call_is_to_come_again(
     assert http.get("/later/page").status_code == 200
     slots.release()
     assert http.get("/later/feature", headers={"Authorization": "Bearer good"}).status_code == 200
+
+
+OPEN_TO_ALL = {
+    "/",
+    "/cds-services",
+    "/fhir/Questionnaire",
+    "/fhir/Questionnaire/<form_id>",
+    "/policies",
+    "/policies.json",
+    "/policies/<policy_id>",
+    "/static/<version>/<name>",
+    "/workbench/fixtures/<path:name>",
+}
+"""Nothing here speaks of a patient. What is added here is added on purpose."""
+
+
+@pytest.mark.parametrize("workbench", ["on", "off"])
+def test_what_is_open_to_all_is_known(workbench: str) -> None:
+    app = create_app(Settings(workbench=workbench))
+    opened = {
+        rule.rule
+        for rule in app.url_map.iter_rules()
+        if getattr(app.view_functions[rule.endpoint], "open_to_all", False)
+    }
+    assert opened <= OPEN_TO_ALL
+    assert {"/cds-services/<service_id>"} & opened == set()

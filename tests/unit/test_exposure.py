@@ -84,3 +84,8 @@ def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("COVERCARD_CLIENT_AUTH", "")
     assert Settings().clients_file is None
     assert Settings().client_auth is None
+
+
+def test_the_workbench_is_off_where_its_calls_would_need_a_token() -> None:
+    assert Settings().workbench_on
+    assert not Settings(clients_file=FILE).workbench_on
