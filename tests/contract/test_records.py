@@ -296,7 +296,7 @@ def test_a_refused_call_is_a_metric_record_with_its_issues(
     http.post(URL, json={"hookInstance": "the-instance"})
     (call,) = logged()
     record = metric_record(call)
-    assert record["httpResponse"] == 400
+    assert record["httpResponse"] == 422
     assert record["hookInstance"] == "the-instance"
     assert record["issue"]
     assert "response" not in record
