@@ -12,10 +12,11 @@ from cards.questionnaires import Forms, load_forms
 from service.crd.discovery import discovery
 from service.crd.hooks import SERVICES
 from service.crd.validation import is_fhir
-from service.dtr.logged_calls import LoggedCalls, NoLoggedCalls
+from service.dtr.logged_calls import LoggedCalls
 from service.dtr.package import QuestionnairePackages
+from service.dtr.recorded_calls import RecordedCalls
 from service.fhir.client import FhirClients, Limits
-from service.fhir.fetch import Fetcher
+from service.fhir.fetch import Completing, Fetcher
 from service.fhir.outbound import OutboundPolicy, Resolver, resolve
 from service.forms_on_file import FormsOnFile
 from service.guard import guard
@@ -24,15 +25,22 @@ from service.pages import wire_pages
 from service.policies.notices import NoticeLibrary, load_notices
 from service.policies.payers import Payers, load_payers
 from service.policies.store import PolicyStore, load_policies
+from service.records.instants import new_call_id
+from service.records.opening import open_recorder
+from service.records.recorder import Recorder
 from service.respond import Responder
 from service.respond.cards import CardWriter
 from service.respond.forms import FormFiller, NoticeSuggestion
 from service.respond.names import Names
 from service.respond.statements import StatementWriter
 from service.settings import Settings
+from service.web.call_records import CallKeeper, count_refusals
 from service.web.client_auth import current_client
+from service.web.feedback import feedback_blueprint
 from service.web.fhir_resources import fhir_blueprint
 from service.web.hooks import hooks_blueprint
+from service.web.metrics import Metrics
+from service.web.operations import operations_blueprint, policies_check, records_check
 
 
 def now() -> datetime:
@@ -41,7 +49,8 @@ def now() -> datetime:
 
 
 def new_uuid() -> str:
-    return str(uuid.uuid4())
+    """Ordered by time, so that the decision log adds cards at the end of their index."""
+    return str(uuid.UUID(new_call_id(now())))
 
 
 class Library:
@@ -54,9 +63,15 @@ class Library:
 
 
 def wire_review(
-    settings: Settings, library: Library, clock: Callable[[], datetime] = now
+    settings: Settings,
+    library: Library,
+    clock: Callable[[], datetime] = now,
+    fetcher: Completing | None = None,
 ) -> OrderReview:
-    """The use case with all that it needs; also for those who decide without a server."""
+    """The use case with all that it needs; also for those who decide without a server.
+
+    `fetcher` takes the place of the one that asks EHRs.
+    """
     forms = load_forms(settings.base_url)
     names = Names(library.notices, forms, settings.base_url, library.payers.operator_name)
     suggestion = NoticeSuggestion(settings.notice_suggestion)
@@ -67,7 +82,7 @@ def wire_review(
         policies=library.policies,
         payers=library.payers,
         responder=responder,
-        fetcher=wire_fetcher(settings),
+        fetcher=fetcher or wire_fetcher(settings),
         forms=wire_forms_on_file(settings, library, forms),
         clock=clock,
         zone=settings.zone,
@@ -116,17 +131,31 @@ def wire_packages(
     )
 
 
+RECORDER = "covercard.recorder"
+"""The application's recorder in `app.extensions`: whoever serves starts and stops it."""
+
+
+def wire_recorder(settings: Settings) -> Recorder:
+    """What keeps every call; nothing is opened or written before the first one."""
+    patience = settings.record_timeout_ms / 1000
+    return open_recorder(settings.database_url, settings.spool_dir, patience)
+
+
 def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> Flask:
     """The WSGI application. Raises ConfigurationError if a file or a setting is wrong."""
     library = Library(settings)
     app = Flask("service", static_folder=None)
+    recorder = app.extensions[RECORDER] = wire_recorder(settings)
+    metrics = Metrics()
+    keeper = CallKeeper(recorder, metrics, clock)
+    count_refusals(app, metrics)
     guard(app, settings, clock)
+    review = wire_review(settings, library, clock)
+    app.register_blueprint(hooks_blueprint(review, discovery(SERVICES), keeper))
+    app.register_blueprint(feedback_blueprint(keeper))
     forms = load_forms(settings.base_url)
-    packages = wire_packages(settings, library, NoLoggedCalls(), clock)
+    packages = wire_packages(settings, library, RecordedCalls(settings.database_url), clock)
     app.register_blueprint(fhir_blueprint(forms, packages, lambda: current_client().name))
-    app.register_blueprint(
-        hooks_blueprint(wire_review(settings, library, clock), discovery(SERVICES))
-    )
     wire_pages(
         app,
         settings,
@@ -134,7 +163,12 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> Flask
         notices=library.notices,
         payers=library.payers,
         services=SERVICES,
-        review=wire_review(settings, library, clock).review,
+        review=review.review,
         clock=clock,
     )
+    checks = [
+        records_check(recorder.health),
+        policies_check(library.policies, lambda: clock().astimezone(settings.zone).date()),
+    ]
+    app.register_blueprint(operations_blueprint(checks, metrics, recorder.health))
     return app

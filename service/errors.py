@@ -16,6 +16,7 @@
     ├── FetchFailed                something of the EHR's could not be read; reported, never raised
     │                              as far as the caller
     ├── Unavailable                503  not the caller's fault: try again later
+    │   └── RecordsUnavailable     503  neither the decision log nor its spool can be used
     └── ConfigurationError         the operator's files or settings; stops the start or the command
         └── LibraryError           a policy, notice, payers or clients file: file, field and repair
 
@@ -186,6 +187,10 @@ class Unavailable(CovercardError):
     def operation_outcome(self) -> dict[str, object]:
         """This error as a FHIR OperationOutcome."""
         return operation_outcome("transient", [("", str(self))])
+
+
+class RecordsUnavailable(Unavailable):
+    """An answer that could not be produced again must not be given (CRD 2.2.1 found-37)."""
 
 
 class ConfigurationError(CovercardError):

@@ -26,7 +26,7 @@ from service.errors import PreconditionFailed, UnhandledPayer, UnknownService
 from service.fhir.client import Access
 from service.fhir.coverages import PayerDirectory, read_coverage
 from service.fhir.encounters import is_emergency
-from service.fhir.fetch import Fetched, Fetcher
+from service.fhir.fetch import Completing, Fetched
 from service.fhir.needs import Need
 from service.fhir.order_details import read_order_details
 from service.fhir.orders import read_order
@@ -35,17 +35,21 @@ from service.fhir.people import read_person
 from service.fhir.resources import Resources, resources_in
 from service.fhir.unread import has_unread_code, with_trouble
 from service.forms_on_file import FormsOnFile
-from service.respond import Addressee, Decided, Responder
+from service.respond import Addressee, Asserted, Decided, Responder
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """One call reviewed: what was asked, fetched and determined, and what is answered."""
+    """One call reviewed: what was asked, fetched and determined, and what is answered.
+
+    `asserted` has one for each determination: what the answer asserts of its order, if anything.
+    """
 
     request: HookRequest
     fetched: Fetched
     determinations: tuple[Determination, ...]
     answer: Answer
+    asserted: tuple[Asserted | None, ...]
 
 
 class OrderReview:
@@ -62,7 +66,7 @@ class OrderReview:
         policies: Policies,
         payers: PayerDirectory,
         responder: Responder,
-        fetcher: Fetcher,
+        fetcher: Completing,
         forms: FormsOnFile,
         clock: Callable[[], datetime],
         zone: tzinfo,
@@ -123,7 +127,8 @@ class OrderReview:
             questionnaires_missing=self._forms.missing_questionnaires(resources, fetched),
             person=read_person(patient) if patient and patient.type == "Patient" else None,
         )
-        return Review(request, fetched, determinations, self._responder.answer(decided, to))
+        reply = self._responder.reply(decided, to)
+        return Review(request, fetched, determinations, reply.answer, reply.asserted)
 
     def _fetch(
         self, request: HookRequest, resources: Resources, allowed: frozenset[str] | None

@@ -79,9 +79,6 @@ class Settings(BaseSettings):
     header_timeout: int = Field(
         10, ge=1, le=60, description="Seconds in which a request's headers must have come."
     )
-    database_url: str = Field(
-        "sqlite:///var/covercard.sqlite3", description="SQLAlchemy URL of the database."
-    )
     workbench: Literal["auto", "on", "off"] = Field(
         "auto", description="The page that fires requests: on, off, or auto (on loopback only)."
     )
@@ -110,6 +107,24 @@ class Settings(BaseSettings):
     )
     fetch_max_pages: int = Field(
         3, ge=1, le=100, description="Most pages that are read of one search."
+    )
+    database_url: str = Field(
+        "sqlite:///var/covercard.sqlite3",
+        description="The database, with the decision log: `sqlite:///FILE` or"
+        " `postgresql+psycopg://…`.",
+    )
+    spool_dir: Path = Field(
+        Path("var/spool"),
+        description="Folder that keeps records durably while the database is away.",
+    )
+    record_timeout_ms: int = Field(
+        250,
+        ge=20,
+        le=5000,
+        description="Longest wait for the database, in milliseconds; then the spool is used.",
+    )
+    retention_days: int = Field(
+        3653, ge=1, description="Days that the decision log is kept before it may be pruned."
     )
 
     @field_validator("time_zone")
@@ -153,6 +168,13 @@ class Settings(BaseSettings):
                     "list whole origins such as https://ehr.example.org; no *, path or capital"
                 )
         return origins
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, url: str) -> str:
+        if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
+            raise ValueError("must begin with sqlite:/// or postgresql+psycopg://")
+        return url
 
     @cached_property
     def base_url(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from service.app import create_app
-from service.settings import Settings
+from service.app import RECORDER, create_app
+from service.settings import Settings, load_settings
 
 ROOT = Path(__file__).parent.parent
 FIXTURES = ROOT / "fhir_fixtures"
@@ -20,9 +20,28 @@ NOW = datetime(2026, 11, 22, 15, 30, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
-def client() -> FlaskClient:
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The default settings, but with records in a folder of the tests'."""
+    return in_folder(tmp_path_factory.mktemp("records"))
+
+
+@pytest.fixture(scope="session")
+def client(settings: Settings) -> Iterator[FlaskClient]:
     """The service as HTTP clients meet it, on a fixed day."""
-    return create_app(Settings(), clock=lambda: NOW).test_client()
+    app = create_app(settings, clock=lambda: NOW)
+    yield app.test_client()
+    app.extensions[RECORDER].stop()
+
+
+def in_folder(folder: Path, **settings: object) -> Settings:
+    """Settings with the database and the spool in a folder."""
+    return load_settings(
+        **{
+            "database_url": f"sqlite:///{folder}/covercard.sqlite3",
+            "spool_dir": folder / "spool",
+            **settings,
+        }
+    )
 
 
 @pytest.fixture

@@ -7,10 +7,12 @@ import sys
 import click
 
 from service import __version__
+from service.cli.db import db
+from service.cli.decisions import decisions
 from service.cli.ehr import ehr
 from service.cli.fire import fire
 from service.cli.serve import serve
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, RecordsUnavailable
 from service.policies.commands import policy
 
 
@@ -20,14 +22,20 @@ def cli() -> None:
     """Coverage decisions for CDS Hooks: serve them, try them, and keep their policies."""
 
 
-for command in (serve, fire, ehr, policy):
+for command in (serve, fire, ehr, policy, decisions, db):
     cli.add_command(command)
 
 
 def main() -> None:
-    """Entry point: an operator's mistake is a message and exit code 2, never a stack trace."""
+    """Entry point: an operator's mistake is a message and exit code 2, never a stack trace.
+
+    Exit code 3: the decision log cannot be used now.
+    """
     try:
         cli()
     except ConfigurationError as error:
         click.echo(f"covercard: {error}", err=True)
         sys.exit(2)
+    except RecordsUnavailable as error:
+        click.echo(f"covercard: {error}", err=True)
+        sys.exit(3)

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,15 +16,40 @@ import click
 if TYPE_CHECKING:
     from flask import Flask
 
+    from service.settings import Settings
+
 
 def wsgi_app() -> Flask:
     """The application of one worker process, wired from the environment."""
-    from service.app import create_app
+    from service.app import RECORDER, create_app
     from service.logs import configure_logging
     from service.settings import load_settings
 
     configure_logging()
-    return create_app(load_settings())
+    app = create_app(load_settings())
+    app.extensions[RECORDER].start()
+    end_with(int(os.environ[_SERVER_VARIABLE]))
+    return app
+
+
+def end_with(server: int) -> None:
+    """Stop this worker once its server process is gone: nobody else would, and it holds the port.
+
+    A server that is stopped as it should be ends its workers itself. It may be gone already as this
+    worker starts, so its id is told and not looked up.
+    """
+
+    def watch() -> None:
+        while os.getppid() == server:
+            time.sleep(_LOOK_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+_LOOK_SECONDS = 0.5
+_SERVER_VARIABLE = "COVERCARD_SERVER_PROCESS"
+_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
 HEADER_BYTES = 32_768
@@ -36,30 +68,66 @@ def serve() -> None:
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
 
-    from service.app import create_app
     from service.logs import configure_logging, logging_config
     from service.settings import load_settings
 
     configure_logging()
     settings = load_settings()
-    create_app(settings)  # a wrong file stops the start here, with its message
-    options: dict[str, Any] = {
-        "address": settings.host,
-        "port": settings.port,
-        "workers": settings.workers,
-        "interface": Interfaces.WSGI,
-        "log_access": False,
-        "log_dictconfig": logging_config(),
-        # HTTP/2 ends at the proxy, and with it the attacks on its streams.
-        "http": HTTPModes.http1,
-        "websockets": False,
-        "http1_settings": HTTP1Settings(
-            header_read_timeout=settings.header_timeout * 1000, max_buffer_size=HEADER_BYTES
-        ),
-        "workers_kill_timeout": SECONDS_TO_STOP,
-        # Some threads are kept free for discovery, pages and refusals.
-        "blocking_threads": settings.max_concurrent_calls + SPARE_THREADS,
-    }
-    at = f"http://{settings.host}:{settings.port}/cds-services"
-    click.echo(f"Covercard on {at} (stop: Ctrl-C)", err=True)
-    Granian("service.cli.serve:wsgi_app", factory=True, **options).serve()
+    with metrics_folder():
+        from service.app import create_app
+
+        create_app(settings)  # a wrong file stops the start here, with its message
+        prepare_log(settings)
+        os.environ[_SERVER_VARIABLE] = str(os.getpid())
+        options: dict[str, Any] = {
+            "address": settings.host,
+            "port": settings.port,
+            "workers": settings.workers,
+            "interface": Interfaces.WSGI,
+            "log_access": False,
+            "log_dictconfig": logging_config(),
+            # HTTP/2 ends at the proxy, and with it the attacks on its streams.
+            "http": HTTPModes.http1,
+            "websockets": False,
+            "http1_settings": HTTP1Settings(
+                header_read_timeout=settings.header_timeout * 1000, max_buffer_size=HEADER_BYTES
+            ),
+            "respawn_failed_workers": True,
+            "workers_kill_timeout": SECONDS_TO_STOP,
+            # Some threads are kept free for discovery, pages and refusals.
+            "blocking_threads": settings.max_concurrent_calls + SPARE_THREADS,
+        }
+        at = f"http://{settings.host}:{settings.port}/cds-services"
+        click.echo(f"Covercard on {at} (stop: Ctrl-C)", err=True)
+        Granian("service.cli.serve:wsgi_app", factory=True, **options).serve()
+
+
+def prepare_log(settings: Settings) -> None:
+    """Have the log's tables ready before the workers start; a database that is away may come later.
+
+    Raises ConfigurationError where an operator must act first.
+    """
+    from service.records.schema import prepare
+    from service.records.store import StoreUnavailable
+
+    try:
+        prepare(settings.database_url)
+    except StoreUnavailable as error:
+        click.echo(
+            f"covercard: the decision log's database is away ({error}); records go to the spool",
+            err=True,
+        )
+
+
+@contextlib.contextmanager
+def metrics_folder() -> Iterator[None]:
+    """The folder in which workers count together; its place is in the environment meanwhile.
+
+    To be entered before the application is imported: what counts looks at it only once.
+    """
+    if _FOLDER_VARIABLE in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="covercard-metrics-") as folder:
+        os.environ[_FOLDER_VARIABLE] = folder
+        yield

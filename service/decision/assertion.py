@@ -8,9 +8,12 @@ is left out: the answer given on Monday is the answer given on Tuesday while the
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 
-from service.decision.model import NO_DAY_TOLD, Determination
+from service.decision.model import NO_DAY_TOLD, Determination, Order
+
+_OURS = re.compile(r"cc[0-9a-f]{30}")
 
 
 def coverage_assertion_id(determination: Determination, ehr: str, said: Sequence[str]) -> str:
@@ -35,3 +38,12 @@ def coverage_assertion_id(determination: Determination, ehr: str, said: Sequence
         *said,
     )
     return "cc" + hashlib.sha256("\n".join(facts).encode()).hexdigest()[:30]
+
+
+def replaced_assertion(order: Order, coverage: str, assertion_id: str) -> str | None:
+    """The id of the statement of ours on this coverage that the order carries and that
+    `assertion_id` takes the place of; None if it carries none, or this very one.
+    """
+    ids = [s.assertion_id or "" for s in order.statements if s.coverage == coverage]
+    older = [i for i in ids if _OURS.fullmatch(i) and i != assertion_id]
+    return older[-1] if older and assertion_id not in ids else None

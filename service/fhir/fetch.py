@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
+from typing import Protocol
 
 import structlog
 
@@ -36,14 +37,26 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """How fetching went: one report a need, and the needs that technical trouble left open."""
+    """How fetching went: one report a need, and the needs that technical trouble left open.
+
+    `resources` are those that came and were used, in order of arrival.
+    """
 
     reports: tuple[FetchReport, ...] = ()
     failed: frozenset[Need] = frozenset()
+    resources: tuple[Resource, ...] = ()
 
     @property
     def token_use(self) -> TokenUse:
         return token_use(self.reports)
+
+
+class Completing(Protocol):
+    """Whoever completes the resources of a call; see Fetcher.complete."""
+
+    def complete(
+        self, resources: Resources, plan: Plan, access: Access | None, patient: str
+    ) -> Fetched: ...
 
 
 class Fetcher:
@@ -114,6 +127,7 @@ class _Fetching:
         self._results: SimpleQueue[_Result] = SimpleQueue()
         self._reports: list[FetchReport] = []
         self._failed: set[Need] = set()
+        self._arrived: list[Resource] = []
 
     def run(self) -> Fetched:
         self._ask()
@@ -128,7 +142,7 @@ class _Fetching:
             self._ask()
         for need in (*self._under_way, *self._waiting):
             self._report(need, Outcome.TIMEOUT, self._clock())
-        return Fetched(tuple(self._reports), frozenset(self._failed))
+        return Fetched(tuple(self._reports), frozenset(self._failed), tuple(self._arrived))
 
     def _ask(self) -> None:
         for need in self._plan(self._resources):
@@ -204,6 +218,7 @@ class _Fetching:
         own = [r for r in found if not is_of_another(r.data, self._patient, server)]
         for resource in own:
             self._resources.add(resource)
+        self._arrived.extend(own)
         return Outcome.FETCHED if len(own) == len(found) else Outcome.WRONG_PATIENT
 
 

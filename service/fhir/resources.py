@@ -53,6 +53,10 @@ class Resources:
             self._by_reference.setdefault(resource.full_url, resource)
         self._by_type.setdefault(resource.type, []).append(resource)
 
+    def __iter__(self) -> Iterator[Resource]:
+        """All of them, by type."""
+        return (r for found in self._by_type.values() for r in found)
+
     def of_type(self, *types: str) -> list[Resource]:
         return [r for t in types for r in self._by_type.get(t, ())]
 

@@ -8,15 +8,18 @@ from flask import Blueprint, Response
 
 from service.crd.hooks import SERVICES
 from service.order_review import OrderReview
-from service.web.call_log import note, timed
+from service.web.call_log import name_call, note, timed
+from service.web.call_records import CallKeeper
 from service.web.client_auth import current_client, open_to_all
-from service.web.json_body import encode, json_response, read_json_body
+from service.web.json_body import bytes_response, encode, read_json_body
 
 _HOOKS = {service.id: service.hook for service in SERVICES}
 
 
-def hooks_blueprint(review: OrderReview, discovery: Mapping[str, object]) -> Blueprint:
-    """The two endpoints; `discovery` is written to bytes once."""
+def hooks_blueprint(
+    review: OrderReview, discovery: Mapping[str, object], keeper: CallKeeper
+) -> Blueprint:
+    """The two endpoints; `discovery` is written to bytes once, `keeper` keeps every call."""
     hooks = Blueprint("hooks", __name__)
     discovery_bytes = encode(discovery)
 
@@ -31,13 +34,22 @@ def hooks_blueprint(review: OrderReview, discovery: Mapping[str, object]) -> Blu
             note(service=service_id, hook=_HOOKS[service_id])
         with timed("read"):
             body = read_json_body()
-        with timed("review"):
-            reviewed = review.review(service_id, body, current_client().fhir_servers)
+        client = current_client()
+        received = keeper.received(service_id, client.name, body)
+        name_call(received.id)
+        try:
+            with timed("review"):
+                reviewed = review.review(service_id, body, client.fhir_servers)
+        except Exception as error:
+            received.refused(error)
+            raise
         note(
             version=reviewed.request.version.value,
             cards=len(reviewed.answer.cards),
             statements=len(reviewed.answer.system_actions),
         )
-        return json_response(reviewed.answer)
+        with timed("record"):
+            answer = received.answered(reviewed)
+        return bytes_response(answer)
 
     return hooks

@@ -30,6 +30,11 @@ def read_json_body() -> bytes:
 
 def json_response(body: object, status: int = 200) -> Response:
     """An answer that is never stored on the way, since it may speak of a patient."""
-    response = Response(encode(body), status, content_type="application/json")
+    return bytes_response(encode(body), status)
+
+
+def bytes_response(body: bytes, status: int = 200) -> Response:
+    """The same of JSON that is written already."""
+    response = Response(body, status, content_type="application/json")
     response.headers["Cache-Control"] = "no-store"
     return response

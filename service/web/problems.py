@@ -17,6 +17,11 @@ _ISSUE_CODES = {404: "not-found", 405: "not-supported", 413: "too-long", 415: "n
 log = structlog.get_logger(__name__)
 
 
+def internal_error() -> dict[str, object]:
+    """What a caller is told of an error of ours."""
+    return operation_outcome("exception", [("", "internal error")])
+
+
 def translate_errors(app: Flask) -> None:
     """Register the translations with the application."""
 
@@ -49,4 +54,4 @@ def translate_errors(app: Flask) -> None:
     def unexpected(error: Exception) -> Response:
         # The type only: a message may quote what came with the call.
         log.error("unexpected error", kind=type(error).__name__, frames=place_of(error))
-        return json_response(operation_outcome("exception", [("", "internal error")]), 500)
+        return json_response(internal_error(), 500)

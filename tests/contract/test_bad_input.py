@@ -2,11 +2,18 @@
 
 import copy
 import json
+import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+
+from service.app import RECORDER, create_app
+from service.records.database import database_file
+from service.records.spool import Spool
+from tests.conftest import in_folder
 
 URL = "/cds-services/order-sign-crd"
 Read = Callable[[str], dict[str, Any]]
@@ -207,10 +214,9 @@ def test_unknown_elements_are_ignored_everywhere(client: FlaskClient, good: dict
     assert summaries[0] == summaries[1] != []
 
 
-def test_ten_thousand_orders_get_a_clean_answer(fixture: Read) -> None:
-    from service.app import create_app
-    from service.settings import Settings
-
+def test_ten_thousand_orders_get_a_clean_answer_and_are_recorded(
+    fixture: Read, tmp_path: Path
+) -> None:
     request = fixture("order-sign/mrs-medicare-advantage")
     entry = request["context"]["draftOrders"]["entry"][0]
     many = []
@@ -218,8 +224,14 @@ def test_ten_thousand_orders_get_a_clean_answer(fixture: Read) -> None:
         resource = {k: entry["resource"][k] for k in ("resourceType", "status", "intent", "code")}
         many.append({"resource": {**resource, "id": f"order-{n}"}})
     request["context"]["draftOrders"]["entry"] = many
-    client = create_app(Settings(max_body_bytes=32_000_000)).test_client()
-    reply = client.post(URL, json=request)
+    settings = in_folder(tmp_path, max_body_bytes=32_000_000)
+    app = create_app(settings)
+    reply = app.test_client().post(URL, json=request)
+    app.extensions[RECORDER].stop()
     assert reply.status_code == 200
     assert len(reply.get_json()["cards"]) == 2
     assert len(reply.get_json()["systemActions"]) == 10_000
+    with sqlite3.connect(database_file(settings.database_url)) as log:
+        logged = log.execute("SELECT count(*) FROM determination").fetchone()[0]
+    # Too much for the time that an answer may wait: then it is in the spool.
+    assert logged == 10_000 or Spool(settings.spool_dir).depth().records == 1

@@ -1,0 +1,26 @@
+"""covercard db: the decision log's tables."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group()
+def db() -> None:
+    """Look after the database of the decision log."""
+
+
+@db.command()
+def upgrade() -> None:
+    """Bring the tables to this version. Safe to run again; run it before a new version serves."""
+    from service.errors import RecordsUnavailable
+    from service.records.schema import REVISION
+    from service.records.schema import upgrade as bring_up
+    from service.records.store import StoreUnavailable
+    from service.settings import load_settings
+
+    try:
+        changed = bring_up(load_settings().database_url)
+    except StoreUnavailable as error:
+        raise RecordsUnavailable(f"the database cannot be reached ({error})") from None
+    click.echo(f"the tables are {'now' if changed else 'already'} at {REVISION}")

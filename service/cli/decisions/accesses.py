@@ -1,0 +1,34 @@
+"""covercard decisions accesses: who has read the log."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import click
+
+from service.cli.decisions.options import Moment, load, opened
+
+
+@click.command()
+@click.option("--since", type=Moment(), help="Only from: 2026-12-01, 24h, 7d, 1y.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True)
+def accesses(since: datetime | None, limit: int) -> None:
+    """List who has read the log, when, and what was asked for; newest first."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from service.cli.decisions.printable import printable
+    from service.records.access import accesses as read
+
+    settings = load()
+    table = Table(box=None)
+    for column in ("when", "who", "what", "asked for"):
+        table.add_column(column, overflow="fold")
+    with opened(settings, "accesses", {"since": since}) as connection:
+        for access in read(connection, since, limit):
+            asked = ", ".join(f"{name} {value}" for name, value in access.detail.items())
+            when = access.at.astimezone(settings.zone).isoformat(sep=" ", timespec="seconds")
+            cells = (when, access.who, access.what, asked)
+            table.add_row(*(Text(printable(cell)) for cell in cells))
+    Console().print(table)

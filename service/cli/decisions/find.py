@@ -1,0 +1,47 @@
+"""covercard decisions find: decisions by patient, order and time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import click
+
+from service.cli.decisions.options import load, mention_spool, opened, span_of, span_options
+
+
+@click.command()
+@click.option("--patient", help="The patient as in the call: Patient/ann or ann.")
+@click.option("--order", help="The order as in the call: ServiceRequest/mrs-brain.")
+@span_options
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def find(
+    patient: str | None,
+    order: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Find decisions, newest first. Exit code 1 if there are none."""
+    from service.cli.decisions.page import DecisionPage, print_json
+    from service.cli.decisions.shapes import decision_json
+    from service.records import queries
+
+    settings = load()
+    if patient is not None and "/" not in patient:
+        patient = f"Patient/{patient}"
+    asked = {"patient": patient, "order": order, "since": since, "until": until}
+    with opened(settings, "find", asked) as connection:
+        found = queries.find(
+            connection, patient=patient, order=order, span=span_of(since, until), most=limit + 1
+        )
+    mention_spool(settings)
+    if as_json:
+        print_json([decision_json(d) for d in found[:limit]])
+    elif found:
+        DecisionPage(settings.zone).decisions(found[:limit])
+    if len(found) > limit:
+        click.echo(f"there are more; --limit is {limit}", err=True)
+    if not found:
+        raise click.ClickException("no decision fits")

@@ -1,0 +1,130 @@
+"""Options that the commands share, and how they open the log."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+    from service.records.queries import Span
+    from service.settings import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_AGE = re.compile(r"(\d{1,6})([hdwy])")
+_HOURS = {"h": 1, "d": 24, "w": 7 * 24, "y": 365.25 * 24}
+
+
+class Age(click.ParamType[timedelta]):
+    """A stretch of time up to now: 24h, 7d, 2w, 10y."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        match = _AGE.fullmatch(str(value).strip())
+        if match is None:
+            self.fail(f"{value!r} is no age; write 24h, 7d, 2w or 10y", param, ctx)
+        return timedelta(hours=int(match[1]) * _HOURS[match[2]])
+
+
+class Moment(click.ParamType[datetime]):
+    """A day, an instant, or an age; a day begins in COVERCARD_TIME_ZONE."""
+
+    name = "when"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        text = str(value).strip()
+        if _AGE.fullmatch(text):
+            return datetime.now(UTC) - Age().convert(text, param, ctx)
+        try:
+            at = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail(f"{value!r} is no day, instant or age: 2026-12-01, 7d", param, ctx)
+        return at if at.tzinfo else at.replace(tzinfo=load().zone)
+
+
+def span_options(command: F) -> F:
+    """--since and --until."""
+    until = click.option(
+        "--until", type=Moment(), help="Only before: a day, an instant, or an age."
+    )
+    since = click.option("--since", type=Moment(), help="Only from: 2026-12-01, 24h, 7d, 1y.")
+    return since(until(command))
+
+
+def load() -> Settings:
+    from service.settings import load_settings
+
+    return load_settings()
+
+
+def span_of(since: datetime | None, until: datetime | None) -> Span:
+    from service.records.queries import Span
+
+    return Span(since, until)
+
+
+@contextlib.contextmanager
+def opened(settings: Settings, what: str, detail: Mapping[str, object]) -> Iterator[Connection]:
+    """The log, for reading, once it is logged who reads what.
+
+    Raises RecordsUnavailable if the database cannot be used, ConfigurationError if its tables are
+    not of this version, ClickException if there is no log yet.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from service.errors import RecordsUnavailable
+    from service.records.access import log_access
+
+    try:
+        with engine_of(settings).connect() as connection:
+            log_access(connection, what, {k: _plain(v) for k, v in detail.items() if v})
+            yield connection
+    except SQLAlchemyError as error:
+        kind = type(getattr(error, "orig", None) or error).__name__
+        raise RecordsUnavailable(f"the decision log cannot be read ({kind})") from None
+
+
+def engine_of(settings: Settings) -> Engine:
+    """The log's database, if it is there and of this version."""
+    from service.errors import RecordsUnavailable
+    from service.records.database import database_file, open_engine
+    from service.records.schema import prepare
+    from service.records.store import StoreUnavailable, is_sqlite
+
+    url = settings.database_url
+    if is_sqlite(url) and not database_file(url).exists():
+        raise click.ClickException(
+            f"nothing has been recorded at {database_file(url)}; is COVERCARD_DATABASE_URL right?"
+        )
+    try:
+        prepare(url)
+    except StoreUnavailable as error:
+        raise RecordsUnavailable(f"the decision log cannot be reached ({error})") from None
+    return open_engine(url)
+
+
+def mention_spool(settings: Settings) -> None:
+    """Say so if records wait that no search finds yet."""
+    from service.records.spool import Spool
+
+    waiting = Spool(settings.spool_dir).depth().records
+    if waiting:
+        click.echo(
+            f"{waiting} records wait in {settings.spool_dir} and are not in the log yet", err=True
+        )
+
+
+def _plain(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

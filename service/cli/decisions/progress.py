@@ -1,0 +1,42 @@
+"""A progress bar on standard error, for what takes longer than a second."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+_PATIENCE_SECONDS = 1.0
+
+
+@contextlib.contextmanager
+def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Gives a function to call with each advance. Shows nothing where nobody looks."""
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+    task = bar.add_task(label, total=total)
+    begun = time.monotonic()
+    shown = False
+
+    def advance(by: int = 1) -> None:
+        nonlocal shown
+        bar.advance(task, by)
+        if not shown and console.is_terminal and time.monotonic() - begun > _PATIENCE_SECONDS:
+            shown = True
+            bar.start()
+
+    try:
+        yield advance
+    finally:
+        if shown:
+            bar.stop()

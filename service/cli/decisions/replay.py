@@ -1,0 +1,125 @@
+"""covercard decisions replay: logged calls decided again under other policy files."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from service.cli.decisions.options import load, mention_spool, opened, span_of, span_options
+
+if TYPE_CHECKING:
+    from service.cli.decisions.replaying import Change
+
+_MOST_SHOWN = 200
+
+
+@click.command()
+@click.option(
+    "--policies",
+    "directory",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of policies and notices to decide by.",
+)
+@click.option(
+    "--payers",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Payers file to decide by. Default: COVERCARD_PAYERS_FILE.",
+)
+@span_options
+@click.option("--json", "as_json", is_flag=True, help="Print a change a line, as JSON.")
+def replay(
+    directory: Path,
+    payers: Path | None,
+    since: datetime | None,
+    until: datetime | None,
+    as_json: bool,
+) -> None:
+    """Decide logged calls again, on their own day, by other files; list what would change.
+
+    Nobody is called and nothing is recorded but that you looked. Exit code 1 if anything changes.
+    """
+    from service.cli.decisions.progress import progress
+    from service.cli.decisions.replaying import Replay
+    from service.records import queries
+    from service.settings import load_settings
+
+    settings = load()
+    others = {"policies_dir": directory} | ({"payers_file": payers} if payers else {})
+    again = Replay(load_settings(**others))
+    span = span_of(since, until)
+    asked = {"policies": directory, "since": since, "until": until}
+    changes: list[Change] = []
+    with (
+        opened(settings, "replay", asked) as connection,
+        progress("Deciding again", queries.count_calls(connection, span)) as advance,
+    ):
+        for logged in queries.all_calls(connection, span):
+            changes.extend(again.changes(logged))
+            advance(1)
+    mention_spool(settings)
+    if as_json:
+        _print_lines(changes)
+    else:
+        _print_table(changes)
+    summary = f"{again.decided} calls decided again, {again.skipped} not: {len(changes)} changes"
+    click.echo(summary, err=as_json)
+    if changes:
+        sys.exit(1)
+
+
+def _print_lines(changes: Sequence[Change]) -> None:
+    import msgspec
+
+    for change in changes:
+        click.echo(msgspec.json.encode(change).decode())
+
+
+def _print_table(changes: Sequence[Change]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from service.cli.decisions.printable import printable
+
+    if not changes:
+        return
+    console = Console()
+    counted = Table(title="What would change, how often", title_justify="left", box=None)
+    for column in ("what", "from", "to", "orders"):
+        counted.add_column(column, overflow="fold")
+    for (what, before, after), n in Counter(_kinds(changes)).most_common():
+        counted.add_row(*(Text(printable(c)) for c in (what, before, after, str(n))))
+    console.print(counted)
+    table = Table(title="Where", title_justify="left", box=None)
+    for column in ("when", "order", "codes", "assertion id", "change"):
+        table.add_column(column, overflow="fold")
+    orders = list(_by_order(changes))
+    for (when, order, codes, assertion_id), words in orders[:_MOST_SHOWN]:
+        cells = (when, order, codes, assertion_id or "", "; ".join(words))
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    console.print(table)
+    if len(orders) > _MOST_SHOWN:
+        console.print(f"… and {len(orders) - _MOST_SHOWN} more (--json prints all)")
+
+
+def _by_order(
+    changes: Sequence[Change],
+) -> Iterator[tuple[tuple[str, str, str, str | None], list[str]]]:
+    """One line an order; what changes in the cards' words is told by the counts."""
+    lines: dict[tuple[str, str, str, str, str | None], list[str]] = {}
+    for c in changes:
+        key = (c.call_id, c.received_at, c.order, c.codes, c.assertion_id)
+        words = f"{c.what}: {c.before} → {c.after}" if c.order else f"{c.what} differ"
+        lines.setdefault(key, []).append(words)
+    return ((key[1:], words) for key, words in lines.items())
+
+
+def _kinds(changes: Sequence[Change]) -> Iterator[tuple[str, str, str]]:
+    return ((c.what, c.before, c.after) for c in changes)

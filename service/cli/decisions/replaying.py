@@ -1,0 +1,126 @@
+"""A logged call decided again by other files, and how that differs from what was decided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from service.app import Library, wire_review
+from service.cli.decisions.page import short_codes
+from service.errors import RequestError
+from service.fhir.client import Access
+from service.fhir.fetch import Completing, Fetched, Plan
+from service.fhir.resources import Resources
+from service.order_review import Review
+from service.records.fetched import FetchedBefore
+from service.records.queries import LoggedCall
+from service.records.rows import DeterminationRow
+from service.settings import Settings
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One thing that would be otherwise. `what` is "answer", "policy", "notices", "cards" …"""
+
+    received_at: str
+    call_id: str
+    order: str
+    codes: str
+    assertion_id: str | None
+    what: str
+    before: str
+    after: str
+
+
+class Replay:
+    """Decides by the files that `settings` name; each call on its own day.
+
+    Counts the calls that it has `decided` and those that it has `skipped`: refused calls, and those
+    whose request was not kept. What was fetched from an EHR then is used again; nobody is asked.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.decided = 0
+        self.skipped = 0
+        self._now = datetime.now(UTC)
+        self._fetched: Completing = FetchedBefore(None)
+        self._review = wire_review(settings, Library(settings), lambda: self._now, self)
+
+    def changes(self, logged: LoggedCall) -> Iterator[Change]:
+        """What would be otherwise in this call; nothing if it cannot be decided again."""
+        if logged.row.status != 200 or logged.kept.request is None:
+            self.skipped += 1
+            return
+        self.decided += 1
+        self._now = logged.received_at
+        self._fetched = FetchedBefore(logged.kept.fetched)
+        try:
+            review = self._review.review(logged.row.service_id, logged.kept.request)
+        except RequestError as error:
+            yield _change(logged, None, "status", "200", str(error.status))
+            return
+        yield from _differences(logged, review)
+
+    def complete(
+        self, resources: Resources, plan: Plan, access: Access | None, patient: str
+    ) -> Fetched:
+        """As a review's fetcher: what was fetched for the call that is being decided again."""
+        return self._fetched.complete(resources, plan, access, patient)
+
+
+def _differences(logged: LoggedCall, review: Review) -> Iterator[Change]:
+    for before, (after, notices) in zip(logged.determinations, _now(review), strict=False):
+        for what, was, would_be in (
+            ("answer", before.covered, after["covered"]),
+            ("reason", before.reason_id or before.gap, after["reason"]),
+            ("policy", _version(before), after["policy"]),
+            ("programme", before.programme, after["programme"]),
+            ("notices", _list(before.notices), " ".join(notices)),
+            ("codes", " ".join(short_codes(before.billing_codes)), after["codes"]),
+        ):
+            if (was or "") != (would_be or ""):
+                yield _change(logged, before, what, was or "none", would_be or "none")
+    shown = [str(card["summary"]) for card in logged.cards]
+    would_show = [card.summary for card in review.answer.cards]
+    if shown != would_show:
+        yield _change(logged, None, "cards", " / ".join(shown), " / ".join(would_show))
+    if len(logged.determinations) != len(review.determinations):
+        counts = (str(len(logged.determinations)), str(len(review.determinations)))
+        yield _change(logged, None, "orders decided", *counts)
+
+
+def _now(review: Review) -> Iterator[tuple[dict[str, str | None], Sequence[str]]]:
+    for d in review.determinations:
+        reason = d.ruling.reason_id if d.ruling else d.gap.value if d.gap else None
+        facts = {
+            "covered": d.covered.value,
+            "reason": reason,
+            "policy": f"{d.policy.id} {d.policy.version}" if d.policy else None,
+            "programme": d.programme.programme.value,
+            "codes": " ".join(c.value for c in d.billing_codes),
+        }
+        yield facts, d.notices
+
+
+def _version(d: DeterminationRow) -> str | None:
+    return f"{d.policy_id} {d.policy_version}" if d.policy_id else None
+
+
+def _list(written: str) -> str:
+    return " ".join(msgspec.json.decode(written))
+
+
+def _change(
+    logged: LoggedCall, d: DeterminationRow | None, what: str, before: str, after: str
+) -> Change:
+    return Change(
+        received_at=logged.received_at.isoformat(timespec="seconds"),
+        call_id=logged.row.call_id,
+        order=d.order_ref if d else "",
+        codes=" ".join(short_codes(d.codes)) if d else "",
+        assertion_id=d.assertion_id if d else None,
+        what=what,
+        before=before,
+        after=after,
+    )

@@ -1,0 +1,103 @@
+"""The log's content in the shapes that leave it: JSON and CSV rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from service.records.instants import instant
+from service.records.queries import Decision, LoggedCall
+from service.records.rows import CallRow, DeterminationRow, FeedbackRow
+
+Json = dict[str, Any]
+
+_CALL = (
+    "client",
+    "service_id",
+    "hook",
+    "hook_instance",
+    "crd_version",
+    "ehr",
+    "patient",
+    "encounter",
+    "status",
+    "token_use",
+    "service_version",
+)
+_LISTS = ("codes", "billing_codes", "notices")
+_DETERMINATION = tuple(
+    n for n in DeterminationRow.__struct_fields__ if n not in ("call_id", "position", *_LISTS)
+)
+COLUMNS = ("call_id", "received_at", *_CALL, "elapsed_ms", "position", *_DETERMINATION, *_LISTS)
+"""The columns of the CSV: one row a determination, or one for a call without any."""
+
+
+def decision_json(decision: Decision) -> Json:
+    """A determination with its call's facts."""
+    return {
+        "call_id": decision.call_id,
+        "received_at": decision.received_at.isoformat(),
+        "client": decision.client,
+        "hook": decision.hook,
+        "ehr": decision.ehr,
+        "patient": decision.patient,
+        **_determination(decision.determination),
+    }
+
+
+def call_json(logged: LoggedCall, said: Iterable[FeedbackRow], *, bodies: bool) -> Json:
+    """A call with its determinations, their traces, its cards and the feedback on them."""
+    traces = logged.kept.traces
+    shape: Json = {
+        **_call(logged.row),
+        "determinations": [
+            {**_determination(d), "trace": traces[d.position]} for d in logged.determinations
+        ],
+        "cards": [
+            {"uuid": c["uuid"], "topic": c["source"]["topic"]["code"], "summary": c["summary"]}
+            for c in logged.cards
+        ],
+        "feedback": [_feedback(item) for item in said],
+    }
+    if bodies:
+        shape["request"] = logged.request
+        shape["answer"] = logged.answer
+    return shape
+
+
+def csv_rows(logged: LoggedCall) -> Iterable[Mapping[str, Any]]:
+    """The rows of a call, by COLUMNS."""
+    of_call = _call(logged.row)
+    for d in logged.determinations:
+        row = {**of_call, "position": d.position, **_determination(d)}
+        yield row | {name: " ".join(row[name]) for name in _LISTS}
+    if not logged.determinations:
+        yield of_call
+
+
+def _call(row: CallRow) -> Json:
+    return {
+        "call_id": row.call_id,
+        "received_at": instant(row.received_at).isoformat(),
+        **{name: getattr(row, name) for name in _CALL},
+        "elapsed_ms": row.elapsed_us / 1000,
+    }
+
+
+def _determination(d: DeterminationRow) -> Json:
+    values = {name: getattr(d, name) for name in _DETERMINATION}
+    lists = {name: msgspec.json.decode(getattr(d, name)) for name in _LISTS}
+    return {**values, "stated": bool(d.stated), **lists}
+
+
+def _feedback(item: FeedbackRow) -> Json:
+    return {
+        "card": item.card_uuid,
+        "outcome": item.outcome,
+        "at": instant(item.outcome_at).isoformat(),
+        "accepted_suggestions": msgspec.json.decode(item.accepted_suggestions),
+        "reason": item.reason_code,
+        "comment": item.comment,
+    }

@@ -1,0 +1,87 @@
+"""The statements that fill the tables. A row that is already there is left alone, in all of them:
+so the same entry can come any number of times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import LargeBinary, Table, bindparam
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from service.records import tables
+from service.records.rows import Entry
+
+_json = msgspec.json.Encoder().encode
+
+
+class SqliteInserts:
+    """An INSERT for each table, to be executed with many rows."""
+
+    def __init__(self) -> None:
+        self._statements = [
+            (name, _insert_values(table))
+            for name, table in (
+                ("calls", tables.call),
+                ("determinations", tables.determination),
+                ("cards", tables.card),
+                ("feedback", tables.feedback),
+            )
+        ]
+
+    def of(self, entry: Entry) -> Iterator[tuple[str, Sequence[tuple[Any, ...]]]]:
+        """Each statement that is needed, with its rows."""
+        for name, statement in self._statements:
+            rows: Sequence[msgspec.Struct] = getattr(entry, name)
+            if rows:
+                yield statement, [msgspec.structs.astuple(row) for row in rows]
+
+
+class PostgresInserts:
+    """All rows of all calls in one statement, whose parameters are JSON arrays of them.
+
+    So however many they are, they are one round trip, one plan and one commit, and cost the client
+    next to nothing.
+    """
+
+    def __init__(self) -> None:
+        self._calls = (
+            f"WITH c AS ({_insert_json(tables.call)}), "
+            f"d AS ({_insert_json(tables.determination)}) {_insert_json(tables.card)}"
+        )
+        self._feedback = _insert_json(tables.feedback)
+
+    def of(self, entry: Entry) -> Iterator[tuple[str, Sequence[str]]]:
+        """Each statement that is needed, with its parameters."""
+        if entry.calls:
+            rows = (entry.calls, entry.determinations, entry.cards)
+            yield self._calls, [_json(r).decode() for r in rows]
+        if entry.feedback:
+            yield self._feedback, [_json(entry.feedback).decode()]
+
+
+def _insert_values(table: Table) -> str:
+    values: dict[str, Any] = {c.name: bindparam(c.name) for c in table.columns}
+    statement = sqlite_insert(table).values(values).on_conflict_do_nothing()
+    return str(statement.compile(dialect=sqlite.dialect(paramstyle="qmark")))
+
+
+def _insert_json(table: Table) -> str:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    quote = dialect.identifier_preparer.quote
+    names: list[str] = []
+    values: list[str] = []
+    types: list[str] = []
+    for column in table.columns:
+        name = quote(column.name)
+        binary = isinstance(column.type, LargeBinary)  # base64 in JSON
+        names.append(name)
+        values.append(f"decode({name}, 'base64')" if binary else name)
+        types.append(f"{name} {'text' if binary else column.type.compile(dialect)}")
+    return (
+        f"INSERT INTO {quote(table.name)} ({', '.join(names)}) SELECT {', '.join(values)} "  # noqa: S608
+        f"FROM json_to_recordset(%s::json) AS r({', '.join(types)}) ON CONFLICT DO NOTHING"
+    )

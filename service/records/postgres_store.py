@@ -1,0 +1,91 @@
+"""The log in PostgreSQL, shared by any number of instances: one synchronous commit a batch."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+import psycopg
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.records.database import open_engine
+from service.records.inserts import PostgresInserts
+from service.records.rows import Entry
+from service.records.store import EntryRejected, StoreUnavailable
+
+
+class PostgresStore:
+    """A `Store` on one connection, made by `ping` and dropped after an error.
+
+    Each statement is prepared by the server, and is a transaction of its own.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._inserts = PostgresInserts()
+        self._connection: psycopg.Connection | None = None
+        self._line: socket.socket | None = None
+
+    def write(self, entry: Entry, deadline: float) -> None:
+        connection = self._connection
+        if connection is None:
+            raise StoreUnavailable("not connected")
+        try:
+            for statement, parameters in self._inserts.of(entry):
+                connection.execute(statement, parameters, prepare=True)
+        except (psycopg.DataError, OverflowError, UnicodeError) as error:
+            self.close()
+            raise EntryRejected(_what(error)) from error
+        except (psycopg.Error, OSError) as error:
+            self.close()
+            raise StoreUnavailable(_what(error)) from error
+
+    def ping(self, deadline: float) -> None:
+        try:
+            connection = self._connection or self._connect()
+            connection.execute("SELECT 1 FROM call LIMIT 1")
+        except (psycopg.Error, SQLAlchemyError, OSError) as error:
+            self.close()
+            raise StoreUnavailable(_what(error)) from error
+
+    def interrupt(self) -> None:
+        # The connection may hang for as long as a stopped server's kernel acknowledges. Hanging up
+        # on our side ends that; `_line` is a duplicate, so it can never be another file's number.
+        line = self._line
+        if line is not None:
+            with contextlib.suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        line, self._line = self._line, None
+        if line is not None:
+            line.close()
+        if connection is not None:
+            with contextlib.suppress(psycopg.Error):
+                connection.close()
+
+    def _connect(self) -> psycopg.Connection:
+        raw = open_engine(self._url).raw_connection()
+        connection = raw.driver_connection
+        raw.detach()
+        if not isinstance(connection, psycopg.Connection):
+            raise StoreUnavailable("not PostgreSQL")
+        connection.autocommit = True
+        self._line = socket.socket(fileno=socket.dup(connection.fileno()))
+        self._insist_on_durability(connection)
+        self._connection = connection
+        return connection
+
+    def _insist_on_durability(self, connection: psycopg.Connection) -> None:
+        """A server may be set to answer before a commit is on the disk; not for this log."""
+        row = connection.execute("SHOW synchronous_commit").fetchone()
+        if row is not None and row[0] == "off":
+            connection.execute("SET synchronous_commit TO on")
+
+
+def _what(error: BaseException) -> str:
+    """The error's kind and SQLSTATE; messages are left out, for they may quote values."""
+    cause = error.__cause__ if isinstance(error, SQLAlchemyError) and error.__cause__ else error
+    state = getattr(cause, "sqlstate", None)
+    return f"{type(cause).__name__} {state}" if state else type(cause).__name__

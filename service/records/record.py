@@ -1,0 +1,70 @@
+"""What the log is told of one call, in the decision's own words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from service.decision.model import Determination
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """One determination and what the answer makes of it.
+
+    `assertion_id` is the coverage-assertion-id of its statement, None where nothing can be stated;
+    `stated` whether this answer carries the statement (the order may have it already); `replaces`
+    the id of our statement that the order came with, if it was another one.
+    """
+
+    determination: Determination
+    assertion_id: str | None
+    stated: bool
+    replaces: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CardShown:
+    """One card of the answer: `topic` is its source's topic code, `suggestions` their uuids.
+
+    `form` tells that a suggestion of it starts a form. A card of no policy has None for both.
+    """
+
+    uuid: str
+    topic: str
+    policy_id: str | None
+    policy_version: str | None
+    suggestions: tuple[str, ...] = ()
+    form: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One call and its answer.
+
+    `request` are the body's bytes without any access token, None where no body could be kept;
+    `answer` the bytes that are sent; `fetched` a JSON of what was queried from the EHR, if anything
+    was; `token_use` "used", "not-used" or "rejected" where a token came, in the words of CRD's
+    metrics. `received_at` has a time zone; `seconds` is the time from the call to its answer's
+    bytes. References are "Type/id"; `ehr` is the EHR's FHIR base URL.
+    """
+
+    id: str
+    client: str
+    service_id: str
+    hook: str
+    received_at: datetime
+    seconds: float
+    status: int
+    request: bytes | None
+    answer: bytes
+    service_version: str
+    hook_instance: str | None = None
+    crd_version: str | None = None
+    ehr: str | None = None
+    patient: str | None = None
+    encounter: str | None = None
+    token_use: str | None = None
+    fetched: bytes | None = None
+    decided: tuple[Decided, ...] = ()
+    cards: tuple[CardShown, ...] = ()

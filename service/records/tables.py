@@ -1,0 +1,112 @@
+"""The tables of the log (SQLAlchemy Core), the same on SQLite and PostgreSQL.
+
+Points in time are microseconds since 1970 UTC. A call's rows are written in one transaction, so no
+foreign key has to be checked on the way; `prune` removes them together too.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+call = Table(
+    "call",
+    metadata,
+    Column("call_id", String(32), primary_key=True),
+    Column("received_at", BigInteger, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("service_id", Text, nullable=False),
+    Column("hook", Text, nullable=False),
+    Column("hook_instance", Text),
+    Column("crd_version", Text),
+    Column("ehr", Text),
+    Column("patient", Text),
+    Column("encounter", Text),
+    Column("status", Integer, nullable=False),
+    Column("elapsed_us", BigInteger, nullable=False),
+    Column("token_use", Text),
+    Column("service_version", Text, nullable=False),
+    Column("kept", LargeBinary, nullable=False),
+)
+Index("call_patient", call.c.patient, call.c.call_id)
+
+determination = Table(
+    "determination",
+    metadata,
+    Column("call_id", String(32), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("assertion_id", Text),
+    Column("stated", Integer, nullable=False),
+    Column("replaces", Text),
+    Column("order_ref", Text, nullable=False),
+    Column("codes", Text, nullable=False),
+    Column("coverage", Text),
+    Column("coverage_outcome", Text, nullable=False),
+    Column("payer", Text),
+    Column("programme", Text, nullable=False),
+    Column("service_day", Text, nullable=False),
+    Column("day_source", Text, nullable=False),
+    Column("covered", Text, nullable=False),
+    Column("gap", Text),
+    Column("policy_id", Text),
+    Column("policy_version", Text),
+    Column("reason_id", Text),
+    Column("billing_codes", Text, nullable=False),
+    Column("notices", Text, nullable=False),
+)
+Index("determination_assertion", determination.c.assertion_id, determination.c.call_id)
+Index("determination_order", determination.c.order_ref, determination.c.call_id)
+
+card = Table(
+    "card",
+    metadata,
+    Column("card_uuid", String(64), primary_key=True),
+    Column("call_id", String(32), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("policy_id", Text),
+    Column("policy_version", Text),
+    Column("form", Integer, nullable=False),
+    Column("suggestions", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("feedback_id", String(64), primary_key=True),
+    Column("received_at", BigInteger, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("service_id", Text, nullable=False),
+    Column("card_uuid", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("outcome_at", BigInteger, nullable=False),
+    Column("accepted_suggestions", Text, nullable=False),
+    Column("reason_system", Text),
+    Column("reason_code", Text),
+    Column("reason_display", Text),
+    Column("comment", Text),
+)
+Index("feedback_card", feedback.c.card_uuid)
+Index("feedback_received", feedback.c.received_at)
+
+access = Table(
+    "access_log",
+    metadata,
+    Column("access_id", String(32), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+)

@@ -1,0 +1,128 @@
+"""What is counted for Prometheus. No label ever holds anything of a patient or of a request.
+
+Several worker processes count together through files in the folder that PROMETHEUS_MULTIPROC_DIR
+names; `covercard serve` makes one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from service.records.recorder import Health
+
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Metrics:
+    """The counters of one application. Every label value is one of a known few."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._calls = Counter(
+            "covercard_calls",
+            "Hook calls, by how they ended.",
+            ["hook", "version", "client", "outcome"],
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "covercard_call_seconds",
+            "Time from a hook call's body to its recorded answer.",
+            ["hook"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._cards = Counter(
+            "covercard_cards",
+            "Cards shown, by policy and kind.",
+            ["policy", "topic"],
+            registry=self._registry,
+        )
+        self._feedback = Counter(
+            "covercard_feedback",
+            "Feedback received.",
+            ["outcome"],
+            registry=self._registry,
+        )
+        self._fetches = Counter(
+            "covercard_fetches",
+            "Queries to EHRs, by how they ended.",
+            ["outcome"],
+            registry=self._registry,
+        )
+
+    def call(
+        self, hook: str, version: str, client: str, outcome: str, seconds: float | None
+    ) -> None:
+        """A hook call has ended: "answered", "refused", "failed" or "unavailable".
+
+        `seconds` is None for one that was refused before it was read.
+        """
+        self._calls.labels(hook, version, client, outcome).inc()
+        if seconds is not None:
+            self._seconds.labels(hook).observe(seconds)
+
+    def card(self, policy: str | None, topic: str) -> None:
+        self._cards.labels(policy or "", topic).inc()
+
+    def feedback(self, outcome: str) -> None:
+        self._feedback.labels(outcome).inc()
+
+    def fetch(self, outcome: str) -> None:
+        """A query to an EHR has ended in one of a fixed set of words."""
+        self._fetches.labels(outcome).inc()
+
+    def exposition(self, health: Callable[[], Health]) -> bytes:
+        """Everything in Prometheus' text format, over all workers."""
+        shown = CollectorRegistry()
+        shown.register(_RecordsCollector(health))
+        if FOLDER_VARIABLE in os.environ:
+            MultiProcessCollector(shown)  # type: ignore[no-untyped-call]
+        else:
+            shown.register(_Forwarding(self._registry))
+        return generate_latest(shown)
+
+
+class _Forwarding(Collector):
+    """One registry's metrics in another."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterable[Metric]:
+        return self._registry.collect()
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+
+class _RecordsCollector(Collector):
+    """How the decision log stands, looked at when it is asked for."""
+
+    def __init__(self, health: Callable[[], Health]) -> None:
+        self._health = health
+
+    def collect(self) -> Sequence[Metric]:
+        health = self._health()
+        values = {
+            ("covercard_store_up", "Whether the decision log's database takes records."): int(
+                health.store_up
+            ),
+            ("covercard_spool_records", "Records that wait in the spool."): health.spool.records,
+            ("covercard_spool_bytes", "Bytes that wait in the spool."): health.spool.bytes,
+            (
+                "covercard_spool_set_aside",
+                "Files of the spool that a person must look at.",
+            ): health.spool.set_aside,
+        }
+        return [GaugeMetricFamily(name, text, value=v) for (name, text), v in values.items()]
+
+    def describe(self) -> Iterable[Metric]:
+        return ()

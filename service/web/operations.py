@@ -1,0 +1,113 @@
+"""For whoever runs the service: /livez, /readyz and /metrics. They tell nothing of a patient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+
+from flask import Blueprint, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from service.policies.store import PolicyStore
+from service.records.recorder import Health
+from service.web.client_auth import open_to_all
+from service.web.json_body import json_response
+from service.web.metrics import Metrics
+
+
+class State(StrEnum):
+    """From good to bad. Only FAILING keeps a load balancer from sending calls."""
+
+    READY = "ready"
+    DEGRADED = "degraded"
+    """Calls are answered and recorded, but somebody should look."""
+    FAILING = "failing"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found; `facts` are numbers and words for the operator, of no patient."""
+
+    state: State
+    facts: dict[str, object] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that must be in order; `look` must answer at once and never raise."""
+
+    name: str
+    look: Callable[[], Finding]
+
+
+def records_check(health: Callable[[], Health]) -> Check:
+    """Can records be kept: in the store, or at least in the spool?"""
+
+    def look() -> Finding:
+        found = health()
+        facts: dict[str, object] = {
+            "store": "up" if found.store_up else "away",
+            "spooled_records": found.spool.records,
+            "spooled_bytes": found.spool.bytes,
+            "set_aside": found.spool.set_aside,
+        }
+        if found.refusing and not found.store_up:
+            return Finding(State.FAILING, facts)
+        whole = found.store_up and not found.spool.set_aside
+        return Finding(State.READY if whole else State.DEGRADED, facts)
+
+    return Check("records", look)
+
+
+def policies_check(policies: PolicyStore, today: Callable[[], date]) -> Check:
+    """Are there policies in force? One whose review is overdue still is: that is a warning."""
+
+    def look() -> Finding:
+        day = today()
+        in_force = [v for v in policies if v.in_force_on(day)]
+        overdue = tuple(
+            f"{v.id} {v.version}: review was due {v.review_next}"
+            for v in in_force
+            if v.review_overdue_on(day)
+        )
+        state = State.READY if in_force else State.FAILING
+        return Finding(state, {"in_force": len(in_force)}, overdue)
+
+    return Check("policies", look)
+
+
+def operations_blueprint(
+    checks: Sequence[Check], metrics: Metrics, health: Callable[[], Health]
+) -> Blueprint:
+    """The endpoints. The service is as ready as the worst of its checks."""
+    operations = Blueprint("operations", __name__)
+    order = list(State)
+
+    @operations.get("/livez")
+    @open_to_all
+    def live() -> Response:
+        return json_response({"status": "alive"})
+
+    @operations.get("/readyz")
+    @open_to_all
+    def ready() -> Response:
+        found = {check.name: check.look() for check in checks}
+        worst = max((f.state for f in found.values()), key=order.index, default=State.READY)
+        body = {
+            "status": worst,
+            "checks": {name: {"status": f.state, **f.facts} for name, f in found.items()},
+            "warnings": [w for f in found.values() for w in f.warnings],
+        }
+        return json_response(body, 503 if worst is State.FAILING else 200)
+
+    @operations.get("/metrics")
+    @open_to_all
+    def measure() -> Response:
+        response = Response(metrics.exposition(health), content_type=CONTENT_TYPE_LATEST)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    return operations

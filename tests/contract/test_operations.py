@@ -1,0 +1,148 @@
+"""/livez, /readyz and /metrics: for whoever runs the service, and about no patient."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from service.app import RECORDER, create_app
+from service.policies.store import PolicyStore
+from service.records.recorder import Health
+from service.records.spool import SpoolDepth
+from service.web.metrics import Metrics
+from service.web.operations import (
+    Check,
+    Finding,
+    State,
+    operations_blueprint,
+    policies_check,
+    records_check,
+)
+from tests.conftest import NOW, in_folder
+
+Read = Callable[[str], dict[str, Any]]
+URL = "/cds-services/order-sign-crd"
+WELL = Health(True, SpoolDepth(), False)
+
+
+@pytest.fixture
+def http(tmp_path: Path) -> Iterator[FlaskClient]:
+    app = create_app(in_folder(tmp_path), clock=lambda: NOW)
+    yield app.test_client()
+    app.extensions[RECORDER].stop()
+
+
+def ready(*checks: Check) -> tuple[int, Any]:
+    """What /readyz says of these checks."""
+    app = Flask(__name__)
+    app.register_blueprint(operations_blueprint(checks, Metrics(), lambda: WELL))
+    reply = app.test_client().get("/readyz")
+    return reply.status_code, reply.get_json()
+
+
+def measured(http: FlaskClient) -> dict[str, float]:
+    """The samples of /metrics by name and labels."""
+    lines = http.get("/metrics").get_data(as_text=True).splitlines()
+    pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, value in pairs}
+
+
+def test_the_process_is_alive(http: FlaskClient) -> None:
+    assert http.get("/livez").get_json() == {"status": "alive"}
+
+
+def test_a_service_in_order_is_ready_and_an_overdue_review_is_a_warning(http: FlaskClient) -> None:
+    reply = http.get("/readyz")
+    told = reply.get_json()
+    assert (reply.status_code, told["status"]) == (200, "ready")
+    assert told["checks"]["records"]["store"] == "up"
+    assert told["checks"]["policies"]["in_force"] == 1
+    assert told["warnings"] == ["mr-spectroscopy 2023-10-01: review was due 2024-06"]
+
+
+@pytest.mark.parametrize(
+    ("health", "status", "state"),
+    [
+        (WELL, 200, "ready"),
+        (Health(False, SpoolDepth(3, 900, 0), False), 200, "degraded"),
+        (Health(True, SpoolDepth(0, 0, 1), False), 200, "degraded"),
+        (Health(True, SpoolDepth(), True), 200, "ready"),
+        (Health(False, SpoolDepth(), True), 503, "failing"),
+    ],
+)
+def test_records_degrade_on_the_spool_and_fail_only_where_neither_takes_them(
+    health: Health, status: int, state: str
+) -> None:
+    code, told = ready(records_check(lambda: health))
+    assert (code, told["status"]) == (status, state)
+    assert told["checks"]["records"]["spooled_records"] == health.spool.records
+
+
+def test_without_a_policy_in_force_the_service_fails() -> None:
+    code, told = ready(policies_check(PolicyStore([]), lambda: date(2026, 1, 1)))
+    assert (code, told["status"]) == (503, "failing")
+
+
+def test_the_service_is_as_ready_as_the_worst_of_its_checks() -> None:
+    code, told = ready(
+        Check("keys", lambda: Finding(State.DEGRADED, {"known": 0}, ("no keys yet",))),
+        Check("other", lambda: Finding(State.READY)),
+    )
+    assert (code, told["status"]) == (200, "degraded")
+    assert told["checks"]["keys"] == {"status": "degraded", "known": 0}
+    assert told["warnings"] == ["no keys yet"]
+
+
+def test_calls_cards_and_feedback_are_counted(http: FlaskClient, fixture: Read) -> None:
+    request = fixture("order-sign/mrs-medicare-advantage")
+    answer = http.post(URL, json=request).get_json()
+    http.post(URL, json={})
+    item = {
+        "card": answer["cards"][0]["uuid"],
+        "outcome": "overridden",
+        "outcomeTimestamp": "2026-11-22T16:00:00Z",
+    }
+    http.post(f"{URL}/feedback", json={"feedback": [item]})
+    found = measured(http)
+    by = 'client="anyone",hook="order-sign"'
+    assert found[f'covercard_calls_total{{{by},outcome="answered",version="2.0"}}'] == 1
+    assert found[f'covercard_calls_total{{{by},outcome="refused",version=""}}'] == 1
+    assert found['covercard_call_seconds_count{hook="order-sign"}'] == 2
+    assert found['covercard_cards_total{policy="mr-spectroscopy",topic="claim"}'] == 1
+    assert found['covercard_feedback_total{outcome="overridden"}'] == 1
+    assert found["covercard_store_up"] == 1
+    assert found["covercard_spool_records"] == 0
+
+
+def test_nothing_of_a_patient_or_a_request_is_in_any_metric(
+    http: FlaskClient, fixture: Read
+) -> None:
+    http.post(URL, json=fixture("order-sign/mrs-medicare-advantage"))
+    http.post("/cds-services/someone-ann/feedback", json={"feedback": []})
+    text = http.get("/metrics").get_data(as_text=True)
+    for never in ("ann", "mrs-brain", "76390", "someone"):
+        assert never not in text
+
+
+def test_how_queries_to_ehrs_ended_is_counted() -> None:
+    metrics = Metrics()
+    metrics.fetch("timeout")
+    text = metrics.exposition(lambda: WELL).decode()
+    assert 'covercard_fetches_total{outcome="timeout"} 1.0' in text
+
+
+def test_metrics_are_of_one_application_only() -> None:
+    first, second = Metrics(), Metrics()
+    first.feedback("accepted")
+    assert "accepted" not in second.exposition(lambda: WELL).decode()
+
+
+def test_a_day_that_counts_for_policies_is_a_day_of_the_services_own_zone(tmp_path: Path) -> None:
+    settings = in_folder(tmp_path, time_zone="Pacific/Kiritimati")
+    app = create_app(settings, clock=lambda: datetime(2023, 9, 30, 12, tzinfo=UTC))
+    told = app.test_client().get("/readyz").get_json()
+    assert told["checks"]["policies"]["in_force"] == 1

@@ -1,0 +1,70 @@
+"""The tables are made by migrations, and the migrations make what the code expects."""
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine
+
+from service.errors import ConfigurationError
+from service.records import schema
+from service.records.database import database_file
+from service.records.store import StoreUnavailable
+from service.records.tables import metadata
+from tests.conftest import ROOT
+
+
+def test_the_migrations_make_the_tables_that_the_code_expects(engine: Engine) -> None:
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_the_newest_migration_is_the_revision_that_the_code_names() -> None:
+    config = Config()
+    folder = Path(schema.__file__).parent / "migrations"
+    config.set_main_option("script_location", str(folder))
+    assert ScriptDirectory.from_config(config).get_current_head() == schema.REVISION
+
+
+def test_upgrading_twice_does_nothing_the_second_time(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/log.sqlite3"
+    assert schema.revision(url) is None
+    assert schema.upgrade(url) is True
+    assert schema.upgrade(url) is False
+    assert schema.revision(url) == schema.REVISION
+
+
+def test_tables_of_a_newer_version_are_left_alone(url: str) -> None:
+    with sqlite3.connect(database_file(url)) as log:
+        log.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(ConfigurationError, match="newer"):
+        schema.upgrade(url)
+
+
+def test_a_file_that_is_no_database_is_a_store_that_is_away(tmp_path: Path) -> None:
+    (tmp_path / "log.sqlite3").write_text("no database at all, but a text of some length")
+    with pytest.raises(StoreUnavailable):
+        schema.upgrade(f"sqlite:///{tmp_path}/log.sqlite3")
+
+
+def test_a_server_that_is_not_there_is_a_store_that_is_away() -> None:
+    with pytest.raises(StoreUnavailable):
+        schema.prepare("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+
+
+def test_a_worker_whose_tables_are_ready_never_imports_alembic(url: str, tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from service.records.opening import open_recorder;"
+        f"r = open_recorder({url!r}, Path({str(tmp_path / 'spool')!r}), 5); r.start();"
+        "assert r.health().store_up; r.stop(); print('alembic' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "False"

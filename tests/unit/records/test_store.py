@@ -1,0 +1,155 @@
+"""The SQLite store: all or nothing, once, and bounded in time."""
+
+import sqlite3
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from service.records import rows, tables
+from service.records.database import database_file
+from service.records.rows import Entry, decode_entry, encode_entry, entry_of, unpack_kept
+from service.records.sqlite_store import SqliteStore
+from service.records.store import StoreUnavailable
+from tests.unit.records.builders import call, shown
+
+
+def soon() -> float:
+    return time.monotonic() + 5
+
+
+def counts(url: str) -> dict[str, int]:
+    with sqlite3.connect(database_file(url)) as log:
+        return {
+            name: log.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
+            for name in ("call", "determination", "card", "feedback")
+        }
+
+
+@pytest.mark.parametrize(
+    ("struct", "table"),
+    [
+        (rows.CallRow, tables.call),
+        (rows.DeterminationRow, tables.determination),
+        (rows.CardRow, tables.card),
+        (rows.FeedbackRow, tables.feedback),
+    ],
+)
+def test_a_row_has_the_columns_of_its_table_in_their_order(
+    struct: type[msgspec.Struct], table: tables.Table
+) -> None:
+    assert list(struct.__struct_fields__) == [c.name for c in table.columns]
+
+
+def test_a_call_is_kept_with_its_determinations_and_cards(store: SqliteStore, url: str) -> None:
+    store.write(entry_of(call(cards=[shown("one"), shown("two")])), soon())
+    assert counts(url) == {"call": 1, "determination": 1, "card": 2, "feedback": 0}
+
+
+def test_the_same_entry_any_number_of_times_is_kept_once(store: SqliteStore, url: str) -> None:
+    entry = entry_of(call(cards=[shown("one")]))
+    for _ in range(3):
+        store.write(entry, soon())
+    assert counts(url) == {"call": 1, "determination": 1, "card": 1, "feedback": 0}
+
+
+def test_request_answer_and_trace_come_back_byte_for_byte(store: SqliteStore, url: str) -> None:
+    record = call(request=b'{"n": 1.00}', answer=b'{"cards":[]}')
+    store.write(entry_of(record), soon())
+    with sqlite3.connect(database_file(url)) as log:
+        kept = unpack_kept(log.execute("SELECT kept FROM call").fetchone()[0])
+    assert (kept.request, kept.answer) == (record.request, record.answer)
+    assert kept.traces == [[("date", "2026-12-01", "occurrenceDateTime")]]
+
+
+def test_an_entry_survives_the_way_through_the_spool() -> None:
+    entry = entry_of(call(cards=[shown("one")]))
+    assert decode_entry(encode_entry(entry)) == entry
+
+
+def test_texts_of_strangers_are_cut_and_freed_of_nul() -> None:
+    (row,) = entry_of(call(patient="Patient/\0" + "x" * 9000)).calls
+    assert row.patient is not None
+    assert len(row.patient) == rows.LONGEST_TEXT
+    assert "\0" not in row.patient
+
+
+def test_commits_are_on_the_disk_before_they_return(store: SqliteStore) -> None:
+    connection = store._connection
+    assert connection is not None
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+@pytest.mark.requirement("crd-2.0.1:79")
+def test_only_its_owner_may_read_the_log(store: SqliteStore, url: str) -> None:
+    store.write(entry_of(call()), soon())
+    for file in database_file(url).parent.glob("log.*"):
+        assert file.stat().st_mode & 0o077 == 0, file.name
+
+
+def test_a_database_that_another_holds_locked_is_given_up_at_the_deadline(
+    store: SqliteStore, url: str
+) -> None:
+    holder = sqlite3.connect(database_file(url), isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StoreUnavailable, match="SQLITE_BUSY"):
+        store.write(entry_of(call()), time.monotonic() + 0.05)
+    holder.execute("ROLLBACK")
+    store.ping(soon())
+    store.write(entry_of(call()), soon())
+    assert counts(url)["call"] == 1
+
+
+def test_a_turn_that_another_process_never_ends_is_given_up_at_the_deadline(
+    store: SqliteStore, url: str
+) -> None:
+    other = SqliteStore(url)
+    other.ping(soon())
+    import fcntl
+
+    assert other._turn is not None
+    fcntl.flock(other._turn, fcntl.LOCK_EX)
+    with pytest.raises(StoreUnavailable, match="other processes"):
+        store.write(entry_of(call()), time.monotonic() + 0.05)
+    fcntl.flock(other._turn, fcntl.LOCK_UN)
+    store.write(entry_of(call()), soon())
+    other.close()
+    assert counts(url)["call"] == 1
+
+
+def test_a_row_that_spoils_the_transaction_leaves_nothing_of_it(
+    store: SqliteStore, url: str
+) -> None:
+    good = entry_of(call())
+    bad = msgspec.structs.replace(entry_of(call()).calls[0], status="\ud800")
+    with pytest.raises(Exception, match="UnicodeEncodeError"):
+        store.write(Entry([*good.calls, bad], good.determinations), soon())
+    assert counts(url) == {"call": 0, "determination": 0, "card": 0, "feedback": 0}
+
+
+def test_a_store_is_opened_by_a_ping_and_never_by_a_write(url: str) -> None:
+    store = SqliteStore(url)
+    with pytest.raises(StoreUnavailable):
+        store.write(entry_of(call()), soon())
+    store.ping(soon())
+    store.write(entry_of(call()), soon())
+    store.close()
+    assert counts(url)["call"] == 1
+
+
+def test_a_file_without_tables_is_no_store(tmp_path: Path) -> None:
+    store = SqliteStore(f"sqlite:///{tmp_path}/empty.sqlite3")
+    with pytest.raises(StoreUnavailable, match="SQLITE_ERROR"):
+        store.ping(soon())
+
+
+def test_two_stores_on_one_file_keep_what_both_write(store: SqliteStore, url: str) -> None:
+    other = SqliteStore(url)
+    other.ping(soon())
+    for n in range(20):
+        (store, other)[n % 2].write(entry_of(replace(call(), patient=f"Patient/{n}")), soon())
+    other.close()
+    assert counts(url)["call"] == 20
