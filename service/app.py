@@ -34,7 +34,7 @@ from service.respond.forms import FormFiller, NoticeSuggestion
 from service.respond.names import Names
 from service.respond.statements import StatementWriter
 from service.settings import Settings
-from service.web.call_records import CallKeeper
+from service.web.call_records import CallKeeper, count_refusals
 from service.web.client_auth import current_client
 from service.web.feedback import feedback_blueprint
 from service.web.fhir_resources import fhir_blueprint
@@ -141,29 +141,21 @@ def wire_recorder(settings: Settings) -> Recorder:
     return open_recorder(settings.database_url, settings.spool_dir, patience)
 
 
-def client_name() -> str:
-    """The name of the client whose call is being answered."""
-    return current_client().name
-
-
 def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> Flask:
     """The WSGI application. Raises ConfigurationError if a file or a setting is wrong."""
     library = Library(settings)
     app = Flask("service", static_folder=None)
-    guard(app, settings, clock)
     recorder = app.extensions[RECORDER] = wire_recorder(settings)
     metrics = Metrics()
     keeper = CallKeeper(recorder, metrics, clock)
+    count_refusals(app, metrics)
+    guard(app, settings, clock)
     review = wire_review(settings, library, clock)
     app.register_blueprint(hooks_blueprint(review, discovery(SERVICES), keeper))
-    app.register_blueprint(feedback_blueprint(keeper, client_name))
+    app.register_blueprint(feedback_blueprint(keeper))
+    forms = load_forms(settings.base_url)
     packages = wire_packages(settings, library, RecordedCalls(settings.database_url), clock)
-    app.register_blueprint(fhir_blueprint(load_forms(settings.base_url), packages, client_name))
-    checks = [
-        records_check(recorder.health),
-        policies_check(library.policies, lambda: clock().astimezone(settings.zone).date()),
-    ]
-    app.register_blueprint(operations_blueprint(checks, metrics, recorder.health))
+    app.register_blueprint(fhir_blueprint(forms, packages, lambda: current_client().name))
     wire_pages(
         app,
         settings,
@@ -174,4 +166,9 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> Flask
         review=review.review,
         clock=clock,
     )
+    checks = [
+        records_check(recorder.health),
+        policies_check(library.policies, lambda: clock().astimezone(settings.zone).date()),
+    ]
+    app.register_blueprint(operations_blueprint(checks, metrics, recorder.health))
     return app

@@ -190,14 +190,7 @@ class Unavailable(CovercardError):
 
 
 class RecordsUnavailable(Unavailable):
-    """An answer that could not be produced again must not be given (CRD 2.2.1 found-37).
-
-    What exactly is wrong is for the operator; the caller is told to try again.
-    """
-
-    def operation_outcome(self) -> dict[str, object]:
-        """This error as a FHIR OperationOutcome, without the operator's details."""
-        return operation_outcome("transient", [("", "the service cannot keep records, try again")])
+    """An answer that could not be produced again must not be given (CRD 2.2.1 found-37)."""
 
 
 class ConfigurationError(CovercardError):

@@ -16,6 +16,7 @@ from service.trust.calls import CallLimit, MemoryCallCounts, SqlCallCounts
 from service.trust.clients import Client, load_clients
 from service.trust.database import open_engine
 from service.trust.replay import SqlReplayStore
+from service.trust.steady import SteadyCallCounts, TimelyReplayStore
 from service.trust.tokens import TokenChecker
 from service.web.call_log import log_calls
 from service.web.client_auth import Admission, require_client
@@ -64,7 +65,8 @@ def _token_checker(
     if settings.clients_file is None:
         raise ConfigurationError("COVERCARD_CLIENTS_FILE: name the file of the clients")
     used = SqlReplayStore(open_engine(settings.database_url, settings.max_concurrent_calls))
-    return TokenChecker(load_clients(settings.clients_file), used, clock).client_of
+    clients = load_clients(settings.clients_file)
+    return TokenChecker(clients, TimelyReplayStore(used), clock).client_of
 
 
 def _call_limit(settings: Settings) -> CallLimit | None:
@@ -72,7 +74,7 @@ def _call_limit(settings: Settings) -> CallLimit | None:
         return None
     if settings.counts_in_database:
         engine = open_engine(settings.database_url, settings.max_concurrent_calls)
-        return CallLimit(settings.calls_per_minute, SqlCallCounts(engine))
+        return CallLimit(settings.calls_per_minute, SteadyCallCounts(SqlCallCounts(engine)))
     return CallLimit(settings.calls_per_minute, MemoryCallCounts())
 
 

@@ -110,7 +110,8 @@ class Settings(BaseSettings):
     )
     database_url: str = Field(
         "sqlite:///var/covercard.sqlite3",
-        description="The shared database: `sqlite:///FILE` or `postgresql+psycopg://…`.",
+        description="The database, with the decision log: `sqlite:///FILE` or"
+        " `postgresql+psycopg://…`.",
     )
     spool_dir: Path = Field(
         Path("var/spool"),

@@ -28,18 +28,19 @@ def wsgi_app() -> Flask:
     configure_logging()
     app = create_app(load_settings())
     app.extensions[RECORDER].start()
-    end_with(os.getppid())
+    end_with(int(os.environ[_SERVER_VARIABLE]))
     return app
 
 
-def end_with(parent: int) -> None:
+def end_with(server: int) -> None:
     """Stop this worker once its server process is gone: nobody else would, and it holds the port.
 
-    A server that is stopped as it should be ends its workers itself.
+    A server that is stopped as it should be ends its workers itself. It may be gone already as this
+    worker starts, so its id is told and not looked up.
     """
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == server:
             time.sleep(_LOOK_SECONDS)
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -47,6 +48,7 @@ def end_with(parent: int) -> None:
 
 
 _LOOK_SECONDS = 0.5
+_SERVER_VARIABLE = "COVERCARD_SERVER_PROCESS"
 _FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -76,6 +78,7 @@ def serve() -> None:
 
         create_app(settings)  # a wrong file stops the start here, with its message
         prepare_log(settings)
+        os.environ[_SERVER_VARIABLE] = str(os.getpid())
         options: dict[str, Any] = {
             "address": settings.host,
             "port": settings.port,

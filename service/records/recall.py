@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from service.errors import RecordsUnavailable
-from service.records.in_time import in_time
+from service.in_time import in_time
 from service.records.store import StoreUnavailable, is_sqlite
 
 _SECONDS = 2.0
@@ -27,7 +27,7 @@ def recall(database_url: str, assertion_id: str, client: str) -> Recalled | None
     """
     try:
         return in_time(lambda: _look_up(database_url, assertion_id, client), _SECONDS)
-    except StoreUnavailable as error:
+    except (StoreUnavailable, TimeoutError) as error:
         raise RecordsUnavailable(f"the decision log cannot be read ({error})") from None
 
 

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.errors import ConfigurationError
+from service.in_time import in_time
 from service.records.database import database_file, make_private_file, open_engine
-from service.records.in_time import in_time
 from service.records.store import StoreUnavailable, is_sqlite
 
 REVISION = "0001"
@@ -32,7 +32,12 @@ def prepare(url: str) -> None:
     """
     if is_sqlite(url):
         upgrade(url)
-    elif (found := in_time(lambda: revision(url), _LOOK_SECONDS)) != REVISION:
+        return
+    try:
+        found = in_time(lambda: revision(url), _LOOK_SECONDS)
+    except TimeoutError as error:
+        raise StoreUnavailable(str(error)) from None
+    if found != REVISION:
         raise ConfigurationError(
             f"the database's tables are at {found or 'nothing'}, this version needs {REVISION}: "
             "run `covercard db upgrade`"

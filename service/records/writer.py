@@ -100,11 +100,16 @@ class StoreWriter:
         return StoreUnavailable("the store is busy")
 
     def _lead(self, job: _Job) -> Ended:
-        """Write this job and those that wait; then it is another's turn."""
-        with self._lock:
-            batch = [job]
-            while self._waiting and len(batch) < _LARGEST_BATCH:
-                batch.append(self._waiting.popleft())
+        """Do this job, with the entries that wait if it is one; then it is another's turn.
+
+        A ping may have to connect, for which no call can wait: whoever pings does so alone.
+        """
+        batch = [job]
+        if isinstance(job.task, Entry):
+            with self._lock:
+                others = [j for j in self._waiting if isinstance(j.task, Entry)]
+                batch.extend(others[: _LARGEST_BATCH - 1])
+                self._waiting = deque(j for j in self._waiting if j not in batch)
         try:
             ended = self._attempt(batch)
             for follower, end in zip(batch[1:], ended[1:], strict=True):
@@ -131,14 +136,13 @@ class StoreWriter:
     def _once(self, jobs: Sequence[_Job]) -> Ended:
         deadline = self._due = jobs[0].deadline
         entries = [job.task for job in jobs if isinstance(job.task, Entry)]
-        tasks = {job.task for job in jobs if isinstance(job.task, str)}
         try:
-            if "ping" in tasks:
-                self._store.ping(deadline)
             if entries:
                 whole = entries[0] if len(entries) == 1 else together(entries)
                 self._store.write(whole, deadline)
-            if "close" in tasks:
+            elif jobs[0].task == "ping":
+                self._store.ping(deadline)
+            else:
                 self._store.close()
         except (StoreUnavailable, EntryRejected) as error:
             return error

@@ -45,6 +45,11 @@ def log_calls(app: Flask) -> None:
         return response
 
 
+def name_call(call_id: str) -> None:
+    """Call the current call by this id, in the line, in the answer and in the decision log."""
+    g.call_id = call_id
+
+
 def note(**facts: str | int | float | None) -> None:
     """Add facts to the line of the current call. Never a value that came with the call."""
     if "noted" not in g:

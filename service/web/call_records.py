@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 import msgspec
+from flask import Flask, Response, g, request
 
 from cards.vocabulary import Answer, Card
 from service import __version__
@@ -33,6 +34,18 @@ _EMPTY = msgspec.Raw(b'""')
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
+def count_refusals(app: Flask, metrics: Metrics) -> None:
+    """Count the hook calls that are refused before anything of them is read."""
+
+    @app.after_request
+    def count(response: Response) -> Response:
+        hook = _HOOKS.get((request.view_args or {}).get("service_id", ""))
+        if request.endpoint == "hooks.call" and hook and not g.get("counted", False):
+            client = g.client.name if "client" in g else ""
+            metrics.call(hook, "", client, "refused", seconds=None)
+        return response
+
+
 class CallKeeper:
     """Keeps calls. `clock` gives the current time with a time zone."""
 
@@ -43,7 +56,10 @@ class CallKeeper:
 
     def received(self, service_id: str, client: str, body: bytes) -> ReceivedCall:
         """A call has come in: `client` is its caller's name as configured."""
-        return ReceivedCall(self, service_id, client, body, self.clock(), time.perf_counter())
+        now = self.clock()
+        return ReceivedCall(
+            self, new_call_id(now), service_id, client, body, now, time.perf_counter()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +67,7 @@ class ReceivedCall:
     """A call on its way to its answer: end it with `answered` or `refused`."""
 
     keeper: CallKeeper
+    id: str
     service_id: str
     client: str
     body: bytes
@@ -60,22 +77,22 @@ class ReceivedCall:
     def answered(self, review: Review) -> bytes:
         """The answer's bytes, once call and answer are kept. Raises RecordsUnavailable."""
         payload = encode(review.answer)
-        request = review.request
+        call = review.request
         shown = tuple(cards_shown(review.answer, review.determinations))
         record = replace(
             self._record(200, payload),
-            request=without_token(request),
-            hook_instance=request.hook_instance,
-            crd_version=request.version.value,
-            ehr=request.fhir_server,
-            patient=request.patient,
-            encounter=f"Encounter/{request.encounter_id}" if request.encounter_id else None,
-            token_use=review.fetched.token_use.value if request.access_token else None,
+            request=without_token(call),
+            hook_instance=call.hook_instance,
+            crd_version=call.version.value,
+            ehr=call.fhir_server,
+            patient=call.patient,
+            encounter=f"Encounter/{call.encounter_id}" if call.encounter_id else None,
+            token_use=review.fetched.token_use.value if call.access_token else None,
             fetched=written(review.fetched),
             decided=tuple(map(_decided, review.determinations, review.asserted)),
             cards=shown,
         )
-        self._keep(record, request.version.value, "answered")
+        self._keep(record, call.version.value, "answered")
         for card in shown:
             self.keeper.metrics.card(card.policy_id, card.topic)
         for report in review.fetched.reports:
@@ -98,7 +115,7 @@ class ReceivedCall:
 
     def _record(self, status: int, payload: bytes) -> CallRecord:
         return CallRecord(
-            id=new_call_id(self.received_at),
+            id=self.id,
             client=self.client,
             service_id=self.service_id,
             hook=_HOOKS[self.service_id],
@@ -119,6 +136,7 @@ class ReceivedCall:
         finally:
             seconds = time.perf_counter() - self.started
             self.keeper.metrics.call(record.hook, version, self.client, outcome, seconds)
+            g.counted = True
 
 
 def _decided(determination: Determination, asserted: Asserted | None) -> Decided:
@@ -150,13 +168,13 @@ def _starts_form(resource: object) -> bool:
     return isinstance(resource, Mapping) and resource.get("resourceType") == "Task"
 
 
-def without_token(request: HookRequest) -> bytes:
+def without_token(call: HookRequest) -> bytes:
     """The call's body as it came, but for the EHR's access token: that is nobody else's."""
-    body = request.document.body
-    if request.access_token is None:
+    body = call.document.body
+    if call.access_token is None:
         return body
-    authorization = request.document.raw((_AUTHORIZATION,))
-    token = request.document.raw((_AUTHORIZATION, _TOKEN))
+    authorization = call.document.raw((_AUTHORIZATION,))
+    token = call.document.raw((_AUTHORIZATION, _TOKEN))
     # An empty one, so that the body can still be read as a call.
     kept = {**_members.decode(authorization), _TOKEN: _EMPTY}
     body = body.replace(authorization, encode(kept))

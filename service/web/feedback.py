@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from flask import Blueprint, Response
 
 from service.crd.hooks import SERVICES
@@ -11,16 +9,14 @@ from service.crd.request import parse_json
 from service.errors import UnknownService
 from service.records.feedback import read_feedback
 from service.web.call_records import CallKeeper
+from service.web.client_auth import current_client
 from service.web.json_body import json_response, read_json_body
 
 _KNOWN = frozenset(s.id for s in SERVICES)
 
 
-def feedback_blueprint(keeper: CallKeeper, client_of_call: Callable[[], str]) -> Blueprint:
-    """The endpoint; feedback is durable before it is answered.
-
-    `client_of_call` names the client that is being answered.
-    """
+def feedback_blueprint(keeper: CallKeeper) -> Blueprint:
+    """The endpoint; feedback is durable before it is answered."""
     feedback = Blueprint("feedback", __name__)
 
     @feedback.post("/cds-services/<service_id>/feedback")
@@ -29,7 +25,7 @@ def feedback_blueprint(keeper: CallKeeper, client_of_call: Callable[[], str]) ->
             raise UnknownService("no CDS service has this id; GET /cds-services lists them")
         rows = read_feedback(
             parse_json(read_json_body()),
-            client=client_of_call(),
+            client=current_client().name,
             service_id=service_id,
             received_at=keeper.clock(),
         )

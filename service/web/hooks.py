@@ -8,7 +8,7 @@ from flask import Blueprint, Response
 
 from service.crd.hooks import SERVICES
 from service.order_review import OrderReview
-from service.web.call_log import note, timed
+from service.web.call_log import name_call, note, timed
 from service.web.call_records import CallKeeper
 from service.web.client_auth import current_client, open_to_all
 from service.web.json_body import bytes_response, encode, read_json_body
@@ -17,9 +17,7 @@ _HOOKS = {service.id: service.hook for service in SERVICES}
 
 
 def hooks_blueprint(
-    review: OrderReview,
-    discovery: Mapping[str, object],
-    keeper: CallKeeper,
+    review: OrderReview, discovery: Mapping[str, object], keeper: CallKeeper
 ) -> Blueprint:
     """The two endpoints; `discovery` is written to bytes once, `keeper` keeps every call."""
     hooks = Blueprint("hooks", __name__)
@@ -38,6 +36,7 @@ def hooks_blueprint(
             body = read_json_body()
         client = current_client()
         received = keeper.received(service_id, client.name, body)
+        name_call(received.id)
         try:
             with timed("review"):
                 reviewed = review.review(service_id, body, client.fhir_servers)

@@ -58,10 +58,16 @@ class Metrics:
             registry=self._registry,
         )
 
-    def call(self, hook: str, version: str, client: str, outcome: str, seconds: float) -> None:
-        """A hook call has ended: "answered", "refused", "failed" or "unavailable"."""
+    def call(
+        self, hook: str, version: str, client: str, outcome: str, seconds: float | None
+    ) -> None:
+        """A hook call has ended: "answered", "refused", "failed" or "unavailable".
+
+        `seconds` is None for one that was refused before it was read.
+        """
         self._calls.labels(hook, version, client, outcome).inc()
-        self._seconds.labels(hook).observe(seconds)
+        if seconds is not None:
+            self._seconds.labels(hook).observe(seconds)
 
     def card(self, policy: str | None, topic: str) -> None:
         self._cards.labels(policy or "", topic).inc()

@@ -22,7 +22,8 @@ def prune(older_than: timedelta | None, dry_run: bool, yes: bool) -> None:
     from service.records.prune import prune as remove
 
     settings = load()
-    before = datetime.now(UTC) - (older_than or timedelta(days=settings.retention_days))
+    age = timedelta(days=settings.retention_days) if older_than is None else older_than
+    before = datetime.now(UTC) - age
     with opened(settings, "prune", {"before": before, "dry_run": dry_run}) as connection:
         total = count_older(connection, before)
     day = before.astimezone(settings.zone).date()

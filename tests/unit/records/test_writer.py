@@ -177,6 +177,22 @@ def test_after_trouble_the_next_one_writes_again(store: FakeStore, writer: Store
     assert store.patients() == [["b"]]
 
 
+def test_who_writes_never_pings_for_another(store: FakeStore, writer: StoreWriter) -> None:
+    pinged = threading.Event()
+    (first,) = queue_up(writer, store, "a")
+    pinging = threading.Thread(target=lambda: writer.ping(LONG) or pinged.set(), daemon=True)  # type: ignore[func-returns-value]
+    pinging.start()
+    until(lambda: len(writer._waiting) == 1)
+    second = Waiter(writer, "b")
+    until(lambda: len(writer._waiting) == 2)
+    leads: list[str] = []
+    store.ping = lambda _: leads.append(threading.current_thread().name)  # type: ignore[method-assign]
+    store.gate.set()
+    assert first.ended() is second.ended() is None
+    assert pinged.wait(LONG)
+    assert leads == [pinging.name]
+
+
 def test_a_ping_says_whether_the_store_is_there(store: FakeStore, writer: StoreWriter) -> None:
     writer.ping(LONG)
     store.fails = lambda _: StoreUnavailable("gone")

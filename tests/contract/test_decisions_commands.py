@@ -1,0 +1,325 @@
+"""covercard decisions and covercard db, as call centre, policy staff and operators use them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from flask.testing import FlaskClient
+
+from service.app import RECORDER, create_app
+from service.cli import cli
+from service.records.database import database_file
+from service.settings import Settings
+from tests.conftest import in_folder
+from tests.contract.answer_rules import parts, stated
+
+Read = Callable[[str], dict[str, Any]]
+Run = Callable[..., Result]
+URL = "/cds-services/order-sign-crd"
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Settings:
+    return in_folder(tmp_path)
+
+
+@pytest.fixture
+def http(own: Settings) -> Iterator[FlaskClient]:
+    app = create_app(own)
+    yield app.test_client()
+    app.extensions[RECORDER].stop()
+
+
+@pytest.fixture
+def run(own: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command on the log of `http`."""
+    monkeypatch.setenv("COVERCARD_DATABASE_URL", own.database_url)
+    monkeypatch.setenv("COVERCARD_SPOOL_DIR", str(own.spool_dir))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def invoke(*arguments: str) -> Result:
+        return CliRunner().invoke(cli, ["decisions", *arguments], catch_exceptions=False)
+
+    return invoke
+
+
+@pytest.fixture
+def answer(http: FlaskClient, fixture: Read) -> dict[str, Any]:
+    """The answer to a call about Ann's MR spectroscopy, which is in the log."""
+    reply = http.post(URL, json=fixture("order-sign/mrs-medicare-advantage"))
+    told: dict[str, Any] = reply.get_json()
+    return told
+
+
+def assertion_id(answer: dict[str, Any]) -> str:
+    (statement,) = stated(answer)
+    (told,) = parts(statement, "coverage-assertion-id")
+    return str(told)
+
+
+@pytest.mark.requirement("crd-2.0.1:78")
+def test_with_an_assertion_id_one_sees_what_was_asked_answered_and_why(
+    run: Run, answer: dict[str, Any]
+) -> None:
+    shown = run("show", assertion_id(answer))
+    assert shown.exit_code == 0
+    for told in (
+        "not-covered",
+        "order-sign",
+        "Patient/ann",
+        "ServiceRequest/mrs-brain: 76390",
+        "Coverage/ma-ann",
+        "mr-spectroscopy, version 2023-10-01",
+        "76390 is in group mrs",
+        "Investigational: scientific evidence",
+        "Card (warning): Not covered: MR spectroscopy (76390)",
+    ):
+        assert told in shown.output
+
+
+def test_the_whole_request_and_answer_can_be_printed(run: Run, answer: dict[str, Any]) -> None:
+    assert json.loads(run("show", assertion_id(answer), "--answer").output) == answer
+    request = json.loads(run("show", assertion_id(answer), "--request").output)
+    assert request["hook"] == "order-sign"
+
+
+def test_feedback_and_repetitions_are_shown(
+    run: Run, http: FlaskClient, answer: dict[str, Any], fixture: Read
+) -> None:
+    item = {
+        "card": answer["cards"][0]["uuid"],
+        "outcome": "overridden",
+        "overrideReason": {"userComment": "the plan has agreed"},
+        "outcomeTimestamp": "2026-12-01T10:00:00Z",
+    }
+    http.post(f"{URL}/feedback", json={"feedback": [item]})
+    assert "overridden: the plan has agreed" in run("show", assertion_id(answer)).output
+    http.post(URL, json=fixture("order-sign/mrs-medicare-advantage"))
+    assert "Asserted before, with the same facts" in run("show", assertion_id(answer)).output
+
+
+def test_what_replaced_what_is_shown_on_both(
+    run: Run, http: FlaskClient, answer: dict[str, Any], fixture: Read
+) -> None:
+    request = fixture("order-sign/mrs-medicare-advantage")
+    order = request["context"]["draftOrders"]["entry"][0]["resource"]
+    order["code"]["coding"] = [{"system": "http://www.ama-assn.org/go/cpt", "code": "0609T"}]
+    changed = http.post(URL, json=request).get_json()
+    assert f"Replaces        {assertion_id(answer)}" in run("show", assertion_id(changed)).output
+    assert f"Replaced by     {assertion_id(changed)}" in run("show", assertion_id(answer)).output
+
+
+def test_an_unknown_assertion_id_is_told_and_fails(run: Run, answer: dict[str, Any]) -> None:
+    shown = run("show", "cc-nobody")
+    assert shown.exit_code == 1
+    assert "no decision has this assertion id" in shown.output
+
+
+def test_decisions_are_found_by_patient_order_and_time(
+    run: Run, http: FlaskClient, answer: dict[str, Any], fixture: Read
+) -> None:
+    http.post(URL, json=fixture("order-sign/mrs-original-medicare"))
+
+    def ids(*arguments: str) -> list[str]:
+        found = run("find", "--json", *arguments)
+        return [d["assertion_id"] for d in json.loads(found.output)] if not found.exit_code else []
+
+    assert ids("--patient", "ann") == ids("--patient", "Patient/ann") == [assertion_id(answer)]
+    assert len(ids("--order", "ServiceRequest/mrs-brain", "--since", "1h")) == 2
+    assert ids("--until", "2020-01-01") == []
+    assert "Patient/ann" in run("find", "--patient", "ann").output
+    assert run("find", "--patient", "nobody").exit_code == 1
+    assert "--limit is 1" in run("find", "--limit", "1").output
+
+
+@pytest.mark.parametrize("when", ["yesterday", "7x", "2026-13-01"])
+def test_a_time_that_is_none_is_told(run: Run, answer: dict[str, Any], when: str) -> None:
+    found = run("find", "--since", when)
+    assert found.exit_code == 2
+    assert "2026-12-01, 7d" in found.output
+
+
+def test_statistics_are_by_policy(run: Run, http: FlaskClient, answer: dict[str, Any]) -> None:
+    item = {
+        "card": answer["cards"][1]["uuid"],
+        "outcome": "accepted",
+        "acceptedSuggestions": [{"id": answer["cards"][1]["suggestions"][0]["uuid"]}],
+        "outcomeTimestamp": "2026-12-01T10:00:00Z",
+    }
+    http.post(f"{URL}/feedback", json={"feedback": [item]})
+    (counted,) = json.loads(run("stats", "--json").output)
+    assert counted == {
+        "policy": "mr-spectroscopy",
+        "calls": 1,
+        "orders": 1,
+        "covered": {"not-covered": 1},
+        "cards": 2,
+        "accepted": 1,
+        "overridden": {},
+        "unanswered": 1,
+        "forms_offered": 1,
+        "forms_started": 1,
+    }
+    assert "1 of 1" in run("stats").output
+
+
+def test_an_export_as_csv_has_a_row_a_determination(
+    run: Run, http: FlaskClient, answer: dict[str, Any], fixture: Read
+) -> None:
+    http.post(URL, json=fixture("order-sign/disc-pain-four-orders"))
+    rows = list(csv.DictReader(io.StringIO(run("export", "--format", "csv").output)))
+    assert [r["order_ref"] for r in rows][:1] == ["ServiceRequest/mrs-brain"]
+    assert len(rows) == 5
+    assert rows[0]["assertion_id"] == assertion_id(answer)
+
+
+def test_no_cell_of_a_csv_is_a_formula(run: Run, http: FlaskClient, fixture: Read) -> None:
+    request = fixture("order-sign/mrs-medicare-advantage")
+    for n, start in enumerate(("=", "+", "-", "@", " =", "\t=")):
+        request["hookInstance"] = f'{start}HYPERLINK("https://evil.example","{n}")'
+        assert http.post(URL, json=request).status_code == 200
+    rows = csv.DictReader(io.StringIO(run("export", "--format", "csv").output))
+    cells = [cell for row in rows for cell in row.values() if cell]
+    assert sum(cell.startswith("'") for cell in cells) == 6
+    assert not [c for c in cells if c.lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\r"))]
+
+
+def test_an_export_as_json_lines_has_a_call_a_line_and_bodies_only_if_asked(
+    run: Run, answer: dict[str, Any], tmp_path: Path
+) -> None:
+    (line,) = run("export").output.splitlines()
+    call = json.loads(line)
+    assert call["determinations"][0]["assertion_id"] == assertion_id(answer)
+    assert call["determinations"][0]["trace"]
+    assert "request" not in call
+    file = tmp_path / "log.ndjson"
+    assert run("export", "--bodies", "--output", str(file)).exit_code == 0
+    assert json.loads(file.read_text("utf-8"))["answer"] == answer
+    assert file.stat().st_mode & 0o077 == 0
+
+
+def test_an_export_as_metric_data_has_a_call_a_line(run: Run, answer: dict[str, Any]) -> None:
+    (line,) = run("export", "--format", "metrics-ndjson").output.splitlines()
+    assert json.loads(line)["source"] == "payer-src"
+
+
+def test_replayed_by_the_same_policies_nothing_changes(
+    run: Run, http: FlaskClient, answer: dict[str, Any], fixture: Read, own: Settings
+) -> None:
+    for name in ("mrs-original-medicare", "disc-pain-four-orders", "no-coverage"):
+        http.post(URL, json=fixture(f"order-sign/{name}"))
+    http.post(URL, json={"hook": "nonsense"})
+    replayed = run("replay", "--policies", str(own.policies_dir))
+    assert replayed.output.strip() == "4 calls decided again, 1 not: 0 changes"
+    assert replayed.exit_code == 0
+
+
+def test_replayed_by_a_policy_of_a_later_start_the_changes_are_listed(
+    run: Run, answer: dict[str, Any], own: Settings, tmp_path: Path
+) -> None:
+    library = tmp_path / "library"
+    shutil.copytree(own.policies_dir, library)
+    published = library / "mr-spectroscopy" / "2023-10-01.yaml"
+    later = published.read_text("utf-8").replace('start: "2023-10-01"', 'start: "2099-01-01"')
+    (library / "mr-spectroscopy" / "2099-01-01.yaml").write_text(later, "utf-8")
+    published.unlink()
+    replayed = run("replay", "--policies", str(library))
+    assert replayed.exit_code == 1
+    assert "answer: not-covered → conditional" in replayed.output
+    lines = run("replay", "--policies", str(library), "--json").output.splitlines()
+    changes = {c["what"]: (c["before"], c["after"]) for c in map(json.loads, lines[:-1])}
+    assert changes["policy"] == ("mr-spectroscopy 2023-10-01", "none")
+    assert changes["reason"] == ("investigational", "no_policy_that_day")
+
+
+def test_pruning_removes_what_is_past_its_retention_after_asking(
+    run: Run, answer: dict[str, Any], own: Settings
+) -> None:
+    def calls() -> int:
+        with sqlite3.connect(database_file(own.database_url)) as log:
+            return int(log.execute("SELECT count(*) FROM call").fetchone()[0])
+
+    assert "0 calls" in run("prune", "--dry-run").output
+    assert "1 calls" in run("prune", "--older-than", "0h", "--dry-run").output
+    assert run("prune", "--older-than", "0h").exit_code == 1  # nobody says yes
+    assert calls() == 1
+    assert run("prune", "--older-than", "10y", "--yes").exit_code == 0
+    assert calls() == 1
+    assert "1 calls" in run("prune", "--older-than", "0h", "--yes").output
+    assert calls() == 0
+
+
+@pytest.mark.requirement("crd-2.0.1:80")
+def test_every_look_at_the_log_is_logged(run: Run, answer: dict[str, Any]) -> None:
+    looks = {
+        "show": [assertion_id(answer)],
+        "find": ["--patient", "ann"],
+        "stats": [],
+        "export": [],
+        "replay": ["--policies", "service/policies/library"],
+        "prune": ["--dry-run"],
+    }
+    for command, arguments in looks.items():
+        assert run(command, *arguments).exit_code == 0
+    listed = run("accesses").output
+    assert all(command in listed for command in looks)
+    assert "patient Patient/ann" in listed
+    assert assertion_id(answer) in listed
+
+
+def test_before_anything_is_recorded_a_look_says_so_and_makes_nothing(
+    run: Run, own: Settings
+) -> None:
+    found = run("find")
+    assert found.exit_code == 1
+    assert "nothing has been recorded" in found.output
+    assert not database_file(own.database_url).exists()
+
+
+def test_control_characters_of_a_call_do_not_reach_the_terminal(
+    run: Run, http: FlaskClient, fixture: Read
+) -> None:
+    request = fixture("order-sign/mrs-medicare-advantage")
+    request["hookInstance"] = "\x1b]0;owned\x07\x1b[2J\u202e"
+    answer = http.post(URL, json=request).get_json()
+    shown = run("show", assertion_id(answer)).output
+    assert "owned" in shown
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+
+
+def test_records_that_wait_in_the_spool_are_mentioned(
+    run: Run, answer: dict[str, Any], own: Settings
+) -> None:
+    from service.records.spool import Spool
+
+    Spool(own.spool_dir).append(b"a record that cannot be moved yet")
+    assert "1 records wait" in run("stats").output
+
+
+def test_a_database_is_brought_up_to_date_by_the_command(
+    run: Run, own: Settings, tmp_path: Path
+) -> None:
+    def upgrade() -> str:
+        return CliRunner().invoke(cli, ["db", "upgrade"], catch_exceptions=False).output
+
+    assert "now at" in upgrade()
+    assert "already at" in upgrade()
+
+
+def test_a_day_begins_in_the_services_own_time_zone(
+    run: Run, http: FlaskClient, answer: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COVERCARD_TIME_ZONE", "Pacific/Kiritimati")
+    tomorrow = (datetime.now(UTC) + timedelta(days=2)).date()
+    assert run("find", "--since", str(tomorrow)).exit_code == 1
+    assert run("find", "--until", str(tomorrow)).exit_code == 0

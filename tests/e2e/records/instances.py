@@ -1,0 +1,124 @@
+"""Instances of the service that can be killed and started again, each with a folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.conftest import ROOT
+
+_SECONDS = 90
+_COMMAND = [sys.executable, "-c", "from service.cli import main; main()"]
+
+
+def covercard(
+    folder: Path, *arguments: str, **settings: object
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of `covercard` to its end."""
+    return subprocess.run(
+        [*_COMMAND, *arguments],
+        cwd=folder,
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def environment(settings: dict[str, object]) -> dict[str, str]:
+    """This process's environment, with these settings of the service and no others."""
+    plain = {k: v for k, v in os.environ.items() if not k.startswith(("COVERCARD_", "PROMETHEUS_"))}
+    return plain | {
+        "PYTHONPATH": str(ROOT),
+        **{f"COVERCARD_{k.upper()}": str(v) for k, v in settings.items()},
+    }
+
+
+def until(condition: Any, what: str, seconds: float = _SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not in {seconds} s: {what}"
+        time.sleep(0.05)
+
+
+@dataclass
+class Instance:
+    """One instance: a server process with its workers, in a process group of its own."""
+
+    folder: Path
+    port: int
+    settings: dict[str, object] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text("utf-8", "replace")
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self.folder.mkdir(exist_ok=True)
+        settings = {"port": self.port, "workers": 2, **self.settings}
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*_COMMAND, "serve"],
+                cwd=self.folder,
+                env=environment(settings),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        until(lambda: self.ready() is not None, f"{self.base} answers; {self.log[-2000:]}")
+
+    def ready(self) -> dict[str, Any] | None:
+        """What /readyz says; None while nobody answers."""
+        with contextlib.suppress(requests.RequestException):
+            told: dict[str, Any] = requests.get(f"{self.base}/readyz", timeout=5).json()
+            return told
+        return None
+
+    def spooled(self) -> int:
+        """Records that wait in the spool."""
+        told = self.ready()
+        return int(told["checks"]["records"]["spooled_records"]) if told else 0
+
+    def settled(self) -> bool:
+        """Whether it is ready, with nothing in the spool."""
+        told = self.ready()
+        return told is not None and told["status"] == "ready" and not self.spooled()
+
+    def workers(self) -> list[int]:
+        """The worker processes."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
+
+    def kill(self) -> None:
+        """Kill the server and all its workers at once."""
+        assert self.process is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(timeout=10)
+
+    def stop(self) -> int:
+        """Ask it to stop; its exit code."""
+        assert self.process is not None
+        self.process.terminate()
+        try:
+            return self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return -1

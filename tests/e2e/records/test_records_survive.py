@@ -1,0 +1,227 @@
+"""Whatever is killed, hangs or fills up: each answer that a client received is in the log once.
+
+Real processes: two instances with two workers each behind nginx, on one PostgreSQL, under load; and
+one instance on SQLite. The numbers are printed at the end of the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from service.records.database import open_engine
+from service.records.rows import unpack_kept
+from service.records.tables import call
+from tests.e2e.conftest import free_port
+from tests.e2e.records.conftest import NUMBERS
+from tests.e2e.records.instances import Instance, covercard, until
+from tests.e2e.records.load import Load, compare, load
+from tests.e2e.records.nginx import installed, nginx
+from tests.e2e.records.postgres import Postgres
+
+HANG_SECONDS = 2.0
+AWAY_SECONDS = 1.5
+
+
+@dataclass
+class Stack:
+    """What the clients see at `base`, what is behind it, and where it keeps its log."""
+
+    base: str
+    instances: list[Instance]
+    database_url: str
+
+    def logged(self) -> dict[str, list[str]]:
+        """hookInstance → the SHA-256 of each answer that is in the log."""
+        found: dict[str, list[str]] = {}
+        with open_engine(self.database_url).connect() as connection:
+            rows = connection.execution_options(yield_per=500).execute(
+                select(call.c.hook_instance, call.c.kept)
+            )
+            for instance, kept in rows:
+                digest = hashlib.sha256(unpack_kept(kept).answer).hexdigest()
+                found.setdefault(instance, []).append(digest)
+        return found
+
+    def proof(self, running: Load, what: str) -> None:
+        """End the load, wait until all is settled, compare, and note the numbers."""
+        spooled = sum(i.spooled() for i in self.instances)
+        received = running.stop()
+        for instance in self.instances:
+            until(instance.settled, f"{instance.base} settled: {instance.log[-1500:]}")
+        missing, doubled = compare(received, self.logged())
+        statuses = ", ".join(f"{n} with {s}" for s, n in sorted(received.statuses.items()))
+        NUMBERS.append(
+            f"{what}: {received.sent} calls, {statuses}, {received.lost} without an answer;"
+            f" {spooled} in the spool at the end of it; slowest answer"
+            f" {received.slowest * 1000:.0f} ms; missing {len(missing)}, doubled {len(doubled)}"
+        )
+        assert received.answered > 0
+        assert (missing, doubled) == ([], [])
+
+
+@pytest.fixture(scope="module")
+def stack(server: Postgres, open_folder: Path) -> Iterator[Stack]:
+    """Two instances behind nginx on one PostgreSQL."""
+    if not installed():
+        pytest.skip("nginx is not installed (apt-get install nginx)")
+    upgraded = covercard(open_folder, "db", "upgrade", database_url=server.url)
+    assert upgraded.returncode == 0, upgraded.stderr
+    with ExitStack() as running:
+        instances = [
+            Instance(open_folder / name, free_port(), {"database_url": server.url})
+            for name in ("one", "two")
+        ]
+        for instance in instances:
+            instance.start()
+            running.callback(instance.kill)
+        ports = [instance.port for instance in instances]
+        base = running.enter_context(nginx(open_folder / "nginx", free_port(), ports))
+        yield Stack(base, instances, server.url)
+
+
+def test_two_instances_share_one_log(stack: Stack) -> None:
+    with load(stack.base) as running:
+        running.answered_soon(200)
+        stack.proof(running, "nothing happens")
+
+
+def test_a_worker_is_killed(stack: Stack) -> None:
+    first = stack.instances[0]
+    with load(stack.base) as running:
+        running.answered_soon()
+        victim = first.workers()[0]
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: victim not in first.workers(), "the dead worker is gone")
+        until(lambda: len(first.workers()) == 2, "another worker has taken its place")
+        running.answered_soon()
+        stack.proof(running, "kill -9 of a worker")
+
+
+def test_an_instance_is_killed_and_started_again(stack: Stack) -> None:
+    first = stack.instances[0]
+    with load(stack.base) as running:
+        running.answered_soon()
+        first.kill()
+        running.answered_soon()
+        first.start()
+        running.answered_soon()
+        stack.proof(running, "kill -9 of an instance")
+
+
+def test_postgresql_is_killed_and_started_again(stack: Stack, server: Postgres) -> None:
+    with load(stack.base) as running:
+        running.answered_soon()
+        server.kill()
+        running.answered_soon(100)
+        time.sleep(AWAY_SECONDS)
+        waiting = sum(i.spooled() for i in stack.instances)
+        server.start()
+        running.answered_soon()
+        stack.proof(running, f"kill -9 of PostgreSQL ({waiting} records spooled meanwhile)")
+    assert waiting > 0
+
+
+def test_a_database_that_hangs_delays_no_answer_for_long(stack: Stack, server: Postgres) -> None:
+    with load(stack.base) as running:
+        running.answered_soon()
+        server.signal(signal.SIGSTOP)
+        try:
+            running.answered_soon(100)
+            time.sleep(HANG_SECONDS)
+            waiting = sum(i.spooled() for i in stack.instances)
+        finally:
+            server.signal(signal.SIGCONT)
+        running.answered_soon()
+        stack.proof(running, f"PostgreSQL hangs ({waiting} records spooled meanwhile)")
+    assert waiting > 0
+
+
+def test_an_instance_is_killed_while_the_database_hangs(stack: Stack, server: Postgres) -> None:
+    first = stack.instances[0]
+    with load(stack.base) as running:
+        running.answered_soon()
+        server.signal(signal.SIGSTOP)
+        try:
+            running.answered_soon(100)
+            first.kill()
+            running.answered_soon()
+            first.start()
+            running.answered_soon()
+        finally:
+            server.signal(signal.SIGCONT)
+        running.answered_soon()
+        stack.proof(running, "kill -9 of an instance while PostgreSQL hangs")
+
+
+@pytest.fixture
+def on_sqlite(tmp_path: Path) -> Iterator[Callable[[Path], Stack]]:
+    """Starts one instance with two workers, its SQLite log and its spool in a folder."""
+    started: list[Instance] = []
+
+    def start(var: Path) -> Stack:
+        url = f"sqlite:///{var}/covercard.sqlite3"
+        settings: dict[str, object] = {"database_url": url, "spool_dir": var / "spool"}
+        instance = Instance(tmp_path / "instance", free_port(), settings)
+        instance.start()
+        started.append(instance)
+        return Stack(instance.base, [instance], url)
+
+    yield start
+    for instance in started:
+        instance.kill()
+
+
+def test_on_sqlite_a_worker_and_then_the_instance_are_killed(
+    on_sqlite: Callable[[Path], Stack], tmp_path: Path
+) -> None:
+    stack = on_sqlite(tmp_path)
+    (instance,) = stack.instances
+    with load(stack.base) as running:
+        running.answered_soon()
+        os.kill(instance.workers()[0], signal.SIGKILL)
+        running.answered_soon()
+        instance.kill()
+        instance.start()
+        running.answered_soon()
+        stack.proof(running, "SQLite: kill -9 of a worker, then of the instance")
+
+
+def test_on_sqlite_the_disk_is_full(on_sqlite: Callable[[Path], Stack], small_disk: Path) -> None:
+    stack = on_sqlite(small_disk)
+    with load(stack.base) as running:
+        running.answered_soon()
+        until(lambda: running.received.statuses.get(503, 0) > 20, "calls are refused")
+        assert (stack.instances[0].ready() or {})["status"] == "failing"
+        subprocess.run(["mount", "-o", "remount,size=256m", str(small_disk)], check=True)
+        running.answered_soon(100)
+        stack.proof(running, "SQLite: full disk, and then room again")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of six megabytes."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small disk")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=6m,mode=0700", "covercard-test", str(disk)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)

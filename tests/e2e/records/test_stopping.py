@@ -1,0 +1,110 @@
+"""A service that is told to stop finishes what was begun, and leaves nothing running."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import FIXTURES
+from tests.e2e.conftest import free_port
+from tests.e2e.records.instances import Instance, until
+
+BODY = (FIXTURES / "order-sign" / "mrs-medicare-advantage.json").read_bytes()
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[Instance]:
+    instance = Instance(tmp_path / "instance", free_port())
+    instance.start()
+    yield instance
+    instance.kill()
+
+
+def begin_call(port: int) -> socket.socket:
+    """A call whose body is half sent."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+    head = (
+        "POST /cds-services/order-sign-crd HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
+    )
+    connection.sendall(head.encode() + BODY[:1000])
+    return connection
+
+
+def end_call(connection: socket.socket) -> bytes:
+    """Send the rest, and read the answer to its end."""
+    connection.sendall(BODY[1000:])
+    received = b""
+    with connection:
+        while b"\r\n\r\n" not in received:
+            received += connection.recv(65536)
+        head, _, body = received.partition(b"\r\n\r\n")
+        length = next(
+            int(line.split(b":")[1])
+            for line in head.lower().split(b"\r\n")
+            if line.startswith(b"content-length")
+        )
+        while len(body) < length:
+            body += connection.recv(65536)
+    return head.split(b"\r\n")[0] + b"\n" + body
+
+
+def takes_calls(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_a_call_that_was_begun_is_answered_and_recorded_after_the_order_to_stop(
+    instance: Instance,
+) -> None:
+    assert instance.process is not None
+    connection = begin_call(instance.port)
+    os.kill(instance.process.pid, signal.SIGTERM)
+    until(lambda: not takes_calls(instance.port), "no new calls are taken")
+    status, _, answer = end_call(connection).partition(b"\n")
+    assert status.endswith(b"200 OK")
+    assert len(json.loads(answer)["cards"]) == 2
+    assert instance.process.wait(timeout=30) == 0
+    with sqlite3.connect(instance.folder / "var" / "covercard.sqlite3") as log:
+        assert log.execute("SELECT count(*) FROM call").fetchone() == (1,)
+
+
+def test_workers_end_when_their_server_process_is_killed(instance: Instance) -> None:
+    assert instance.process is not None
+    os.kill(instance.process.pid, signal.SIGKILL)
+    instance.process.wait(timeout=10)
+    until(lambda: not takes_calls(instance.port), "the port is free")
+
+
+def test_metrics_are_counted_over_all_workers(instance: Instance) -> None:
+    import requests
+
+    for _ in range(20):
+        requests.post(
+            f"{instance.base}/cds-services/order-sign-crd",
+            data=BODY,
+            headers={"Content-Type": "application/json", "Connection": "close"},
+            timeout=30,
+        )
+    for _ in range(4):
+        text = requests.get(f"{instance.base}/metrics", timeout=30).text
+        line = next(line for line in text.splitlines() if line.startswith("covercard_calls_total"))
+        assert line.endswith(" 20.0")
+
+
+def test_only_its_owner_may_read_what_the_service_writes(instance: Instance) -> None:
+    connection = begin_call(instance.port)
+    end_call(connection)
+    written = [p for p in (instance.folder / "var").rglob("*") if p.is_file()]
+    assert written
+    assert all(p.stat().st_mode & 0o077 == 0 for p in written)
