@@ -132,8 +132,8 @@ def test_the_ehrs_access_token_is_kept_nowhere(
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        (b"{}", 400),
-        (b'{"hook":"order-sign","hookInstance":"x","context":{"patientId":"ann"}}', 400),
+        (b"{}", 422),
+        (b'{"hook":"order-sign","hookInstance":"x","context":{"patientId":"ann"}}', 422),
     ],
 )
 def test_a_refused_call_is_logged_with_its_answer(
@@ -296,7 +296,7 @@ def test_a_refused_call_is_a_metric_record_with_its_issues(
     http.post(URL, json={"hookInstance": "the-instance"})
     (call,) = logged()
     record = metric_record(call)
-    assert record["httpResponse"] == 400
+    assert record["httpResponse"] == 422
     assert record["hookInstance"] == "the-instance"
     assert record["issue"]
     assert "response" not in record
