@@ -1,6 +1,7 @@
 """What the Inferno CRD server suite looks at, and CDS Hooks 2.0 asks for, in every answer.
 
-Every fixture, in both versions and on all six hooks; `fhir_fixtures/inferno` holds the suite's own input.
+Every fixture, in both versions and on all six hooks; `fhir_fixtures/inferno` holds the input of the
+suite itself.
 """
 
 from __future__ import annotations
