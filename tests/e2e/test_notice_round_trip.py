@@ -11,7 +11,8 @@ import requests
 from fhir.resources.R4B.questionnaireresponse import QuestionnaireResponse
 
 from tests.contract.answer_rules import check_answer, parts, stated
-from tests.e2e.conftest import ROOT, Server
+from tests.e2e.conftest import ROOT, Guarded
+from tests.e2e.servers import Server
 from tests.filling import completed
 
 Json = dict[str, Any]
@@ -144,3 +145,27 @@ def test_a_request_to_the_plan_goes_the_same_way(server: Server) -> None:
     (after,) = stated(second)
     assert parts(after, "covered") == ["not-covered"]
     assert parts(after, "doc-needed") == []
+
+
+def test_the_forms_are_open_and_the_package_is_for_clients(guarded: Guarded) -> None:
+    server = guarded.server
+    assert server.get("/fhir/Questionnaire").status_code == 200
+    assert server.get("/fhir/Questionnaire/abn-record").status_code == 200
+    request = request_of("mrs-original-medicare")
+    coverage = request["prefetch"]["coverage"]["entry"][0]["resource"]
+    form = {
+        "name": "questionnaire",
+        "valueCanonical": f"{server.base}/fhir/Questionnaire/abn-record",
+    }
+    body = {
+        "resourceType": "Parameters",
+        "parameter": [{"name": "coverage", "resource": coverage}, form],
+    }
+    operation = "/fhir/Questionnaire/$questionnaire-package"
+    refused = server.post(operation, json=body)
+    assert refused.status_code == 401
+    assert refused.json()["resourceType"] == "OperationOutcome"
+    token = guarded.clinic.token(server.base + operation)
+    answered = server.post(operation, json=body, headers={"Authorization": f"Bearer {token}"})
+    assert answered.status_code == 200, answered.text
+    assert answered.json()["resourceType"] == "Parameters"
