@@ -13,7 +13,7 @@ from fhir.resources.R4B.questionnaireresponse import QuestionnaireResponse
 from tests.contract.answer_rules import check_answer, parts, stated
 from tests.e2e.conftest import ROOT, Guarded
 from tests.e2e.servers import Server
-from tests.filling import completed
+from tests.filling import answers_of, completed
 
 Json = dict[str, Any]
 
@@ -145,6 +145,27 @@ def test_a_request_to_the_plan_goes_the_same_way(server: Server) -> None:
     (after,) = stated(second)
     assert parts(after, "covered") == ["not-covered"]
     assert parts(after, "doc-needed") == []
+
+
+def test_the_assertion_id_of_an_answer_brings_its_form_without_the_order(server: Server) -> None:
+    request = request_of("mrs-original-medicare")
+    (statement,) = stated(sign(server, request))
+    (assertion_id,) = parts(statement, "coverage-assertion-id")
+    coverage = request["prefetch"]["coverage"]["entry"][0]["resource"]
+    body = {
+        "resourceType": "Parameters",
+        "parameter": [
+            {"name": "coverage", "resource": coverage},
+            {"name": "context", "valueString": assertion_id},
+        ],
+    }
+    reply = server.post("/fhir/Questionnaire/$questionnaire-package", json=body)
+    assert reply.status_code == 200, reply.text
+    (package,) = [p["resource"] for p in reply.json()["parameter"]]
+    begun = package["entry"][1]["resource"]
+    answers = {link: answer["valueString"] for link, answer in answers_of(begun["item"])}
+    assert answers["patient-name"] == "Bo Sampleson"
+    assert answers["service-code"] == "76390"
 
 
 def test_the_forms_are_open_and_the_package_is_for_clients(guarded: Guarded) -> None:
