@@ -5,18 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from service.fhir.document import Resource
+
 
 @dataclass(frozen=True, slots=True)
 class LoggedCall:
     """A hook call as it was logged.
 
     `request` are its body's bytes, access token left out; `order` is the "Type/id" of the order
-    that the coverage-assertion-id was given for.
+    that the coverage-assertion-id was given for. `fetched` are the resources that the EHR was asked
+    for then: the order itself may be among them.
     """
 
     service_id: str
     order: str
     request: bytes = field(repr=False)
+    fetched: tuple[Resource, ...] = field(default=(), repr=False)
 
 
 class LoggedCalls(Protocol):

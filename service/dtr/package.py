@@ -115,6 +115,8 @@ class QuestionnairePackages:
         if call.patient != asked.patient:
             return None
         resources = gather(call)
+        for resource in logged.fetched:
+            resources.add(resource)
         order = resources.get(logged.order)
         return Recalled(order, resources, call.encounter_id) if order else None
 

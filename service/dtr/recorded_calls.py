@@ -14,4 +14,6 @@ class RecordedCalls:
 
     def by_assertion_id(self, assertion_id: str, client: str) -> LoggedCall | None:
         found = recall(self._database_url, assertion_id, client)
-        return None if found is None else LoggedCall(found.service_id, found.order, found.request)
+        if found is None:
+            return None
+        return LoggedCall(found.service_id, found.order, found.request, found.fetched)

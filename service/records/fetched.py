@@ -35,7 +35,12 @@ def written(fetched: Fetched) -> bytes | None:
 
 def fetched_types(kept: bytes | None) -> list[str]:
     """The types of the resources that were fetched."""
-    return [] if kept is None else [r.type for r in _resources(_decode(kept))]
+    return [r.type for r in fetched_resources(kept)]
+
+
+def fetched_resources(kept: bytes | None) -> tuple[Resource, ...]:
+    """The resources that were fetched, as they were received."""
+    return () if kept is None else _resources(_decode(kept))
 
 
 class FetchedBefore:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from service.errors import RecordsUnavailable
+from service.fhir.document import Resource
 from service.in_time import in_time
+from service.records.fetched import fetched_resources
 from service.records.store import StoreUnavailable, is_sqlite
 
 _SECONDS = 2.0
@@ -13,11 +15,15 @@ _SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """The call: its service, the order that was asserted on, and its body without any token."""
+    """The call: its service, the order that was asserted on, and its body without any token.
+
+    `fetched` are the resources that its EHR was asked for.
+    """
 
     service_id: str
     order: str
     request: bytes = field(repr=False)
+    fetched: tuple[Resource, ...] = field(default=(), repr=False)
 
 
 def recall(database_url: str, assertion_id: str, client: str) -> Recalled | None:
@@ -56,5 +62,8 @@ def _look_up(database_url: str, assertion_id: str, client: str) -> Recalled | No
         raise StoreUnavailable(type(getattr(error, "orig", None) or error).__name__) from error
     if found is None:
         return None
-    request = unpack_kept(found.kept).request
-    return None if request is None else Recalled(found.service_id, found.order_ref, request)
+    kept = unpack_kept(found.kept)
+    if kept.request is None:
+        return None
+    fetched = fetched_resources(kept.fetched)
+    return Recalled(found.service_id, found.order_ref, kept.request, fetched)

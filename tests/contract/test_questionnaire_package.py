@@ -17,10 +17,11 @@ from cards.questionnaires import load_forms
 from service.app import Library, wire_packages
 from service.dtr.logged_calls import LoggedCall, LoggedCalls
 from service.dtr.package import QuestionnairePackages
+from service.fhir.document import Document, Resource
 from service.settings import Settings
 from service.web.fhir_resources import fhir_blueprint
 from service.web.problems import translate_errors
-from tests.conftest import NOW
+from tests.conftest import FIXTURES, NOW
 from tests.filling import answers_of
 
 Json = dict[str, Any]
@@ -327,8 +328,9 @@ def test_a_coverage_without_a_patient_is_refused(client: FlaskClient, fixture: R
 class Log:
     """A decision log of one call, known by the id "known" to the client "clinic"."""
 
-    def __init__(self, request: Mapping[str, Any], order: str) -> None:
-        self.call = LoggedCall("order-sign-crd", order, json.dumps(request).encode())
+    def __init__(self, request: Mapping[str, Any], order: str, *fetched: Resource) -> None:
+        service_id = f"{request['hook']}-crd"
+        self.call = LoggedCall(service_id, order, json.dumps(request).encode(), fetched)
 
     def by_assertion_id(self, assertion_id: str, client: str) -> LoggedCall | None:
         return self.call if (assertion_id, client) == ("known", "clinic") else None
@@ -416,6 +418,23 @@ class TestContext:
     ) -> None:
         reply = ask("clinic", "ServiceRequest/other").post(OPERATION, json=self.context(request_))
         assert reply.status_code == 404
+
+
+def test_an_order_that_was_fetched_for_the_logged_call_is_known_by_its_context(
+    fixture: Read,
+) -> None:
+    request = fixture("order-dispatch/mrs-original-medicare")
+    reference = request["context"]["dispatchedOrders"][0]
+    file = FIXTURES / "resources" / f"{reference.replace('/', '-', 1)}.json"
+    document = Document(file.read_bytes(), json.loads(file.read_bytes()))
+    order = Resource(document.data, document, (), f"fetched.{reference}")
+    coverage = coverage_of(request)
+    request["prefetch"] = {k: v for k, v in request["prefetch"].items() if k == "patient"}
+    client = served(Log(request, reference, order), "clinic")
+    body = parameters(("coverage", coverage), ("context", {"valueString": "known"}))
+    (response,) = begun(checked(client, body))
+    assert dict(told(response))["service-code"] == "76390"
+    assert dict(told(response))["patient-name"] == "Bo Sampleson"
 
 
 def served(log: LoggedCalls, client: str) -> FlaskClient:

@@ -11,8 +11,9 @@ import requests
 from fhir.resources.R4B.questionnaireresponse import QuestionnaireResponse
 
 from tests.contract.answer_rules import check_answer, parts, stated
-from tests.e2e.conftest import ROOT, Server
-from tests.filling import completed
+from tests.e2e.conftest import ROOT, Guarded
+from tests.e2e.servers import Server
+from tests.filling import answers_of, completed
 
 Json = dict[str, Any]
 
@@ -144,3 +145,48 @@ def test_a_request_to_the_plan_goes_the_same_way(server: Server) -> None:
     (after,) = stated(second)
     assert parts(after, "covered") == ["not-covered"]
     assert parts(after, "doc-needed") == []
+
+
+def test_the_assertion_id_of_an_answer_brings_its_form_without_the_order(server: Server) -> None:
+    request = request_of("mrs-original-medicare")
+    (statement,) = stated(sign(server, request))
+    (assertion_id,) = parts(statement, "coverage-assertion-id")
+    coverage = request["prefetch"]["coverage"]["entry"][0]["resource"]
+    body = {
+        "resourceType": "Parameters",
+        "parameter": [
+            {"name": "coverage", "resource": coverage},
+            {"name": "context", "valueString": assertion_id},
+        ],
+    }
+    reply = server.post("/fhir/Questionnaire/$questionnaire-package", json=body)
+    assert reply.status_code == 200, reply.text
+    (package,) = [p["resource"] for p in reply.json()["parameter"]]
+    begun = package["entry"][1]["resource"]
+    answers = {link: answer["valueString"] for link, answer in answers_of(begun["item"])}
+    assert answers["patient-name"] == "Bo Sampleson"
+    assert answers["service-code"] == "76390"
+
+
+def test_the_forms_are_open_and_the_package_is_for_clients(guarded: Guarded) -> None:
+    server = guarded.server
+    assert server.get("/fhir/Questionnaire").status_code == 200
+    assert server.get("/fhir/Questionnaire/abn-record").status_code == 200
+    request = request_of("mrs-original-medicare")
+    coverage = request["prefetch"]["coverage"]["entry"][0]["resource"]
+    form = {
+        "name": "questionnaire",
+        "valueCanonical": f"{server.base}/fhir/Questionnaire/abn-record",
+    }
+    body = {
+        "resourceType": "Parameters",
+        "parameter": [{"name": "coverage", "resource": coverage}, form],
+    }
+    operation = "/fhir/Questionnaire/$questionnaire-package"
+    refused = server.post(operation, json=body)
+    assert refused.status_code == 401
+    assert refused.json()["resourceType"] == "OperationOutcome"
+    token = guarded.clinic.token(server.base + operation)
+    answered = server.post(operation, json=body, headers={"Authorization": f"Bearer {token}"})
+    assert answered.status_code == 200, answered.text
+    assert answered.json()["resourceType"] == "Parameters"
