@@ -3,14 +3,13 @@
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from service.app import create_app
-from service.settings import Settings
+from tests.conftest import in_folder
 from tests.libraries import POLICY, two_versions
 from tests.policies import SOUND
 
@@ -22,8 +21,9 @@ PROGRAM = {"Accept": "application/json"}
 @pytest.fixture(scope="module")
 def replaced(tmp_path_factory: pytest.TempPathFactory) -> FlaskClient:
     """A service whose policy was replaced by another version on 2024-07-01; today is in 2024."""
-    library = two_versions(tmp_path_factory.mktemp("policies"))
-    settings = Settings(policies_dir=library, payers_file=SOUND / "payers.yaml")
+    folder = tmp_path_factory.mktemp("policies")
+    library = two_versions(folder)
+    settings = in_folder(folder, policies_dir=library, payers_file=SOUND / "payers.yaml")
     today = datetime(2024, 9, 1, 12, tzinfo=UTC)
     return create_app(settings, clock=lambda: today).test_client()
 
@@ -225,9 +225,9 @@ def test_assets_are_kept_for_good_under_the_address_that_pages_name(client: Flas
 def test_a_policy_that_is_no_longer_in_force_is_still_to_be_read(tmp_path: Path) -> None:
     library = two_versions(tmp_path)
     (library / POLICY / "2024-07-01.yaml").unlink()
-    settings: Any = {"policies_dir": library, "payers_file": SOUND / "payers.yaml"}
+    settings = in_folder(tmp_path, policies_dir=library, payers_file=SOUND / "payers.yaml")
     today = datetime(2026, 1, 1, tzinfo=UTC)
-    client = create_app(Settings(**settings), clock=lambda: today).test_client()
+    client = create_app(settings, clock=lambda: today).test_client()
     reply = client.get(f"/policies/{POLICY}", headers=BROWSER)
     assert reply.status_code == 200
     assert "This policy is no longer in force." in text(reply)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from flask.testing import FlaskClient
 
 from service.app import create_app
 from service.settings import Settings
-from tests.conftest import FIXTURES, NOW, ROOT
+from tests.conftest import FIXTURES, NOW, ROOT, in_folder
 
 SERVICE = "order-sign-crd"
 CLIENTS = ROOT / "examples" / "clients.example.yaml"
@@ -142,8 +143,10 @@ def test_a_form_of_another_site_cannot_post_here(client: FlaskClient) -> None:
     assert reply.status_code == 415
 
 
-def test_switched_off_it_is_not_there_and_the_root_leads_to_the_policies() -> None:
-    client = create_app(Settings(workbench="off"), clock=lambda: NOW).test_client()
+def test_switched_off_it_is_not_there_and_the_root_leads_to_the_policies(
+    tmp_path: Path,
+) -> None:
+    client = create_app(in_folder(tmp_path, workbench="off"), clock=lambda: NOW).test_client()
     reply = client.get("/")
     assert (reply.status_code, reply.headers["Location"]) == (302, "/policies")
     assert client.post("/workbench/explain", json={}).status_code == 404
@@ -170,11 +173,11 @@ def test_by_itself_it_is_on_only_where_nobody_else_can_reach_it(
     assert Settings(**settings).workbench_on is on
 
 
-def test_where_clients_are_asked_for_answers_are_shown_but_none_is_decided() -> None:
+def test_where_clients_are_asked_for_answers_are_shown_but_none_is_decided(
+    tmp_path: Path,
+) -> None:
     """Whoever has no token may look at an answer that he has, and read the policies."""
-    settings = Settings(
-        client_auth="required", clients_file=CLIENTS, database_url="sqlite://", workbench="on"
-    )
+    settings = in_folder(tmp_path, client_auth="required", clients_file=CLIENTS, workbench="on")
     client = create_app(settings, clock=lambda: NOW).test_client()
     request = read("mrs-medicare-advantage")
     refused = client.post(f"/cds-services/{SERVICE}", data=request, content_type="application/json")

@@ -9,13 +9,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from playwright.sync_api import Page, expect, sync_playwright
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from service.app import create_app
-from service.settings import Settings
-from tests.conftest import NOW, ROOT
+from service.app import RECORDER, create_app
+from tests.conftest import NOW, ROOT, in_folder
 from tests.e2e.chromium import ARGUMENTS, CHROMIUM
 
 FOLDER = ROOT / "docs" / "pictures"
@@ -33,11 +33,13 @@ class Quiet(WSGIRequestHandler):
 @contextmanager
 def service() -> Iterator[str]:
     """The service on a free port, on the day of the tests; its base URL."""
-    app = create_app(Settings(), clock=lambda: NOW)
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+    with TemporaryDirectory() as folder:
+        app = create_app(in_folder(Path(folder)), clock=lambda: NOW)
+        server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        app.extensions[RECORDER].stop()
 
 
 def policy(page: Page, base: str) -> None:
