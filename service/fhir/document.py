@@ -51,15 +51,20 @@ class Document:
 class Resource:
     """One resource where it was found: its data, its document and its path in it.
 
-    `place` is the path for people ("context.draftOrders.entry[0].resource"); `full_url` the
-    Bundle entry's, if it came in one.
+    `place` is the path for people ("context.draftOrders.entry[0].resource"), or the name that it
+    was given instead; `full_url` the Bundle entry's, if it came in one.
     """
 
     data: Mapping[str, Any]
     document: Document
     path: Path
-    place: str
     full_url: str | None = None
+    named: str | None = None
+
+    @property
+    def place(self) -> str:
+        # Written when it is asked for: of most resources nobody asks.
+        return self.named or written_path(self.path)
 
     @property
     def type(self) -> str:
