@@ -30,6 +30,14 @@ requirements: $(VENV)/.dev
 pictures: $(VENV)/.dev
 	$(BIN)/python -m tests.e2e.pictures
 
+# Side by side with the floor of the same stack and with HealthChain; needs wrk (apt).
+#   make bench ROUNDS=1 SECONDS=3            a short run
+#   make bench BENCH="--growth --soak 100000 --rows 10000000"
+ROUNDS  ?= 5
+SECONDS ?= 5
+bench: $(VENV)/.dev
+	$(BIN)/python -m tests.bench --rounds $(ROUNDS) --seconds $(SECONDS) --out build/bench $(BENCH)
+
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .

@@ -7,9 +7,11 @@ for clients that show no links there (resp-10), on card 1.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from cards import texts
 from cards.dialects import Dialect
@@ -88,16 +90,6 @@ def advance_notice_card(
     phrases = texts.table("phrases")
     only = facts.notices[0] if len(facts.notices) == 1 else None
     summary = only.summary if only else phrases["several_notices_summary"]
-    filled = [
-        {
-            "title": n.title,
-            "programme_label": n.programme_label,
-            "advice": [fill(paragraph, facts.services) for paragraph in n.advice],
-            "modifiers": n.modifiers,
-            "links": n.links,
-        }
-        for n in facts.notices
-    ]
     # Of several notices one is right: their own forms only, so that one choice is enough.
     forms = only.forms if only else tuple(f for n in facts.notices for f in n.forms[:1])
     suggestions = [_suggestion(facts, form, new_uuid) for form in forms]
@@ -107,14 +99,48 @@ def advance_notice_card(
         # What is to be done; that the patient may have to pay is card 1's warning (resp-2).
         indicator="info",
         source=Source(label=facts.insurer, topic=dialect.topic(TOPIC, phrases["topics"][TOPIC])),
-        detail=texts.render(
-            "advance_notice", f=facts, notices=filled, has_button=bool(suggestions)
-        ),
+        detail=_detail(facts, has_button=bool(suggestions)),
         suggestions=suggestions,
         selection_behavior=("any" if only else "at-most-one") if suggestions else None,
         override_reasons=override_reasons(),
         extension=associated_resources(list(facts.references)),
     )
+
+
+class _Advice(NamedTuple):
+    """What the card's text says of one notice."""
+
+    title: str
+    programme_label: str
+    advice: tuple[str, ...]
+    modifiers: tuple[ClaimModifier, ...]
+    links: tuple[tuple[str, str], ...]
+
+
+def _detail(facts: AdvanceNotice, *, has_button: bool) -> str:
+    """Markdown; remembered where the orderer's own words are not in it."""
+    notices = tuple(
+        _Advice(
+            n.title,
+            n.programme_label,
+            tuple(fill(paragraph, facts.services) for paragraph in n.advice),
+            n.modifiers,
+            n.links,
+        )
+        for n in facts.notices
+    )
+    if facts.several_orders:
+        return _written(notices, has_button, facts)
+    return _remembered(notices, has_button)
+
+
+def _written(
+    notices: tuple[_Advice, ...], has_button: bool, among_others: AdvanceNotice | None = None
+) -> str:
+    return texts.render("advance_notice", f=among_others, notices=notices, has_button=has_button)
+
+
+_remembered = functools.lru_cache(maxsize=1024)(_written)
 
 
 def _suggestion(facts: AdvanceNotice, form: FormText, new_uuid: Callable[[], str]) -> Suggestion:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -38,6 +39,12 @@ def codes_phrase(services: Sequence[NamedService]) -> str:
 
 def fill(template: str, services: Sequence[NamedService]) -> str:
     """A policy's or notice's sentence with {services} and {codes} filled in."""
+    return _filled(template, tuple(services))
+
+
+@functools.lru_cache(maxsize=4096)
+def _filled(template: str, services: tuple[NamedService, ...]) -> str:
+    # Remembered: neither a policy's words nor its services say anything of a patient.
     return template.replace("{services}", services_phrase(services)).replace(
         "{codes}", codes_phrase(services)
     )

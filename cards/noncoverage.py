@@ -7,8 +7,9 @@ that it creates instead (resp-53). This policy knows no alternative.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cards import texts
 from cards.dialects import Dialect
@@ -68,14 +69,12 @@ def noncoverage_card(facts: Noncoverage, dialect: Dialect, new_uuid: Callable[[]
     """The card in the version of CRD asked for."""
     phrases = texts.table("phrases")
     policy = phrases["policy_link"].format(title=facts.policy_title)
-    statement = fill(facts.statement, facts.services)
-    detail = texts.render("noncoverage", f=facts, statement=statement)
     return Card(
         uuid=new_uuid(),
         summary=fill(facts.summary, facts.services),
         indicator="warning",
         source=Source(label=facts.insurer, topic=dialect.topic(TOPIC, phrases["topics"][TOPIC])),
-        detail=detail,
+        detail=_detail(facts),
         links=[
             Link(label=label, url=url, type="absolute")
             for label, url in [(policy, facts.policy_url), *facts.further_links]
@@ -83,3 +82,17 @@ def noncoverage_card(facts: Noncoverage, dialect: Dialect, new_uuid: Callable[[]
         override_reasons=override_reasons(),
         extension=associated_resources(list(facts.references)),
     )
+
+
+def _detail(facts: Noncoverage) -> str:
+    """Markdown; remembered where nothing in it is of the patient's or in the orderer's words."""
+    if facts.several_orders or facts.on_file:
+        return _written(facts)
+    return _remembered(replace(facts, insurer="", ordered_as=(), references=()))
+
+
+def _written(facts: Noncoverage) -> str:
+    return texts.render("noncoverage", f=facts, statement=fill(facts.statement, facts.services))
+
+
+_remembered = functools.lru_cache(maxsize=1024)(_written)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -50,7 +49,8 @@ def now() -> datetime:
 
 def new_uuid() -> str:
     """Ordered by time, so that the decision log adds cards at the end of their index."""
-    return str(uuid.UUID(new_call_id(now())))
+    d = new_call_id(now())
+    return f"{d[:8]}-{d[8:12]}-{d[12:16]}-{d[16:20]}-{d[20:]}"
 
 
 class Library:

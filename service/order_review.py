@@ -197,8 +197,9 @@ def gather(request: HookRequest) -> Resources:
     ]
     for name, values in given:
         for key, value in values.items():
-            for resource in resources_in(request.document, value, (name, key)):
-                resources.add(resource)
+            if isinstance(value, dict):
+                for resource in resources_in(request.document, value, (name, key)):
+                    resources.add(resource)
     return resources
 
 

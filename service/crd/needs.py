@@ -21,7 +21,7 @@ from service.fhir.needs import (
     missing,
     payor_needs,
 )
-from service.fhir.orders import read_order
+from service.fhir.orders import read_standing
 from service.fhir.resources import Resources
 
 
@@ -35,7 +35,7 @@ def missing_needs(request: HookRequest, resources: Resources) -> Sequence[Need]:
     orders = [
         asked.resource
         for asked in request.service.asked(request, resources)
-        if in_scope(read_order(asked.resource, resources))
+        if in_scope(read_standing(asked.resource))
     ]
     if not orders and not required(own):
         return own

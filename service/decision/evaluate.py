@@ -18,6 +18,7 @@ from service.decision.model import (
     PolicyVersion,
     Service,
     ServiceDay,
+    Standing,
     TraceStep,
 )
 from service.decision.programmes import find_programme
@@ -27,7 +28,7 @@ INACTIVE_ORDER_STATUSES = frozenset(
 )
 
 
-def in_scope(order: Order) -> bool:
+def in_scope(order: Order | Standing) -> bool:
     """False for what is not to be done: doNotPerform, cancelled, entered in error."""
     return not order.do_not_perform and order.status not in INACTIVE_ORDER_STATUSES
 

@@ -98,6 +98,13 @@ class ExistingStatement:
     assertion_id: str | None
 
 
+class Standing(NamedTuple):
+    """Whether an order is to be carried out at all, in its own words."""
+
+    status: str | None
+    do_not_perform: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """One order or appointment, reduced to what a coverage decision relies on.

@@ -10,7 +10,7 @@ from typing import Any
 from service.crd.request import parse_json
 from service.crd.validation import Validator, check_depth, with_fhir
 from service.errors import MalformedRequest, UnprocessableRequest
-from service.fhir.document import Document, Resource, written_path
+from service.fhir.document import Document, Resource
 from service.fhir.resources import Resources
 
 _TEXT = {"type": "string", "minLength": 1}
@@ -110,7 +110,7 @@ def _resources(
     for i, parameter in parameters:
         if "resource" in parameter and name in (None, parameter["name"]):
             path = ("parameter", i, "resource")
-            yield Resource(parameter["resource"], document, path, written_path(path))
+            yield Resource(parameter["resource"], document, path)
 
 
 def _canonicals(parameters: Parameters) -> Iterator[AskedForm]:

@@ -7,7 +7,7 @@ the EHR is cut out of the received bytes, never written from what was read (CRD 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -51,31 +51,33 @@ class Document:
 class Resource:
     """One resource where it was found: its data, its document and its path in it.
 
-    `place` is the path for people ("context.draftOrders.entry[0].resource"); `full_url` the
-    Bundle entry's, if it came in one.
+    `place` is the path for people ("context.draftOrders.entry[0].resource"), or the name that it
+    was given instead; `full_url` the Bundle entry's, if it came in one. `reference` is "Type/id",
+    or the full URL, or the place for a resource that has neither.
     """
 
     data: Mapping[str, Any]
     document: Document
     path: Path
-    place: str
     full_url: str | None = None
+    named: str | None = None
+    type: str = field(init=False)
+    id: str | None = field(init=False)
+    reference: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Once each: they are looked at a dozen times a call.
+        kind, value = str(self.data.get("resourceType", "")), self.data.get("id")
+        own = value if isinstance(value, str) else None
+        reference = f"{kind}/{own}" if own else self.full_url or self.place
+        object.__setattr__(self, "type", kind)
+        object.__setattr__(self, "id", own)
+        object.__setattr__(self, "reference", reference)
 
     @property
-    def type(self) -> str:
-        return str(self.data.get("resourceType", ""))
-
-    @property
-    def id(self) -> str | None:
-        value = self.data.get("id")
-        return value if isinstance(value, str) else None
-
-    @property
-    def reference(self) -> str:
-        """ "Type/id", or the full URL, or the place for a resource that has neither."""
-        if self.id:
-            return f"{self.type}/{self.id}"
-        return self.full_url or self.place
+    def place(self) -> str:
+        # Written when it is asked for: of most resources nobody asks.
+        return self.named or written_path(self.path)
 
     def members(self) -> dict[str, msgspec.Raw]:
         """The resource's elements by name, each value in its received bytes."""

@@ -81,7 +81,7 @@ class Fetcher:
         fetched once. Without `access` nothing is fetched. `patient` is "Patient/id": another's data
         are dropped. Trouble is in the result, never an exception.
         """
-        if access is None or self.budget <= 0:
+        if access is None or self.budget <= 0 or not plan(resources):
             return Fetched()
         try:
             client = self.clients.client(access)
@@ -205,7 +205,7 @@ class _Fetching:
         if not all(self._shared.fits(d.data) for d in documents):
             return Outcome.NOT_FHIR
         if isinstance(need, Read):
-            found = [_fetched(Resource(d.data, d, (), "")) for d in documents]
+            found = [_fetched(Resource(d.data, d, ())) for d in documents]
             if [r.reference for r in found] != [_wanted(need)]:
                 return Outcome.NOT_FHIR
         else:
@@ -234,7 +234,7 @@ def _matches(need: Search, page: Document) -> list[Resource]:
 
 def _fetched(resource: Resource) -> Resource:
     """A resource by its own name only: an entry's full URL may claim to be anything."""
-    return replace(resource, place=f"fetched.{resource.type}/{resource.id}", full_url=None)
+    return replace(resource, named=f"fetched.{resource.type}/{resource.id}", full_url=None)
 
 
 class _Debts:

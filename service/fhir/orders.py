@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from service.decision.model import ExistingStatement, Order, OrderCoding, ServiceDay
+from service.decision.model import ExistingStatement, Order, OrderCoding, ServiceDay, Standing
 from service.fhir.dates import day_range, period_range
 from service.fhir.document import Resource
 from service.fhir.resources import Resources
@@ -90,21 +90,31 @@ def read_order(resource: Resource, resources: Resources) -> Order:
     """
     shape = _SHAPES[resource.type]
     data = resource.data
-    status, intent = data.get("status"), data.get("intent")
+    standing = read_standing(resource)
+    intent = data.get("intent")
     return Order(
         reference=resource.reference,
         place=resource.place,
         codings=tuple(_codings(resource, shape, resources)),
         name=_name(data, shape),
         service_day=_service_day(data, shape),
-        status=status if isinstance(status, str) else None,
+        status=standing.status,
         intent=intent if isinstance(intent, str) else None,
-        do_not_perform=data.get("doNotPerform") is True,
+        do_not_perform=standing.do_not_perform,
         patient=_patient(data, shape, resources),
         insurance=tuple(
             resources.local(ref) for _, ref in _walk(data, "insurance.reference") if _text(ref)
         ),
         statements=tuple(_statements(data, resources)),
+    )
+
+
+def read_standing(resource: Resource) -> Standing:
+    """Of an order only what tells whether it is to be carried out."""
+    status = resource.data.get("status")
+    return Standing(
+        status=status if isinstance(status, str) else None,
+        do_not_perform=resource.data.get("doNotPerform") is True,
     )
 
 

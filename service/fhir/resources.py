@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from service.fhir.document import Document, Path, Resource, written_path
+from service.fhir.document import Document, Path, Resource
 from service.fhir.references import local_reference
 
 
@@ -18,20 +18,20 @@ def resources_in(document: Document, value: Any, path: Path) -> Iterator[Resourc
     pending: list[tuple[Any, Path, str | None]] = [(value, path, None)]
     while pending:
         node, at, full_url = pending.pop()
-        if not isinstance(node, Mapping):
+        if not isinstance(node, dict):
             continue
         kind = node.get("resourceType")
         if kind == "Bundle":
             entries = node.get("entry")
             for i, entry in reversed(list(enumerate(entries if isinstance(entries, list) else ()))):
-                if isinstance(entry, Mapping):
+                if isinstance(entry, dict):
                     url = entry.get("fullUrl")
                     place = (*at, "entry", i, "resource")
                     pending.append(
                         (entry.get("resource"), place, url if isinstance(url, str) else None)
                     )
         elif isinstance(kind, str) and kind != "OperationOutcome":
-            yield Resource(node, document, at, written_path(at), full_url)
+            yield Resource(node, document, at, full_url)
 
 
 class Resources:

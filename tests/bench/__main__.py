@@ -1,0 +1,176 @@
+"""python -m tests.bench: the servers side by side, a round after another, then the growth.
+
+What it prints is meant to be read as ratios: the machine's own speed cancels out of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.bench.bodies import BODY_BYTES, order_sign_bodies
+from tests.bench.growth import growth
+from tests.bench.load import Load, NoLoadGenerator, find_wrk, fire, write_bodies
+from tests.bench.plot import svg
+from tests.bench.report import Measured, markdown, other_ratios, targets
+from tests.bench.servers import Contender, Running, complete, healthchain, launched, running
+
+HERE = Path(__file__).parent
+_BODIES = 64
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="rounds in turn (5)")
+    parser.add_argument("--seconds", type=int, default=5, help="seconds a run (5)")
+    parser.add_argument("--workers", type=int, default=2, help="worker processes (2)")
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 4, 16, 64])
+    parser.add_argument("--only", nargs="+", help="only these: floor no-log complete healthchain")
+    parser.add_argument("--growth", action="store_true", help="also cost against orders, policies")
+    parser.add_argument("--soak", type=int, default=0, metavar="N", help="also memory over N calls")
+    parser.add_argument("--rows", type=int, default=0, metavar="N", help="also look-up in N rows")
+    parser.add_argument("--healthchain-venv", type=Path, default=Path("build/bench-venv"))
+    parser.add_argument("--out", type=Path, help="folder for table.md and plot.svg")
+    return parser.parse_args()
+
+
+def contenders(args: argparse.Namespace, work: Path, answer: Path) -> list[Contender]:
+    """Those that were asked for, in their order within a round."""
+    wanted = args.only or ["floor", "no-log", "complete", "healthchain"]
+    workers = args.workers
+    made = {
+        "floor": lambda data: launched(
+            "floor",
+            "Floor",
+            "tests.bench.floor_app:wsgi_app",
+            workers,
+            data,
+            BENCH_ANSWER=str(answer),
+        ),
+        "no-log": lambda data: launched(
+            "no-log",
+            "Covercard without log",
+            "tests.bench.no_log_app:wsgi_app",
+            workers,
+            data,
+        ),
+        "complete": lambda data: complete(workers, data),
+    }
+    chosen = [made[name](work / name) for name in wanted if name in made]
+    if "healthchain" in wanted and (python := healthchain_python(args.healthchain_venv)):
+        chosen.append(healthchain(python, workers))
+    return chosen
+
+
+def healthchain_python(venv: Path) -> Path | None:
+    """The Python that has HealthChain, installed from the lock file; None, and why, if not."""
+    python = venv.absolute() / "bin/python"
+    if not (venv / ".installed").exists():
+        lock = HERE / "requirements-bench.lock"
+        install = ["-m", "pip", "install", "-q", "--disable-pip-version-check", "--require-hashes"]
+        try:
+            subprocess.run(
+                [sys.executable, "-m", "venv", str(venv)], check=True, capture_output=True
+            )
+            subprocess.run(
+                [str(python), *install, "-r", str(lock)], check=True, capture_output=True
+            )
+        except (OSError, subprocess.CalledProcessError) as error:
+            why = getattr(error, "stderr", b"") or b""
+            last = why.decode("utf-8", "replace").strip().rpartition("\n")[2]
+            print(f"SKIPPED HealthChain: it could not be installed ({last or error})")
+            return None
+        (venv / ".installed").touch()
+    return python
+
+
+def measure(args: argparse.Namespace, work: Path) -> list[Measured]:
+    """Every server up at once, one at a time under load, in turn for so many rounds."""
+    wrk = find_wrk()
+    bodies = work / "bodies"
+    bodies.mkdir()
+    calls = order_sign_bodies(_BODIES)
+    write_bodies(bodies, calls)
+    answer = work / "answer.json"
+    answer.write_bytes(sample_answer(calls[0], work / "sample"))
+    with ExitStack() as stack:
+        up = [
+            stack.enter_context(running(c, calls[0], work / f"{c.name}.txt"))
+            for c in contenders(args, work, answer)
+        ]
+
+        def load(server: Running, connections: int, seconds: int) -> Load:
+            url = server.contender.url
+            return fire(wrk, url, bodies, connections, seconds, server.cpu_seconds)
+
+        for server in up:
+            load(server, 8, max(2, args.seconds // 2))  # warm
+        loads: dict[str, dict[int, list[Load]]] = {
+            s.contender.name: {c: [] for c in args.connections} for s in up
+        }
+        for number in range(1, args.rounds + 1):
+            for connections in args.connections:
+                for server in up:
+                    name = server.contender.name
+                    server.settle()
+                    run = load(server, connections, args.seconds)
+                    loads[name][connections].append(run)
+                    print(
+                        f"round {number} {name:12} {connections:3} connections "
+                        f"{run.rate:7.0f}/s p50 {run.p50:6.1f} p99 {run.p99:6.1f} ms "
+                        f"{run.cpu:5.0f} us CPU",
+                        flush=True,
+                    )
+        return [_measured(s, loads[s.contender.name]) for s in up]
+
+
+def sample_answer(body: bytes, data: Path) -> bytes:
+    """What Covercard answers, so that the floor sends as many bytes."""
+    from service.app import create_app
+    from service.settings import Settings
+
+    settings = Settings(
+        database_url=f"sqlite:///{data}/covercard.sqlite3", spool_dir=data / "spool"
+    )
+    reply = (
+        create_app(settings)
+        .test_client()
+        .post("/cds-services/order-sign-crd", data=body, content_type="application/json")
+    )
+    return reply.get_data()
+
+
+def _measured(server: Running, loads: Mapping[int, Sequence[Load]]) -> Measured:
+    contender = server.contender
+    return Measured(contender.name, contender.what, loads, server.memory(), [server.started_in])
+
+
+def main() -> None:
+    args = arguments()
+    with tempfile.TemporaryDirectory(prefix="covercard-bench-") as folder:
+        work = Path(folder)
+        try:
+            measured = measure(args, work)
+        except NoLoadGenerator as error:
+            sys.exit(str(error))
+        table = markdown(measured)
+        by_name = {m.name: m for m in measured}
+        print(f"\n{BODY_BYTES} bytes a call, {args.workers} workers, medians of {args.rounds}\n")
+        print(table)
+        for line in [*other_ratios(by_name), *targets(by_name)]:
+            print(line)
+        if args.out:
+            args.out.mkdir(parents=True, exist_ok=True)
+            (args.out / "table.md").write_text(table, "utf-8")
+            (args.out / "plot.svg").write_text(svg(measured), "utf-8")
+        for line in growth(work, curves=args.growth, soak_calls=args.soak, rows=args.rows):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
