@@ -26,6 +26,8 @@ def read_person(patient: Resource) -> Person:
     """The name and the date of birth of a Patient, as far as it tells them."""
     names = patient.data.get("name")
     fitting = [n for n in (names if isinstance(names, list) else ()) if isinstance(n, Mapping)]
+    # What is no text cannot be looked up: a use may be anything here.
+    fitting = [n for n in fitting if isinstance(n.get("use"), str | None)]
     fitting = [n for n in fitting if n.get("use") in _PREFERRED]
     fitting.sort(key=lambda n: _PREFERRED[n.get("use")])
     born = day_range(patient.data.get("birthDate"))

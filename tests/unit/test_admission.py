@@ -109,6 +109,9 @@ OPEN_TO_ALL = {
     "/policies/<policy_id>",
     "/static/<version>/<name>",
     "/workbench/fixtures/<path:name>",
+    "/livez",
+    "/readyz",
+    "/metrics",
 }
 """Nothing here speaks of a patient. What is added here is added on purpose."""
 
