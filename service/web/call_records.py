@@ -186,7 +186,7 @@ def readable_without_token(body: bytes) -> bytes | None:
     """A refused call's body without its authorization; None if it cannot be cut out for sure."""
     try:
         members = _members.decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
     members.pop(_AUTHORIZATION, None)
     return encode(members)

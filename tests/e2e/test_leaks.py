@@ -234,6 +234,6 @@ def test_a_call_is_one_line_that_says_what_happened_and_how_long_it_took(
 def test_every_line_of_the_log_has_known_fields_only(server: Server, order: bytes) -> None:
     server.line_of(server.post("/cds-services/order-sign-crd", json=json.loads(order)))
     known = {"call", "method", "route", "status", "client", "service", "hook", "version", "cards"}
-    known |= {"statements", "read_ms", "review_ms", "ms", "refused", "claim"}
+    known |= {"statements", "read_ms", "review_ms", "record_ms", "ms", "refused", "claim"}
     known |= {"event", "level", "timestamp"}
     assert [line for line in server.lines("call") if set(line) - known] == []

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import free_port
 from tests.e2e.records.postgres import Postgres, PostgresMissing, postgres
+from tests.e2e.servers import free_port
 
 NUMBERS: list[str] = []
 """Lines that are printed when the tests have ended."""

@@ -22,12 +22,12 @@ from sqlalchemy import select
 from service.records.database import open_engine
 from service.records.rows import unpack_kept
 from service.records.tables import call
-from tests.e2e.conftest import free_port
 from tests.e2e.records.conftest import NUMBERS
 from tests.e2e.records.instances import Instance, covercard, until
 from tests.e2e.records.load import Load, compare, load
 from tests.e2e.records.nginx import installed, nginx
 from tests.e2e.records.postgres import Postgres
+from tests.e2e.servers import free_port
 
 HANG_SECONDS = 2.0
 AWAY_SECONDS = 1.5

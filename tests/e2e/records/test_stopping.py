@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import FIXTURES
-from tests.e2e.conftest import free_port
 from tests.e2e.records.instances import Instance, until
+from tests.e2e.servers import free_port
 
 BODY = (FIXTURES / "order-sign" / "mrs-medicare-advantage.json").read_bytes()
 
