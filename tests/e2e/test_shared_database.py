@@ -16,7 +16,7 @@ from service.trust.replay import SqlReplayStore
 from tests.e2e.servers import Server, free_port, running
 from tests.e2e.signing import Signer, ec_signer, entry, write_clients
 
-servers = pytest.importorskip("tests.e2e.postgres", reason="no PostgreSQL for tests yet")
+servers = pytest.importorskip("tests.e2e.records.postgres", reason="no PostgreSQL here")
 
 PUBLIC = "https://covercard.example.org"
 PATH = "/cds-services/order-sign-crd"
