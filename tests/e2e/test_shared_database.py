@@ -16,7 +16,9 @@ from service.trust.replay import SqlReplayStore
 from tests.e2e.servers import Server, free_port, running
 from tests.e2e.signing import Signer, ec_signer, entry, write_clients
 
-servers = pytest.importorskip("tests.e2e.records.postgres", reason="no PostgreSQL here")
+servers = pytest.importorskip(
+    "tests.e2e.postgres", reason="not joined to the PostgreSQL of tests/e2e/records yet"
+)
 
 PUBLIC = "https://covercard.example.org"
 PATH = "/cds-services/order-sign-crd"

@@ -18,8 +18,8 @@ try:
     raise ValueError("Marigold Quistgaard, born 1951-04-07")
 except ValueError:
     log.exception("ours broke")
-    logging.getLogger("some.library").exception("theirs broke for %s", "Marigold Quistgaard")
-logging.getLogger("some.library").info("not shown")
+    logging.getLogger("another.package").exception("theirs broke for %s", "Marigold Quistgaard")
+logging.getLogger("another.package").info("not shown")
 logging.getLogger("urllib3.connectionpool").warning("Retrying /Patient/Quistgaard")
 import warnings
 warnings.warn("take care", stacklevel=1)
