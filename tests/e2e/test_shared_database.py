@@ -17,7 +17,7 @@ from tests.e2e.servers import Server, free_port, running
 from tests.e2e.signing import Signer, ec_signer, entry, write_clients
 
 servers = pytest.importorskip(
-    "tests.e2e.postgres", reason="not joined to the PostgreSQL of tests/e2e/records yet"
+    "tests.e2e.postgres", reason="not joined to the PostgreSQL of the log yet"
 )
 
 PUBLIC = "https://covercard.example.org"
