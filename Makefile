@@ -8,8 +8,10 @@ BIN    := $(VENV)/bin
 run: $(VENV)/.run
 	$(BIN)/covercard serve
 
+# make test TESTS=tests/unit · TESTS=--requirements also fails where a SHALL is verified by no test
+TESTS ?=
 test: $(VENV)/.dev
-	$(BIN)/pytest
+	$(BIN)/pytest $(TESTS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -19,6 +19,18 @@ FIXTURES = ROOT / "fhir_fixtures"
 NOW = datetime(2026, 11, 22, 15, 30, tzinfo=UTC)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_test_writes_into_the_checkout(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[None]:
+    """Whatever is recorded under default settings goes to a folder of the tests'."""
+    folder = tmp_path_factory.mktemp("default-records")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COVERCARD_DATABASE_URL", f"sqlite:///{folder}/covercard.sqlite3")
+        patch.setenv("COVERCARD_SPOOL_DIR", str(folder / "spool"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The default settings, but with records in a folder of the tests'."""

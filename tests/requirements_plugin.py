@@ -24,7 +24,9 @@ SOURCES = {
     "crd-2.0.1": "crd-2.0.1-server-requirements.tsv",
     "cds-hooks-2.0": "cds-hooks-2.0-service-requirements.tsv",
 }
-Standing = Literal["verified", "not applicable", "open"]
+Standing = Literal["verified", "not applicable", "not run", "open"]
+"""`not run`: all tests that claim it were skipped, which says what this machine lacks."""
+STANDINGS: tuple[Standing, ...] = ("verified", "not applicable", "not run", "open")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class Coverage:
         self.claims: dict[str, set[str]] = {}
         self.failed: set[str] = set()
         self.passed: set[str] = set()
+        self.skipped: set[str] = set()
 
     def pytest_collection_modifyitems(self, items: Iterable[pytest.Item]) -> None:
         for item in items:
@@ -97,12 +100,16 @@ class Coverage:
             self.passed.add(report.nodeid)
         elif report.failed:
             self.failed.add(report.nodeid)
+        elif report.skipped:
+            self.skipped.add(report.nodeid)
 
     def standing(self, statement: str, reasons: dict[str, str]) -> Standing:
         tests = self.claims.get(statement, set())
         if tests & self.passed and not tests & self.failed:
             return "verified"
-        return "not applicable" if statement in reasons else "open"
+        if statement in reasons:
+            return "not applicable"
+        return "not run" if tests and tests <= self.skipped else "open"
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self.report and specifications_at_hand() and any(self.open_shalls()):
@@ -128,7 +135,7 @@ class Coverage:
             standings = {s.id: self.standing(s.id, reasons) for s in all_of_it}
             write("")
             write(f"{source}: {len(all_of_it)} statements")
-            for kind in ("verified", "not applicable", "open"):
+            for kind in STANDINGS:
                 of_kind = [s for s in all_of_it if standings[s.id] == kind]
                 shalls = sum(s.is_shall for s in of_kind)
                 write(f"  {kind}: {len(of_kind)} (SHALL: {shalls})")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ KEYS_THAT_ANYONE_HAS = frozenset({"https://sandbox.cds-hooks.org"})
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who calls. `name` is for logs.
+    """Who calls. `name` stands for it in logs and records; no two clients of a file share one.
 
     `fhir_servers` are the base URLs, without a slash at the end, that a call of this client may
     name as its fhirServer; None where nobody knows who calls.
@@ -121,20 +121,30 @@ def load_clients(
         raise LibraryError([_finding(path, e["loc"], e["msg"]) for e in error.errors()]) from None
     trusted: dict[str, TrustedClient] = {}
     findings: list[Finding] = []
+    names = {ANYONE.name}
     for index, entry in enumerate(read.clients):
         if entry.issuer in trusted:
             findings.append(_finding(path, ("clients", index, "issuer"), "is listed twice"))
             continue
+        client = _client(entry)
+        if client.name in names:
+            findings.append(_finding(path, ("clients", index, "name"), "is taken"))
+        names.add(client.name)
         try:
             keys = _key_source(entry, path.parent, fetch, seconds)
         except (OSError, ValueError) as error:
             field = "jwks_file" if entry.jwks_file is not None else "jwks"
             findings.append(_finding(path, ("clients", index, field), _said(error)))
             continue
-        trusted[entry.issuer] = TrustedClient(_client(entry), keys, entry.demo)
+        trusted[entry.issuer] = TrustedClient(client, keys, entry.demo)
     if findings:
         raise LibraryError(findings)
-    for each in trusted.values():
+    _warn_of_demonstrations(trusted.values())
+    return trusted
+
+
+def _warn_of_demonstrations(trusted: Iterable[TrustedClient]) -> None:
+    for each in trusted:
         if each.demo:
             log.warning(
                 "DEMONSTRATION CLIENT TRUSTED",
@@ -142,7 +152,6 @@ def load_clients(
                 client=each.client.name,
                 issuer=each.client.issuer,
             )
-    return trusted
 
 
 def _client(entry: _Entry) -> Client:

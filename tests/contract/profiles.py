@@ -145,6 +145,20 @@ class Profile:
         slots = self.root.children["extension"].slices.values()
         return frozenset(url for slot in slots for url in slot.profiles)
 
+    def supported(self) -> frozenset[str]:
+        """The names of the root's elements that are mandatory or must be supported.
+
+        A choice is named by each of its types ("occurrenceDateTime").
+        """
+        names: set[str] = set()
+        for name, child in self.root.children.items():
+            of_any = [child, *child.slices.values()]
+            if any(e.definition.get("min") or e.definition.get("mustSupport") for e in of_any):
+                stem = name.removesuffix("[x]")
+                kinds = {t for e in of_any for t in e.types} if stem != name else {""}
+                names.update(f"{stem}{kind[:1].upper()}{kind[1:]}" for kind in kinds)
+        return frozenset(names)
+
     def problems(self, instance: Json) -> list[str]:
         """What is wrong with the instance, each with its place; empty if it conforms."""
         # FHIRPath leaves notes of its own in what it looks at.

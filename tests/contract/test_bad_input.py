@@ -155,6 +155,7 @@ def test_what_contradicts_fhir_or_cds_hooks_is_placed(
     assert any(p.startswith(said) for p in problems(reply)), problems(reply)
 
 
+@pytest.mark.requirement("cds-hooks-2.0:76")
 def test_an_unknown_service_is_a_404(client: FlaskClient, good: dict[str, Any]) -> None:
     reply = client.post("/cds-services/no-such-service", json=good)
     assert reply.status_code == 404

@@ -19,9 +19,7 @@ from tests.requirements_plugin import SPECIFICATIONS
 
 PACKAGE = SPECIFICATIONS / "ig" / "davinci-crd-2.0.1.tgz"
 REQUESTS = sorted(
-    p.relative_to(FIXTURES).as_posix().removesuffix(".json")
-    for p in FIXTURES.glob("*/*.json")
-    if p.parent.name != "resources"
+    p.relative_to(FIXTURES).as_posix().removesuffix(".json") for p in FIXTURES.glob("*-*/*.json")
 )
 
 

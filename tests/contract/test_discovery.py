@@ -95,7 +95,9 @@ def test_each_service_declares_the_versions_of_crd_that_it_answers_in(
     assert systems["2.0"] != systems["2.2"]
 
 
-@pytest.mark.requirement("cds-hooks-2.0:29", "cds-hooks-2.0:36", "crd-2.2.1:found-24")
+@pytest.mark.requirement(
+    "cds-hooks-2.0:11", "cds-hooks-2.0:29", "cds-hooks-2.0:36", "crd-2.2.1:found-24"
+)
 def test_each_prefetch_template_has_a_key_and_is_one_query(services: list[Json]) -> None:
     for service in services:
         assert service["prefetch"]

@@ -66,6 +66,7 @@ def request(hook: str, **context: Any) -> Json:
 
 
 @needs_crd_2_2
+@pytest.mark.requirement("crd-2.2.1:resp-43")
 def test_the_official_request_is_answered_and_its_orders_come_back(client: FlaskClient) -> None:
     official = crd_2_2_example("CRDServiceRequest")
     answered = answer(client, official)

@@ -27,6 +27,7 @@ class TestMedicareAdvantage:
 
     @pytest.mark.requirement(
         "crd-2.2.1:resp-4",
+        "crd-2.0.1:230",
         "crd-2.2.1:resp-5",
         "crd-2.2.1:resp-6",
         "crd-2.2.1:resp-18",
@@ -166,6 +167,7 @@ def test_under_original_medicare_the_card_says_likely_and_offers_the_abn(
     assert parts(statement, "pa-needed") == ["conditional"]
 
 
+@pytest.mark.requirement("cds-hooks-2.0:125")
 def test_where_the_programme_is_not_told_both_notices_are_offered(
     fixture: Read, sign: Sign
 ) -> None:

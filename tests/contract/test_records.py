@@ -242,6 +242,7 @@ def test_where_neither_log_nor_spool_can_be_written_the_call_is_refused(
     assert "Patient" not in reply.get_data(as_text=True)
 
 
+@pytest.mark.requirement("crd-2.2.1:impl-2")
 def test_where_the_log_cannot_be_written_the_answer_still_leaves(
     tmp_path: Path, fixture: Read
 ) -> None:

@@ -75,7 +75,9 @@ def check_unchanged(before: bytes, after: bytes) -> None:
     assert json.loads(ours)["url"] == COVERAGE_INFORMATION
 
 
-@pytest.mark.requirement("crd-2.2.1:resp-37", "cds-hooks-2.0:132", "crd-2.2.1:found-40")
+@pytest.mark.requirement(
+    "crd-2.2.1:resp-37", "crd-2.2.1:resp-47", "cds-hooks-2.0:132", "crd-2.2.1:found-40"
+)
 @pytest.mark.parametrize("name", FIXTURE_NAMES)
 def test_an_updated_order_is_the_received_one_but_for_the_statement(
     client: FlaskClient, name: str

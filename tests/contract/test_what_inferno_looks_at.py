@@ -335,7 +335,14 @@ def test_a_policy_card_gives_the_gist_first_then_why_then_where_it_is_written(
             assert 0 < detail.index("**Why:**") < detail.index("**Policy:**")
 
 
-@pytest.mark.requirement("crd-2.2.1:resp-21", "crd-2.0.1:238", "crd-2.0.1:261", "cds-hooks-2.0:110")
+@pytest.mark.requirement(
+    "crd-2.2.1:resp-21",
+    "crd-2.0.1:238",
+    "crd-2.0.1:261",
+    "crd-2.0.1:271",
+    "cds-hooks-2.0:110",
+    "cds-hooks-2.0:140",
+)
 def test_the_policy_is_linked_at_what_it_says_on_coverage(
     answers: dict[tuple[str, str], Json], client: FlaskClient
 ) -> None:

@@ -48,6 +48,10 @@ class Server:
         lines = [json.loads(li) for li in self.printed().splitlines() if li.startswith("{")]
         return [line for line in lines if line["event"] == event]
 
+    def counts_alone(self) -> int:
+        """How often a worker has begun to count calls for itself, the database being slow."""
+        return len(self.lines("calls are counted by each worker for itself"))
+
     def line_of(self, reply: requests.Response) -> dict[str, Any]:
         """The log line of the call that got this answer."""
         call = reply.headers["Covercard-Call"]

@@ -59,7 +59,9 @@ def refused(reply: requests.Response) -> str:
     return str(issue["diagnostics"]).split(":")[0]
 
 
-@pytest.mark.requirement("cds-hooks-2.0:176", "cds-hooks-2.0:205")
+@pytest.mark.requirement(
+    "cds-hooks-2.0:176", "cds-hooks-2.0:200", "cds-hooks-2.0:205", "cds-hooks-2.0:207"
+)
 @pytest.mark.parametrize("who", ["hospital", "hospital_rsa", "clinic"])
 def test_a_call_signed_with_es384_or_rs384_by_a_known_client_is_answered(
     guarded: Guarded, post: Callable[..., requests.Response], who: str

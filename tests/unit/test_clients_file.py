@@ -113,6 +113,19 @@ def test_an_issuer_that_stands_twice_is_refused(tmp_path: Path) -> None:
         load_clients(write(tmp_path, entry, entry), never)
 
 
+@pytest.mark.parametrize("name", ["Hospital", "https://b.example.org", "anyone"])
+def test_a_name_stands_for_one_client_only(tmp_path: Path, name: str) -> None:
+    """Records of calls are kept and shown by it."""
+    keys = {"jwks": {"keys": [KEY]}}
+    entries = [
+        {"issuer": "https://a.example.org", "name": "Hospital", **keys},
+        {"issuer": "https://b.example.org", **keys},
+        {"issuer": "https://c.example.org", "name": name, **keys},
+    ]
+    with pytest.raises(LibraryError, match=r"clients\[2\].name: is taken"):
+        load_clients(write(tmp_path, *entries), never)
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(LibraryError, match="nowhere"):
         load_clients(tmp_path / "nowhere.yaml", never)

@@ -28,7 +28,9 @@ def test_without_configuration_everything_is_wanted() -> None:
     assert read_options(None) == Options()
 
 
-@pytest.mark.requirement("crd-2.2.1:dev-17", "crd-2.2.1:dev-6", "crd-2.0.1:131", "crd-2.0.1:117")
+@pytest.mark.requirement(
+    "crd-2.2.1:dev-17", "crd-2.2.1:dev-6", "crd-2.0.1:131", "crd-2.0.1:117", "crd-2.0.1:118"
+)
 @pytest.mark.parametrize(
     "nonsense",
     [

@@ -20,6 +20,7 @@ ALL_OF_IT = ("patient", "coverage", "encounter")
     "crd-2.2.1:found-5",
     "crd-2.2.1:resp-39",
     "crd-2.0.1:56",
+    "crd-2.0.1:62",
     "cds-hooks-2.0:34",
     "cds-hooks-2.0:60",
 )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 
-_SECONDS_TO_START = 30
+_SECONDS_TO_START = 90
 
 
 class PostgresMissing(Exception):
@@ -92,8 +92,8 @@ class Postgres:
         raise RuntimeError((self.folder / "log").read_text("utf-8", "replace")[-2000:])
 
     def processes(self) -> list[int]:
-        """The server's process and all its children."""
-        if self.process is None:
+        """The server's process and all its children; none once it has ended."""
+        if self.process is None or self.process.poll() is not None:
             return []
         found = [self.process.pid]
         for status in Path("/proc").glob("[0-9]*/stat"):
@@ -113,14 +113,14 @@ class Postgres:
         """As a power cut would: every process at once, without a word."""
         self.signal(signal.SIGKILL)
         if self.process is not None:
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=30)
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.signal(signal.SIGCONT)
             self.process.send_signal(signal.SIGINT)
             try:
-                self.process.wait(timeout=10)
+                self.process.wait(timeout=30)
             except subprocess.TimeoutExpired:
                 self.kill()
 

@@ -102,7 +102,7 @@ def test_statistics_can_be_of_a_stretch_of_time(log: Log, engine: Engine) -> Non
     assert set(found) == {None, "other"}
 
 
-@pytest.mark.requirement("crd-2.2.1:sec-6")
+@pytest.mark.requirement("crd-2.2.1:sec-6", "crd-2.0.1:94")
 def test_what_is_past_its_retention_is_removed_with_all_that_belongs_to_it(
     log: Log, engine: Engine, url: str
 ) -> None:

@@ -1,0 +1,106 @@
+"""The presets for Inferno hold what the fixtures hold, and the service answers what they send."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from service.crd.hooks import SERVICES
+from tests.contract.answer_rules import check_answer
+from tests.contract.calls import PRIMARY_HOOKS, Json, answer, resources_in
+from tests.contract.card_kinds import is_coverage_information, kinds
+from tests.contract.inferno_preset import FOLDER, ONLY_IN_2_2, REQUESTS, SUITES, files, preset
+
+each_version = pytest.mark.parametrize("version", SUITES)
+
+
+def inputs(version: str) -> dict[str, Any]:
+    """A preset's inputs by name, JSON read where it stands in a text field."""
+    loaded = json.loads((FOLDER / f"covercard-crd-{version}.json").read_text("utf-8"))
+    return {
+        i["name"]: json.loads(i["value"]) if i["type"] == "textarea" else i["value"]
+        for i in loaded["inputs"]
+    }
+
+
+def calls(version: str) -> list[Json]:
+    return [
+        call
+        for name, value in inputs(version).items()
+        if "_request_bod" in name
+        for call in (value if isinstance(value, list) else [value])
+    ]
+
+
+def test_the_files_are_those_that_the_fixtures_make() -> None:
+    for name, text in files():
+        assert (FOLDER / name).read_text("utf-8") == text, "python -m tests.contract.inferno_preset"
+
+
+@each_version
+def test_a_preset_is_for_its_suite_and_has_every_input_of_it(version: str) -> None:
+    made = preset(version)
+    assert made["test_suite_id"] == SUITES[version]
+    assert made.keys() == {"title", "id", "test_suite_id", "inputs"}
+    bodies = set(REQUESTS) | (set(ONLY_IN_2_2) if version == "2.2" else set())
+    plain = {"base_url", "authentication_required", "encryption_method", "jwks_kid"}
+    assert inputs(version).keys() == plain | bodies | {"mock_ehr_bundle"}
+    for call in calls(version):
+        assert call["extension"]["davinci-crd.requestedVersion"] == version
+
+
+@each_version
+def test_every_hook_is_called_and_answered(client: FlaskClient, version: str) -> None:
+    hooks = set()
+    seen = set()
+    for call in calls(version):
+        answered = answer(client, call)
+        check_answer(answered)
+        hooks.add(call["hook"])
+        seen.update(kind for card in answered["cards"] for kind in kinds(card))
+        if call["hook"] in PRIMARY_HOOKS:
+            assert answered["systemActions"]
+            assert all(is_coverage_information(a) for a in answered["systemActions"])
+    assert hooks == {s.hook for s in SERVICES}
+    assert seen == {"external reference", "instructions", "form completion"}
+
+
+@each_version
+def test_requests_are_such_as_the_suite_accepts(version: str) -> None:
+    for call in calls(version):
+        context = call["context"]
+        for name in ("patientId", "encounterId"):
+            assert "/" not in context.get(name, "")
+        if call["hook"] != "order-dispatch":
+            assert context["userId"].split("/")[0] in ("Practitioner", "PractitionerRole")
+        else:
+            assert context["order"] == context["dispatchedOrders"][0]
+            assert context["performer"]
+            assert context["task"]["resourceType"] == "Task"
+        for entry in call["prefetch"]["coverage"]["entry"]:
+            assert entry["resource"]["resourceType"] == "Coverage"
+        for appointment in resources_in(context.get("appointments")):
+            assert appointment["status"] == "proposed"
+        assert call["fhirAuthorization"].keys() >= {
+            "access_token",
+            "token_type",
+            "expires_in",
+            "scope",
+            "subject",
+        }
+
+
+@each_version
+def test_the_mock_ehr_holds_everything_that_the_calls_refer_to(version: str) -> None:
+    held = {
+        f"{r['resourceType']}/{r['id']}" for r in resources_in(inputs(version)["mock_ehr_bundle"])
+    }
+    for call in calls(version):
+        context = call["context"]
+        assert f"Patient/{context['patientId']}" in held
+        assert set(context.get("dispatchedOrders", ())) <= held
+        if context.get("encounterId"):
+            assert f"Encounter/{context['encounterId']}" in held
