@@ -28,31 +28,42 @@ def instance(tmp_path: Path) -> Iterator[Instance]:
 
 
 def begin_call(port: int) -> socket.socket:
-    """A call whose body is half sent."""
+    """A call whose body is half sent, and that the service has begun to read."""
     connection = socket.create_connection(("127.0.0.1", port), timeout=30)
     head = (
         "POST /cds-services/order-sign-crd HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n"
+        "Expect: 100-continue\r\n\r\n"
     )
-    connection.sendall(head.encode() + BODY[:1000])
+    connection.sendall(head.encode())
+    # Only a worker that reads the body asks for it.
+    assert received(connection).startswith(b"HTTP/1.1 100")
+    connection.sendall(BODY[:1000])
     return connection
+
+
+def received(connection: socket.socket) -> bytes:
+    """What came next."""
+    came = connection.recv(65536)
+    assert came, "the connection ended without a whole answer"
+    return came
 
 
 def end_call(connection: socket.socket) -> bytes:
     """Send the rest, and read the answer to its end."""
     connection.sendall(BODY[1000:])
-    received = b""
+    answer = b""
     with connection:
-        while b"\r\n\r\n" not in received:
-            received += connection.recv(65536)
-        head, _, body = received.partition(b"\r\n\r\n")
+        while b"\r\n\r\n" not in answer:
+            answer += received(connection)
+        head, _, body = answer.partition(b"\r\n\r\n")
         length = next(
             int(line.split(b":")[1])
             for line in head.lower().split(b"\r\n")
             if line.startswith(b"content-length")
         )
         while len(body) < length:
-            body += connection.recv(65536)
+            body += received(connection)
     return head.split(b"\r\n")[0] + b"\n" + body
 
 
