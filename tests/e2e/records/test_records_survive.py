@@ -202,7 +202,8 @@ def test_on_sqlite_the_disk_is_full(on_sqlite: Callable[[Path], Stack], small_di
     with load(stack.base) as running:
         running.answered_soon()
         until(lambda: running.received.statuses.get(503, 0) > 20, "calls are refused")
-        assert (stack.instances[0].ready() or {})["status"] == "failing"
+        # Each worker says what it has seen; at the brink of a full disk some records still fit.
+        until(lambda: (stack.instances[0].ready() or {})["status"] == "failing", "it is said")
         subprocess.run(["mount", "-o", "remount,size=256m", str(small_disk)], check=True)
         running.answered_soon(100)
         stack.proof(running, "SQLite: full disk, and then room again")
