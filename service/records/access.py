@@ -18,7 +18,7 @@ from service.records.tables import access
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """One access: `what` is a command, `detail` what it was asked for."""
+    """One access: `what` was done, `detail` what was asked for."""
 
     at: datetime
     who: str
@@ -27,14 +27,18 @@ class Access:
 
 
 def log_access(
-    connection: Connection, what: str, detail: Mapping[str, object], at: datetime | None = None
+    connection: Connection,
+    who: str,
+    what: str,
+    detail: Mapping[str, object],
+    at: datetime | None = None,
 ) -> None:
-    """Write that whoever runs this program reads the log; it is committed when this returns."""
+    """Write that `who` reads the log; it is committed when this returns."""
     now = at or datetime.now(UTC)
     row = {
         "access_id": new_call_id(now),
         "at": microseconds(now),
-        "who": user(),
+        "who": who,
         "what": what,
         "detail": msgspec.json.encode(detail).decode(),
     }

@@ -90,6 +90,14 @@ def by_assertion(connection: Connection, assertion_id: str, most: int) -> list[D
     return [_decision(row) for row in connection.execute(newest)]
 
 
+def one_decision(connection: Connection, call_id: str, position: int) -> Decision | None:
+    """The determination at this position of a call."""
+    d = determination.c
+    wanted = _decisions().where(d.call_id == call_id, d.position == position)
+    row = connection.execute(wanted).first()
+    return None if row is None else _decision(row)
+
+
 def find(
     connection: Connection,
     *,

@@ -18,8 +18,8 @@ def accesses(since: datetime | None, limit: int) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from service.cli.decisions.printable import printable
     from service.records.access import accesses as read
+    from service.records.in_words import printable
 
     settings = load()
     table = Table(box=None)

@@ -72,7 +72,7 @@ def _private(path: Path) -> TextIO:
 def _writer(kind: str, out: TextIO, bodies: bool) -> Writer:
     import msgspec
 
-    from service.cli.decisions.printable import csv_cell
+    from service.cli.decisions.csv_cells import csv_cell
     from service.cli.decisions.shapes import COLUMNS, call_json, csv_rows
     from service.records.metrics_model import metric_record
 

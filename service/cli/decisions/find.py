@@ -27,10 +27,10 @@ def find(
     from service.cli.decisions.page import DecisionPage, print_json
     from service.cli.decisions.shapes import decision_json
     from service.records import queries
+    from service.records.look_up import patient_reference
 
     settings = load()
-    if patient is not None and "/" not in patient:
-        patient = f"Patient/{patient}"
+    patient = patient_reference(patient) if patient is not None else None
     asked = {"patient": patient, "order": order, "since": since, "until": until}
     with opened(settings, "find", asked) as connection:
         found = queries.find(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection
 
     from service.records.queries import Span
     from service.settings import Settings
@@ -77,42 +77,18 @@ def span_of(since: datetime | None, until: datetime | None) -> Span:
 
 @contextlib.contextmanager
 def opened(settings: Settings, what: str, detail: Mapping[str, object]) -> Iterator[Connection]:
-    """The log, for reading, once it is logged who reads what.
+    """The log, for reading, once it is logged that this user reads what.
 
-    Raises RecordsUnavailable if the database cannot be used, ConfigurationError if its tables are
-    not of this version, ClickException if there is no log yet.
+    Raises as `open_log` does, but ClickException if there is no log yet.
     """
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from service.errors import RecordsUnavailable
-    from service.records.access import log_access
+    from service.records.access import user
+    from service.records.reading import NothingRecorded, open_log
 
     try:
-        with engine_of(settings).connect() as connection:
-            log_access(connection, what, {k: _plain(v) for k, v in detail.items() if v})
+        with open_log(settings.database_url, user(), what, detail) as connection:
             yield connection
-    except SQLAlchemyError as error:
-        kind = type(getattr(error, "orig", None) or error).__name__
-        raise RecordsUnavailable(f"the decision log cannot be read ({kind})") from None
-
-
-def engine_of(settings: Settings) -> Engine:
-    """The log's database, if it is there and of this version."""
-    from service.errors import RecordsUnavailable
-    from service.records.database import database_file, open_engine
-    from service.records.schema import prepare
-    from service.records.store import StoreUnavailable, is_sqlite
-
-    url = settings.database_url
-    if is_sqlite(url) and not database_file(url).exists():
-        raise click.ClickException(
-            f"nothing has been recorded at {database_file(url)}; is COVERCARD_DATABASE_URL right?"
-        )
-    try:
-        prepare(url)
-    except StoreUnavailable as error:
-        raise RecordsUnavailable(f"the decision log cannot be reached ({error})") from None
-    return open_engine(url)
+    except NothingRecorded as error:
+        raise click.ClickException(f"{error}; is COVERCARD_DATABASE_URL right?") from None
 
 
 def mention_spool(settings: Settings) -> None:
@@ -124,7 +100,3 @@ def mention_spool(settings: Settings) -> None:
         click.echo(
             f"{waiting} records wait in {settings.spool_dir} and are not in the log yet", err=True
         )
-
-
-def _plain(value: object) -> object:
-    return value.isoformat() if isinstance(value, datetime) else str(value)

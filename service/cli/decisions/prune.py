@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from service.cli.decisions.options import Age, engine_of, load, opened
+from service.cli.decisions.options import Age, load, opened
 
 
 @click.command()
@@ -20,6 +20,7 @@ def prune(older_than: timedelta | None, dry_run: bool, yes: bool) -> None:
     from service.cli.decisions.progress import progress
     from service.records.prune import count_older
     from service.records.prune import prune as remove
+    from service.records.reading import engine_for_reading
 
     settings = load()
     age = timedelta(days=settings.retention_days) if older_than is None else older_than
@@ -33,5 +34,5 @@ def prune(older_than: timedelta | None, dry_run: bool, yes: bool) -> None:
     if total and not yes:
         click.confirm(f"Remove {total} calls from before {day} for good?", abort=True)
     with progress("Removing", total) as advance:
-        removed = remove(engine_of(settings), before, advance)
+        removed = remove(engine_for_reading(settings.database_url), before, advance)
     click.echo(f"{removed} calls from before {day} removed")

@@ -86,7 +86,7 @@ def _print_table(changes: Sequence[Change]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from service.cli.decisions.printable import printable
+    from service.records.in_words import printable
 
     if not changes:
         return

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 import msgspec
 
 from service.app import Library, wire_review
-from service.cli.decisions.page import short_codes
 from service.errors import RequestError
 from service.fhir.client import Access
 from service.fhir.fetch import Completing, Fetched, Plan
 from service.fhir.resources import Resources
 from service.order_review import Review
 from service.records.fetched import FetchedBefore
+from service.records.in_words import short_codes
 from service.records.queries import LoggedCall
 from service.records.rows import DeterminationRow
 from service.settings import Settings

@@ -54,7 +54,7 @@ def _table(found: list[PolicyStats]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from service.cli.decisions.printable import printable
+    from service.records.in_words import printable
 
     table = Table(box=None)
     table.add_column("policy")

@@ -9,8 +9,9 @@ from sqlalchemy import Engine
 
 from service.decision.assertion import replaced_assertion
 from service.decision.model import ExistingStatement
-from service.records import queries
+from service.records import look_up, queries
 from service.records.access import accesses, log_access
+from service.records.in_words import body_text
 from service.records.queries import Span
 from service.records.recall import recall
 from tests.unit.records.builders import AT, call, determination
@@ -138,13 +139,44 @@ def test_before_anything_is_recorded_nothing_is_recalled(tmp_path: object) -> No
 @pytest.mark.requirement("crd-2.0.1:80")
 def test_reading_is_logged_with_who_when_and_what(log: Log, engine: Engine) -> None:
     with engine.connect() as connection:
-        log_access(connection, "show", {"assertion_id": "cc-1"}, AT)
-        log_access(connection, "find", {"patient": "Patient/ann"}, AT + HOUR)
+        log_access(connection, "clerk", "show", {"assertion_id": "cc-1"}, AT)
+        log_access(connection, "clerk", "find", {"patient": "Patient/ann"}, AT + HOUR)
         found = list(accesses(connection, None, 10))
         since = list(accesses(connection, AT + HOUR, 10))
     assert [(a.what, a.detail) for a in found] == [
         ("find", {"patient": "Patient/ann"}),
         ("show", {"assertion_id": "cc-1"}),
     ]
-    assert all(a.who for a in found)
+    assert {a.who for a in found} == {"clerk"}
     assert [a.at for a in since] == [AT + HOUR]
+
+
+def test_a_decision_is_looked_up_by_the_place_where_it_was_made(log: Log, engine: Engine) -> None:
+    first, again = call(), call(at=AT + HOUR)
+    log(first, again)
+    with engine.connect() as connection:
+        found = look_up.by_place(connection, first.id, 0)
+        assert look_up.by_place(connection, first.id, 1) is None
+        newest = look_up.by_assertion(connection, "cc-1")
+    assert found is not None and newest is not None
+    assert (found.call.row.call_id, [d.call_id for d in found.others]) == (first.id, [again.id])
+    assert (newest.call.row.call_id, [d.call_id for d in newest.others]) == (again.id, [first.id])
+    assert found.trace == [("date", "2026-12-01", "occurrenceDateTime")]
+
+
+def test_what_asserts_nothing_is_looked_up_too_and_has_no_neighbours(
+    log: Log, engine: Engine
+) -> None:
+    silent = call(assertion_id=None)
+    log(call(), silent, call(at=AT + HOUR))
+    with engine.connect() as connection:
+        found = look_up.by_place(connection, silent.id, 0)
+    assert found is not None
+    assert (found.replaces, found.replaced_by, found.others) == (None, None, ())
+
+
+def test_a_kept_body_is_shown_with_its_digits_and_without_marks_that_reorder_it() -> None:
+    shown = body_text('{"n":1.00,"name":"\u202eabc"}'.encode())
+    assert '"n": 1.00' in shown
+    assert "\\u202eabc" in shown
+    assert body_text(None) == "{}"

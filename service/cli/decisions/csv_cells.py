@@ -1,13 +1,8 @@
-"""Text of strangers on a terminal and in spreadsheets: shown as characters, never obeyed."""
+"""Text of strangers in spreadsheets: shown as characters, never obeyed."""
 
 from __future__ import annotations
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-def printable(text: str) -> str:
-    """Without control characters, which terminals obey, and marks that reorder what follows."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def csv_cell(value: object) -> object:
