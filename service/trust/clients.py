@@ -12,14 +12,13 @@ from urllib.parse import urlsplit
 import msgspec
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from service.addresses import is_loopback
 from service.errors import Finding, LibraryError
 from service.fhir.outbound import parse_base
 from service.trust.fetch_keys import fetch_key_set
 from service.trust.keys import FetchedKeys, FixedKeys, KeySource, read_key_set
+from service.trust.operator_files import finding, read_yaml
 
 log = structlog.get_logger(__name__)
 
@@ -116,7 +115,7 @@ def load_clients(
     everything that is wrong. A client that is trusted for a demonstration is warned of in the log.
     """
     try:
-        read = _File.model_validate(_yaml(path))
+        read = _File.model_validate(read_yaml(path, "COVERCARD_CLIENTS_FILE"))
     except ValidationError as error:
         raise LibraryError([_finding(path, e["loc"], e["msg"]) for e in error.errors()]) from None
     trusted: dict[str, TrustedClient] = {}
@@ -173,20 +172,6 @@ def _key_source(
     return FixedKeys(keys)
 
 
-def _yaml(path: Path) -> object:
-    try:
-        loaded: object = YAML(typ="safe").load(path.read_text("utf-8"))
-    except OSError as error:
-        problem = f"cannot be read: {error.strerror}"
-        repair = "check COVERCARD_CLIENTS_FILE"
-        raise LibraryError([Finding(path, "(file)", problem, repair)]) from None
-    except (YAMLError, ValueError):
-        # The parser's own words quote the file, where a private key may stand by mistake.
-        repair = "mend the indentation, quotes or brackets, or a key that stands twice"
-        raise LibraryError([Finding(path, "(file)", "is not strict YAML", repair)]) from None
-    return loaded
-
-
 def _said(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"cannot be read: {error.strerror}"
@@ -196,6 +181,4 @@ def _said(error: Exception) -> str:
 
 
 def _finding(path: Path, where: tuple[str | int, ...], problem: str) -> Finding:
-    name = "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in where).lstrip(".")
-    repair = "see examples/clients.example.yaml for a file that works"
-    return Finding(path, name or "(file)", problem.removeprefix("Value error, "), repair)
+    return finding(path, where, problem, "see examples/clients.example.yaml for a file that works")
