@@ -23,7 +23,8 @@ from service.trust.operator_files import finding, read_yaml
 
 _SHORTEST = 32
 _FEWEST_CHARACTERS = 8
-_REPAIR = "make one for each reader: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+_NEW_SECRET = "make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+_EXAMPLE = "see examples/readers.example.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def load_readers(path: Path) -> Readers:
         read = _File.model_validate(read_yaml(path, "COVERCARD_READERS_FILE"))
     except ValidationError as error:
         wrong = error.errors(include_input=False, include_context=False)
-        raise LibraryError([finding(path, e["loc"], e["msg"], _REPAIR) for e in wrong]) from None
+        raise LibraryError([_complaint(path, e["loc"], e["msg"]) for e in wrong]) from None
     findings: list[Finding] = []
     if path.stat().st_mode & 0o007:
         repair = f"chmod o= {path.name}"
@@ -103,12 +104,18 @@ def load_readers(path: Path) -> Readers:
         if entry.name in readers:
             findings.append(finding(path, ("readers", n, "name"), "is taken", "name it otherwise"))
         if key in keys:
-            findings.append(finding(path, ("readers", n, "secret"), "is another's too", _REPAIR))
+            findings.append(
+                finding(path, ("readers", n, "secret"), "is another's too", _NEW_SECRET)
+            )
         keys.add(key)
         readers[entry.name] = Reader(entry.name, key)
     if findings:
         raise LibraryError(findings)
     return Readers(readers.values())
+
+
+def _complaint(path: Path, where: tuple[int | str, ...], problem: str) -> Finding:
+    return finding(path, where, problem, _NEW_SECRET if where[-1:] == ("secret",) else _EXAMPLE)
 
 
 def key_of(secret: str) -> bytes:
