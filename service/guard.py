@@ -12,7 +12,7 @@ from flask import Flask
 
 from service.errors import ConfigurationError
 from service.settings import Settings
-from service.trust.calls import CallLimit, MemoryCallCounts, SqlCallCounts
+from service.trust.calls import CallCounts, CallLimit, MemoryCallCounts, SqlCallCounts
 from service.trust.clients import Client, load_clients
 from service.trust.database import open_engine
 from service.trust.replay import SqlReplayStore
@@ -72,10 +72,15 @@ def _token_checker(
 def _call_limit(settings: Settings) -> CallLimit | None:
     if not settings.calls_per_minute:
         return None
-    if settings.counts_in_database:
-        engine = open_engine(settings.database_url, settings.max_concurrent_calls)
-        return CallLimit(settings.calls_per_minute, SteadyCallCounts(SqlCallCounts(engine)))
-    return CallLimit(settings.calls_per_minute, MemoryCallCounts())
+    return CallLimit(settings.calls_per_minute, wire_counts(settings))
+
+
+def wire_counts(settings: Settings) -> CallCounts:
+    """Counts by minute, of this worker or of all that share the database."""
+    if not settings.counts_in_database:
+        return MemoryCallCounts()
+    engine = open_engine(settings.database_url, settings.max_concurrent_calls)
+    return SteadyCallCounts(SqlCallCounts(engine))
 
 
 def own_names(settings: Settings) -> list[str]:

@@ -1,23 +1,38 @@
-"""wire_pages(app, …): the policies for everybody, and the workbench where it is switched on."""
+"""wire_pages(app, …): policies for all; workbench and decisions where they are switched on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
+from pathlib import Path
+from threading import BoundedSemaphore
 
 from flask import Flask, Response
 
 from service.crd.service import Service
 from service.decision.model import Payer
+from service.guard import wire_counts
 from service.order_review import Review
 from service.policies.notices import NoticeLibrary
 from service.policies.store import PolicyStore
+from service.records.reading import open_log
+from service.records.spool import Spool
 from service.settings import Settings
+from service.trust.calls import CallLimit
+from service.trust.readers import load_readers
+from service.trust.sessions import Sessions
 from service.web.client_auth import open_to_all
+from service.web.decisions import DecisionPages, decisions_blueprint
 from service.web.fixtures import load_fixtures
 from service.web.pages import Tab, frame_pages
 from service.web.policy_pages import PolicyPages, policy_pages_blueprint
+from service.web.reader_session import ReaderDoor
 from service.web.workbench import Workbench, workbench_blueprint
+
+SIGN_INS_PER_MINUTE = 20
+LOOKS_AT_A_TIME = 4
+"""Fewer than the threads that are kept free: a slow look holds up no call, no policy page."""
 
 
 def wire_pages(
@@ -33,7 +48,7 @@ def wire_pages(
 ) -> None:
     """Add the pages to `app`. `review` decides a call and keeps nothing of it.
 
-    Raises ConfigurationError if the workbench's fixtures cannot be read.
+    Raises ConfigurationError if the workbench's fixtures or the readers file cannot be used.
     """
     tabs = [Tab("Policies", "/policies")]
     pages = PolicyPages(policies, notices, settings.base_url, clock, settings.zone)
@@ -51,7 +66,32 @@ def wire_pages(
         app.register_blueprint(workbench_blueprint(workbench))
     else:
         app.add_url_rule("/", "home", open_to_all(_to_the_policies))
+    if settings.readers_file is not None:
+        # Not among the tabs of public pages: it is no page for the public.
+        tabs.append(Tab("Decisions", "/decisions", everywhere=settings.workbench_on))
+        door = wire_door(settings, settings.readers_file, clock)
+        app.register_blueprint(decisions_blueprint(wire_decisions(settings, clock), door))
     frame_pages(app, tuple(tabs))
+
+
+def wire_door(settings: Settings, readers_file: Path, clock: Callable[[], datetime]) -> ReaderDoor:
+    """What lets readers in; attempts are counted where calls are."""
+    return ReaderDoor(
+        sessions=Sessions(load_readers(readers_file), clock),
+        attempts=CallLimit(SIGN_INS_PER_MINUTE, wire_counts(settings)),
+        looks=BoundedSemaphore(LOOKS_AT_A_TIME),
+        encrypted=settings.base_url.startswith("https://"),
+    )
+
+
+def wire_decisions(settings: Settings, clock: Callable[[], datetime]) -> DecisionPages:
+    """The pages of the decision log."""
+    return DecisionPages(
+        open_log=partial(open_log, settings.database_url),
+        waiting=lambda: Spool(settings.spool_dir).depth().records,
+        clock=clock,
+        zone=settings.zone,
+    )
 
 
 def _to_the_policies() -> Response:

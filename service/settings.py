@@ -85,6 +85,11 @@ class Settings(BaseSettings):
     fixtures_dir: Path = Field(
         _FIXTURES, description="Folder of the requests that the workbench offers."
     )
+    readers_file: FilePath | None = Field(
+        None,
+        description="YAML of those who may read the decision log in a browser, with their secrets;"
+        " without it there is no such page.",
+    )
 
     fhir_servers: str = Field(
         "",

@@ -23,7 +23,7 @@ from service.trust.operator_files import finding, read_yaml
 
 _SHORTEST = 32
 _FEWEST_CHARACTERS = 8
-_NEW_SECRET = "make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+_MAKE_ONE = "make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
 _EXAMPLE = "see examples/readers.example.yaml"
 
 
@@ -104,9 +104,7 @@ def load_readers(path: Path) -> Readers:
         if entry.name in readers:
             findings.append(finding(path, ("readers", n, "name"), "is taken", "name it otherwise"))
         if key in keys:
-            findings.append(
-                finding(path, ("readers", n, "secret"), "is another's too", _NEW_SECRET)
-            )
+            findings.append(finding(path, ("readers", n, "secret"), "is another's too", _MAKE_ONE))
         keys.add(key)
         readers[entry.name] = Reader(entry.name, key)
     if findings:
@@ -115,7 +113,7 @@ def load_readers(path: Path) -> Readers:
 
 
 def _complaint(path: Path, where: tuple[int | str, ...], problem: str) -> Finding:
-    return finding(path, where, problem, _NEW_SECRET if where[-1:] == ("secret",) else _EXAMPLE)
+    return finding(path, where, problem, _MAKE_ONE if where[-1:] == ("secret",) else _EXAMPLE)
 
 
 def key_of(secret: str) -> bytes:

@@ -15,10 +15,11 @@ _FOR_PROGRAMS = ("/cds-services", "/fhir", "/workbench/", "/static/")
 
 @dataclass(frozen=True, slots=True)
 class Tab:
-    """One entry of the navigation at the top of every page."""
+    """One entry of the navigation at the top; one that is not `everywhere` only where it leads."""
 
     label: str
     path: str
+    everywhere: bool = True
 
 
 def page(template: str, status: int = 200, cache: str = "no-store", **values: object) -> Response:

@@ -1,0 +1,258 @@
+"""/decisions: the decision log for those who answer for what was asserted.
+
+It shows what `covercard decisions` shows, from the same functions, and logs each look the same way.
+What is looked for comes in forms and never in an address: addresses are kept in many places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta, tzinfo
+
+from flask import Blueprint, Response, request
+from sqlalchemy import Connection
+
+from cards.overrides import override_reasons
+from service.decision.model import TraceStep
+from service.errors import ConfigurationError, TooManyCalls, Unavailable
+from service.records import in_words, queries
+from service.records.instants import instant
+from service.records.look_up import LookedUp, by_assertion, by_place, patient_reference
+from service.records.queries import Span
+from service.records.reading import NothingRecorded
+from service.records.stats import PolicyStats, policy_stats
+from service.web.answers import OrderChange, ShownAnswer, order_changes, read_answer
+from service.web.client_auth import open_to_all
+from service.web.pages import page, problem_page
+from service.web.reader_session import HOME, ReaderDoor, ask_for_a_reader, current_session
+
+_MOST_FOUND = 50
+_MOST_REASONS = 12
+_FEEDBACK_DAYS = 90
+_ASSERTION_ID = "coverage-assertion-id"
+
+OpenLog = Callable[[str, str, Mapping[str, object]], AbstractContextManager[Connection]]
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One line of the plot: what was made of so many cards; `share` is of all cards, 0 to 100."""
+
+    name: str
+    kind: str
+    cards: int
+    share: float
+
+
+class NotFindable(Exception):
+    """What a form holds cannot be looked for; says in plain words why."""
+
+
+class DecisionPages:
+    """Builds the pages.
+
+    `open_log` takes who reads, what and for what, and opens the log once that is logged. `waiting`
+    tells how many records are not in the log yet; `clock` and `zone` tell today and show times.
+    """
+
+    def __init__(
+        self,
+        open_log: OpenLog,
+        waiting: Callable[[], int],
+        clock: Callable[[], datetime],
+        zone: tzinfo,
+    ) -> None:
+        self._open_log = open_log
+        self._waiting = waiting
+        self._clock = clock
+        self._zone = zone
+
+    def search(self, **values: object) -> Response:
+        """The forms, with whatever was found or is wrong."""
+        return self._page("decisions/search.html", **values)
+
+    def find(self, form: Mapping[str, str]) -> Response:
+        """Decisions by patient, order and days, newest first."""
+        try:
+            patient, order = form.get("patient", "").strip(), form.get("order", "").strip()
+            if not patient and not order:
+                raise NotFindable("Give a patient or an order.")
+            since, until = self._days(form)
+        except NotFindable as error:
+            return self.search(asked=form, wrong_find=str(error))
+        patient = patient_reference(patient) if patient else ""
+        asked = {"patient": patient, "order": order, "since": since, "until": until}
+        with self._opened("find", asked) as log:
+            found = queries.find(
+                log,
+                patient=patient or None,
+                order=order or None,
+                span=Span(since, until),
+                most=_MOST_FOUND + 1,
+            )
+        return self.search(
+            asked=form, found=found[:_MOST_FOUND], more=len(found) > _MOST_FOUND, most=_MOST_FOUND
+        )
+
+    def show(self, form: Mapping[str, str]) -> Response:
+        """One decision: the last that asserted an id, or the one at its place in a call."""
+        call_id, position = form.get("call", ""), form.get("position", "")
+        assertion_id = form.get("assertion_id", "").strip()
+        body = form.get("body", "")
+        body = body if body in ("request", "answer") else ""
+        place = f"{call_id} {position}" if call_id else ""
+        if not place and not assertion_id:
+            return self.search(asked=form, wrong_show="Give an assertion id.")
+        asked = {"assertion_id": assertion_id, "call": place, "body": body}
+        with self._opened("show", asked) as log:
+            if place:
+                at = int(position) if position.isdecimal() and len(position) < 5 else -1
+                found = by_place(log, call_id, at)
+            else:
+                found = by_assertion(log, assertion_id)
+        if found is None:
+            return self.search(asked=form, wrong_show="No decision has this assertion id.")
+        return self._decision(found, body)
+
+    def feedback(self, form: Mapping[str, str]) -> Response:
+        """What was made of the cards, by policy and reason."""
+        try:
+            since, until = self._days(form)
+            wrong = ""
+        except NotFindable as error:
+            since = until = None
+            wrong = str(error)
+        if since is None and until is None:
+            first = self._clock().astimezone(self._zone).date() - timedelta(days=_FEEDBACK_DAYS)
+            since = self._midnight(first)
+        with self._opened("stats", {"since": since, "until": until}) as log:
+            stats = policy_stats(log, Span(since, until))
+        counted = [(s, bars(s)) for s in stats if s.cards]
+        asked = dict(form) if form.get("since") or form.get("until") else {}
+        asked = asked or {"since": since.date().isoformat() if since else ""}
+        return self._page("decisions/feedback.html", counted=counted, asked=asked, wrong=wrong)
+
+    def _decision(self, found: LookedUp, body: str) -> Response:
+        kept = found.call.kept
+        answer = read_answer(kept.answer.decode())
+        shown = kept.request if body == "request" else kept.answer
+        return self._page(
+            "decisions/decision.html",
+            found=found,
+            d=found.determination,
+            facts=list(in_words.facts(found, self._zone)),
+            trace=[TraceStep(*map(in_words.printable, step)) for step in found.trace],
+            answer=answer,
+            statement=_statement(found, answer),
+            said=_said(found),
+            body=body,
+            body_text=in_words.body_text(shown) if body else "",
+        )
+
+    def _opened(self, what: str, asked: Mapping[str, object]) -> AbstractContextManager[Connection]:
+        return self._open_log(f"{current_session().reader.name} (page)", what, asked)
+
+    def _page(self, template: str, **values: object) -> Response:
+        return page(
+            template,
+            200,
+            "no-store",
+            reader=current_session().reader.name,
+            form_token=current_session().form_token,
+            moment=lambda at: in_words.moment(at, self._zone),
+            instant=instant,
+            words=in_words,
+            waiting=self._waiting(),
+            **values,
+        )
+
+    def _days(self, form: Mapping[str, str]) -> tuple[datetime | None, datetime | None]:
+        """The stretch of time between two days, both included."""
+        since, until = (_day(form.get(name, "")) for name in ("since", "until"))
+        if since and until and until < since:
+            raise NotFindable("The last day is before the first.")
+        after = until + timedelta(days=1) if until and until < date.max else until
+        return self._midnight(since), self._midnight(after)
+
+    def _midnight(self, day: date | None) -> datetime | None:
+        return datetime.combine(day, time(), self._zone) if day else None
+
+
+def decisions_blueprint(pages: DecisionPages, door: ReaderDoor) -> Blueprint:
+    """The pages behind their door."""
+    blueprint = Blueprint("decisions", __name__)
+    ask_for_a_reader(blueprint, door)
+
+    @blueprint.get(HOME)
+    @open_to_all
+    def search() -> Response:
+        return pages.search(asked={})
+
+    @blueprint.post(HOME)
+    @open_to_all
+    def look() -> Response:
+        return pages.find(request.form) if "patient" in request.form else pages.show(request.form)
+
+    @blueprint.get("/decisions/feedback")
+    @open_to_all
+    def feedback() -> Response:
+        return pages.feedback(request.args)
+
+    @blueprint.errorhandler(NothingRecorded)
+    def nothing_yet(_: NothingRecorded) -> Response:
+        return pages.search(asked={}, nothing_recorded=True)
+
+    @blueprint.errorhandler(Unavailable)
+    @blueprint.errorhandler(TooManyCalls)
+    def later(error: Unavailable | TooManyCalls) -> Response:
+        text = f"{str(error).capitalize()}. Please try again in {error.retry_after} seconds."
+        response = problem_page(error.status, "Not now", text)
+        response.headers.update(error.headers)
+        return response
+
+    @blueprint.errorhandler(ConfigurationError)
+    def not_of_this_version(_: ConfigurationError) -> Response:
+        text = "The decision log is of another version than the service. Its operator must look."
+        return problem_page(503, "The log cannot be read", text)
+
+    return blueprint
+
+
+def bars(stats: PolicyStats) -> list[Bar]:
+    """What was made of a policy's cards, as lines of the plot; rare reasons are added up."""
+    displays = {reason.code: reason.display or reason.code for reason in override_reasons()}
+    counted = [("Accepted", "accepted", stats.accepted)]
+    reasons = stats.overridden.most_common()
+    for code, cards in reasons[:_MOST_REASONS]:
+        name = displays.get(code) or in_words.printable(code)
+        counted.append((f"Dismissed: {name}", "overridden", cards))
+    if len(reasons) > _MOST_REASONS:
+        rest = sum(cards for _, cards in reasons[_MOST_REASONS:])
+        counted.append(("Dismissed: other reasons", "overridden", rest))
+    counted.append(("Nothing was said", "unanswered", stats.unanswered))
+    return [Bar(name, kind, n, round(100 * n / stats.cards, 1)) for name, kind, n in counted]
+
+
+def _statement(found: LookedUp, answer: ShownAnswer) -> tuple[tuple[str, str], ...]:
+    """The coverage information with the decision's assertion id, as (element, value) rows."""
+    changes: list[OrderChange] = list(order_changes(answer, None))
+    wanted = (_ASSERTION_ID, found.determination.assertion_id)
+    return next((rows for c in changes for rows in c.statements if wanted in rows), ())
+
+
+def _said(found: LookedUp) -> dict[str, list[tuple[datetime, str]]]:
+    """Card → what was said of it and when."""
+    said: dict[str, list[tuple[datetime, str]]] = {}
+    for item in found.said:
+        told = (instant(item.outcome_at), in_words.feedback_in_words(item))
+        said.setdefault(item.card_uuid, []).append(told)
+    return said
+
+
+def _day(written: str) -> date | None:
+    try:
+        return date.fromisoformat(written.strip()) if written.strip() else None
+    except ValueError:
+        raise NotFindable("A day is written as YYYY-MM-DD.") from None

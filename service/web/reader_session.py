@@ -1,0 +1,155 @@
+"""Signing in to read the decision log: the form, the cookie, and what is asked before each look."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from flask import Blueprint, Response, g, request
+from werkzeug.exceptions import ClientDisconnected
+
+from service.errors import Unavailable
+from service.trust.calls import CallLimit
+from service.trust.clients import Client
+from service.trust.sessions import Session, Sessions
+from service.web.call_log import note
+from service.web.client_auth import open_to_all
+from service.web.pages import page, problem_page
+
+HOME = "/decisions"
+SIGN_IN = "/decisions/sign-in"
+
+_MOST_BYTES = 8192
+_SIGNING_IN = Client(issuer="sign-in to the decisions page", name="sign-in")
+"""Attempts are counted together, whoever makes them: behind a proxy all come from one address."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderDoor:
+    """What stands before the pages.
+
+    `attempts` limits how often a secret is tried; `looks` are the requests that are served at a
+    time; `encrypted` tells whether browsers come by https.
+    """
+
+    sessions: Sessions
+    attempts: CallLimit
+    looks: threading.BoundedSemaphore
+    encrypted: bool
+
+    @property
+    def cookie(self) -> str:
+        """With `__Host-`, browsers take it from this very host by TLS alone."""
+        return "__Host-covercard-reader" if self.encrypted else "covercard-reader"
+
+    def keep(self, response: Response, session: Session | None) -> None:
+        """Have the browser keep the session, as used just now; None: forget it."""
+        response.set_cookie(
+            self.cookie,
+            self.sessions.written(session) if session else "",
+            max_age=None if session else 0,
+            path="/" if self.encrypted else HOME,
+            secure=self.encrypted,
+            httponly=True,
+            samesite="Strict",
+        )
+
+
+def current_session() -> Session:
+    """The session of the request that is being answered."""
+    session: Session = g.reader_session
+    return session
+
+
+def ask_for_a_reader(blueprint: Blueprint, door: ReaderDoor) -> None:
+    """Let only readers see the views of a blueprint; adds the sign-in and the sign-out.
+
+    The views must be `open_to_all`: a reader has a session, not a client's token. Whoever has none
+    is led to the sign-in. A form is taken from a page of the same session only.
+    """
+
+    @blueprint.before_request
+    def admit() -> Response | None:
+        if not door.looks.acquire(blocking=False):
+            raise Unavailable("too many readers at a time", retry_after=2)
+        g.look = door.looks
+        if request.method == "POST":
+            refusal = _refused_form()
+            if refusal is not None:
+                return refusal
+        g.reader_session = door.sessions.found(request.cookies.get(door.cookie, ""))
+        if request.path == SIGN_IN:
+            return None
+        if g.reader_session is None:
+            return _led_to(SIGN_IN)
+        note(reader=g.reader_session.reader.name)
+        if request.method == "POST" and not g.reader_session.allows_form(
+            request.form.get("form_token", "")
+        ):
+            return _not_from_here()
+        return None
+
+    @blueprint.after_request
+    def keep_session(response: Response) -> Response:
+        session: Session | None = g.get("reader_session")
+        if session is not None:
+            door.keep(response, session)
+        return response
+
+    @blueprint.teardown_request
+    def leave(_: BaseException | None) -> None:
+        look = g.pop("look", None)
+        if look is not None:
+            look.release()
+
+    @blueprint.get(SIGN_IN)
+    @open_to_all
+    def sign_in_form() -> Response:
+        return page("decisions/sign_in.html")
+
+    @blueprint.post(SIGN_IN)
+    @open_to_all
+    def sign_in() -> Response:
+        door.attempts.count(_SIGNING_IN)
+        name, secret = request.form.get("name", ""), request.form.get("secret", "")
+        session = door.sessions.begin(name.strip(), secret.strip())
+        g.reader_session = session
+        if session is None:
+            note(refused="SignIn")
+            return page("decisions/sign_in.html", 403, refused=True)
+        note(reader=session.reader.name)
+        return _led_to(HOME)
+
+    @blueprint.post("/decisions/sign-out")
+    @open_to_all
+    def sign_out() -> Response:
+        g.reader_session = None
+        response = _led_to(SIGN_IN)
+        door.keep(response, None)
+        return response
+
+
+def _led_to(path: str) -> Response:
+    return Response(status=303, headers={"Location": path})
+
+
+def _refused_form() -> Response | None:
+    """The answer to a form that no page of ours sent, or that is larger than any of ours."""
+    if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
+        return _not_from_here()
+    if request.mimetype != "application/x-www-form-urlencoded":
+        return problem_page(415, "This is no form", "The page takes what its own forms send.")
+    if request.content_length is None or request.content_length > _MOST_BYTES:
+        return problem_page(413, "This is too long", "The page takes what its own forms send.")
+    try:
+        request.form  # noqa: B018  read now, within the number of looks at a time
+    except ClientDisconnected:
+        return problem_page(400, "This is no form", "It ended before it was complete.")
+    return None
+
+
+def _not_from_here() -> Response:
+    text = (
+        "The form was not sent by a page of your session. Go back, load the page again, and retry."
+    )
+    return problem_page(403, "This form was not sent from here", text)
