@@ -10,6 +10,7 @@ from flask import Flask
 from service.app import create_app
 from service.cli import cli
 from service.settings import Settings
+from tests.e2e.readers import readers_file
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -45,8 +46,8 @@ def _is_group(row: str) -> bool:
     return isinstance(cli.commands.get(row.split()[1]), click.Group)
 
 
-def test_every_endpoint_is_a_row_of_the_table_and_the_other_way_round() -> None:
-    app: Flask = create_app(Settings())
+def test_every_endpoint_is_a_row_of_the_table_and_the_other_way_round(tmp_path: Path) -> None:
+    app: Flask = create_app(Settings(readers_file=readers_file(tmp_path)))
     routes = {
         f"{method} {rule.rule}"
         for rule in app.url_map.iter_rules()
