@@ -9,7 +9,10 @@ from typing import Any
 def value_in_words(part: Mapping[str, Any]) -> str:
     """An extension part's value on one line; parts within it follow one another."""
     if "extension" in part:
-        return " · ".join(f"{p['url']}: {value_in_words(p)}" for p in part["extension"])
+        inner = {str(p["url"]): value_in_words(p) for p in part["extension"]}
+        if {"code", "value"} <= inner.keys():  # CRD's detail: a named value, of some category
+            return f"{inner['code']}: {inner['value']}"
+        return " · ".join(f"{name}: {value}" for name, value in inner.items())
     value = next((v for k, v in part.items() if k.startswith("value")), "")
     if isinstance(value, Mapping):
         words = [value.get("text"), value.get("reference"), value.get("name"), value.get("value")]

@@ -172,10 +172,16 @@ class CardWriter:
             programme_label=notice.programme_label,
             summary=notice.summary,
             advice=notice.advice,
-            links=links_of([notice]),
+            links=(*links_of([notice]), *self._page_of(notice, begin.group)),
             forms=tuple(self._forms(notice, begin)),
             modifiers=modifiers_of(notice),
         )
+
+    def _page_of(self, notice: Notice, group: Ruled) -> Iterator[tuple[str, str]]:
+        """(label, URL) of what the policy's page says of the notice."""
+        url = self.names.notice_page(group.first, group.policy, notice)
+        if url:
+            yield texts.table("phrases")["notice_link"], url
 
     def _forms(self, notice: Notice, begin: _Beginning) -> Iterator[FormText]:
         """The notice's own form, and those of its records that have a button of their own."""

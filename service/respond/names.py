@@ -34,11 +34,17 @@ class Names:
 
         Ours is linked at what it says on coverage (CRD 2.2.1 resp-21).
         """
-        payer = d.coverage.payer if d.coverage else None
-        for link in payer.policies if payer else ():
-            if link.policy_id == policy.id and link.url:
-                return link.url
-        return f"{self.public_url}/policies/{policy.id}#coverage"
+        return _payers_page(d, policy) or f"{self._page(policy)}#coverage"
+
+    def notice_page(self, d: Determination, policy: PolicyVersion, notice: Notice) -> str | None:
+        """Where our page of the policy tells how the notice is given.
+
+        None where the payer has a page of its own: what stands there is not ours to know.
+        """
+        return None if _payers_page(d, policy) else f"{self._page(policy)}#notice-{notice.id}"
+
+    def _page(self, policy: PolicyVersion) -> str:
+        return f"{self.public_url}/policies/{policy.id}"
 
     def insurer(self, d: Determination) -> str:
         """The insurer as on the member's card (CRD 2.2.1 resp-4)."""
@@ -53,3 +59,11 @@ class Names:
     def editions(self, d: Determination, day: date) -> list[Notice]:
         """The editions, in force on `day`, of the notices that go with a determination."""
         return [self.notices.edition(notice, day) for notice in d.notices]
+
+
+def _payers_page(d: Determination, policy: PolicyVersion) -> str | None:
+    payer = d.coverage.payer if d.coverage else None
+    for link in payer.policies if payer else ():
+        if link.policy_id == policy.id and link.url:
+            return link.url
+    return None

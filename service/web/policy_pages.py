@@ -5,7 +5,7 @@ Nothing here knows of a patient: 42 CFR 422.101(b)(6) asks that coverage criteri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, tzinfo
 from typing import TypeAlias, TypeVar
 
@@ -13,10 +13,10 @@ from flask import Blueprint, Response, request
 from werkzeug.datastructures import MIMEAccept
 
 from cards.naming import fill
-from service.decision.model import PolicyVersion
+from service.decision.model import PolicyVersion, Programme
 from service.errors import MalformedRequest, RequestError, UnknownPolicy
 from service.policies.differences import Change, differences
-from service.policies.notices import NoticeLibrary
+from service.policies.notices import Notice, NoticeLibrary
 from service.policies.published import named_services, policy_document, policy_summary
 from service.policies.store import PolicyStore
 from service.web.client_auth import open_to_all
@@ -74,6 +74,10 @@ class PolicyPages:
         if as_json:
             document = policy_document(policy, versions, self._notices, day, today, self._url)
             return _json(document)
+        notices = {
+            programme: [self._notices.edition(n, day) for n in ids]
+            for programme, ids in policy.notices.items()
+        }
         return _page(
             "policy/policy.html",
             policy=policy,
@@ -81,9 +85,9 @@ class PolicyPages:
             day_asked=bool(on),
             today=today,
             groups=_grouped(policy.services, lambda s: s.group_name),
-            notices={
-                p: [self._notices.edition(n, day) for n in ids] for p, ids in policy.notices.items()
-            },
+            notices=notices,
+            places=_places(notices),
+            next_version=next((v for v in versions if v.starts > today), None),
             history=_history(versions),
         )
 
@@ -169,6 +173,18 @@ def _history(
         (v, _grouped(differences(older, v), lambda c: c.section) if older else None)
         for v, older in pairs
     ][::-1]
+
+
+def _places(notices: Mapping[Programme, Sequence[Notice]]) -> dict[str, Programme]:
+    """Notice id → the programme under which it is told; elsewhere it is linked.
+
+    That is the first that it is the only notice of, so that its anchor is there exactly once.
+    """
+    places: dict[str, Programme] = {}
+    for programme, editions in sorted(notices.items(), key=lambda item: len(item[1]) != 1):
+        for notice in editions:
+            places.setdefault(notice.id, programme)
+    return places
 
 
 def _grouped(items: Iterable[T], name: Callable[[T], str]) -> Groups[T]:

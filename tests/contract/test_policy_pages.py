@@ -9,7 +9,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from service.app import create_app
-from tests.conftest import in_folder
+from service.settings import Settings
+from tests.conftest import FIXTURES, in_folder
 from tests.libraries import POLICY, two_versions
 from tests.policies import SOUND
 
@@ -231,3 +232,59 @@ def test_a_policy_that_is_no_longer_in_force_is_still_to_be_read(tmp_path: Path)
     reply = client.get(f"/policies/{POLICY}", headers=BROWSER)
     assert reply.status_code == 200
     assert "This policy is no longer in force." in text(reply)
+
+
+CALLS = sorted(p.relative_to(FIXTURES).as_posix() for p in FIXTURES.glob("*-*/*.json"))
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_anchor_that_an_answer_links_to_is_on_its_page_once(
+    client: FlaskClient, settings: Settings, name: str
+) -> None:
+    hook = name.partition("/")[0]
+    request = (FIXTURES / name).read_bytes()
+    reply = client.post(f"/cds-services/{hook}-crd", data=request, content_type="application/json")
+    answer = reply.get_json()
+    ours = set(re.findall(re.escape(settings.base_url) + r"(/policies[^\s\")\\]*)", reply.text))
+    # An early warning, as an order is picked, is a line without links.
+    assert ours or not any(card.get("links") for card in answer["cards"])
+    for url in ours:
+        path, _, anchor = url.partition("#")
+        page = client.get(path, headers=BROWSER)
+        assert page.status_code == 200
+        assert page.text.count(f' id="{anchor}"') == 1, url
+
+
+def test_the_notice_card_leads_to_its_own_notice(client: FlaskClient) -> None:
+    for name, notice in (
+        ("mrs-medicare-advantage", "organization-determination"),
+        ("mrs-original-medicare", "abn"),
+    ):
+        request = (FIXTURES / "order-sign" / f"{name}.json").read_bytes()
+        reply = client.post(
+            "/cds-services/order-sign-crd", data=request, content_type="application/json"
+        )
+        policy, advance_notice = reply.get_json()["cards"]
+        assert policy["links"][0]["url"].endswith(f"{PAGE}#coverage")
+        assert f"{PAGE}#notice-{notice})" in advance_notice["detail"]
+
+
+def test_each_notice_is_told_once_and_linked_elsewhere(client: FlaskClient) -> None:
+    page = client.get(PAGE, headers=BROWSER).text
+    for notice in ("abn", "organization-determination"):
+        assert page.count(f'id="notice-{notice}"') == 1
+        assert f'href="#notice-{notice}"' in page
+
+
+def test_a_version_to_come_is_announced(tmp_path: Path) -> None:
+    settings = in_folder(
+        tmp_path, policies_dir=two_versions(tmp_path), payers_file=SOUND / "payers.yaml"
+    )
+    before = datetime(2024, 6, 1, 12, tzinfo=UTC)
+    client = create_app(settings, clock=lambda: before).test_client()
+    page = client.get(f"/policies/{POLICY}", headers=BROWSER)
+    assert "From 2024-07-01 another version holds." in text(page)
+    assert f'href="/policies/{POLICY}?on=2024-07-01"' in page.text
+    later = datetime(2024, 9, 1, 12, tzinfo=UTC)
+    client = create_app(settings, clock=lambda: later).test_client()
+    assert "another version holds" not in text(client.get(f"/policies/{POLICY}", headers=BROWSER))

@@ -122,6 +122,10 @@ def test_on_paper_the_policy_is_there_and_the_navigation_is_not(
     expect(page.get_by_role("navigation", name="On this page")).to_be_hidden()
     expect(page.locator("#coverage")).to_be_visible()
     expect(page.get_by_text("American Medical Association").first).to_be_visible()
+    # What is folded away on the screen is needed on paper.
+    expect(page.get_by_text("The blanks of the form, one by one")).to_be_visible()
+    for folded in page.locator("details table, details dl").all():
+        expect(folded).to_be_visible()
     assert page.pdf(format="Letter").startswith(b"%PDF")
 
 
@@ -132,3 +136,13 @@ def test_in_the_dark_the_page_is_dark(server: Server, open_page: OpenPage) -> No
         return sum(map(int, re.findall(r"\d+", colour)[:3]))
 
     assert lightness("dark") < 150 < 600 < lightness("light")
+
+
+def test_on_a_narrow_screen_one_link_leads_to_the_contents(
+    server: Server, open_page: OpenPage
+) -> None:
+    page = open_page(server.base + PAGE, 360)
+    page.get_by_role("link", name="On this page").click()
+    expect(page.get_by_role("navigation", name="On this page")).to_be_in_viewport()
+    page.get_by_role("link", name="Advance notice", exact=True).click()
+    expect(page.get_by_role("heading", name="Advance notice", exact=True)).to_be_in_viewport()

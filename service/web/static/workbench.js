@@ -244,10 +244,23 @@ $("check")?.addEventListener("click", async () => {
     ? `${different} of ${rows.length} answers differ from what is expected (${seconds} s).`
     : `All ${rows.length} answers are as expected (${seconds} s).`;
   $("verdict").classList.toggle("bad", different > 0);
+  listDiffering(rows.filter((row) => row.classList.contains("wrong")));
   $("expected").open = true;
   $("progress").hidden = true;
   $("check").disabled = false;
 });
+
+function listDiffering(rows) {
+  $("differing").hidden = rows.length === 0;
+  $("differing").replaceChildren(...rows.map((row) => {
+    const item = document.createElement("li");
+    const link = document.createElement("a");
+    link.href = `#${row.id}`;
+    link.textContent = `${row.querySelector("[data-open]").textContent} (${row.dataset.name})`;
+    item.append(link, `: ${row.querySelector("[data-verdict]").textContent}`);
+    return item;
+  }));
+}
 
 $("examples")?.addEventListener("click", (event) => {
   const open = event.target.closest("[data-open]");
