@@ -5,6 +5,7 @@ They are taken of the service itself, on a fixed day, with a made-up patient.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from service.app import RECORDER, create_app
 from tests.conftest import NOW, ROOT, in_folder
 from tests.e2e.chromium import ARGUMENTS, CHROMIUM
+from tests.e2e.readers import READER, SECRET, readers_file
 
 FOLDER = ROOT / "docs" / "pictures"
 _SCALE = 0.8
@@ -31,10 +33,15 @@ class Quiet(WSGIRequestHandler):
 
 
 @contextmanager
-def service() -> Iterator[str]:
-    """The service on a free port, on the day of the tests; its base URL."""
+def service(*, with_log: bool) -> Iterator[str]:
+    """The service on a free port, on the day of the tests; its base URL.
+
+    Its decision log can be read `with_log`.
+    """
     with TemporaryDirectory() as folder:
-        app = create_app(in_folder(Path(folder)), clock=lambda: NOW)
+        readers = readers_file(Path(folder)) if with_log else None
+        settings = in_folder(Path(folder), readers_file=readers)
+        app = create_app(settings, clock=lambda: NOW)
         server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -57,14 +64,34 @@ def workbench(page: Page, base: str) -> None:
     expect(fire).to_be_enabled()
 
 
-PICTURES = {"policy.png": (policy, 1240, 900), "workbench.png": (workbench, 1440, 930)}
+def decision(page: Page, base: str) -> None:
+    workbench(page, base)
+    page.get_by_label("Example", exact=True).select_option("order-sign/mrs-original-medicare.json")
+    expect(page.locator("#request")).to_have_value(re.compile("om-bo"))
+    page.get_by_role("button", name="Fire the request").click()
+    expect(page.locator("#columns")).to_contain_text("ABN")
+    told = page.locator("dt:has-text('Assertion id') + dd").inner_text()
+    page.goto(f"{base}/decisions")
+    page.get_by_label("Name").fill(READER)
+    page.get_by_label("Secret").fill(SECRET)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("textbox", name="Assertion id").fill(told)
+    page.get_by_role("button", name="Show the decision").click()
+    expect(page.locator("[data-card]")).to_have_count(2)
+
+
+PICTURES = {
+    "policy.png": (policy, 1240, 900),
+    "workbench.png": (workbench, 1440, 930),
+    "decision.png": (decision, 1440, 930),
+}
 """What is shown, and the width and height of the window."""
 
 
 def take(folder: Path) -> None:
     """Write every picture into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    with service() as base, sync_playwright() as playwright:
+    with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
             executable_path=CHROMIUM, args=[*ARGUMENTS, "--disable-lcd-text"]
         )
@@ -72,8 +99,10 @@ def take(folder: Path) -> None:
             page = chromium.new_page(
                 viewport={"width": width, "height": height}, device_scale_factor=_SCALE
             )
-            show(page, base)
-            page.screenshot(path=folder / name, animations="disabled")
+            with service(with_log=show is decision) as base:
+                show(page, base)
+                page.screenshot(path=folder / name, animations="disabled")
+            page.close()
         chromium.close()
 
 

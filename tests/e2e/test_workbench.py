@@ -314,7 +314,7 @@ def test_the_self_check_shows_what_differs(
     page.get_by_role("button", name="Fire all 2").click()
     expect(page.locator("#verdict")).to_contain_text("1 of 2 answers differ")
     wrong = page.locator("#examples tr.wrong")
-    expect(wrong).to_contain_text("cards: got guideline, claim")
+    expect(wrong).to_contain_text("cards: got guideline, claim instead of guideline")
     expect(wrong).to_contain_text("orders: got ServiceRequest/mrs-brain not-covered")
     listed = page.locator("#differing li")
     expect(listed).to_have_count(1)

@@ -40,7 +40,7 @@ function difference(expected, answer) {
 
 function compared(what, expected, got) {
   if (expected.join() === got.join()) return "";
-  return `${what}: got ${got.join(", ") || "none"}`;
+  return `${what}: got ${got.join(", ") || "none"} instead of ${expected.join(", ") || "none"}`;
 }
 
 function statements(answer) {
