@@ -96,5 +96,5 @@ def printable(text: str) -> str:
 
 def _stated(d: DeterminationRow) -> str:
     if d.assertion_id is None:
-        return "nothing: there was no order to state it on"
+        return "nothing"
     return "in this answer" if d.stated else "the order carried it already"

@@ -134,7 +134,7 @@ class CardWriter:
             ama_notice=policy.ama_notice,
             insurer=self.names.insurer(group.first),
             note=self._coverage_note(group.first),
-            further_links=links_of(notices),
+            further_links=tuple(dict.fromkeys(self._links(notices, group))),
             several_orders=to.orders_in_request > len(group.determinations),
             ordered_as=group.ordered_as,
             references=group.references,
@@ -172,16 +172,22 @@ class CardWriter:
             programme_label=notice.programme_label,
             summary=notice.summary,
             advice=notice.advice,
-            links=(*links_of([notice]), *self._page_of(notice, begin.group)),
+            links=tuple(self._links([notice], begin.group)),
             forms=tuple(self._forms(notice, begin)),
             modifiers=modifiers_of(notice),
         )
 
-    def _page_of(self, notice: Notice, group: Ruled) -> Iterator[tuple[str, str]]:
-        """(label, URL) of what the policy's page says of the notice."""
-        url = self.names.notice_page(group.first, group.policy, notice)
-        if url:
-            yield texts.table("phrases")["notice_link"], url
+    def _links(self, notices: Sequence[Notice], group: Ruled) -> Iterator[tuple[str, str]]:
+        """(label, URL): the links of the notices, then what the policy's page says of each.
+
+        Both cards have them, for not every client shows links in a detail (CRD 2.2.1 resp-10).
+        """
+        yield from ((link.label, link.url) for notice in notices for link in notice.links)
+        label = texts.table("phrases")["notice_link"]
+        for notice in notices:
+            url = self.names.notice_page(group.first, group.policy, notice)
+            if url:
+                yield label.format(title=notice.title), url
 
     def _forms(self, notice: Notice, begin: _Beginning) -> Iterator[FormText]:
         """The notice's own form, and those of its records that have a button of their own."""
@@ -239,11 +245,6 @@ def grouped(determinations: Iterable[Determination]) -> Iterator[Ruled]:
         policy, ruling = group[0].policy, group[0].ruling
         if policy is not None and ruling is not None:
             yield Ruled(policy, ruling, tuple(group))
-
-
-def links_of(notices: Sequence[Notice]) -> tuple[tuple[str, str], ...]:
-    """(label, URL) of every link of the notices, each once."""
-    return tuple(dict.fromkeys((link.label, link.url) for n in notices for link in n.links))
 
 
 def _worth_a_card(d: Determination, to: Addressee) -> bool:

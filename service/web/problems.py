@@ -54,4 +54,4 @@ def translate_errors(app: Flask) -> None:
     def unexpected(error: Exception) -> Response:
         # The type only: a message may quote what came with the call.
         log.error("unexpected error", kind=type(error).__name__, frames=place_of(error))
-        return json_response(internal_error(), 500)
+        return http_error_page(500) or json_response(internal_error(), 500)

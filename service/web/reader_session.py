@@ -135,7 +135,8 @@ def _led_to(path: str) -> Response:
 
 def _refused_form() -> Response | None:
     """The answer to a form that no page of ours sent, or that is larger than any of ours."""
-    if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
+    # "none" is the reader's own doing, such as loading a page again.
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         return _not_from_here()
     if request.mimetype != "application/x-www-form-urlencoded":
         return problem_page(415, "This is no form", "The page takes what its own forms send.")

@@ -48,9 +48,9 @@ class TestMedicareAdvantage:
         assert card["source"]["label"] == "Example Health Plan"
         assert card["source"]["topic"]["code"] == "guideline"
         assert card["source"]["topic"]["system"] == CRD_TEMP
-        assert only(card["links"])["url"].startswith(
-            "http://127.0.0.1:8642/policies/mr-spectroscopy"
-        )
+        policy, notice = (link["url"] for link in card["links"])
+        assert notice == policy.replace("#coverage", "#notice-organization-determination")
+        assert policy.startswith("http://127.0.0.1:8642/policies/mr-spectroscopy")
         assert "suggestions" not in card
 
     def test_the_first_card_tells_why_by_which_policy_and_that_its_review_is_overdue(

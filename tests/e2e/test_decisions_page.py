@@ -110,6 +110,7 @@ def test_a_reader_signs_in_and_out_by_keyboard_alone(log: Server, open_page: Ope
     page.keyboard.press("Enter")
     expect(page).to_have_url(f"{log.base}/decisions/sign-in")
     page.go_back()
+    expect(page.get_by_text("Signed in as")).to_have_count(0)
     page.goto(f"{log.base}/decisions")
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
 
