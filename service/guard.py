@@ -64,9 +64,14 @@ def _token_checker(
         return None
     if settings.clients_file is None:
         raise ConfigurationError("COVERCARD_CLIENTS_FILE: name the file of the clients")
-    used = SqlReplayStore(open_engine(settings.database_url, settings.max_concurrent_calls))
     clients = load_clients(settings.clients_file)
-    return TokenChecker(clients, TimelyReplayStore(used), clock).client_of
+    return TokenChecker(clients, wire_used(settings), clock).client_of
+
+
+def wire_used(settings: Settings) -> TimelyReplayStore:
+    """What was used once in any worker or instance, and is not to be used again."""
+    engine = open_engine(settings.database_url, settings.max_concurrent_calls)
+    return TimelyReplayStore(SqlReplayStore(engine))
 
 
 def _call_limit(settings: Settings) -> CallLimit | None:

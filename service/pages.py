@@ -12,7 +12,7 @@ from flask import Flask, Response
 
 from service.crd.service import Service
 from service.decision.model import Payer
-from service.guard import wire_counts
+from service.guard import wire_counts, wire_used
 from service.order_review import Review
 from service.policies.notices import NoticeLibrary
 from service.policies.store import PolicyStore
@@ -77,7 +77,7 @@ def wire_pages(
 def wire_door(settings: Settings, readers_file: Path, clock: Callable[[], datetime]) -> ReaderDoor:
     """What lets readers in; attempts are counted where calls are."""
     return ReaderDoor(
-        sessions=Sessions(load_readers(readers_file), clock),
+        sessions=Sessions(load_readers(readers_file), wire_used(settings), clock),
         attempts=CallLimit(SIGN_INS_PER_MINUTE, wire_counts(settings)),
         looks=BoundedSemaphore(LOOKS_AT_A_TIME),
         encrypted=settings.base_url.startswith("https://"),

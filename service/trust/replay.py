@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Protocol
 
 import structlog
-from sqlalchemy import Engine, delete, insert
+from sqlalchemy import Engine, delete, insert, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from service.errors import Unavailable
@@ -30,6 +30,9 @@ class ReplayStore(Protocol):
         Raises Unavailable if that cannot be told: then nobody is let in.
         """
 
+    def used(self, issuer: str, jti: str) -> bool:
+        """Whether the token is remembered. Raises Unavailable as `first_use` does."""
+
 
 class SqlReplayStore:
     """A ReplayStore in the shared database: one row a token, kept unique by its primary key.
@@ -45,7 +48,7 @@ class SqlReplayStore:
     def first_use(self, issuer: str, jti: str, expires: datetime) -> bool:
         row = {
             "issuer": issuer,
-            "jti_sha256": sha256(jti.encode("utf-8", "surrogatepass")).hexdigest(),
+            "jti_sha256": _hashed(jti),
             # Rounded up: a row may outlive its token, never the other way round.
             "expires_at": int(expires.timestamp()) + 1,
         }
@@ -59,6 +62,15 @@ class SqlReplayStore:
         self._prune()
         return True
 
+    def used(self, issuer: str, jti: str) -> bool:
+        row = used_tokens.c
+        wanted = select(row.issuer).where(row.issuer == issuer, row.jti_sha256 == _hashed(jti))
+        try:
+            with self._tables.begin() as connection:
+                return connection.execute(wanted).first() is not None
+        except SQLAlchemyError as error:
+            raise Unavailable("tokens cannot be checked for a second use now") from error
+
     def _prune(self) -> None:
         now = self._seconds()
         if now < self._prune_at:
@@ -70,3 +82,7 @@ class SqlReplayStore:
         except SQLAlchemyError as error:
             # No call depends on it: the next pruning takes these rows too.
             log.warning("expired tokens not pruned", kind=type(error).__name__)
+
+
+def _hashed(jti: str) -> str:
+    return sha256(jti.encode("utf-8", "surrogatepass")).hexdigest()

@@ -12,11 +12,15 @@ from hmac import compare_digest
 from itsdangerous import BadData, URLSafeSerializer
 
 from service.trust.readers import Reader, Readers
+from service.trust.replay import ReplayStore
 
 IDLE = timedelta(minutes=15)
 """A session ends so long after its last use …"""
 LONGEST = timedelta(hours=8)
 """… and so long after its begin, however much it is used."""
+
+_ENDED = "sessions of the decisions page"
+"""Under this name, which no client has, the store of used tokens keeps sessions that were ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +36,17 @@ class Session:
 
 
 class Sessions:
-    """Begins sessions and finds them again. `clock` gives the current time with a time zone.
+    """Begins sessions, finds them again and ends them. `clock` gives the time with a time zone.
+
+    `ended` remembers the sessions that were ended, for all workers and instances.
 
     A session says whose it is and is signed with that reader's key: without the reader, or with
     another secret, it is none.
     """
 
-    def __init__(self, readers: Readers, clock: Callable[[], datetime]) -> None:
+    def __init__(self, readers: Readers, ended: ReplayStore, clock: Callable[[], datetime]) -> None:
         self._readers = readers
+        self._ended = ended
         self._clock = clock
 
     def begin(self, name: str, secret: str) -> Session | None:
@@ -57,7 +64,10 @@ class Sessions:
         return f"{name}.{_signer(session.reader).dumps(told)}"
 
     def found(self, text: str) -> Session | None:
-        """The session of a text; None if it is none of ours, has ended or was not used."""
+        """The session of a text; None if it is none of ours, has ended or was not used.
+
+        Raises Unavailable if it cannot be told whether it has ended.
+        """
         name, _, signed = text.partition(".")
         try:
             reader = self._readers.named(bytes.fromhex(name).decode())
@@ -74,7 +84,11 @@ class Sessions:
         idle = now - datetime.fromtimestamp(used, now.tzinfo)
         if idle > IDLE or now - session.begun > LONGEST:
             return None
-        return session
+        return None if self._ended.used(_ENDED, session.form_token) else session
+
+    def end(self, session: Session) -> None:
+        """End a session for good, whoever has a copy of it. Raises Unavailable."""
+        self._ended.first_use(_ENDED, session.form_token, session.begun + LONGEST)
 
 
 def _signer(reader: Reader) -> URLSafeSerializer:

@@ -74,9 +74,13 @@ class TimelyReplayStore:
         self._store = store
 
     def first_use(self, issuer: str, jti: str, expires: datetime) -> bool:
+        return self._told(lambda: self._store.first_use(issuer, jti, expires))
+
+    def used(self, issuer: str, jti: str) -> bool:
+        return self._told(lambda: self._store.used(issuer, jti))
+
+    def _told(self, look: Callable[[], bool]) -> bool:
         try:
-            return in_time(
-                lambda: self._store.first_use(issuer, jti, expires), _PATIENCE_SECONDS * 4
-            )
+            return in_time(look, _PATIENCE_SECONDS * 4)
         except TimeoutError:
             raise Unavailable("tokens cannot be checked for a second use now") from None

@@ -123,6 +123,7 @@ def ask_for_a_reader(blueprint: Blueprint, door: ReaderDoor) -> None:
     @blueprint.post("/decisions/sign-out")
     @open_to_all
     def sign_out() -> Response:
+        door.sessions.end(current_session())
         g.reader_session = None
         response = _led_to(SIGN_IN)
         door.keep(response, None)

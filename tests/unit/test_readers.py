@@ -16,6 +16,21 @@ OTHER = "Wd6_uRk1-Vt8EoZy3QnBh5CxLm9SgJa2"
 SECOND = timedelta(seconds=1)
 
 
+class Ended:
+    """Remembers in memory what has ended."""
+
+    def __init__(self) -> None:
+        self._ended: set[tuple[str, str]] = set()
+
+    def first_use(self, issuer: str, jti: str, expires: datetime) -> bool:
+        first = (issuer, jti) not in self._ended
+        self._ended.add((issuer, jti))
+        return first
+
+    def used(self, issuer: str, jti: str) -> bool:
+        return (issuer, jti) in self._ended
+
+
 class Clock:
     """A clock that is set by hand."""
 
@@ -103,7 +118,7 @@ def test_the_example_does_not_start_as_it_is() -> None:
 
 def test_a_session_is_found_again_by_whoever_has_the_same_file(tmp_path: Path) -> None:
     clock = Clock()
-    here, there = Sessions(two(tmp_path), clock), Sessions(two(tmp_path), clock)
+    here, there = Sessions(two(tmp_path), Ended(), clock), Sessions(two(tmp_path), Ended(), clock)
     session = here.begin("desk", SECRET)
     assert session is not None
     found = there.found(here.written(session))
@@ -114,12 +129,12 @@ def test_a_session_is_found_again_by_whoever_has_the_same_file(tmp_path: Path) -
 
 
 def test_a_wrong_secret_begins_no_session(tmp_path: Path) -> None:
-    assert Sessions(two(tmp_path), Clock()).begin("desk", OTHER) is None
+    assert Sessions(two(tmp_path), Ended(), Clock()).begin("desk", OTHER) is None
 
 
 def test_a_session_ends_when_it_is_not_used_and_at_the_latest_after_hours(tmp_path: Path) -> None:
     clock = Clock()
-    sessions = Sessions(two(tmp_path), clock)
+    sessions = Sessions(two(tmp_path), Ended(), clock)
     session = sessions.begin("desk", SECRET)
     assert session is not None
     text = sessions.written(session)
@@ -134,7 +149,7 @@ def test_a_session_ends_when_it_is_not_used_and_at_the_latest_after_hours(tmp_pa
 
 
 def test_a_session_that_was_changed_or_is_anothers_is_none(tmp_path: Path) -> None:
-    sessions = Sessions(two(tmp_path), Clock())
+    sessions = Sessions(two(tmp_path), Ended(), Clock())
     session = sessions.begin("desk", SECRET)
     assert session is not None
     name, _, signed = sessions.written(session).partition(".")
@@ -146,8 +161,19 @@ def test_a_session_that_was_changed_or_is_anothers_is_none(tmp_path: Path) -> No
 
 def test_another_secret_ends_the_sessions_of_the_one_before(tmp_path: Path) -> None:
     clock = Clock()
-    before = Sessions(two(tmp_path), clock)
+    before = Sessions(two(tmp_path), Ended(), clock)
     session = before.begin("desk", SECRET)
     assert session is not None
-    after = Sessions(two(tmp_path, first=SECRET[::-1]), clock)
+    after = Sessions(two(tmp_path, first=SECRET[::-1]), Ended(), clock)
     assert after.found(before.written(session)) is None
+
+
+def test_a_session_that_was_ended_is_none_wherever_a_copy_of_it_comes_up(tmp_path: Path) -> None:
+    clock, ended = Clock(), Ended()
+    here, there = (Sessions(two(tmp_path), ended, clock) for _ in range(2))
+    session, other = here.begin("desk", SECRET), here.begin("desk", SECRET)
+    assert session is not None and other is not None
+    copy = here.written(session)
+    here.end(session)
+    assert there.found(copy) is None
+    assert there.found(here.written(other)) == other

@@ -33,6 +33,14 @@ def test_the_second_use_of_a_token_is_seen_by_another_store(engine: Engine) -> N
     assert not SqlReplayStore(engine).first_use("a", "1", datetime.max.replace(tzinfo=UTC))
 
 
+def test_a_look_tells_whether_a_token_was_used_and_uses_none(engine: Engine) -> None:
+    store = SqlReplayStore(engine, lambda: NOW.timestamp())
+    assert not store.used("a", "1")
+    assert store.first_use("a", "1", SOON)
+    assert SqlReplayStore(engine).used("a", "1")
+    assert not store.used("b", "1")
+
+
 def test_a_token_id_belongs_to_its_issuer(engine: Engine) -> None:
     store = SqlReplayStore(engine, lambda: NOW.timestamp())
     assert store.first_use("a", "1", SOON)
