@@ -21,7 +21,6 @@ from service.records import in_words, queries
 from service.records.instants import instant
 from service.records.look_up import LookedUp, by_assertion, by_place, patient_reference
 from service.records.queries import Span
-from service.records.reading import NothingRecorded
 from service.records.stats import PolicyStats, policy_stats
 from service.web.answers import OrderChange, ShownAnswer, order_changes, read_answer
 from service.web.client_auth import open_to_all
@@ -199,10 +198,6 @@ def decisions_blueprint(pages: DecisionPages, door: ReaderDoor) -> Blueprint:
     @open_to_all
     def feedback() -> Response:
         return pages.feedback(request.args)
-
-    @blueprint.errorhandler(NothingRecorded)
-    def nothing_yet(_: NothingRecorded) -> Response:
-        return pages.search(asked={}, nothing_recorded=True)
 
     @blueprint.errorhandler(Unavailable)
     @blueprint.errorhandler(TooManyCalls)
