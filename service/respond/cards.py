@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import NamedTuple
 
 from cards import texts
@@ -171,7 +172,7 @@ class CardWriter:
             title=notice.title,
             programme_label=notice.programme_label,
             summary=notice.summary,
-            advice=notice.advice,
+            advice=(*_warning_if_expired(notice, begin.to.now.date()), *notice.advice),
             links=tuple(self._links([notice], begin.group)),
             forms=tuple(self._forms(notice, begin)),
             modifiers=modifiers_of(notice),
@@ -257,3 +258,10 @@ def _worth_a_card(d: Determination, to: Addressee) -> bool:
 def _searched(authority: Authority) -> SearchedAuthority:
     found_in = authority.citation.title if authority.citation else None
     return SearchedAuthority(authority.name, found_in, authority.searched_when)
+
+
+def _warning_if_expired(notice: Notice, today: date) -> Iterator[str]:
+    """What to say first where the newest edition on file may no longer be handed out."""
+    if notice.expired_on(today):
+        warning: str = texts.table("phrases")["notice_expired"]
+        yield warning.format(form=notice.form or notice.title, day=notice.ends)

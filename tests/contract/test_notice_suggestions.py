@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from fhir.resources.R4B.task import Task
 from flask.testing import FlaskClient
 
 from service.app import create_app
+from service.policies.notices import load_notices
 from service.settings import Settings
 from tests.conftest import NOW
 from tests.contract.answer_rules import check_answer
@@ -30,6 +31,18 @@ def served(**settings: Any) -> FlaskClient:
 @pytest.fixture(scope="module")
 def with_response() -> FlaskClient:
     return served(notice_suggestion="task-form-and-response")
+
+
+def test_after_the_forms_last_day_the_card_asks_for_the_edition_of_today(fixture: Read) -> None:
+    request = fixture("order-sign/mrs-original-medicare")
+    (last,) = (n.ends for n in load_notices(Settings().policies_dir) if n.id == "abn")
+    assert last is not None
+    for today, warned in ((last, False), (last + timedelta(days=1), True)):
+        noon = datetime.combine(today, time(12), UTC)
+        client = create_app(Settings(), clock=lambda noon=noon: noon).test_client()
+        said = notice_card(client, request)["detail"].partition("\n")[0]
+        assert ("an expired one does not count" in said) is warned
+        assert (str(last) in said) is warned
 
 
 def notice_card(client: FlaskClient, request: dict[str, Any]) -> dict[str, Any]:
@@ -222,3 +235,31 @@ def test_an_ehr_that_was_not_asked_for_the_form_does_not_get_it(fixture: Read, m
     kinds = [a["resource"]["resourceType"] for a in card["suggestions"][0]["actions"]]
     assert "Questionnaire" not in kinds
     assert kinds[-1] == "Task"
+
+
+@pytest.mark.parametrize(
+    "name", ["mrs-original-medicare", "mrs-medicare-advantage", "mrs-programme-not-told"]
+)
+def test_a_medicare_number_in_the_coverage_gets_into_no_card_and_no_form(
+    with_response: FlaskClient, fixture: Read, name: str
+) -> None:
+    request = fixture(f"order-sign/{name}")
+    number = "1EG4" + "TE5MK73"  # CMS's own sample of the format
+    (coverage,) = (
+        e["resource"]
+        for e in request["prefetch"]["coverage"]["entry"]
+        if e["resource"]["resourceType"] == "Coverage"
+    )
+    coverage["subscriberId"] = number
+    for identifier in coverage.get("identifier", []):
+        identifier["value"] = number
+    reply = with_response.post("/cds-services/order-sign-crd", json=request)
+    forms = [
+        action["resource"]
+        for card in reply.get_json()["cards"]
+        for suggestion in card.get("suggestions", [])
+        for action in suggestion["actions"]
+        if action["resource"]["resourceType"] == "QuestionnaireResponse"
+    ]
+    assert forms
+    assert number not in reply.get_data(as_text=True)

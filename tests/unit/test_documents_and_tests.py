@@ -1,4 +1,4 @@
-"""SECURITY.md is held against the tests: whatever it names exists, and no risk goes without one."""
+"""Documents are held against the tests: those they name exist, and no risk goes without one."""
 
 import ast
 import re
@@ -8,7 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENT = (ROOT / "SECURITY.md").read_text("utf-8")
-NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", DOCUMENT)))
+FORMS = (ROOT / "docs" / "forms.md").read_text("utf-8")
+NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", DOCUMENT + FORMS)))
 ROWS = [
     line
     for line in DOCUMENT.splitlines()
@@ -24,6 +25,14 @@ def functions_of(file: Path) -> set[str]:
 @pytest.mark.parametrize(("file", "name"), NAMED)
 def test_a_test_that_is_named_exists(file: str, name: str) -> None:
     assert name in functions_of(ROOT / file)
+
+
+RULES = [line for line in FORMS.splitlines() if line.startswith(("| SDC", "| DTR", "| CRD"))]
+
+
+@pytest.mark.parametrize("row", RULES, ids=lambda row: row.split("|")[1].strip()[:50])
+def test_every_rule_of_the_forms_has_a_test(row: str) -> None:
+    assert re.search(r"`tests/[\w/]+\.py::test_\w+`", row)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.split("|")[1].strip()[:50])
