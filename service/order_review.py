@@ -25,9 +25,10 @@ from service.decision.notices import NoticeRecord, with_notices_on_file
 from service.errors import PreconditionFailed, UnhandledPayer, UnknownService
 from service.fhir.client import Access
 from service.fhir.coverages import PayerDirectory, read_coverage
+from service.fhir.document import Path
 from service.fhir.encounters import is_emergency
 from service.fhir.fetch import Completing, Fetched
-from service.fhir.needs import Need
+from service.fhir.needs import Need, Read
 from service.fhir.order_details import read_order_details
 from service.fhir.orders import read_order
 from service.fhir.outcomes import FetchReport, Outcome
@@ -115,13 +116,15 @@ class OrderReview:
         determinations = tuple(item.determination for item in decided)
         if request.version.needs_one_coverage:
             refuse_without_payer(determinations)
+        unread = unread_orders(request, resources)
         to = Addressee(
             version=request.version,
             options=request.options,
             patient=request.patient,
             encounter=f"Encounter/{request.encounter_id}" if request.encounter_id else None,
             ehr=request.fhir_server or "",
-            orders_in_request=len(asked),
+            orders_in_request=len(asked) + len(unread),
+            orders_unread=unread,
             answering=request.service.answering,
             now=now,
             questionnaires_missing=self._forms.missing_questionnaires(resources, fetched),
@@ -189,17 +192,19 @@ def _read(asked: Asked, resources: Resources) -> Order:
 
 
 def gather(request: HookRequest) -> Resources:
-    """Everything that came with the call: the context's resources, then the prefetched ones."""
-    resources = Resources()
-    given: list[tuple[str, Mapping[str, object]]] = [
-        ("context", request.context),
-        ("prefetch", request.prefetch),
+    """Everything that came with the call: the context's resources, then the prefetched ones.
+
+    Of the context only the elements that the hook has: others are ignored (CRD 2.2.1 hook-23).
+    """
+    resources = Resources(request.fhir_server)
+    known = request.service.context_schema["properties"]
+    given: list[tuple[Path, object]] = [
+        *((("context", key), value) for key, value in request.context.items() if key in known),
+        *((("prefetch", key), value) for key, value in request.prefetch.items()),
     ]
-    for name, values in given:
-        for key, value in values.items():
-            if isinstance(value, dict):
-                for resource in resources_in(request.document, value, (name, key)):
-                    resources.add(resource)
+    for place, value in given:
+        for resource in resources_in(request.document, value, place):
+            resources.add(resource)
     return resources
 
 
@@ -212,7 +217,7 @@ def refuse_without_orders(request: HookRequest, resources: Resources, fetched: F
     without an error (CRD 2.2.1 found-34): a coverage that cannot be had leaves the cards and, where
     there is something to point at, the statement that trouble was technical. Where the server was
     accessed and did not have an order, or had another patient's, the query was performed, and a 412
-    is forbidden (found-32): the answer is then empty.
+    is forbidden (found-32): the answer then says which orders were not checked.
     """
     performed = {r.what for r in fetched.reports if r.outcome in _PERFORMED}
     unmet = [
@@ -226,6 +231,17 @@ def refuse_without_orders(request: HookRequest, resources: Resources, fetched: F
             for n in unmet
         ]
         raise PreconditionFailed(expected, place, *more)
+
+
+def unread_orders(request: HookRequest, resources: Resources) -> tuple[str, ...]:
+    """Labels of the orders that the call names and that neither came nor could be fetched.
+
+    Where answers are full, they are said (CRD 2.2.1 found-34): the rest is answered all the same.
+    """
+    if request.service.answering is not Answering.FULL:
+        return ()
+    needs = request.service.needs(request, resources)
+    return tuple(dict.fromkeys(n.label for n in needs if isinstance(n, Read)))
 
 
 _PERFORMED = {Outcome.FETCHED, Outcome.NOT_FOUND, Outcome.WRONG_PATIENT}
@@ -260,6 +276,7 @@ def _answerable(finding: CoverageFinding) -> bool:
 
 _EXPECTED = {
     CoverageOutcome.NONE: "expected the patient's coverage, none was given",
+    CoverageOutcome.NOT_AT_HAND: "expected the coverage that the order names",
     CoverageOutcome.SEVERAL: "expected one active coverage, several fit",
     CoverageOutcome.NOT_ACTIVE: "expected one active coverage, none is active that day",
     CoverageOutcome.OTHER_PATIENT: "expected a coverage of this patient",

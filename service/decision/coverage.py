@@ -25,6 +25,10 @@ def choose_coverage(
     or period is not ruled out by that; one that contradicts is.
     """
     named = [c for c in coverages if c.reference in order.insurance]
+    if coverages and order.insurance and not named:
+        return CoverageFinding(
+            CoverageOutcome.NOT_AT_HAND, "the order names a coverage that is not at hand"
+        )
     candidates = named or list(coverages)
     if not candidates:
         return CoverageFinding(CoverageOutcome.NONE, "no coverage came with the call")

@@ -182,6 +182,8 @@ class CoverageOutcome(StrEnum):
     FOUND = "found"
     NONE = "none"
     """No coverage at all came with the call or could be fetched."""
+    NOT_AT_HAND = "not_at_hand"
+    """The order names a coverage that nobody gave; another one is not taken in its place."""
     SEVERAL = "several"
     """More than one coverage fits; none of them is picked."""
     NOT_ACTIVE = "not_active"

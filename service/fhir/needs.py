@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service.fhir.document import Resource
-from service.fhir.orders import code_references
+from service.fhir.orders import ORDER_TYPES, based_on, code_references, insurance_references
 from service.fhir.references import parse_literal
 from service.fhir.resources import Resources
 
@@ -88,14 +88,20 @@ def payor_needs(coverage: Resource, resources: Resources) -> Iterator[Read]:
 
 def insurance_needs(order: Resource, resources: Resources) -> Iterator[Read]:
     """The coverages that an order names."""
-    for reference in _mappings(order.data.get("insurance")):
-        yield from missing(reference.get("reference"), resources, "Coverage")
+    for reference in insurance_references(order):
+        yield from missing(reference, resources, "Coverage")
 
 
 def code_needs(order: Resource, resources: Resources) -> Iterator[Read]:
-    """The Medication or Device that holds an order's code."""
+    """The Medication, Device or Procedure that holds an order's code."""
     for reference in code_references(order):
-        yield from missing(reference, resources, "Medication", "Device")
+        yield from missing(reference, resources, "Medication", "Device", "Procedure")
+
+
+def orders_behind(appointment: Resource, resources: Resources) -> Iterator[Read]:
+    """The orders behind an appointment that are not at hand."""
+    for reference in based_on(appointment):
+        yield from missing(reference, resources, *ORDER_TYPES)
 
 
 def _mappings(value: object) -> Iterator[Mapping[str, Any]]:

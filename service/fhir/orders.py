@@ -13,15 +13,26 @@ from typing import Any
 from service.decision.model import ExistingStatement, Order, OrderCoding, ServiceDay, Standing
 from service.fhir.dates import day_range, period_range
 from service.fhir.document import Resource
+from service.fhir.references import parse_literal
 from service.fhir.resources import Resources
-from service.fhir.systems import BILLING_OPTIONS, COVERAGE_INFORMATION, canonical_code
+from service.fhir.systems import (
+    ALTERNATE_REFERENCE,
+    BILLING_OPTIONS,
+    COVERAGE_INFORMATION,
+    PAYLOAD_CODE,
+    canonical_code,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """Where an order type keeps what we read; paths are dotted, lists are walked."""
+    """Where an order type keeps what we read; paths are dotted, lists are walked.
+
+    `code_extensions` lead to lists of extensions, of which PAYLOAD_CODE bears a code.
+    """
 
     codes: tuple[str, ...]
+    code_extensions: tuple[str, ...] = ()
     code_references: tuple[str, ...] = ()
     dates: tuple[str, ...] = ()
     timings: tuple[str, ...] = ()
@@ -67,13 +78,14 @@ _SHAPES: Mapping[str, _Shape] = {
     ),
     "CommunicationRequest": _Shape(
         codes=("category",),
+        code_extensions=("payload.extension",),
         dates=("occurrenceDateTime", "occurrencePeriod"),
         name=("category.text",),
     ),
     "Appointment": _Shape(
         codes=("serviceType",),
         code_references=("reasonReference",),
-        dates=("start",),
+        dates=("start", "requestedPeriod"),
         name=("description", "serviceType.text"),
     ),
 }
@@ -102,9 +114,7 @@ def read_order(resource: Resource, resources: Resources) -> Order:
         intent=intent if isinstance(intent, str) else None,
         do_not_perform=standing.do_not_perform,
         patient=_patient(data, shape, resources),
-        insurance=tuple(
-            resources.local(ref) for _, ref in _walk(data, "insurance.reference") if _text(ref)
-        ),
+        insurance=tuple(resources.local(ref) for ref in insurance_references(resource)),
         statements=tuple(_statements(data, resources)),
     )
 
@@ -118,18 +128,44 @@ def read_standing(resource: Resource) -> Standing:
     )
 
 
+def insurance_references(resource: Resource) -> Iterator[str]:
+    """References of an order to coverages; it may name earlier authorizations, too."""
+    for _, reference in _walk(resource.data, "insurance.reference"):
+        if isinstance(reference, str) and reference.strip():
+            literal = parse_literal(reference)
+            if literal is None or literal.type == "Coverage":
+                yield reference
+
+
 def code_references(resource: Resource) -> Iterator[str]:
-    """References of an order to the Medication or Device that holds its code."""
+    """References of an order to the Medication, Device or Procedure that holds its code."""
     for path in _SHAPES[resource.type].code_references:
         for _, reference in _walk(resource.data, f"{path}.reference"):
             if isinstance(reference, str):
                 yield reference
 
 
+def based_on(appointment: Resource) -> Iterator[str]:
+    """References of the orders behind an appointment, the alternate ones of CRD included."""
+    for reference in appointment.data.get("basedOn", ()):
+        if "reference" in reference:
+            yield reference["reference"]
+        for extension in reference.get("extension", ()):
+            if extension.get("url") == ALTERNATE_REFERENCE:
+                target = extension.get("valueReference", {}).get("reference")
+                if target:
+                    yield target
+
+
 def _codings(resource: Resource, shape: _Shape, resources: Resources) -> Iterator[OrderCoding]:
     for path in shape.codes:
         for at, concept in _walk(resource.data, path):
             yield from concept_codings(concept, f"{resource.place}.{at}")
+    for path in shape.code_extensions:
+        for at, extension in _walk(resource.data, path):
+            if isinstance(extension, Mapping) and extension.get("url") == PAYLOAD_CODE:
+                concept = extension.get("valueCodeableConcept")
+                yield from concept_codings(concept, f"{resource.place}.{at}.valueCodeableConcept")
     yield from _billing_options(resource.data, resource.place)
     for path in shape.code_references:
         for _, reference in _walk(resource.data, f"{path}.reference"):
@@ -180,16 +216,20 @@ def _resolve(
 
 def _service_day(data: Mapping[str, Any], shape: _Shape) -> ServiceDay | None:
     for path in shape.dates:
-        for at, value in _walk(data, path):
-            days = _period_days(value) if isinstance(value, dict) else day_range(value)
-            if days:
-                return ServiceDay(*days, at)
+        told = [(at, days) for at, value in _walk(data, path) if (days := _days(value))]
+        if told:  # several requested periods: any of their days may be the one
+            first = min(days[0] for _, days in told)
+            return ServiceDay(first, max(days[1] for _, days in told), told[0][0])
     for path in shape.timings:
         for at, timing in _walk(data, path):
             days = _timing_days(timing)
             if days:
                 return ServiceDay(*days, at)
     return None
+
+
+def _days(value: object) -> tuple[date, date] | None:
+    return _period_days(value) if isinstance(value, Mapping) else day_range(value)
 
 
 def _period_days(value: object) -> tuple[date, date] | None:
@@ -226,7 +266,7 @@ def _patient(data: Mapping[str, Any], shape: _Shape, resources: Resources) -> st
 def _statements(data: Mapping[str, Any], resources: Resources) -> Iterator[ExistingStatement]:
     extensions = data.get("extension")
     for extension in extensions if isinstance(extensions, list) else ():
-        if not isinstance(extension, Mapping) or extension.get("url") != COVERAGE_INFORMATION:
+        if not is_statement(extension):
             continue
         parts = extension.get("extension")
         values: dict[str, str] = {}
@@ -244,6 +284,11 @@ def _statements(data: Mapping[str, Any], resources: Resources) -> Iterator[Exist
             covered=values.get("covered"),
             assertion_id=values.get("coverage-assertion-id"),
         )
+
+
+def is_statement(extension: object) -> bool:
+    """Whether an extension is coverage information."""
+    return isinstance(extension, Mapping) and extension.get("url") == COVERAGE_INFORMATION
 
 
 def _name(data: Mapping[str, Any], shape: _Shape) -> str | None:

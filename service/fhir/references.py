@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 _LITERAL = re.compile(
     r"(?:(?P<base>https?://[^?#]+?)/)?"
@@ -35,6 +36,14 @@ def parse_literal(reference: str) -> Literal | None:
     if match is None or set(match["id"]) <= {"."}:
         return None
     return Literal(match["base"], match["type"], match["id"], match["version"])
+
+
+def host_of(url: str) -> str | None:
+    """The host of a URL in lower case; None where there is none."""
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
 
 
 def local_reference(reference: str) -> str:

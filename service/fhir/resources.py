@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from service.fhir.document import Document, Path, Resource
-from service.fhir.references import local_reference
+from service.fhir.references import host_of, parse_literal
 
 
 def resources_in(document: Document, value: Any, path: Path) -> Iterator[Resource]:
-    """Every resource in a value: a single one, or a Bundle's entries (Bundles within included).
+    """Every resource in a value: a single one, a list's, a Bundle's (Bundles within, too).
 
     null, an OperationOutcome and anything that is no resource yield nothing: a failed query is no
     data, and no error of the call either.
@@ -18,6 +18,8 @@ def resources_in(document: Document, value: Any, path: Path) -> Iterator[Resourc
     pending: list[tuple[Any, Path, str | None]] = [(value, path, None)]
     while pending:
         node, at, full_url = pending.pop()
+        if isinstance(node, list):
+            pending.extend((item, (*at, i), None) for i, item in reversed([*enumerate(node)]))
         if not isinstance(node, dict):
             continue
         kind = node.get("resourceType")
@@ -37,12 +39,20 @@ def resources_in(document: Document, value: Any, path: Path) -> Iterator[Resourc
 class Resources:
     """What a call was given or has fetched; the first of two with the same type and id counts.
 
-    Given data is added before fetched data, and so wins over it.
+    Given data is added before fetched data, and so wins over it. `server` is the FHIR base URL that
+    the call names, if it names one.
+
+    An absolute reference is taken for "Type/id" of this EHR only if it leads there: another
+    server's Patient/1 is another person (FHIR R4, references). The host tells: that of `server`;
+    where the call names none, that of a full URL; where nothing tells, it is this EHR's. Paths are
+    not compared, for EHRs write one server under several (so does CRD 2.2.1's example request).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, server: str | None = None) -> None:
         self._by_type: dict[str, list[Resource]] = {}
         self._by_reference: dict[str, Resource] = {}
+        self._server = host_of(server) if server else None
+        self._hosts: set[str | None] = set()
 
     def add(self, resource: Resource) -> None:
         key = resource.reference
@@ -51,6 +61,8 @@ class Resources:
         self._by_reference[key] = resource
         if resource.full_url:
             self._by_reference.setdefault(resource.full_url, resource)
+            if resource.full_url.startswith("http"):
+                self._hosts.add(host_of(resource.full_url))
         self._by_type.setdefault(resource.type, []).append(resource)
 
     def __iter__(self) -> Iterator[Resource]:
@@ -62,11 +74,25 @@ class Resources:
 
     def get(self, reference: str) -> Resource | None:
         """What an absolute, relative, versioned or urn reference points at, if it is at hand."""
-        return self._by_reference.get(reference) or self._by_reference.get(
-            local_reference(reference)
-        )
+        return self._by_reference.get(reference) or self._by_reference.get(self._own(reference))
 
     def local(self, reference: str) -> str:
-        """ "Type/id" of a reference; a urn:uuid is looked up among the Bundle entries."""
+        """ "Type/id" of a reference to this EHR's; a urn:uuid is looked up in the Bundles.
+
+        A reference to another server's stays as it is written.
+        """
         resource = self._by_reference.get(reference)
-        return resource.reference if resource else local_reference(reference)
+        return resource.reference if resource else self._own(reference)
+
+    def _own(self, reference: str) -> str:
+        literal = parse_literal(reference)
+        if literal is None:
+            return reference.strip()
+        if literal.base is None or self._is_here(host_of(literal.base)):
+            return literal.local
+        return reference.strip()
+
+    def _is_here(self, host: str | None) -> bool:
+        if self._server is not None:
+            return host == self._server
+        return not self._hosts or host in self._hosts

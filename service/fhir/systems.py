@@ -13,6 +13,10 @@ COVERAGE_INFORMATION = (
     "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-coverage-information"
 )
 BILLING_OPTIONS = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-billing-options"
+PAYLOAD_CODE = (
+    "http://hl7.org/fhir/5.0/StructureDefinition/extension-CommunicationRequest.payload.content[x]"
+)
+"""Where CRD's CommunicationRequest says what is asked for."""
 ALTERNATE_REFERENCE = "http://hl7.org/fhir/StructureDefinition/alternate-reference"
 
 EMERGENCY_CLASS = "EMER"
@@ -25,6 +29,7 @@ _CANONICAL = {
     "2.16.840.1.113883.6.12": CPT,
     "www.cms.gov/medicare/coding/hcpcsreleasecodesets": HCPCS,
     "www.cms.gov/medicare/coding/medhcpcsgeninfo": HCPCS,
+    "bluebutton.cms.gov/resources/codesystem/hcpcs": HCPCS,
     "urn:oid:2.16.840.1.113883.6.285": HCPCS,
     "2.16.840.1.113883.6.285": HCPCS,
     "nahdo.org/sopt": SOURCE_OF_PAYMENT,

@@ -10,8 +10,14 @@ from dataclasses import replace
 
 from service.decision.model import Coverage, CoverageFinding, CoverageOutcome, Order
 from service.fhir.document import Resource
-from service.fhir.needs import Need, Search, code_needs, insurance_needs, payor_needs
-from service.fhir.references import local_reference
+from service.fhir.needs import (
+    Need,
+    Search,
+    code_needs,
+    insurance_needs,
+    orders_behind,
+    payor_needs,
+)
 from service.fhir.resources import Resources
 
 
@@ -31,7 +37,7 @@ def with_trouble(
         return finding
     unread = [n for n in insurance_needs(resource, resources) if n in failed]
     if unread:
-        named = local_reference(unread[0].reference)
+        named = resources.local(unread[0].reference)
         only = len(order.insurance) == 1 and named in order.insurance
         place = f"{order.place}.insurance"
         pointed_at = Coverage(named, place, payer=None, payer_told=False) if only else None
@@ -53,5 +59,12 @@ def with_trouble(
 
 
 def has_unread_code(order: Resource, resources: Resources, failed: Set[Need]) -> bool:
-    """Whether the Medication or Device that holds an order's code could not be fetched."""
-    return bool(failed) and any(n in failed for n in code_needs(order, resources))
+    """Whether what holds an order's code could not be had.
+
+    That is a Medication, Device or Procedure that could not be fetched, or for an appointment an
+    order behind it that is not at hand, for whatever reason: the appointment alone tells no more
+    than that there is an order.
+    """
+    if any(n in failed for n in code_needs(order, resources)):
+        return True
+    return order.type == "Appointment" and any(orders_behind(order, resources))

@@ -68,7 +68,7 @@ class Responder:
         action = Action(
             type="update",
             description=texts.table("phrases")["update_order"].format(covered=statement.covered),
-            resource=with_statement(item.resource, statement.coverage, extension),
+            resource=with_statement(item.resource, order.statements, statement.coverage, extension),
         )
         replaced = replaced_assertion(order, statement.coverage, assertion_id)
         return Asserted(assertion_id, sent=True, replaces=replaced), action

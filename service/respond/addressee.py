@@ -28,9 +28,11 @@ class Addressee:
     """What of the call shapes the answer. References are "Type/id".
 
     `now` is in the service's time zone; `ehr` is the caller's FHIR base URL or "";
-    `orders_in_request` counts all of them, decided or not. `questionnaires_missing` are canonicals
-    with version that the EHR was asked for and does not have; what it was not asked for is not
-    among them. `person` is the patient where the Patient is at hand.
+    `orders_in_request` counts all of them, decided or not; `orders_unread` are those of them that
+    the call names and that could not be had ("Type/id", or words where it is no reference).
+    `questionnaires_missing` are canonicals with version that the EHR was asked for and does not
+    have; what it was not asked for is not among them. `person` is the patient where the
+    Patient is at hand.
     """
 
     version: CrdVersion
@@ -41,5 +43,6 @@ class Addressee:
     orders_in_request: int
     answering: Answering
     now: datetime
+    orders_unread: tuple[str, ...] = ()
     questionnaires_missing: frozenset[str] = frozenset()
     person: Person | None = None

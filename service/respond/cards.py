@@ -16,6 +16,7 @@ from cards.dialects import DIALECTS, Dialect
 from cards.early_warning import early_warning_card
 from cards.naming import NamedService
 from cards.noncoverage import Noncoverage, SearchedAuthority, noncoverage_card
+from cards.not_checked import not_checked_card
 from cards.task import PayerReference
 from cards.vocabulary import Card
 from service.crd.service import Answering
@@ -106,7 +107,13 @@ class CardWriter:
         return [
             *(noncoverage_card(self._facts(g, to), *self._style(to)) for g in groups),
             *(self._notice_card(g, details, to) for g in still_to_give),
+            *self._not_checked(to),
         ]
+
+    def _not_checked(self, to: Addressee) -> Iterator[Card]:
+        if to.orders_unread:
+            insurer = self.names.operator_name
+            yield not_checked_card(to.orders_unread, insurer, *self._style(to))
 
     def _style(self, to: Addressee) -> tuple[Dialect, Callable[[], str]]:
         return DIALECTS[to.version], self.new_uuid

@@ -6,47 +6,40 @@ is left out (found-40).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from cards.vocabulary import Json
+from service.decision.model import ExistingStatement
 from service.fhir.document import Resource
-from service.fhir.references import local_reference
-from service.fhir.systems import COVERAGE_INFORMATION
+from service.fhir.orders import is_statement
 
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
 _encode = msgspec.json.Encoder().encode
 
 
-def with_statement(resource: Resource, coverage: str, extension: Json) -> dict[str, msgspec.Raw]:
+def with_statement(
+    resource: Resource, stated: Sequence[ExistingStatement], coverage: str, extension: Json
+) -> dict[str, msgspec.Raw]:
     """The resource's elements as received, our statement on `coverage` added or replaced.
 
-    Statements on other coverages stay, whoever made them.
+    `stated` are the statements read from the resource, in its order. Those on other coverages stay,
+    whoever made them.
     """
     members = {name: _compact(value) for name, value in resource.members().items()}
     kept: list[msgspec.Raw] = []
     if "extension" in members:
         written: Sequence[Any] = resource.data["extension"]
         raw = _elements.decode(members["extension"])
-        kept = [r for r, e in zip(raw, written, strict=True) if not _states(e, coverage)]
+        read = iter(stated)
+        for bytes_of_it, value in zip(raw, written, strict=True):
+            if not is_statement(value) or next(read).coverage != coverage:
+                kept.append(bytes_of_it)
     members["extension"] = msgspec.Raw(_encode([*kept, extension]))
     return members
 
 
 def _compact(value: msgspec.Raw) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.format(bytes(value), indent=-1))
-
-
-def _states(extension: Any, coverage: str) -> bool:
-    """Whether an extension is coverage information on this very coverage."""
-    if not isinstance(extension, Mapping) or extension.get("url") != COVERAGE_INFORMATION:
-        return False
-    parts = extension.get("extension")
-    for part in parts if isinstance(parts, list) else ():
-        if isinstance(part, Mapping) and part.get("url") == "coverage":
-            value = part.get("valueReference")
-            reference = value.get("reference") if isinstance(value, Mapping) else None
-            return isinstance(reference, str) and local_reference(reference) == coverage
-    return False

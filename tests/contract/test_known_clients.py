@@ -235,7 +235,7 @@ class TestEhrs:
         "patient",
         [
             "Patient/ann",
-            "https://ehr.example.org/fhir/Patient/ann",
+            "http://127.0.0.1:8643/fhir/Patient/ann",
             "Patient/ann/_history/7",
             "urn:uuid:0b1e2a54-7a0a-4b39-9a53-2f1f0d4c9b11",
         ],

@@ -75,3 +75,10 @@ def test_no_coverage_is_said_to_be_none() -> None:
 def test_a_coverage_that_leaves_status_period_and_beneficiary_out_is_not_ruled_out() -> None:
     bare = Coverage("Coverage/1", "prefetch.coverage", None, False)
     assert outcome(bare) is CoverageOutcome.FOUND
+
+
+def test_no_other_coverage_takes_the_place_of_the_one_that_the_order_names() -> None:
+    order = replace(ORDER, insurance=("Coverage/2",))
+    finding = choose_coverage([ACTIVE], order, "Patient/1", DAY)
+    assert finding.outcome is CoverageOutcome.NOT_AT_HAND
+    assert finding.coverage is None

@@ -15,10 +15,9 @@ from service.crd.service import (
     context_schema,
 )
 from service.fhir.document import Resource
-from service.fhir.needs import Need, missing
-from service.fhir.orders import ORDER_TYPES
+from service.fhir.needs import Need, orders_behind
+from service.fhir.orders import ORDER_TYPES, based_on
 from service.fhir.resources import Resources, resources_in
-from service.fhir.systems import ALTERNATE_REFERENCE
 
 
 def booked(call: Call, resources: Resources) -> Sequence[Asked]:
@@ -39,27 +38,9 @@ def missing_orders(call: Call, resources: Resources) -> Sequence[Need]:
     return [n for a in _appointments(call) for n in orders_behind(a, resources)]
 
 
-def orders_behind(appointment: Resource, resources: Resources) -> Iterator[Need]:
-    """The orders behind one appointment that are not at hand."""
-    for reference in based_on(appointment):
-        yield from missing(reference, resources, *ORDER_TYPES)
-
-
 def _appointments(call: Call) -> Iterator[Resource]:
     found = resources_in(call.document, call.context["appointments"], ("context", "appointments"))
     return (r for r in found if r.type == "Appointment")
-
-
-def based_on(appointment: Resource) -> Iterator[str]:
-    """References of the orders behind an appointment, the alternate ones of CRD included."""
-    for reference in appointment.data.get("basedOn", ()):
-        if "reference" in reference:
-            yield reference["reference"]
-        for extension in reference.get("extension", ()):
-            if extension.get("url") == ALTERNATE_REFERENCE:
-                target = extension.get("valueReference", {}).get("reference")
-                if target:
-                    yield target
 
 
 SERVICE = Service(

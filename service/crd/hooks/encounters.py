@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from service.crd.hooks.appointment_book import based_on, orders_behind
 from service.crd.service import Asked, Call
-from service.fhir.needs import Need, Search, missing
-from service.fhir.orders import ORDER_TYPES
-from service.fhir.references import local_reference
+from service.fhir.needs import Need, Search, missing, orders_behind
+from service.fhir.orders import ORDER_TYPES, based_on
 from service.fhir.resources import Resources
 
 
 def of_the_encounter(call: Call, resources: Resources) -> Sequence[Asked]:
     """Orders that name the context's encounter, and appointments that became it."""
     encounter = _encounter(call)
-    booked = {local_reference(r) for r in _appointments(call, resources)}
+    booked = {resources.local(r) for r in _appointments(call, resources)}
     found: dict[str, Asked] = {}
     for resource in resources.of_type(*ORDER_TYPES):
         named = resource.data.get("encounter", {}).get("reference")
-        if isinstance(named, str) and local_reference(named) == encounter:
+        if isinstance(named, str) and resources.local(named) == encounter:
             found[resource.reference] = Asked(resource)
         elif resource.type == "Appointment" and resource.reference in booked:
             orders = [o for r in based_on(resource) if (o := resources.get(r)) is not None]

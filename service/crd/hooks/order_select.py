@@ -15,13 +15,12 @@ from service.crd.service import (
     Service,
     context_schema,
 )
-from service.fhir.references import local_reference
 from service.fhir.resources import Resources
 
 
 def selected_orders(call: Call, resources: Resources) -> Sequence[Asked]:
     """The draft orders that the context's selections name (CRD 2.2.1 hook-34)."""
-    selections = {local_reference(s) for s in call.context["selections"]}
+    selections = {resources.local(s) for s in call.context["selections"]}
     return [a for a in draft_orders(call, resources) if a.resource.reference in selections]
 
 

@@ -282,7 +282,8 @@ def test_one_of_two_orders_is_answered_where_the_other_cannot_be_had(ehr: Ehr, a
     ]
     asked = ask(request)
     assert asked.outcomes["(not a reference)"] == "not-allowed"
-    assert asked.summaries
+    assert "not checked" in asked.summaries[-1]
+    assert "extension" not in asked.answer["cards"][-1]
 
 
 @pytest.mark.requirement("crd-2.2.1:found-32")
@@ -291,7 +292,11 @@ def test_a_query_that_was_performed_and_found_no_order_is_no_412(ehr: Ehr, ask: 
     request["context"]["dispatchedOrders"] = ["ServiceRequest/gone"]
     asked = ask(request)
     assert asked.outcomes["ServiceRequest/gone"] == "not-found"
-    assert asked.answer == {"cards": [], "systemActions": []}
+    assert asked.answer["systemActions"] == []
+    (card,) = asked.answer["cards"]
+    assert card["summary"].startswith("One order could not be read from the EHR")
+    named = card["extension"]["davinci-crd.associated-resource"]
+    assert named == [{"reference": "ServiceRequest/gone"}]
 
 
 @pytest.mark.requirement("crd-2.2.1:found-34", "crd-2.2.1:found-32")
