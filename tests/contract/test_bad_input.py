@@ -133,7 +133,7 @@ def test_another_hook_than_the_services_is_refused(
             "next week",
             "context.draftOrders.entry[0].resource.occurrenceDateTime: expected a FHIR date",
         ),
-        ("prefetch.coverage", [], "prefetch.coverage: expected null"),
+        ("prefetch.coverage", [], "prefetch.coverage: expected an object or null"),
     ],
 )
 def test_what_contradicts_fhir_or_cds_hooks_is_placed(

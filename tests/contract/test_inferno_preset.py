@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.crd.hooks import SERVICES
-from tests.contract.answer_rules import check_answer
+from tests.contract.answer_rules import check_answer, parts, stated
 from tests.contract.calls import PRIMARY_HOOKS, Json, answer, resources_in
 from tests.contract.card_kinds import is_coverage_information, kinds
 from tests.contract.inferno_preset import FOLDER, ONLY_IN_2_2, REQUESTS, SUITES, files, preset
@@ -68,6 +68,20 @@ def test_every_hook_is_called_and_answered(client: FlaskClient, version: str) ->
     assert seen == {"external reference", "instructions", "form completion"}
 
 
+def test_the_special_answers_of_2_2_come_as_the_suite_wants_them(client: FlaskClient) -> None:
+    wanted = {
+        "no_active_coverage_request_body": ("not-covered", "no-active-coverage"),
+        "technical_issues_request_body": ("indeterminate", "technical"),
+    }
+    assert wanted.keys() == ONLY_IN_2_2.keys()
+    for name, (covered, code) in wanted.items():
+        (statement,) = stated(answer(client, inputs("2.2")[name]))
+        assert parts(statement, "covered") == [covered]
+        (first, *_) = parts(statement, "reason")
+        assert first["coding"][0]["code"] == code
+        assert first["text"]
+
+
 @each_version
 def test_requests_are_such_as_the_suite_accepts(version: str) -> None:
     for call in calls(version):
@@ -80,7 +94,7 @@ def test_requests_are_such_as_the_suite_accepts(version: str) -> None:
             assert context["order"] == context["dispatchedOrders"][0]
             assert context["performer"]
             assert context["task"]["resourceType"] == "Task"
-        for entry in call["prefetch"]["coverage"]["entry"]:
+        for entry in call["prefetch"].get("coverage", {"entry": []})["entry"]:
             assert entry["resource"]["resourceType"] == "Coverage"
         for appointment in resources_in(context.get("appointments")):
             assert appointment["status"] == "proposed"

@@ -166,6 +166,19 @@ def test_the_medication_behind_an_order_is_read_for_its_code(ehr: Ehr, ask: Ask)
     assert asked.statements["MedicationRequest/tablet"]["covered"] == "not-covered"
 
 
+def test_the_procedure_behind_an_appointment_is_read_for_its_code(ehr: Ehr, ask: Ask) -> None:
+    request = bare("appointment-book/unlisted-appointment", ehr.base, *ALL_OF_IT)
+    (entry,) = request["context"]["appointments"]["entry"]
+    entry["resource"]["reasonReference"] = [{"reference": "Procedure/scan"}]
+    code = {"coding": [{"system": "http://www.ama-assn.org/go/cpt", "code": "76390"}]}
+    ehr.misbehave["Procedure"] = lambda h: h.send_json(
+        {"resourceType": "Procedure", "id": "scan", "code": code}
+    )
+    asked = ask(request)
+    assert asked.outcomes == {"Procedure/scan": "fetched"}
+    assert asked.statements["Appointment/talk-slot"]["covered"] == "not-covered"
+
+
 def test_dispatched_orders_are_read_and_go_back_as_they_came(ehr: Ehr, ask: Ask) -> None:
     def with_odd_number(handler: Handler) -> None:
         extension = {"url": "http://example.org/x", "valueDecimal": "odd"}
