@@ -258,8 +258,12 @@ def grouped(determinations: Iterable[Determination]) -> Iterator[Ruled]:
 def _worth_a_card(d: Determination, to: Addressee) -> bool:
     if d.policy is None or d.covered is Covered.COVERED:
         return False
+    if d.coverage is not None or not to.version.needs_one_coverage:
+        return True
+    # An inactive coverage is stated (CRD 2.2.1 resp-45); where none can be pointed at, as beside an
+    # order that is answered, the card is all that is said.
     unreachable = d.finding.outcome is CoverageOutcome.UNREACHABLE
-    return d.coverage is not None or unreachable or not to.version.needs_one_coverage
+    return unreachable or d.finding.coverage is None
 
 
 def _searched(authority: Authority) -> SearchedAuthority:

@@ -93,6 +93,23 @@ def test_no_coverage_is_taken_for_the_one_that_the_order_names(
     assert "the coverage that the order names" in refused.get_data(as_text=True)
 
 
+@pytest.mark.parametrize("version", ["2.0", "2.2"])
+def test_an_order_without_its_coverage_beside_one_with_it_is_not_passed_over(
+    client: FlaskClient, version: str
+) -> None:
+    request = signed(version)
+    (order,) = orders_of(request)
+    named = [{"reference": "Coverage/somewhere"}]
+    entry = {"resource": {**order, "id": "second", "insurance": named}}
+    request["context"]["draftOrders"]["entry"].append(entry)
+    answered = answer(client, request)
+    check_answer(answered)
+    assert [a["resource"]["id"] for a in answered["systemActions"]] == [order["id"]]
+    (card,) = [c for c in answered["cards"] if "names was not sent" in c["detail"]]
+    about = card["extension"]["davinci-crd.associated-resource"]
+    assert about == [{"reference": "ServiceRequest/second"}]
+
+
 def test_an_earlier_authorization_beside_the_insurance_is_no_coverage(client: FlaskClient) -> None:
     request = signed(insurance=[{"reference": "ClaimResponse/authorized"}])
     (statement,) = stated(answer(client, request))

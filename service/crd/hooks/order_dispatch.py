@@ -62,8 +62,8 @@ SERVICE = Service(
         "Says, when orders go to a performer, whether the patient's plan covers them, and which "
         "advance notice the patient should have had."
     ),
-    # The orders themselves are fetched by reference. CRD 2.2.1's templates for them are one for each
-    # type, of which a call needs one, and resolve references, which CDS Hooks 2.0 clients cannot.
+    # The orders themselves are fetched by reference. CRD 2.2.1's templates for them are one a type,
+    # of which most calls need one, and resolve references, which CDS Hooks 2.0 clients cannot.
     prefetch={"patient": PATIENT, "coverage": COVERAGE},
     context_schema=_context_schema(),
     asked=dispatched_orders,
