@@ -57,6 +57,18 @@ def plainly(expression: str) -> str:
     return " implies ".join(f"({side})" for side in said.split(" implies "))
 
 
+@pytest.mark.requirement("crd-2.0.1:24")
+@pytest.mark.parametrize("name", REQUESTS)
+def test_in_2_0_no_authorization_is_said_to_be_needless_where_something_may_be_covered(
+    client: FlaskClient, name: str
+) -> None:
+    # No policy speaks of prior authorization. "no-auth" is for crd-ci-q2, and true beside
+    # not-covered only: there is nothing to authorize.
+    for statement in answered(client, name, "2.0"):
+        needless = parts(statement, "covered") == ["not-covered"]
+        assert parts(statement, "pa-needed") == ["no-auth" if needless else "conditional"]
+
+
 @pytest.mark.parametrize("name", REQUESTS)
 def test_in_2_0_every_statement_keeps_the_invariants_of_the_profile(
     client: FlaskClient, invariants: dict[str, str], name: str

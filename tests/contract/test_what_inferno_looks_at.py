@@ -203,7 +203,14 @@ def test_coverage_information_is_returned_at_signing_dispatch_booking_and_select
 
 
 @pytest.mark.requirement(
-    "crd-2.2.1:hook-16", "crd-2.2.1:resp-29", "crd-2.0.1:164", "crd-2.0.1:16", "crd-2.0.1:219"
+    "crd-2.2.1:hook-16",
+    "crd-2.2.1:hook-26",
+    "crd-2.2.1:hook-33",
+    "crd-2.2.1:hook-39",
+    "crd-2.2.1:resp-29",
+    "crd-2.0.1:164",
+    "crd-2.0.1:16",
+    "crd-2.0.1:219",
 )
 def test_every_order_under_one_coverage_is_answered_even_if_nothing_can_be_decided(
     client: FlaskClient,
@@ -217,6 +224,8 @@ def test_every_order_under_one_coverage_is_answered_even_if_nothing_can_be_decid
         "order-sign/every-order-type": 6,
         "order-dispatch/two-orders": 2,
         "appointment-book/unlisted-appointment": 1,
+        "order-select/mrs-selected": 1,
+        "order-select/mrs-not-selected": 1,
     }.items():
         for version in ("2.0", "2.2"):
             answered = answer(client, call_of(name, version))
