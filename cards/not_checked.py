@@ -1,24 +1,31 @@
-"""Orders that nobody could read: said, for silence would pass for an all-clear."""
+"""Orders that nothing can be said about: told, for silence would pass for an all-clear."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from cards import texts
 from cards.dialects import Dialect
 from cards.noncoverage import TOPIC
 from cards.vocabulary import Card, Source, associated_resources
 
+Why = Literal["unread", "other_patient"]
+
 
 def not_checked_card(
-    references: Sequence[str], insurer: str, dialect: Dialect, new_uuid: Callable[[], str]
+    why: Why,
+    references: Sequence[str],
+    insurer: str,
+    dialect: Dialect,
+    new_uuid: Callable[[], str],
 ) -> Card:
     """An instructions card (CRD 2.2.1 resp-24) on these orders: "Type/id" each, or words instead.
 
     What has words instead of a reference is counted, but nothing can point at it.
     """
     phrases = texts.table("phrases")
-    said = phrases["not_checked"]
+    said = phrases["not_checked"][why]
     count = len(references)
     named = [r for r in references if "/" in r]
     summary: str = said["one"] if count == 1 else said["several"].format(count=count)

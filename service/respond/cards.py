@@ -16,7 +16,7 @@ from cards.dialects import DIALECTS, Dialect
 from cards.early_warning import early_warning_card
 from cards.naming import NamedService
 from cards.noncoverage import Noncoverage, SearchedAuthority, noncoverage_card
-from cards.not_checked import not_checked_card
+from cards.not_checked import Why, not_checked_card
 from cards.task import PayerReference
 from cards.vocabulary import Card
 from service.crd.service import Answering
@@ -25,6 +25,7 @@ from service.decision.model import (
     CoverageOutcome,
     Covered,
     Determination,
+    Gap,
     PolicyVersion,
     Ruling,
 )
@@ -101,19 +102,27 @@ class CardWriter:
         worth = [i.determination for i in decided if _worth_a_card(i.determination, to)]
         groups = list(grouped(worth))
         if to.answering is not Answering.FULL:
-            return [early_warning_card(self._facts(g, to), *self._style(to)) for g in groups]
+            early = [early_warning_card(self._facts(g, to), *self._style(to)) for g in groups]
+            return [*early, *self._not_checked(decided, to)]
         details = {i.determination.order.reference: i.details for i in decided}
         still_to_give = grouped(d for d in worth if d.notices)
         return [
             *(noncoverage_card(self._facts(g, to), *self._style(to)) for g in groups),
             *(self._notice_card(g, details, to) for g in still_to_give),
-            *self._not_checked(to),
+            *self._not_checked(decided, to),
         ]
 
-    def _not_checked(self, to: Addressee) -> Iterator[Card]:
-        if to.orders_unread:
-            insurer = self.names.operator_name
-            yield not_checked_card(to.orders_unread, insurer, *self._style(to))
+    def _not_checked(self, decided: Sequence[Decided], to: Addressee) -> Iterator[Card]:
+        """What silence would pass for an all-clear of, but where quiet is kept."""
+        if to.answering is Answering.QUIET:
+            return
+        determined = [item.determination for item in decided]
+        others = [d.order.reference for d in determined if d.gap is Gap.OTHER_PATIENT]
+        reasons: dict[Why, Sequence[str]] = {"unread": to.orders_unread, "other_patient": others}
+        for why, references in reasons.items():
+            if references:
+                insurer = self.names.operator_name
+                yield not_checked_card(why, references, insurer, *self._style(to))
 
     def _style(self, to: Addressee) -> tuple[Dialect, Callable[[], str]]:
         return DIALECTS[to.version], self.new_uuid

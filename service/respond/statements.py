@@ -47,9 +47,13 @@ class StatementWriter:
     names: Names
 
     def statement(self, d: Determination, to: Addressee) -> Statement | None:
-        """What is stated of the order; None where there is no one coverage to point at."""
+        """What is stated of the order; None where there is no one coverage to point at.
+
+        Nor is anything stated of another patient's order: it would put this patient's coverage
+        into that one's chart. A card tells.
+        """
         coverage = d.finding.coverage
-        if coverage is None:
+        if coverage is None or d.gap is Gap.OTHER_PATIENT:
             return None
         if d.finding.outcome is CoverageOutcome.NOT_ACTIVE:
             return self._without_policy(d, to, coverage.reference, "no_active_coverage")

@@ -51,10 +51,23 @@ def test_an_order_for_the_same_id_on_another_server_is_for_another_patient(
     client: FlaskClient, version: str
 ) -> None:
     answered = answer(client, signed(version, subject={"reference": f"{ELSEWHERE}/Patient/ann"}))
-    assert answered["cards"] == []
-    (statement,) = stated(answered)
-    assert parts(statement, "covered") == ["conditional"]
-    assert "another patient" in parts(statement, "reason")[0]["text"]
+    check_answer(answered)
+    assert not_checked(answered) == ["ServiceRequest/mrs-brain"]
+    assert "for another patient than this request" in answered["cards"][0]["summary"]
+
+
+@pytest.mark.parametrize("version", ["2.0", "2.2"])
+def test_the_order_of_another_patient_gets_nothing_of_this_ones_coverage(
+    client: FlaskClient, version: str
+) -> None:
+    request = signed(version)
+    (order,) = orders_of(request)
+    entry = {"resource": {**order, "id": "of-bo", "subject": {"reference": "Patient/bo"}}}
+    request["context"]["draftOrders"]["entry"].append(entry)
+    answered = answer(client, request)
+    check_answer(answered)
+    assert [a["resource"]["id"] for a in answered["systemActions"]] == [order["id"]]
+    assert not_checked(answered) == ["ServiceRequest/of-bo"]
 
 
 def test_an_order_for_the_patient_by_the_calls_own_server_is_answered_as_usual(
