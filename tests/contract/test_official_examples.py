@@ -167,7 +167,9 @@ def test_the_example_encounter_begins_and_ends_in_silence(client: FlaskClient, h
 @pytest.mark.requirement("crd-2.2.1:resp-32", "crd-2.0.1:264")
 def test_the_example_of_an_annotated_order_keeps_what_others_stated(client: FlaskClient) -> None:
     (annotated,) = (e for e in crd_2_0().examples if e["id"] == "annotated-example")
-    call = request("order-sign", draftOrders=bundle(dict(annotated)))
+    # The example is of no patient that the guide has: here it is the example patient's.
+    order = {**annotated, "subject": {"reference": "Patient/example"}}
+    call = request("order-sign", draftOrders=bundle(order))
     coverage = call["prefetch"]["coverage"]["entry"][0]["resource"]
     coverage["id"] = "another"
     coverage.pop("period")
