@@ -12,8 +12,8 @@ from typing import Any
 
 from cards.questionnaires import Form, Forms
 from cards.statement import NOTICE_ON_FILE
-from service.decision.model import Policies
 from service.decision.notices import NoticeRecord, RecordRule
+from service.decision.policy import Policies
 from service.fhir.document import Resource
 from service.fhir.fetch import Fetched
 from service.fhir.needs import Need, Search, missing

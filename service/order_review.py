@@ -10,18 +10,12 @@ from cards.vocabulary import Answer
 from service.crd.needs import missing_needs, required
 from service.crd.request import HookRequest, RequestReader
 from service.crd.service import Answering, Asked, Service
-from service.decision.coverage import choose_coverage
+from service.decision.coverage import Coverage, CoverageFinding, CoverageOutcome, choose_coverage
+from service.decision.determination import Determination, TraceStep
 from service.decision.evaluate import evaluate, in_scope, service_day
-from service.decision.model import (
-    Coverage,
-    CoverageFinding,
-    CoverageOutcome,
-    Determination,
-    Order,
-    Policies,
-    TraceStep,
-)
 from service.decision.notices import NoticeRecord, with_notices_on_file
+from service.decision.order import Order
+from service.decision.policy import Policies
 from service.errors import PreconditionFailed, UnhandledPayer, UnknownService
 from service.fhir.client import Access
 from service.fhir.coverages import PayerDirectory, read_coverage

@@ -11,7 +11,7 @@ from threading import BoundedSemaphore
 from flask import Flask, Response
 
 from service.crd.service import Service
-from service.decision.model import Payer
+from service.decision.coverage import Payer
 from service.guard import wire_counts, wire_used
 from service.order_review import Review
 from service.policies.notices import NoticeLibrary

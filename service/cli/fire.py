@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from service.decision.model import Determination
+    from service.decision.determination import Determination
 
 
 @click.command()

@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from service.decision.model import Determination
+from service.decision.determination import Determination
 from service.fhir.systems import COVERAGE_INFORMATION
 from service.fhir.words import value_in_words
 

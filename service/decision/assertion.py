@@ -11,7 +11,8 @@ import hashlib
 import re
 from collections.abc import Sequence
 
-from service.decision.model import NO_DAY_TOLD, Determination, Order
+from service.decision.determination import Determination
+from service.decision.order import NO_DAY_TOLD, Order
 
 _OURS = re.compile(r"cc[0-9a-f]{30}")
 

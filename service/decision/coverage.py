@@ -1,19 +1,104 @@
-"""The one relevant coverage of an order: chosen by order, beneficiary, status and period.
+"""Coverages, and the one that is relevant for an order: by order, beneficiary, status and period.
 
-Never "the first one": where more than one fits, none is picked and the outcome says so.
+Never "the first one": where more than one fits, none is picked and the outcome says so. Every value
+here is frozen. `Coverage.payer_name` came with a request and is untrusted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from typing import NamedTuple
 
-from service.decision.model import (
-    Coverage,
-    CoverageFinding,
-    CoverageOutcome,
-    Order,
-    ServiceDay,
-)
+from service.decision.order import Code, Order, ServiceDay
+from service.decision.policy import Programme
+
+
+class PolicyLink(NamedTuple):
+    """A policy that a payer applies, and the payer's own page of it where there is one."""
+
+    policy_id: str
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """Whom to ask about an answer: plain values of a FHIR ContactPoint and its name."""
+
+    name: str
+    system: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """A payer that this service answers for, from the payers file."""
+
+    system: str
+    identifier: str
+    name: str
+    line_of_business: Programme
+    policies: tuple[PolicyLink, ...]
+    contact: Contact | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """One Coverage resource, reduced to what a decision relies on.
+
+    `reference` is "Coverage/id". `payer` is set when an identifier told in the coverage is one of
+    ours; `payer_told` when any identifier was told. `starts`/`ends` bound the coverage's period,
+    inclusive, None where open. `type_codes` are Coverage.type's codings, canonical.
+    """
+
+    reference: str
+    place: str
+    payer: Payer | None
+    payer_told: bool
+    payer_name: str | None = None
+    type_codes: tuple[Code, ...] = ()
+    status: str | None = None
+    starts: date | None = None
+    ends: date | None = None
+    beneficiary: str | None = None
+
+
+class CoverageOutcome(StrEnum):
+    """How the search for the one relevant coverage ended."""
+
+    FOUND = "found"
+    NONE = "none"
+    """No coverage at all came with the call or could be fetched."""
+    NOT_AT_HAND = "not_at_hand"
+    """The order names a coverage that nobody gave; another one is not taken in its place."""
+    SEVERAL = "several"
+    """More than one coverage fits; none of them is picked."""
+    NOT_ACTIVE = "not_active"
+    """There are coverages of the patient, but none is active on the day of service."""
+    OTHER_PATIENT = "other_patient"
+    """There are coverages, but of another beneficiary."""
+    UNREACHABLE = "unreachable"
+    """Coverages were not given and could not be fetched for a technical reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageFinding:
+    """Which coverage counts for an order, if exactly one does, and why.
+
+    `coverage` is set for FOUND, for NOT_ACTIVE when just one inactive coverage came, and for
+    UNREACHABLE when there is one to point at. `usable` coverages only are a basis for a policy
+    decision.
+    """
+
+    outcome: CoverageOutcome
+    because: str
+    coverage: Coverage | None = None
+
+    @property
+    def usable(self) -> Coverage | None:
+        return self.coverage if self.outcome is CoverageOutcome.FOUND else None
 
 
 def choose_coverage(

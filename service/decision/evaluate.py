@@ -4,23 +4,10 @@ from __future__ import annotations
 
 from datetime import date
 
-from service.decision.model import (
-    NO_DAY_TOLD,
-    Code,
-    CoverageFinding,
-    CoverageOutcome,
-    Covered,
-    Determination,
-    Gap,
-    Order,
-    Payer,
-    Policies,
-    PolicyVersion,
-    Service,
-    ServiceDay,
-    Standing,
-    TraceStep,
-)
+from service.decision.coverage import CoverageFinding, CoverageOutcome, Payer
+from service.decision.determination import Determination, Gap, TraceStep
+from service.decision.order import NO_DAY_TOLD, Code, Order, ServiceDay, Standing
+from service.decision.policy import Covered, Policies, PolicyVersion, Service
 from service.decision.programmes import find_programme
 
 INACTIVE_ORDER_STATUSES = frozenset(

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
-from service.decision.model import Determination, NoticeOnFile, TraceStep
+from service.decision.determination import Determination, NoticeOnFile, TraceStep
 
 COMPLETED = frozenset({"completed", "amended"})
 """QuestionnaireResponse.status of what somebody has finished."""

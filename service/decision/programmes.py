@@ -6,12 +6,24 @@ have one too. ActCode values (MCPOL, PUBLICPOL, EHCPOL …) cannot tell the two 
 
 from __future__ import annotations
 
-from service.decision.model import Coverage, Programme, ProgrammeFinding
+from dataclasses import dataclass
+
+from service.decision.coverage import Coverage
+from service.decision.policy import Programme
 
 SOURCE_OF_PAYMENT = "https://nahdo.org/sopt"
 
 MEDICARE_ADVANTAGE_TYPES = frozenset({"11", "111", "112", "113", "119"})
 ORIGINAL_MEDICARE_TYPES = frozenset({"12", "121"})
+
+
+@dataclass(frozen=True, slots=True)
+class ProgrammeFinding:
+    """Which programme, read from "Coverage.type", "line of business" or "nothing"."""
+
+    programme: Programme
+    source: str
+    evidence: str
 
 
 def find_programme(coverage: Coverage | None) -> ProgrammeFinding:

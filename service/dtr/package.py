@@ -17,9 +17,10 @@ from cards.vocabulary import Json
 from service.crd.request import RequestReader
 from service.crd.service import Service
 from service.crd.versions import CrdVersion
-from service.decision.coverage import choose_coverage
+from service.decision.coverage import CoverageOutcome, choose_coverage
+from service.decision.determination import Determination
 from service.decision.evaluate import evaluate, in_scope, service_day
-from service.decision.model import CoverageOutcome, Determination, Policies, Programme
+from service.decision.policy import Policies, Programme
 from service.dtr.logged_calls import LoggedCalls
 from service.dtr.output import Issue, output_parameters, package_bundle
 from service.dtr.request import PackageRequest, read_package_request

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from service.decision.model import Code, Coverage, Payer
+from service.decision.coverage import Coverage, Payer
+from service.decision.order import Code
 from service.fhir.dates import period_range
 from service.fhir.document import Resource
 from service.fhir.resources import Resources

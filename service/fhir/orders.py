@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from service.decision.model import ExistingStatement, Order, OrderCoding, ServiceDay, Standing
+from service.decision.order import ExistingStatement, Order, OrderCoding, ServiceDay, Standing
 from service.fhir.dates import day_range, period_range
 from service.fhir.document import Resource
 from service.fhir.references import parse_literal

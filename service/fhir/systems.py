@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.decision.model import Code
+from service.decision.order import Code
 
 CPT = "http://www.ama-assn.org/go/cpt"
 HCPCS = "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets"

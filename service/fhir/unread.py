@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import replace
 
-from service.decision.model import Coverage, CoverageFinding, CoverageOutcome, Order
+from service.decision.coverage import Coverage, CoverageFinding, CoverageOutcome
+from service.decision.order import Order
 from service.fhir.document import Resource
 from service.fhir.needs import (
     Need,

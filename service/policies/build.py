@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
-from service.decision.model import (
+from service.decision.policy import (
     Authority,
     Citation,
     Covered,

@@ -11,21 +11,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from service.decision.coverage import Coverage, CoverageFinding, CoverageOutcome, Payer, PolicyLink
+from service.decision.determination import Determination
 from service.decision.evaluate import evaluate
-from service.decision.model import (
-    Code,
-    Coverage,
-    CoverageFinding,
-    CoverageOutcome,
-    Determination,
-    Order,
-    OrderCoding,
-    Payer,
-    Policies,
-    PolicyLink,
-    Programme,
-    ServiceDay,
-)
+from service.decision.order import Code, Order, OrderCoding, ServiceDay
+from service.decision.policy import Policies, Programme
 from service.decision.programmes import SOURCE_OF_PAYMENT
 from service.fhir.systems import CPT, canonical_code
 from service.policies import files

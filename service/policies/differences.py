@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from service.decision.model import Authority, Citation, PolicyVersion
+from service.decision.policy import Authority, Citation, PolicyVersion
 
 
 @dataclass(frozen=True, slots=True)

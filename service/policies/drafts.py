@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from service.decision.model import Code
+from service.decision.order import Code
 from service.errors import Finding, LibraryError
 from service.fhir.systems import CPT, HCPCS
 from service.policies import files

@@ -11,8 +11,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-from service.decision.model import Programme
 from service.decision.notices import RecordRule
+from service.decision.policy import Programme
 from service.errors import ConfigurationError, LibraryError
 from service.policies.drafts import Draft, read_drafts
 from service.policies.lint.rules import STOPPING_NOTICES

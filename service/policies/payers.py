@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from service.decision.model import Contact, Payer, PolicyLink, Programme
+from service.decision.coverage import Contact, Payer, PolicyLink
+from service.decision.policy import Programme
 from service.errors import LibraryError
 from service.policies import files
 from service.policies.lint.payers import duplicate_payers

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 
 from cards.naming import NamedService, fill
-from service.decision.model import Authority, Citation, PolicyVersion, Programme
+from service.decision.policy import Authority, Citation, PolicyVersion, Programme
 from service.policies.notices import Notice, NoticeLibrary
 
 Document = dict[str, object]

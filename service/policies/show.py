@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cards.naming import NamedService, fill
-from service.decision.model import Authority, Citation, PolicyVersion, Programme
+from service.decision.policy import Authority, Citation, PolicyVersion, Programme
 from service.policies.notices import Notice, NoticeLibrary
 
 _PROGRAMMES = {

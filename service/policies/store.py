@@ -7,7 +7,8 @@ from datetime import date
 from pathlib import Path
 from typing import TypeVar
 
-from service.decision.model import Code, PolicyVersion
+from service.decision.order import Code
+from service.decision.policy import PolicyVersion
 from service.errors import LibraryError
 from service.policies.build import policy_version
 from service.policies.drafts import read_drafts

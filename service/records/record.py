@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from service.decision.model import Determination
+from service.decision.determination import Determination
 
 
 @dataclass(frozen=True, slots=True)

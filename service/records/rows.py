@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from service.decision.model import ServiceDay
+from service.decision.order import ServiceDay
 from service.records.compression import pack, unpack
 from service.records.instants import microseconds
 from service.records.record import CallRecord, CardShown, Decided

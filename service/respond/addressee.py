@@ -8,7 +8,7 @@ from datetime import datetime
 from service.crd.options import Options
 from service.crd.service import Answering
 from service.crd.versions import CrdVersion
-from service.decision.model import Determination
+from service.decision.determination import Determination
 from service.fhir.document import Resource
 from service.fhir.order_details import OrderDetails
 from service.fhir.people import Person

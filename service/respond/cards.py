@@ -20,15 +20,9 @@ from cards.not_checked import Why, not_checked_card
 from cards.task import PayerReference
 from cards.vocabulary import Card
 from service.crd.service import Answering
-from service.decision.model import (
-    Authority,
-    CoverageOutcome,
-    Covered,
-    Determination,
-    Gap,
-    PolicyVersion,
-    Ruling,
-)
+from service.decision.coverage import CoverageOutcome
+from service.decision.determination import Determination, Gap
+from service.decision.policy import Authority, Covered, PolicyVersion, Ruling
 from service.fhir.order_details import OrderDetails
 from service.policies.notices import Notice, NoticeTask
 from service.respond.addressee import Addressee, Decided

@@ -11,7 +11,7 @@ from cards.naming import NamedService, codes_phrase, fill, services_phrase
 from cards.questionnaires import Form
 from cards.questionnaires.response import Answers, Begun, begun_response
 from cards.vocabulary import Json
-from service.decision.model import Determination
+from service.decision.determination import Determination
 from service.fhir.order_details import OrderDetails
 from service.fhir.people import Person
 from service.policies.notices import Notice

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import date
 
 from cards.questionnaires import Form, Forms
-from service.decision.model import Determination, PolicyVersion
+from service.decision.determination import Determination
+from service.decision.policy import PolicyVersion
 from service.errors import ConfigurationError
 from service.policies.notices import Notice, NoticeLibrary
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from cards import texts
 from cards.advance_notice import ClaimModifier
 from cards.naming import NamedService, fill
-from service.decision.model import Determination, NoticeOnFile, Programme
+from service.decision.determination import Determination, NoticeOnFile
+from service.decision.policy import Programme
 from service.policies.notices import Modifier, Notice, NoticeLibrary
 
 

@@ -20,16 +20,10 @@ from cards.statement import (
 from service.crd.service import Answering
 from service.crd.versions import CrdVersion
 from service.decision.assertion import coverage_assertion_id
-from service.decision.model import (
-    NO_DAY_TOLD,
-    CoverageOutcome,
-    Covered,
-    Determination,
-    Gap,
-    Order,
-    PolicyVersion,
-    Ruling,
-)
+from service.decision.coverage import CoverageOutcome
+from service.decision.determination import Determination, Gap
+from service.decision.order import NO_DAY_TOLD, Order
+from service.decision.policy import Covered, PolicyVersion, Ruling
 from service.fhir.systems import CPT, HCPCS
 from service.policies.notices import Notice
 from service.respond.addressee import Addressee

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from cards.vocabulary import Json
-from service.decision.model import ExistingStatement
+from service.decision.order import ExistingStatement
 from service.fhir.document import Resource
 from service.fhir.orders import is_statement
 

@@ -14,7 +14,8 @@ from cards.vocabulary import Answer, Card
 from service import __version__
 from service.crd.hooks import SERVICES
 from service.crd.request import HookRequest
-from service.decision.model import Determination, PolicyVersion
+from service.decision.determination import Determination
+from service.decision.policy import PolicyVersion
 from service.errors import RecordsUnavailable, RequestError, UnknownService
 from service.order_review import Review
 from service.records.fetched import written

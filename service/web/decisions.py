@@ -15,7 +15,7 @@ from flask import Blueprint, Response, request
 from sqlalchemy import Connection
 
 from cards.overrides import override_reasons
-from service.decision.model import TraceStep
+from service.decision.determination import TraceStep
 from service.errors import ConfigurationError, TooManyCalls, Unavailable
 from service.records import in_words, queries
 from service.records.instants import instant

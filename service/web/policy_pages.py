@@ -13,7 +13,7 @@ from flask import Blueprint, Response, request
 from werkzeug.datastructures import MIMEAccept
 
 from cards.naming import fill
-from service.decision.model import PolicyVersion, Programme
+from service.decision.policy import PolicyVersion, Programme
 from service.errors import MalformedRequest, RequestError, UnknownPolicy
 from service.policies.differences import Change, differences
 from service.policies.notices import Notice, NoticeLibrary

@@ -13,7 +13,8 @@ import msgspec
 from flask import Blueprint, Response, abort
 
 from service.crd.service import Service
-from service.decision.model import Payer, PolicyVersion
+from service.decision.coverage import Payer
+from service.decision.policy import PolicyVersion
 from service.errors import MalformedRequest, RequestError
 from service.order_review import Review, gather
 from service.web.answers import order_changes, read_answer

@@ -12,7 +12,8 @@ from pathlib import Path
 from statistics import median
 
 from service.app import Library, wire_review
-from service.decision.model import Code, PolicyVersion, Service
+from service.decision.order import Code
+from service.decision.policy import PolicyVersion, Service
 from service.order_review import OrderReview
 from service.policies.store import PolicyStore
 from service.settings import Settings

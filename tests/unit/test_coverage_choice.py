@@ -3,8 +3,8 @@ from datetime import date
 
 import pytest
 
-from service.decision.coverage import choose_coverage
-from service.decision.model import Coverage, CoverageOutcome, Order, ServiceDay
+from service.decision.coverage import Coverage, CoverageOutcome, choose_coverage
+from service.decision.order import Order, ServiceDay
 
 DAY = ServiceDay(date(2026, 12, 1), date(2026, 12, 1), "occurrenceDateTime")
 ORDER = Order("ServiceRequest/1", "context.draftOrders.entry[0].resource", ())

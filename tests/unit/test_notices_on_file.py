@@ -7,23 +7,17 @@ from datetime import date
 
 import pytest
 
-from service.decision.model import (
-    Code,
-    CoverageFinding,
-    CoverageOutcome,
-    Covered,
-    Determination,
-    Order,
-    Programme,
-    ProgrammeFinding,
-    ServiceDay,
-)
+from service.decision.coverage import CoverageFinding, CoverageOutcome
+from service.decision.determination import Determination
 from service.decision.notices import (
     NoticeRecord,
     RecordRule,
     months_after,
     with_notices_on_file,
 )
+from service.decision.order import Code, Order, ServiceDay
+from service.decision.policy import Covered, Programme
+from service.decision.programmes import ProgrammeFinding
 from service.policies.notices import load_notices
 from tests.policies import LIBRARY
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.decision.model import PolicyVersion
+from service.decision.policy import PolicyVersion
 from service.policies.differences import Change, differences
 from service.policies.store import load_policies
 from tests.libraries import POLICY, two_versions

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.decision.model import Programme
+from service.decision.policy import Programme
 from service.errors import ConfigurationError
 from service.policies.notices import Notice, NoticeLibrary, load_notices
 from tests.policies import LIBRARY, SOUND

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from service.decision.model import Contact, PolicyLink, Programme
+from service.decision.coverage import Contact, PolicyLink
+from service.decision.policy import Programme
 from service.errors import LibraryError
 from service.policies.payers import Payers, load_payers
 from tests.policies import PAYERS

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from cards.naming import NamedService, fill
-from service.decision.model import Code, Covered, PolicyVersion, Programme
+from service.decision.order import Code
+from service.decision.policy import Covered, PolicyVersion, Programme
 from service.errors import LibraryError
 from service.fhir.systems import CPT, HCPCS
 from service.policies.store import PolicyStore, load_policies

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from service.decision.model import Covered, Programme
+from service.decision.policy import Covered, Programme
 from service.errors import Finding
 from service.policies.drafts import Draft, Drafts
 

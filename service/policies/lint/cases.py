@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import date, timedelta
 
-from service.decision.model import Programme
+from service.decision.policy import Programme
 from service.errors import Finding
 from service.policies.cases import Case, cases_in
 from service.policies.drafts import CASES, Draft, Drafts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
-from service.decision.model import Code
+from service.decision.order import Code
 from service.errors import Finding
 from service.policies.drafts import Draft, Drafts, code_of
 

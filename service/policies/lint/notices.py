@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import date
 
 from cards.questionnaires import form_ids
-from service.decision.model import Covered, Programme
+from service.decision.policy import Covered, Programme
 from service.errors import Finding
 from service.policies.drafts import Draft, Drafts
 from service.policies.files import Where

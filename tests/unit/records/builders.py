@@ -6,21 +6,11 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
-from service.decision.model import (
-    Code,
-    Coverage,
-    CoverageFinding,
-    CoverageOutcome,
-    Covered,
-    Determination,
-    Gap,
-    Order,
-    OrderCoding,
-    Programme,
-    ProgrammeFinding,
-    ServiceDay,
-    TraceStep,
-)
+from service.decision.coverage import Coverage, CoverageFinding, CoverageOutcome
+from service.decision.determination import Determination, Gap, TraceStep
+from service.decision.order import Code, Order, OrderCoding, ServiceDay
+from service.decision.policy import Covered, Programme
+from service.decision.programmes import ProgrammeFinding
 from service.records.instants import new_call_id
 from service.records.record import CallRecord, CardShown, Decided
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from service.decision.assertion import replaced_assertion
-from service.decision.model import ExistingStatement
+from service.decision.order import ExistingStatement
 from service.records import look_up, queries
 from service.records.access import accesses, log_access
 from service.records.in_words import body_text

@@ -1,0 +1,99 @@
+"""What was determined of an order, and the way there.
+
+Every value here is frozen: it travels one way through a call and is never changed on the way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+
+from service.decision.coverage import Coverage, CoverageFinding
+from service.decision.order import Code, Order, ServiceDay
+from service.decision.policy import Covered, PolicyVersion, Ruling, Service
+from service.decision.programmes import ProgrammeFinding
+
+
+class Gap(StrEnum):
+    """What kept a determination from being made; each is worded in `cards/texts/gaps.yaml`."""
+
+    NO_CODE = "no_code"
+    """Nothing in the order can be looked up: text only, an empty coding, no code at all."""
+    NO_POLICY = "no_policy"
+    """The codes are readable, but no policy on file here speaks of them."""
+    NO_POLICY_THAT_DAY = "no_policy_that_day"
+    """A policy speaks of the code, but none was in force on the day of service."""
+    DAY_NOT_PRECISE = "day_not_precise"
+    """The date of service spans a day on which the answer changes."""
+    PAYER_NOT_OURS = "payer_not_ours"
+    """The coverage names a payer that this service does not answer for."""
+    PAYER_NOT_TOLD = "payer_not_told"
+    """The coverage does not say in a readable way who the payer is."""
+    SEVERAL_POLICIES = "several_policies"
+    """The order's codes fall under more than one policy, so no single answer holds for it."""
+    OTHER_PATIENT = "other_patient"
+    """The order is for another patient than the one the call is about."""
+    TECHNICAL = "technical"
+    """Data needed for the answer could not be fetched."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeOnFile:
+    """An advance notice that was given: which one, by which form, when, and what was chosen.
+
+    `notice` and `form` are ids, `record` the form's "Type/id". `option` is the patient's choice
+    where the form asks for one; None where the patient `refused` to sign.
+    """
+
+    notice: str
+    form: str
+    record: str
+    day: date
+    option: str | None = None
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TraceStep:
+    """One step of the way from order to answer, for logs, testers and call-centre staff.
+
+    It names codes, references and days, never a patient's name or what an order was called.
+    `topic` is "data" (what was fetched), "coding", "date", "coverage", "programme", "policy",
+    "authority", "answer" or "notice"; `finding` is what was found, `because` from what.
+    """
+
+    topic: str
+    finding: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Determination:
+    """What was determined of one order under one coverage, and the way that led there.
+
+    `policy` and `ruling` are None exactly when `gap` says what kept a determination from being
+    made; then `covered` is conditional (or indeterminate for technical trouble). `matched` are the
+    policy's services that the order's codings met; `billing_codes` the codes the statement is for.
+    `notices` are to be suggested; once one of them is known to have been given, `notice_on_file`
+    names it and none is suggested any more.
+    """
+
+    order: Order
+    finding: CoverageFinding
+    covered: Covered
+    programme: ProgrammeFinding
+    day: ServiceDay
+    policy: PolicyVersion | None = None
+    ruling: Ruling | None = None
+    gap: Gap | None = None
+    matched: tuple[Service, ...] = ()
+    billing_codes: tuple[Code, ...] = ()
+    notices: tuple[str, ...] = ()
+    trace: tuple[TraceStep, ...] = field(default=())
+    notice_on_file: NoticeOnFile | None = None
+
+    @property
+    def coverage(self) -> Coverage | None:
+        """The coverage that the determination is made under, None where no single one is usable."""
+        return self.finding.usable
