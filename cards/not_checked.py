@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from cards import texts
 from cards.dialects import Dialect
@@ -13,27 +13,32 @@ from cards.vocabulary import Card, Source, associated_resources
 Why = Literal["unread", "other_patient"]
 
 
+class Unchecked(NamedTuple):
+    """One order: what to call it (untrusted), and "Type/id" where it can be pointed at."""
+
+    name: str
+    reference: str | None
+
+
 def not_checked_card(
     why: Why,
-    references: Sequence[str],
+    orders: Sequence[Unchecked],
     insurer: str,
     dialect: Dialect,
     new_uuid: Callable[[], str],
 ) -> Card:
-    """An instructions card (CRD 2.2.1 resp-24) on these orders: "Type/id" each, or words instead.
-
-    What has words instead of a reference is counted, but nothing can point at it.
-    """
+    """An instructions card (CRD 2.2.1 resp-24) that names these orders (dev-24), one or more."""
     phrases = texts.table("phrases")
     said = phrases["not_checked"][why]
-    count = len(references)
-    named = [r for r in references if "/" in r]
+    count = len(orders)
     summary: str = said["one"] if count == 1 else said["several"].format(count=count)
+    facts = {"detail": said["detail"], "names": [o.name for o in orders]}
+    references = [o.reference for o in orders if o.reference]
     return Card(
         uuid=new_uuid(),
         summary=summary,
         indicator="info",
         source=Source(label=insurer, topic=dialect.topic(TOPIC, phrases["topics"][TOPIC])),
-        detail=said["detail"],
-        extension=associated_resources(named) if named else None,
+        detail=texts.render("not_checked", f=facts),
+        extension=associated_resources(references) if references else None,
     )

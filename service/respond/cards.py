@@ -16,7 +16,7 @@ from cards.dialects import DIALECTS, Dialect
 from cards.early_warning import early_warning_card
 from cards.naming import NamedService
 from cards.noncoverage import Noncoverage, SearchedAuthority, noncoverage_card
-from cards.not_checked import Why, not_checked_card
+from cards.not_checked import Unchecked, Why, not_checked_card
 from cards.task import PayerReference
 from cards.vocabulary import Card
 from service.crd.service import Answering
@@ -110,13 +110,19 @@ class CardWriter:
         """What silence would pass for an all-clear of, but where quiet is kept."""
         if to.answering is Answering.QUIET:
             return
-        determined = [item.determination for item in decided]
-        others = [d.order.reference for d in determined if d.gap is Gap.OTHER_PATIENT]
-        reasons: dict[Why, Sequence[str]] = {"unread": to.orders_unread, "other_patient": others}
-        for why, references in reasons.items():
-            if references:
+        orders = [i.determination.order for i in decided]
+        gaps = [i.determination.gap for i in decided]
+        others = [o for o, gap in zip(orders, gaps, strict=True) if gap is Gap.OTHER_PATIENT]
+        reasons: dict[Why, list[Unchecked]] = {
+            "unread": [Unchecked(label, _pointed_at(label)) for label in to.orders_unread],
+            "other_patient": [
+                Unchecked(o.name or o.reference, _pointed_at(o.reference)) for o in others
+            ],
+        }
+        for why, unchecked in reasons.items():
+            if unchecked:
                 insurer = self.names.operator_name
-                yield not_checked_card(why, references, insurer, *self._style(to))
+                yield not_checked_card(why, unchecked, insurer, *self._style(to))
 
     def _style(self, to: Addressee) -> tuple[Dialect, Callable[[], str]]:
         return DIALECTS[to.version], self.new_uuid
@@ -267,6 +273,11 @@ def _worth_a_card(d: Determination, to: Addressee) -> bool:
     # order that is answered, the card is all that is said.
     unreachable = d.finding.outcome is CoverageOutcome.UNREACHABLE
     return unreachable or d.finding.coverage is None
+
+
+def _pointed_at(label: str) -> str | None:
+    """A label that is a reference ("Type/id"); None for a place or for words."""
+    return label if "/" in label else None
 
 
 def _searched(authority: Authority) -> SearchedAuthority:

@@ -158,16 +158,17 @@ def test_resources_in_an_element_that_the_hook_does_not_have_are_ignored(
 
 
 def not_checked(answered: Json) -> list[Any]:
-    """The orders that an answer says were not checked."""
+    """The orders that an answer says were not checked, in a card that names them."""
     found = []
     for card in answered["cards"]:
         if "not checked" in card["summary"]:
             assert kinds(card) == ["instructions"]
+            assert "**This is about:** “" in card["detail"]
             found += [r["reference"] for r in card["extension"]["davinci-crd.associated-resource"]]
     return found
 
 
-@pytest.mark.requirement("crd-2.2.1:found-34", "crd-2.0.1:63")
+@pytest.mark.requirement("crd-2.2.1:found-34", "crd-2.2.1:dev-24", "crd-2.0.1:63")
 @pytest.mark.parametrize("version", ["2.0", "2.2"])
 def test_a_dispatched_order_that_nobody_gives_is_said_not_to_be_checked(
     client: FlaskClient, version: str
@@ -177,6 +178,8 @@ def test_a_dispatched_order_that_nobody_gives_is_said_not_to_be_checked(
     check_answer(answered)
     assert [a["resource"]["id"] for a in answered["systemActions"]] == ["mri-to-dispatch"]
     assert not_checked(answered) == ["ServiceRequest/mrs-to-dispatch"]
+    (card,) = answered["cards"]
+    assert r"“ServiceRequest\/mrs\-to\-dispatch”" in card["detail"]
 
 
 @pytest.mark.requirement("crd-2.2.1:resp-43")
