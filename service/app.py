@@ -39,7 +39,12 @@ from service.web.feedback import feedback_blueprint
 from service.web.fhir_resources import fhir_blueprint
 from service.web.hooks import hooks_blueprint
 from service.web.metrics import Metrics
-from service.web.operations import operations_blueprint, policies_check, records_check
+from service.web.operations import (
+    clients_check,
+    operations_blueprint,
+    policies_check,
+    records_check,
+)
 
 
 def now() -> datetime:
@@ -149,7 +154,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> Flask
     metrics = Metrics()
     keeper = CallKeeper(recorder, metrics, clock)
     count_refusals(app, metrics)
-    guard(app, settings, clock)
+    clients = guard(app, settings, clock)
     review = wire_review(settings, library, clock)
     app.register_blueprint(hooks_blueprint(review, discovery(SERVICES), keeper))
     app.register_blueprint(feedback_blueprint(keeper))
@@ -169,6 +174,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> Flask
     checks = [
         records_check(recorder.health),
         policies_check(library.policies, lambda: clock().astimezone(settings.zone).date()),
+        clients_check(clients),
     ]
     app.register_blueprint(operations_blueprint(checks, metrics, recorder.health))
     return app

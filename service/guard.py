@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from threading import BoundedSemaphore
 from urllib.parse import urlsplit
 
 import structlog
 from flask import Flask
+from sqlalchemy import Engine
 
 from service.errors import ConfigurationError
 from service.settings import Settings
 from service.trust.calls import CallCounts, CallLimit, MemoryCallCounts, SqlCallCounts
-from service.trust.clients import Client, load_clients
+from service.trust.clients import Client, TrustedClient, load_clients
 from service.trust.database import open_engine
 from service.trust.replay import SqlReplayStore
-from service.trust.steady import SteadyCallCounts, TimelyReplayStore
+from service.trust.steady import (
+    InstanceReplayStore,
+    SteadyCallCounts,
+    SteadyReplayStore,
+    TimelyReplayStore,
+)
 from service.trust.tokens import TokenChecker
 from service.web.call_log import log_calls
 from service.web.client_auth import Admission, require_client
@@ -28,13 +34,18 @@ from service.web.problems import translate_errors
 log = structlog.get_logger(__name__)
 
 
-def guard(app: Flask, settings: Settings, clock: Callable[[], datetime]) -> None:
+def guard(
+    app: Flask, settings: Settings, clock: Callable[[], datetime]
+) -> Collection[TrustedClient] | None:
     """Log, limit and admit calls, and translate errors. Goes before any blueprint is registered.
 
-    Raises ConfigurationError if the settings would leave the service open to strangers, or if the
-    clients file is wrong.
+    Gives the clients that may call; None where none is asked for. Raises ConfigurationError if the
+    settings would leave the service open to strangers, or if the clients file is wrong.
     """
     settings.check_exposure()
+    # Two slashes would be redirected to one, by http: a call with its token would be sent in the
+    # clear by whoever follows.
+    app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     log_calls(app)
     translate_errors(app)
@@ -44,34 +55,45 @@ def guard(app: Flask, settings: Settings, clock: Callable[[], datetime]) -> None
     if not settings.asks_for_clients:
         log.warning("OPEN: whoever can reach this address may call", address=settings.base_url)
         refuse_other_names(app, own_names(settings))
-    require_client(app, wire_admission(settings, clock))
+    clients = _clients(settings)
+    require_client(app, wire_admission(settings, clients, clock))
+    return None if clients is None else clients.values()
 
 
-def wire_admission(settings: Settings, clock: Callable[[], datetime]) -> Admission:
+def wire_admission(
+    settings: Settings,
+    clients: Mapping[str, TrustedClient] | None,
+    clock: Callable[[], datetime],
+) -> Admission:
     """Tokens and limits; the shared database is opened only where one of them needs it."""
     return Admission(
-        client_of=_token_checker(settings, clock),
+        client_of=None if clients is None else _token_checker(settings, clients, clock),
         base_url=settings.base_url,
         slots=BoundedSemaphore(settings.max_concurrent_calls),
         limit=_call_limit(settings),
     )
 
 
-def _token_checker(
-    settings: Settings, clock: Callable[[], datetime]
-) -> Callable[[str, str], Client] | None:
+def _clients(settings: Settings) -> Mapping[str, TrustedClient] | None:
+    """By issuer; None where no client is asked for."""
     if not settings.asks_for_clients:
         return None
     if settings.clients_file is None:
         raise ConfigurationError("COVERCARD_CLIENTS_FILE: name the file of the clients")
-    clients = load_clients(settings.clients_file)
-    return TokenChecker(clients, wire_used(settings), clock).client_of
+    return load_clients(settings.clients_file)
+
+
+def _token_checker(
+    settings: Settings, clients: Mapping[str, TrustedClient], clock: Callable[[], datetime]
+) -> Callable[[str, str], Client]:
+    used = SqlReplayStore(_shared(settings))
+    own = InstanceReplayStore(settings.spool_dir / "used-tokens.sqlite3")
+    return TokenChecker(clients, SteadyReplayStore(used, own), clock).client_of
 
 
 def wire_used(settings: Settings) -> TimelyReplayStore:
     """What was used once in any worker or instance, and is not to be used again."""
-    engine = open_engine(settings.database_url, settings.max_concurrent_calls)
-    return TimelyReplayStore(SqlReplayStore(engine))
+    return TimelyReplayStore(SqlReplayStore(_shared(settings)))
 
 
 def _call_limit(settings: Settings) -> CallLimit | None:
@@ -84,8 +106,11 @@ def wire_counts(settings: Settings) -> CallCounts:
     """Counts by minute, of this worker or of all that share the database."""
     if not settings.counts_in_database:
         return MemoryCallCounts()
-    engine = open_engine(settings.database_url, settings.max_concurrent_calls)
-    return SteadyCallCounts(SqlCallCounts(engine))
+    return SteadyCallCounts(SqlCallCounts(_shared(settings)))
+
+
+def _shared(settings: Settings) -> Engine:
+    return open_engine(settings.database_url, settings.max_concurrent_calls)
 
 
 def own_names(settings: Settings) -> list[str]:

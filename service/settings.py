@@ -6,6 +6,8 @@ Each is a row of the README's table; a test holds the two against each other.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from functools import cached_property
 from ipaddress import ip_network
 from pathlib import Path
@@ -20,6 +22,7 @@ from service.addresses import is_loopback
 from service.errors import ConfigurationError
 from service.fhir.outbound import parse_base
 
+_PREFIX = "COVERCARD_"
 _BUILT_IN = Path(__file__).parent / "policies"
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]+)?")
 _FIXTURES = Path(__file__).parent.parent / "fhir_fixtures"
@@ -29,7 +32,7 @@ class Settings(BaseSettings):
     """Everything that an operator can set."""
 
     model_config = SettingsConfigDict(
-        env_prefix="COVERCARD_", frozen=True, extra="ignore", env_ignore_empty=True
+        env_prefix=_PREFIX, frozen=True, extra="ignore", env_ignore_empty=True
     )
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
@@ -63,7 +66,8 @@ class Settings(BaseSettings):
     client_auth: Literal["required", "open"] | None = Field(
         None,
         description="`required`: every call carries a client's token. `open`: none is asked for, on"
-        " loopback only. Default: `open` on loopback without a clients file, else `required`.",
+        " loopback only. Default: `open` on loopback without a clients file or a public URL of"
+        " another host, else `required`.",
     )
     calls_per_minute: int = Field(
         6000, ge=0, description="Calls that one client may make in a minute; 0 is no limit."
@@ -203,10 +207,18 @@ class Settings(BaseSettings):
         return is_loopback(self.host)
 
     @cached_property
+    def for_this_machine(self) -> bool:
+        """Whether nobody else is to call: neither directly nor by a public URL."""
+        return self.on_loopback and is_loopback(urlsplit(self.base_url).hostname or "")
+
+    @cached_property
     def asks_for_clients(self) -> bool:
-        """Whether a call must carry a client's token."""
+        """Whether a call must carry a client's token.
+
+        A service that listens on loopback for a proxy is called from outside all the same.
+        """
         if self.client_auth is None:
-            return not self.on_loopback or self.clients_file is not None
+            return not self.for_this_machine or self.clients_file is not None
         return self.client_auth == "required"
 
     @cached_property
@@ -219,6 +231,11 @@ class Settings(BaseSettings):
     def check_exposure(self) -> None:
         """Raise ConfigurationError if who can reach the service does not fit whom it trusts."""
         wrong: list[str] = []
+        if self.on_loopback and self.client_auth == "open" and not self.for_this_machine:
+            wrong.append(
+                "COVERCARD_CLIENT_AUTH: open is for this machine only, and COVERCARD_PUBLIC_URL"
+                " says that others call; set required"
+            )
         if not self.on_loopback:
             if self.client_auth == "open":
                 wrong.append(
@@ -251,7 +268,17 @@ class Settings(BaseSettings):
             return self.workbench == "on"
         if self.asks_for_clients:  # a browser has no token to fire requests with
             return False
-        return self.on_loopback and is_loopback(urlsplit(self.base_url).hostname or "")
+        return self.for_this_machine
+
+
+def misnamed_settings(names: Iterable[str]) -> Iterator[str]:
+    """Of these names of variables, those that look like settings and are none, in words."""
+    known = [field.upper() for field in Settings.model_fields]
+    for name in sorted(names):
+        own = name.upper().removeprefix(_PREFIX)
+        if name.upper().startswith(_PREFIX) and own not in known:
+            meant = get_close_matches(own, known, 1)
+            yield f"{name} is no setting" + (f"; is {_PREFIX}{meant[0]} meant?" if meant else "")
 
 
 def load_settings(**overrides: object) -> Settings:

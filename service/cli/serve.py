@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import signal
@@ -61,6 +62,9 @@ HEADER_BYTES = 32_768
 
 SPARE_THREADS = 8
 
+SECONDS_FOR_PORT = 5.0
+"""Longer than the workers of a server that was killed live on (see `end_with`)."""
+
 SECONDS_TO_STOP = 10
 """A client that never ends its request must not keep the service from stopping."""
 
@@ -73,10 +77,13 @@ def serve() -> None:
     from granian.http import HTTP1Settings
 
     from service.logs import configure_logging, logging_config
-    from service.settings import load_settings
+    from service.settings import load_settings, misnamed_settings
 
     configure_logging()
+    for complaint in misnamed_settings(os.environ):
+        click.echo(f"covercard: {complaint}", err=True)
     settings = load_settings()
+    check_port(settings.host, settings.port)
     with metrics_folder():
         from service.app import create_app
 
@@ -104,6 +111,34 @@ def serve() -> None:
         at = f"http://{settings.host}:{settings.port}/cds-services"
         click.echo(f"Covercard on {at} (stop: Ctrl-C)", err=True)
         Granian("service.cli.serve:wsgi_app", factory=True, **options).serve()
+
+
+def check_port(host: str, port: int, patience: float = SECONDS_FOR_PORT) -> None:
+    """Raise ConfigurationError unless this process may listen there.
+
+    Workers share the port among them, and so would a second service with the first: half of the
+    calls would go to either. A service that is just ending gets `patience` seconds to let go.
+    """
+    import socket
+
+    from service.errors import ConfigurationError
+
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, kind) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and time.monotonic() < deadline:
+                time.sleep(0.1)
+                continue
+            why = error.strerror or type(error).__name__
+            raise ConfigurationError(
+                f"COVERCARD_HOST, COVERCARD_PORT: cannot listen on {host}:{port} ({why.lower()})"
+            ) from None
+        return
 
 
 def prepare_log(settings: Settings) -> None:

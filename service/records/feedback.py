@@ -21,6 +21,10 @@ ACCEPTED = "accepted"
 OVERRIDDEN = "overridden"
 
 _LONGEST_COMMENT = 4000
+_MOST_ITEMS = 1000
+_MOST_SUGGESTIONS = 100
+_YEARS = range(1970, 9999)
+"""In which an instant can be shown in any time zone: the first and last years of all cannot."""
 _json = msgspec.json.Encoder().encode
 
 
@@ -34,6 +38,8 @@ def read_feedback(
     """
     if not isinstance(data, Mapping) or not isinstance(data.get("feedback"), list):
         raise MalformedRequest("expected an object with a list named feedback", "feedback")
+    if len(data["feedback"]) > _MOST_ITEMS:
+        raise MalformedRequest(f"expected at most {_MOST_ITEMS} items in a call", "feedback")
     wrong: list[tuple[str, str]] = []
     items = [_Item(item, f"feedback[{n}]", wrong) for n, item in enumerate(data["feedback"])]
     if wrong:
@@ -98,11 +104,15 @@ class _Item:
         if not isinstance(suggestions, list) or not suggestions:
             self._complain("expected the suggestions that were accepted", "acceptedSuggestions")
             return []
+        if len(suggestions) > _MOST_SUGGESTIONS:
+            expected = f"expected at most {_MOST_SUGGESTIONS} suggestions of a card"
+            self._complain(expected, "acceptedSuggestions")
+            return []
         ids: list[str] = []
         for n, suggestion in enumerate(suggestions):
             uuid = suggestion.get("id") if isinstance(suggestion, Mapping) else None
             if isinstance(uuid, str) and uuid:
-                ids.append(uuid)
+                ids.append(told(uuid) or "")
             else:
                 self._complain("expected the uuid of a suggestion", f"acceptedSuggestions[{n}].id")
         return ids
@@ -141,7 +151,7 @@ class _Item:
         value = self._data.get(name)
         try:
             at = datetime.fromisoformat(value) if isinstance(value, str) else None
-            if at is not None and at.tzinfo is not None:
+            if at is not None and at.tzinfo is not None and at.year in _YEARS:
                 return microseconds(at)
         except (ValueError, OverflowError):
             pass

@@ -10,6 +10,7 @@ from service.fhir.fetch import Fetched, Plan
 from service.fhir.needs import Need, Read
 from service.fhir.outcomes import FetchReport, Outcome
 from service.fhir.resources import Resources
+from service.records.kept_json import read_kept
 
 
 class _Kept(msgspec.Struct):
@@ -21,7 +22,6 @@ class _Kept(msgspec.Struct):
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Kept).decode
-_data = msgspec.json.Decoder().decode
 
 
 def written(fetched: Fetched) -> bytes | None:
@@ -68,6 +68,6 @@ def _is_trouble(need: Need, outcome: Outcome | None) -> bool:
 
 
 def _resources(kept: _Kept) -> tuple[Resource, ...]:
-    documents = [Document(bytes(raw), _data(raw)) for raw in kept.resources]
+    documents = [Document(bytes(raw), read_kept(bytes(raw))) for raw in kept.resources]
     found = [Resource(d.data, d, (), "") for d in documents]
     return tuple(Resource(r.data, r.document, (), f"fetched.{r.reference}") for r in found)

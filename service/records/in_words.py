@@ -3,23 +3,56 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, tzinfo
 
 import msgspec
 
 from service.fhir.systems import COVERAGE_INFORMATION
 from service.records.look_up import LookedUp
+from service.records.queries import LoggedCall
 from service.records.rows import DeterminationRow, FeedbackRow
 
 
 def facts(found: LookedUp, zone: tzinfo) -> Iterator[tuple[str, str]]:
     """(name, what the log says) of a decision and its call; what is not known is left out."""
-    d, row = found.determination, found.call.row
     told = {
-        "Asked": f"{moment(found.decision.received_at, zone)}, {row.hook}, CRD {row.crd_version}",
-        "By": f"{row.client}, {row.ehr or 'EHR not told'}, hookInstance {row.hook_instance}",
+        **_of_call(found.call, zone),
+        **_of_determination(found.determination),
+        "Replaces": found.replaces,
+        "Replaced by": found.replaced_by,
+        **_of_record(found.call),
+    }
+    return _known(told)
+
+
+def facts_of_call(call: LoggedCall, zone: tzinfo) -> Iterator[tuple[str, str]]:
+    """The same of a call alone."""
+    return _known({**_of_call(call, zone), **_of_record(call)})
+
+
+def facts_of_determination(d: DeterminationRow) -> Iterator[tuple[str, str]]:
+    """The same of one determination."""
+    return _known({"Assertion id": d.assertion_id, **_of_determination(d)})
+
+
+def _known(told: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
+    return ((name, printable(fact)) for name, fact in told.items() if fact)
+
+
+def _of_call(call: LoggedCall, zone: tzinfo) -> dict[str, str | None]:
+    row = call.row
+    version = f", CRD {row.crd_version}" if row.crd_version else ""
+    instance = f", hookInstance {row.hook_instance}" if row.hook_instance else ""
+    return {
+        "Asked": f"{moment(call.received_at, zone)}, {row.hook}{version}",
+        "By": f"{row.client}, {row.ehr or 'EHR not told'}{instance}",
         "Patient": row.patient,
+    }
+
+
+def _of_determination(d: DeterminationRow) -> dict[str, str | None]:
+    return {
         "Order": f"{d.order_ref}: {', '.join(short_codes(d.codes)) or 'no code'}",
         "Day of service": f"{d.service_day} ({d.day_source})",
         "Coverage": f"{d.coverage or 'none'} ({d.coverage_outcome})",
@@ -30,12 +63,15 @@ def facts(found: LookedUp, zone: tzinfo) -> Iterator[tuple[str, str]]:
         "Holds for": ", ".join(short_codes(d.billing_codes)),
         "Notices": ", ".join(msgspec.json.decode(d.notices)),
         "Stated": _stated(d),
-        "Replaces": found.replaces,
-        "Replaced by": found.replaced_by,
+    }
+
+
+def _of_record(call: LoggedCall) -> dict[str, str | None]:
+    row = call.row
+    return {
         "Answered": f"HTTP {row.status} in {row.elapsed_us / 1000:.1f} ms",
         "Service": f"Covercard {row.service_version}, call {row.call_id}",
     }
-    return ((name, printable(fact)) for name, fact in told.items() if fact)
 
 
 def moment(at: datetime, zone: tzinfo) -> str:
@@ -58,13 +94,13 @@ def policy_in_short(d: DeterminationRow) -> str:
     return f"{d.policy_id} {d.policy_version}" if d.policy_id else ""
 
 
-def stated_reasons(found: LookedUp) -> list[str]:
+def stated_reasons(call: LoggedCall, d: DeterminationRow) -> list[str]:
     """The reasons that the coverage information with this assertion id gives."""
-    for action in found.call.answer.get("systemActions", []):
+    for action in call.answer.get("systemActions", []):
         for extension in action.get("resource", {}).get("extension", []):
             parts = extension.get("extension", [])
             if extension.get("url") == COVERAGE_INFORMATION and any(
-                p.get("valueString") == found.determination.assertion_id for p in parts
+                p.get("valueString") == d.assertion_id for p in parts
             ):
                 return [
                     str(p["valueCodeableConcept"].get("text", ""))
@@ -85,7 +121,10 @@ def body_text(body: bytes | None) -> str:
 
     Marks that could reorder what a reader sees are written as escapes.
     """
-    indented = msgspec.json.format(body or b"{}", indent=2).decode("utf-8", "replace")
+    try:
+        indented = msgspec.json.format(body or b"{}", indent=2).decode("utf-8", "replace")
+    except (ValueError, RecursionError):  # no JSON as others read it; then as it stands
+        indented = (body or b"").decode("utf-8", "replace")
     return "".join(c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in indented)
 
 

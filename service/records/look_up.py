@@ -18,6 +18,9 @@ _MOST_CALLS = 20
 class LookedUp:
     """`others` are the other times that the same was asserted, newest first; `replaces` and
     `replaced_by` the assertion ids before and after this one; `said` is the feedback on the cards.
+
+    `namesakes` have the same id and are not the same: clients whose EHRs do not tell their address
+    may have a patient and an order of the same ids.
     """
 
     decision: Decision
@@ -26,6 +29,7 @@ class LookedUp:
     replaces: str | None
     replaced_by: str | None
     said: tuple[FeedbackRow, ...]
+    namesakes: tuple[Decision, ...] = ()
 
     @property
     def determination(self) -> DeterminationRow:
@@ -35,6 +39,20 @@ class LookedUp:
     def trace(self) -> list[tuple[str, str, str]]:
         """The way from order to answer: (topic, finding, because)."""
         return self.call.kept.traces[self.determination.position]
+
+
+@dataclass(frozen=True, slots=True)
+class WholeCall:
+    """A call, also one that was refused or in which nothing was determined."""
+
+    call: LoggedCall
+    said: tuple[FeedbackRow, ...]
+
+
+def whole_call(connection: Connection, call_id: str) -> WholeCall | None:
+    """A call by its id; None if there is none."""
+    call = queries.one_call(connection, call_id)
+    return None if call is None else WholeCall(call, _said(connection, call))
 
 
 def by_assertion(connection: Connection, assertion_id: str) -> LookedUp | None:
@@ -65,14 +83,23 @@ def _whole(
     call = queries.one_call(connection, decision.call_id)
     if call is None:  # pruned meanwhile
         return None
-    shown = [str(card["uuid"]) for card in call.cards]
     asserted = decision.determination.assertion_id is not None
     before = queries.replaced_by_log(connection, decision) if asserted else None
     return LookedUp(
         decision=decision,
         call=call,
-        others=tuple(others),
+        others=tuple(d for d in others if _whose(d) == _whose(decision)),
+        namesakes=tuple(d for d in others if _whose(d) != _whose(decision)),
         replaces=decision.determination.replaces or before,
         replaced_by=queries.replacement(connection, decision) if asserted else None,
-        said=tuple(queries.feedback_on(connection, shown, call.row.client)),
+        said=_said(connection, call),
     )
+
+
+def _said(connection: Connection, call: LoggedCall) -> tuple[FeedbackRow, ...]:
+    shown = [str(card["uuid"]) for card in call.cards]
+    return tuple(queries.feedback_on(connection, shown, call.row.client))
+
+
+def _whose(decision: Decision) -> tuple[str | None, ...]:
+    return (decision.client, decision.ehr, decision.patient)

@@ -12,6 +12,7 @@ from service.records.database import open_engine
 from service.records.inserts import PostgresInserts
 from service.records.rows import Entry
 from service.records.store import EntryRejected, StoreUnavailable
+from service.records.trouble import trouble
 
 
 class PostgresStore:
@@ -35,10 +36,10 @@ class PostgresStore:
                 connection.execute(statement, parameters, prepare=True)
         except (psycopg.DataError, OverflowError, UnicodeError) as error:
             self.close()
-            raise EntryRejected(_what(error)) from error
+            raise EntryRejected(trouble(error)) from error
         except (psycopg.Error, OSError) as error:
             self.close()
-            raise StoreUnavailable(_what(error)) from error
+            raise StoreUnavailable(trouble(error)) from error
 
     def ping(self, deadline: float) -> None:
         try:
@@ -46,7 +47,7 @@ class PostgresStore:
             connection.execute("SELECT 1 FROM call LIMIT 1")
         except (psycopg.Error, SQLAlchemyError, OSError) as error:
             self.close()
-            raise StoreUnavailable(_what(error)) from error
+            raise StoreUnavailable(trouble(error)) from error
 
     def interrupt(self) -> None:
         # The connection may hang for as long as a stopped server's kernel acknowledges. Hanging up
@@ -82,10 +83,3 @@ class PostgresStore:
         row = connection.execute("SHOW synchronous_commit").fetchone()
         if row is not None and row[0] == "off":
             connection.execute("SET synchronous_commit TO on")
-
-
-def _what(error: BaseException) -> str:
-    """The error's kind and SQLSTATE; messages are left out, for they may quote values."""
-    cause = error.__cause__ if isinstance(error, SQLAlchemyError) and error.__cause__ else error
-    state = getattr(cause, "sqlstate", None)
-    return f"{type(cause).__name__} {state}" if state else type(cause).__name__

@@ -25,7 +25,7 @@ def prune(
     """Remove every call received before an instant, with all that belongs to it; how many.
 
     In small transactions, so that calls can be recorded meanwhile. Killed on the way, it can just
-    be run again. `progress` is told of each batch of calls.
+    be run again. `progress` is told of each batch of calls, and before them of none.
     """
     bound = first_call_id(before)
     with engine.connect() as connection:
@@ -33,7 +33,7 @@ def prune(
             # What was about patients is overwritten, not only forgotten.
             connection.execute(text("PRAGMA secure_delete=ON"))
             connection.commit()
-        _prune_cards(connection, bound)
+        _prune_cards(connection, bound, progress)
         removed = 0
         while batch := _prune_calls(connection, bound):
             removed += batch
@@ -47,7 +47,7 @@ def prune(
     return removed
 
 
-def _prune_cards(connection: Connection, bound: str) -> None:
+def _prune_cards(connection: Connection, bound: str, progress: Callable[[int], None]) -> None:
     """Cards have no index by call: one pass through them in order of their key."""
     last = ""
     while True:
@@ -64,6 +64,7 @@ def _prune_cards(connection: Connection, bound: str) -> None:
             connection.execute(delete(feedback).where(feedback.c.card_uuid.in_(old)))
             connection.execute(delete(card).where(card.c.card_uuid.in_(old)))
         connection.commit()
+        progress(0)
         last = rows[-1].card_uuid
 
 

@@ -8,10 +8,10 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, Row, Select, and_, func, select
 
 from service.records.instants import first_call_id, instant
+from service.records.kept_json import read_kept
 from service.records.rows import (
     CallRow,
     CardRow,
@@ -45,7 +45,7 @@ class LoggedCall:
     @cached_property
     def answer(self) -> dict[str, Any]:
         """The answer's JSON: a CDS Hooks answer, or an OperationOutcome."""
-        read: dict[str, Any] = msgspec.json.decode(self.kept.answer)
+        read: dict[str, Any] = read_kept(self.kept.answer)
         return read
 
     @property
@@ -55,10 +55,10 @@ class LoggedCall:
 
     @cached_property
     def request(self) -> dict[str, Any]:
-        """The request's JSON; empty where none could be kept."""
+        """The request's JSON; empty where none could be kept or what was is none."""
         if self.kept.request is None:
             return {}
-        read: dict[str, Any] = msgspec.json.decode(self.kept.request)
+        read: dict[str, Any] = read_kept(self.kept.request)
         return read
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,17 +29,23 @@ _LONGEST_RETRY_SECONDS = 5.0
 _OPEN_SECONDS = 5.0
 _PING_SECONDS = 3.0
 _STOP_SECONDS = 2.0
+_PROBE_EVERY_SECONDS = 30.0
+_NOTHING = SpoolDepth(0, 0, 0)
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """`refusing`: the last record could be kept nowhere, or the next one could not."""
+    """`refusing`: the last record could be kept nowhere, or the next one could not.
+
+    `spool_usable`: the spool could be written when it was last tried, and can be read now.
+    """
 
     store_up: bool
     spool: SpoolDepth
     refusing: bool
+    spool_usable: bool = True
 
 
 class Recorder:
@@ -93,7 +100,8 @@ class Recorder:
         """How keeping stands, as far as this process has seen; asks nobody who could hang."""
         process = self._process
         if process is None:
-            return Health(True, Spool(self._spool_dir).depth(), False)
+            depth = _depth(Spool(self._spool_dir))
+            return Health(True, depth or _NOTHING, False, depth is not None)
         return process.health()
 
     def _running(self) -> _Process:
@@ -121,6 +129,8 @@ class _Process:
         self._writer = StoreWriter(store)
         self._store_up = False
         self._refusing = False
+        self._spool_usable = True
+        self._probe_at = 0.0
         self._stopping = threading.Event()
         self._looked = threading.Event()
         self._tender = threading.Thread(target=self._tend, name="spool-tender", daemon=True)
@@ -136,7 +146,9 @@ class _Process:
         self._writer.close()
 
     def health(self) -> Health:
-        return Health(self._store_up, self._spool.depth(), self._refusing)
+        depth = _depth(self._spool)
+        usable = self._spool_usable and depth is not None
+        return Health(self._store_up, depth or _NOTHING, self._refusing, usable)
 
     def keep(self, entry: Entry) -> None:
         if self._store_up and self._stored(entry):
@@ -188,23 +200,36 @@ class _Process:
         """Whether the store is there and what this process may move out of the spool is moved."""
         try:
             if not self._prepared():
+                self._look_after_spool()
                 return False
             self._writer.ping(within=_PING_SECONDS)
-            drain(self._spool, self._writer)
+            emptied = self._emptied()
         except StoreUnavailable as error:
             self._lost(error)
             self._look_after_spool()
             return False
-        except OSError as error:
-            log.error("spool cannot be emptied", reason=error.strerror)
-            return False
         except Exception as error:
-            log.error("spool cannot be emptied", reason=type(error).__name__)
+            log.error("store cannot be looked after", reason=type(error).__name__)
             return False
         if not self._store_up:
             self._store_up = True
             log.info("store in use")
         self._refusing = False
+        if time.monotonic() >= self._probe_at:
+            # Better known now than once the store is away.
+            self._look_after_spool()
+        return emptied
+
+    def _emptied(self) -> bool:
+        """Whether the spool is moved. What is wrong with it keeps nobody from using the store."""
+        try:
+            drain(self._spool, self._writer)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+            log.error("spool cannot be emptied", reason=reason)
+            return False
         return True
 
     def _prepared(self) -> bool:
@@ -219,10 +244,22 @@ class _Process:
         return True
 
     def _look_after_spool(self) -> None:
-        """With the store away: could the next record be kept?"""
+        """Could the spool take a record? With the store away, nothing else could."""
+        self._probe_at = time.monotonic() + _PROBE_EVERY_SECONDS
         try:
             self._spool.probe()
-        except OSError:
-            self._refusing = True
+        except OSError as error:
+            if self._spool_usable:
+                log.error("spool cannot be written", reason=error.strerror)
+            self._spool_usable = False
         else:
-            self._refusing = False
+            self._spool_usable = True
+        self._refusing = not (self._store_up or self._spool_usable)
+
+
+def _depth(spool: Spool) -> SpoolDepth | None:
+    """How much waits; None if that cannot be seen."""
+    try:
+        return spool.depth()
+    except OSError:
+        return None

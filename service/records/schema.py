@@ -15,6 +15,7 @@ from service.errors import ConfigurationError
 from service.in_time import in_time
 from service.records.database import database_file, make_private_file, open_engine
 from service.records.store import StoreUnavailable, is_sqlite
+from service.records.trouble import trouble
 
 REVISION = "0001"
 """The newest revision in `migrations/versions`; a test holds the two together."""
@@ -87,8 +88,7 @@ def _reached(url: str) -> Iterator[Connection]:
         with open_engine(url).connect() as connection:
             yield connection
     except (SQLAlchemyError, OSError) as error:
-        cause = getattr(error, "orig", None) or error
-        raise StoreUnavailable(type(cause).__name__) from error
+        raise StoreUnavailable(trouble(error)) from error
 
 
 @contextlib.contextmanager
@@ -102,7 +102,7 @@ def _one_at_a_time(url: str) -> Iterator[None]:
         make_private_file(lock)
         descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
-        raise StoreUnavailable(type(error).__name__) from error
+        raise StoreUnavailable(trouble(error)) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

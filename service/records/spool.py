@@ -137,7 +137,10 @@ class Spool:
             path.unlink()
 
     def depth(self) -> SpoolDepth:
-        """How much waits. Reads only what was added since it was last asked."""
+        """How much waits. Reads only what was added since it was last asked.
+
+        OSError if the folder cannot be read.
+        """
         records = size = 0
         counted: dict[str, tuple[int, int, int]] = {}
         for path in self._files(_SEGMENT):
@@ -171,7 +174,7 @@ class Spool:
                 for path in self.folder.iterdir()
                 if path.suffix == suffix and not path.name.startswith(".")
             )
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def _new_segment(self) -> int:

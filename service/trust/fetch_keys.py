@@ -15,10 +15,10 @@ from service.trust.keys import KeySetUnreachable
 LARGEST = 262_144
 """Bytes; a key set of a hundred keys is a third of it."""
 
-_TIMEOUT = (3.05, 5)
-"""Seconds to connect, and between two packets."""
+_TIMEOUT = (2, 2)
+"""Seconds to connect, and between two packets: calls wait for it."""
 
-_DEADLINE = 10.0
+_DEADLINE = 4.0
 """Seconds for the whole answer."""
 
 

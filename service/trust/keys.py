@@ -39,6 +39,10 @@ class KeySource(Protocol):
     def url(self) -> str | None:
         """The key set's URL, or None if the operator gave the keys themselves."""
 
+    @property
+    def away(self) -> bool:
+        """Whether the key set could not be read when it was last asked for."""
+
     def find(self, kid: str, alg: str) -> Sequence[PublicKey]:
         """The keys with this id for this algorithm; none is an empty sequence.
 
@@ -90,6 +94,7 @@ class FixedKeys:
     """Keys that the operator gave."""
 
     url = None
+    away = False
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
@@ -116,6 +121,10 @@ class FetchedKeys:
         self._keys: Keys = {}
         self._tried: float | None = None
         self._read: float | None = None
+
+    @property
+    def away(self) -> bool:
+        return self._tried is not None and self._read != self._tried
 
     def find(self, kid: str, alg: str) -> Sequence[PublicKey]:
         found = self._keys.get((kid, alg), ())

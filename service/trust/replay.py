@@ -21,7 +21,7 @@ _PRUNE_EVERY = 60.0
 """Seconds."""
 
 
-class ReplayStore(Protocol):
+class FirstUses(Protocol):
     """Remembers which tokens were accepted."""
 
     def first_use(self, issuer: str, jti: str, expires: datetime) -> bool:
@@ -29,6 +29,10 @@ class ReplayStore(Protocol):
 
         Raises Unavailable if that cannot be told: then nobody is let in.
         """
+
+
+class ReplayStore(FirstUses, Protocol):
+    """One that can be asked without a use."""
 
     def used(self, issuer: str, jti: str) -> bool:
         """Whether the token is remembered. Raises Unavailable as `first_use` does."""

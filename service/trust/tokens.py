@@ -19,7 +19,7 @@ from joserfc.errors import JoseError
 from service.errors import Unauthenticated
 from service.trust.clients import Client, TrustedClient
 from service.trust.keys import PublicKey
-from service.trust.replay import ReplayStore
+from service.trust.replay import FirstUses
 
 ALGORITHMS = ("ES384", "RS384")
 """All that is accepted: asymmetric, and recommended by CDS Hooks 2.0."""
@@ -57,7 +57,7 @@ class TokenChecker:
     def __init__(
         self,
         clients: Mapping[str, TrustedClient],
-        used: ReplayStore,
+        used: FirstUses,
         clock: Callable[[], datetime],
     ) -> None:
         self._clients = clients

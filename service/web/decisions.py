@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
 
+import msgspec
 from flask import Blueprint, Response, request
 from sqlalchemy import Connection
 
@@ -22,7 +23,7 @@ from service.records.instants import instant
 from service.records.look_up import LookedUp, by_assertion, by_place, patient_reference
 from service.records.queries import Span
 from service.records.stats import PolicyStats, policy_stats
-from service.web.answers import OrderChange, ShownAnswer, order_changes, read_answer
+from service.web.answers import OrderChange, ShownAnswer, order_changes
 from service.web.client_auth import open_to_all
 from service.web.pages import page, problem_page
 from service.web.reader_session import HOME, ReaderDoor, ask_for_a_reader, current_session
@@ -135,7 +136,7 @@ class DecisionPages:
 
     def _decision(self, found: LookedUp, body: str) -> Response:
         kept = found.call.kept
-        answer = read_answer(kept.answer.decode())
+        answer = msgspec.convert(found.call.answer, ShownAnswer)
         shown = kept.request if body == "request" else kept.answer
         return self._page(
             "decisions/decision.html",

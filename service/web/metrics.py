@@ -115,6 +115,10 @@ class _RecordsCollector(Collector):
             ("covercard_store_up", "Whether the decision log's database takes records."): int(
                 health.store_up
             ),
+            (
+                "covercard_spool_usable",
+                "Whether the spool could take records while the database is away.",
+            ): int(health.spool_usable),
             ("covercard_spool_records", "Records that wait in the spool."): health.spool.records,
             ("covercard_spool_bytes", "Bytes that wait in the spool."): health.spool.bytes,
             (

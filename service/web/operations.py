@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.policies.store import PolicyStore
 from service.records.recorder import Health
+from service.trust.clients import TrustedClient
 from service.web.client_auth import open_to_all
 from service.web.json_body import json_response
 from service.web.metrics import Metrics
@@ -50,13 +51,14 @@ def records_check(health: Callable[[], Health]) -> Check:
         found = health()
         facts: dict[str, object] = {
             "store": "up" if found.store_up else "away",
+            "spool": "usable" if found.spool_usable else "unusable",
             "spooled_records": found.spool.records,
             "spooled_bytes": found.spool.bytes,
             "set_aside": found.spool.set_aside,
         }
         if found.refusing and not found.store_up:
             return Finding(State.FAILING, facts)
-        whole = found.store_up and not found.spool.set_aside
+        whole = found.store_up and found.spool_usable and not found.spool.set_aside
         return Finding(State.READY if whole else State.DEGRADED, facts)
 
     return Check("records", look)
@@ -77,6 +79,28 @@ def policies_check(policies: PolicyStore, today: Callable[[], date]) -> Check:
         return Finding(state, {"in_force": len(in_force)}, overdue)
 
     return Check("policies", look)
+
+
+def clients_check(clients: Collection[TrustedClient] | None) -> Check:
+    """Can the clients' keys be read? None: no client is asked for.
+
+    A key set that is away keeps no call out whose key is at hand; the log names its URL.
+    """
+
+    def look() -> Finding:
+        if clients is None:
+            return Finding(State.READY, {"asked_for": False})
+        away = sum(each.keys.away for each in clients)
+        demos = sum(each.demo for each in clients)
+        warnings = ("a client is trusted whose keys anyone has",) if demos else ()
+        facts: dict[str, object] = {
+            "asked_for": True,
+            "clients": len(clients),
+            "key_sets_away": away,
+        }
+        return Finding(State.DEGRADED if away else State.READY, facts, warnings)
+
+    return Check("clients", look)
 
 
 def operations_blueprint(

@@ -123,6 +123,57 @@ def test_an_unknown_assertion_id_is_told_and_fails(run: Run, answer: dict[str, A
     shown = run("show", "cc-nobody")
     assert shown.exit_code == 1
     assert "no decision has this assertion id" in shown.output
+    assert "no call this id" in shown.output
+
+
+def test_with_the_id_of_a_call_one_sees_it_also_where_it_was_refused(
+    run: Run, http: FlaskClient, answer: dict[str, Any], fixture: Read
+) -> None:
+    request = fixture("order-sign/mrs-medicare-advantage")
+    call = http.post(URL, json=request).headers["Covercard-Call"]
+    shown = run("show", call)
+    assert shown.exit_code == 0
+    assert f"Call {call}: HTTP 200" in shown.output
+    assert "ServiceRequest/mrs-brain: not-covered" in shown.output
+    assert assertion_id(answer) in shown.output
+    del request["context"]["patientId"]
+    refused = run("show", http.post(URL, json=request).headers["Covercard-Call"]).output
+    assert "HTTP 4" in refused
+    assert "Refused: context: missing: patientId" in refused
+
+
+def test_the_cards_can_be_read_as_the_clinician_read_them(run: Run, answer: dict[str, Any]) -> None:
+    shown = run("show", assertion_id(answer), "--cards").output
+    assert answer["cards"][0]["summary"] in shown
+    assert answer["cards"][1]["suggestions"][0]["label"] in shown
+
+
+def test_an_id_that_stands_for_two_patients_is_never_taken_for_one(
+    run: Run, http: FlaskClient, answer: dict[str, Any], own: Settings
+) -> None:
+    """Two clients whose EHRs do not tell their address may have the same ids."""
+    with sqlite3.connect(database_file(own.database_url)) as log:
+        (call,) = log.execute("SELECT call_id FROM call").fetchone()
+        older = "00" + call[2:]
+        log.execute("CREATE TEMP TABLE c AS SELECT * FROM call")
+        log.execute("UPDATE c SET call_id = ?, client = 'another hospital'", [older])
+        log.execute("INSERT INTO call SELECT * FROM c")
+        log.execute("CREATE TEMP TABLE d AS SELECT * FROM determination")
+        log.execute("UPDATE d SET call_id = ?", [older])
+        log.execute("INSERT INTO determination SELECT * FROM d")
+    shown = run("show", assertion_id(answer)).output
+    assert "Asserted before" not in shown
+    assert "The same id, but another call" in shown
+    assert f"another hospital, Patient/ann; show {older}" in shown
+    assert "another hospital" in run("show", older).output
+
+
+def test_no_id_is_broken_on_a_narrow_terminal(
+    run: Run, answer: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert assertion_id(answer) in run("find").output
+    assert assertion_id(answer) in run("show", assertion_id(answer)).output
 
 
 def test_decisions_are_found_by_patient_order_and_time(

@@ -13,11 +13,13 @@ from service.app import RECORDER, create_app
 from service.policies.store import PolicyStore
 from service.records.recorder import Health
 from service.records.spool import SpoolDepth
+from service.trust.clients import Client, TrustedClient
 from service.web.metrics import Metrics
 from service.web.operations import (
     Check,
     Finding,
     State,
+    clients_check,
     operations_blueprint,
     policies_check,
     records_check,
@@ -64,6 +66,44 @@ def test_a_service_in_order_is_ready_and_an_overdue_review_is_a_warning(http: Fl
     assert told["warnings"] == ["mr-spectroscopy 2023-10-01: review was due 2024-06"]
 
 
+class Keys:
+    """A client's keys, away or not."""
+
+    url = "https://ehr.example.org/jwks"
+
+    def __init__(self, *, away: bool) -> None:
+        self.away = away
+
+    def find(self, kid: str, alg: str) -> tuple[()]:
+        return ()
+
+
+@pytest.mark.parametrize(("away", "state"), [(False, "ready"), (True, "degraded")])
+def test_a_key_set_that_cannot_be_read_is_told_without_naming_the_client(
+    away: bool, state: str
+) -> None:
+    clients = [TrustedClient(Client(f"https://{n}", n), Keys(away=away)) for n in ("a", "b")]
+    code, told = ready(clients_check(clients))
+    assert (code, told["status"]) == (200, state)
+    assert told["checks"]["clients"] == {
+        "status": state,
+        "asked_for": True,
+        "clients": 2,
+        "key_sets_away": 2 if away else 0,
+    }
+
+
+def test_a_client_whose_keys_anyone_has_is_a_warning() -> None:
+    demo = TrustedClient(Client("https://demo", "demo"), Keys(away=False), demo=True)
+    assert ready(clients_check([demo]))[1]["warnings"] == [
+        "a client is trusted whose keys anyone has"
+    ]
+
+
+def test_that_no_client_is_asked_for_is_told(http: FlaskClient) -> None:
+    assert http.get("/readyz").get_json()["checks"]["clients"]["asked_for"] is False
+
+
 @pytest.mark.parametrize(
     ("health", "status", "state"),
     [
@@ -72,6 +112,7 @@ def test_a_service_in_order_is_ready_and_an_overdue_review_is_a_warning(http: Fl
         (Health(True, SpoolDepth(0, 0, 1), False), 200, "degraded"),
         (Health(True, SpoolDepth(), True), 200, "ready"),
         (Health(False, SpoolDepth(), True), 503, "failing"),
+        (Health(True, SpoolDepth(), False, spool_usable=False), 200, "degraded"),
     ],
 )
 def test_records_degrade_on_the_spool_and_fail_only_where_neither_takes_them(

@@ -130,6 +130,30 @@ def test_the_ehrs_access_token_is_kept_nowhere(
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        {"request": {"fhirAuthorization": {"access_token": TOKEN}}},
+        {"hook": "order-sign", "FHIRAuthorization": {"Access_Token": TOKEN}},
+    ],
+)
+def test_a_refused_call_with_its_token_in_the_wrong_place_is_logged_without_its_body(
+    http: FlaskClient, logged: Logged, body: dict[str, Any]
+) -> None:
+    escaped = msgspec.json.encode(body).replace(b"access", b"acce\\u0073s")
+    for sent in (msgspec.json.encode(body), escaped):
+        assert http.post(URL, data=sent, content_type="application/json").status_code == 422
+    assert [call.kept.request for call in logged()] == [None, None]
+
+
+def test_a_refused_call_with_letters_of_another_language_is_logged_whole(
+    http: FlaskClient, logged: Logged
+) -> None:
+    body = b'{"hook":"Ren\\u00e9e \\u003c"}'
+    assert http.post(URL, data=body, content_type="application/json").status_code == 422
+    assert [call.kept.request for call in logged()] == [body]
+
+
+@pytest.mark.parametrize(
     ("body", "status"),
     [
         (b"{}", 422),

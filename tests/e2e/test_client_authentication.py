@@ -341,6 +341,51 @@ def a_url_with_a_slash_more(g: Guarded) -> str:
 
 
 @attack("aud")
+def the_url_with_a_query(g: Guarded) -> str:
+    return g.hospital.token(g.url + "?order=1")
+
+
+@attack("aud")
+def the_url_with_a_fragment(g: Guarded) -> str:
+    return g.hospital.token(g.url + "#order")
+
+
+@attack("aud")
+def the_url_in_capitals(g: Guarded) -> str:
+    return g.hospital.token(g.url.upper())
+
+
+@attack("aud")
+def the_url_at_another_port(g: Guarded) -> str:
+    return g.hospital.token(g.url.replace(f":{g.server.port}", f":{g.server.port + 1}"))
+
+
+@attack("aud")
+def the_url_by_another_scheme(g: Guarded) -> str:
+    return g.hospital.token(g.url.replace("http:", "https:"))
+
+
+@attack("aud")
+def the_url_by_another_name_of_the_host(g: Guarded) -> str:
+    return g.hospital.token(g.url.replace("127.0.0.1", "localhost"))
+
+
+@attack("aud")
+def the_url_with_a_user(g: Guarded) -> str:
+    return g.hospital.token(g.url.replace("http://", "http://hospital@"))
+
+
+@attack("aud")
+def the_url_written_in_percent(g: Guarded) -> str:
+    return g.hospital.token(g.url.replace("order-sign", "order%2Dsign"))
+
+
+@attack("aud")
+def the_url_with_something_before_it(g: Guarded) -> str:
+    return g.hospital.token(["x" + g.url, g.url + " ", [g.url]])
+
+
+@attack("aud")
 def another_host(g: Guarded) -> str:
     return g.hospital.token("https://other.example.org/cds-services/order-sign-crd")
 
@@ -559,6 +604,29 @@ def test_a_token_id_is_one_clients_own(
     assert post(guarded.hospital.token(guarded.url, jti=jti)).status_code == 200
     assert post(guarded.clinic.token(guarded.url, jti=jti)).status_code == 200
     assert refused(post(guarded.hospital_rsa.token(guarded.url, jti=jti))) == "jti"
+
+
+def test_a_query_at_the_url_called_is_no_part_of_the_audience(
+    guarded: Guarded, post: Callable[..., requests.Response]
+) -> None:
+    """Neither does it make a token of another service fit."""
+    assert post(guarded.hospital.token(guarded.url), url=guarded.url + "?a=b").status_code == 200
+    other = guarded.url.replace("order-sign", "order-select")
+    assert refused(post(guarded.hospital.token(guarded.url), url=f"{other}?{guarded.url}")) == "aud"
+
+
+def test_feedback_is_taken_from_clients_only_and_under_its_own_url(
+    guarded: Guarded, post: Callable[..., requests.Response]
+) -> None:
+    url = guarded.url + "/feedback"
+    said = {"feedback": []}
+
+    def send(**headers: str) -> requests.Response:
+        return requests.post(url, json=said, headers=headers, timeout=30)
+
+    assert send().status_code == 401
+    assert refused(send(**guarded.hospital.call(guarded.url))) == "aud"
+    assert send(**guarded.hospital.call(url)).status_code == 200
 
 
 def test_a_refused_token_does_not_use_up_its_id(

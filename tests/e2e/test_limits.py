@@ -228,6 +228,9 @@ def test_what_two_servers_would_read_differently_is_read_by_none(
         "/cds-services/" + "x" * 8000,
         "/%ff%fe",
         "//evil.example.org/cds-services",
+        "/cds-services//order-sign-crd",
+        "/cds-services/order-sign-crd/",
+        "/cds-services/./order-sign-crd",
     ],
 )
 def test_a_strange_path_is_no_service_and_no_redirect(

@@ -10,6 +10,7 @@ from tests.e2e.servers import ROOT, refused_start, running
 from tests.e2e.signing import ec_signer, entry, write_clients
 
 SANDBOX = "https://sandbox.cds-hooks.org"
+AWAY = "postgresql+psycopg://covercard:opensesame@127.0.0.1:9/covercard"
 
 
 @pytest.fixture
@@ -21,6 +22,19 @@ def test_an_open_service_does_not_listen_beyond_loopback(tmp_path: Path) -> None
     said = refused_start(tmp_path, host="0.0.0.0", client_auth="open")
     assert "COVERCARD_CLIENT_AUTH" in said
     assert "loopback" in said
+
+
+def test_behind_a_proxy_a_forgotten_clients_file_stops_the_start(tmp_path: Path) -> None:
+    said = refused_start(tmp_path, public_url="https://covercard.example.org", client_file="x.yaml")
+    assert "COVERCARD_CLIENT_FILE is no setting; is COVERCARD_CLIENTS_FILE meant?" in said
+    assert "COVERCARD_CLIENTS_FILE: name the file of the clients" in said
+
+
+def test_a_second_service_does_not_share_the_port_of_the_first(tmp_path: Path) -> None:
+    with running(tmp_path) as first:
+        said = refused_start(tmp_path, port=first.port)
+        assert f"cannot listen on 127.0.0.1:{first.port} (address already in use)" in said
+        assert first.get("/cds-services").status_code == 200
 
 
 def test_beyond_loopback_a_clients_file_and_a_public_url_are_asked_for(tmp_path: Path) -> None:
@@ -70,20 +84,40 @@ def test_an_open_service_says_that_it_is_open(tmp_path: Path) -> None:
         assert "OPEN: whoever can reach this address may call" in server.printed()
 
 
-def test_while_the_database_is_away_nobody_is_let_in_and_its_password_stays_unsaid(
+def test_while_the_database_is_away_calls_are_answered_and_each_token_counts_once(
+    tmp_path: Path, order: bytes
+) -> None:
+    """At all workers of the instance; and the database's password stays unsaid."""
+    hospital = ec_signer(HOSPITAL)
+    file = write_clients(tmp_path, entry(hospital))
+    path = "/cds-services/order-sign-crd"
+    with running(tmp_path, clients_file=file, database_url=AWAY, workers=2) as server:
+        for _ in range(5):
+            headers = {"Content-Type": "application/json", **hospital.call(server.base + path)}
+            replies = [server.post(path, data=order, headers=headers) for _ in range(6)]
+            assert [r.status_code for r in replies] == [200] + [401] * 5
+        state = server.get("/readyz").json()
+        assert state["status"] == "degraded"
+        assert state["checks"]["records"]["spooled_records"] == 5
+        assert "opensesame" not in server.printed() + "".join(r.text for r in replies)
+
+
+def test_where_neither_database_nor_spool_can_be_written_nobody_is_let_in(
     tmp_path: Path, order: bytes
 ) -> None:
     hospital = ec_signer(HOSPITAL)
     file = write_clients(tmp_path, entry(hospital))
-    url = "postgresql+psycopg://covercard:opensesame@127.0.0.1:9/covercard"
+    spool = tmp_path / "no-folder"
+    spool.write_text("")
     path = "/cds-services/order-sign-crd"
-    with running(tmp_path, clients_file=file, database_url=url) as server:
+    settings = {"database_url": AWAY, "spool_dir": spool}
+    with running(tmp_path, clients_file=file, **settings) as server:
         headers = {"Content-Type": "application/json", **hospital.call(server.base + path)}
         reply = server.post(path, data=order, headers=headers)
         assert reply.status_code == 503
         assert int(reply.headers["Retry-After"]) > 0
         assert server.line_of(reply)["refused"] == "Unavailable"
-        assert "opensesame" not in server.printed() + reply.text
+        assert server.get("/readyz").status_code == 503
 
 
 def test_a_database_url_that_names_none_stops_the_start_without_its_password(

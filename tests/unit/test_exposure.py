@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from service.errors import ConfigurationError
-from service.settings import Settings, load_settings
+from service.settings import Settings, load_settings, misnamed_settings
 
 FILE = Path("clients.yaml")
 PUBLIC = "https://covercard.example.org"
@@ -30,6 +30,27 @@ def test_beyond_loopback_clients_are_asked_for_without_being_told_to() -> None:
     settings = Settings(host="0.0.0.0", public_url=PUBLIC, clients_file=FILE)
     settings.check_exposure()
     assert settings.asks_for_clients
+
+
+def test_behind_a_proxy_clients_are_asked_for_though_it_listens_on_loopback() -> None:
+    settings = Settings(public_url=PUBLIC)
+    assert settings.asks_for_clients
+    with pytest.raises(ConfigurationError, match="COVERCARD_CLIENTS_FILE"):
+        settings.check_exposure()
+
+
+def test_behind_a_proxy_open_is_refused() -> None:
+    settings = Settings(public_url=PUBLIC, client_auth="open", clients_file=FILE)
+    with pytest.raises(ConfigurationError, match="COVERCARD_CLIENT_AUTH"):
+        settings.check_exposure()
+
+
+def test_a_variable_that_is_no_setting_is_told_with_the_one_that_may_be_meant() -> None:
+    names = ["PATH", "COVERCARD_CLIENT_FILE", "COVERCARD_PORT", "covercard_host", "COVERCARD_ZZZ"]
+    assert list(misnamed_settings(names)) == [
+        "COVERCARD_CLIENT_FILE is no setting; is COVERCARD_CLIENTS_FILE meant?",
+        "COVERCARD_ZZZ is no setting",
+    ]
 
 
 def test_a_clients_file_means_that_clients_are_asked_for() -> None:

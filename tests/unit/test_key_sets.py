@@ -137,6 +137,22 @@ def test_without_any_keys_the_answer_is_later_not_no(world: World, body: bytes |
     assert world.knows("old")
 
 
+def test_a_key_set_is_away_from_the_first_time_it_cannot_be_read_until_it_can(
+    world: World,
+) -> None:
+    assert not world.keys.away
+    assert world.knows("old")
+    assert not world.keys.away
+    body, world.body = world.body, None
+    world.now += FRESH_FOR
+    assert world.knows("old")
+    assert world.keys.away
+    world.body = body
+    world.now += REFRESH_AT_MOST_EVERY
+    assert world.knows("old")
+    assert not world.keys.away
+
+
 def test_many_calls_at_once_ask_once() -> None:
     world = World()
     ready = threading.Barrier(8)

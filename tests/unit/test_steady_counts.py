@@ -1,13 +1,20 @@
 """A shared database that is away or hangs holds up no call for long."""
 
 import threading
-from datetime import UTC, datetime
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from service.errors import Unavailable
 from service.trust import steady
-from service.trust.steady import SteadyCallCounts, TimelyReplayStore
+from service.trust.steady import (
+    InstanceReplayStore,
+    SteadyCallCounts,
+    SteadyReplayStore,
+    TimelyReplayStore,
+)
 
 
 class Common:
@@ -16,6 +23,7 @@ class Common:
     def __init__(self) -> None:
         self.calls = 100
         self.asked = 0
+        self.known: frozenset[str] = frozenset()
         self.away = False
         self.gate = threading.Event()
         self.gate.set()
@@ -29,8 +37,16 @@ class Common:
         return self.calls
 
     def first_use(self, issuer: str, jti: str, expires: datetime) -> bool:
+        self.asked += 1
         self.gate.wait(10)
-        return True
+        if self.away:
+            raise Unavailable("away")
+        self.known, known = self.known | {jti}, jti in self.known
+        return not known
+
+    def used(self, issuer: str, jti: str) -> bool:
+        self.gate.wait(10)
+        return jti in self.known
 
 
 @pytest.fixture
@@ -73,12 +89,91 @@ def test_a_database_that_hangs_is_waited_for_once(
 def test_where_a_second_use_cannot_be_told_in_time_nobody_is_let_in(
     common: Common, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As where a reader's session has ended, which only the shared database knows."""
     monkeypatch.setattr(steady, "_PATIENCE_SECONDS", 0.005)
     store = TimelyReplayStore(common)
-    expires = datetime(2026, 12, 1, tzinfo=UTC)
     common.gate.clear()
     with pytest.raises(Unavailable):
-        store.first_use("a", "jti", expires)
+        store.first_use("a", "jti", soon())
+    with pytest.raises(Unavailable):
+        store.used("a", "jti")
     common.gate.set()
     monkeypatch.undo()
-    assert store.first_use("a", "jti", expires)
+    assert store.first_use("a", "another", soon())
+    assert store.used("a", "another")
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> InstanceReplayStore:
+    return InstanceReplayStore(tmp_path / "spool" / "used-tokens.sqlite3")
+
+
+def soon() -> datetime:
+    return datetime.now(UTC) + timedelta(minutes=5)
+
+
+def test_while_the_database_answers_no_instance_remembers_tokens_for_itself(
+    common: Common, own: InstanceReplayStore, tmp_path: Path
+) -> None:
+    store = SteadyReplayStore(common, own)
+    assert [store.first_use("a", "jti", soon()) for _ in range(2)] == [True, False]
+    assert not own.may_know()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_while_it_is_away_a_token_counts_once_at_all_workers_of_an_instance(
+    common: Common, own: InstanceReplayStore, tmp_path: Path
+) -> None:
+    common.away = True
+    other = InstanceReplayStore(tmp_path / "spool" / "used-tokens.sqlite3")
+    workers = [SteadyReplayStore(common, each) for each in (own, other)]
+    first = [worker.first_use("a", "jti", soon()) for worker in workers * 2]
+    assert first == [True, False, False, False]
+    assert common.asked == 2
+
+
+def test_a_token_that_was_used_while_it_was_away_is_refused_when_it_is_back(
+    common: Common, own: InstanceReplayStore, tmp_path: Path
+) -> None:
+    now = 0.0
+    common.away = True
+    worker = SteadyReplayStore(common, own, lambda: now)
+    idle = SteadyReplayStore(common, InstanceReplayStore(tmp_path / "spool/used-tokens.sqlite3"))
+    assert worker.first_use("a", "jti", soon())
+    common.away = False
+    now += 60
+    assert not idle.first_use("a", "jti", soon())
+    assert not worker.first_use("a", "jti", soon())
+    assert worker.first_use("a", "another", soon())
+
+
+def test_a_database_that_hangs_is_waited_for_once_by_tokens_too(
+    common: Common, own: InstanceReplayStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steady, "_PATIENCE_SECONDS", 0.005)
+    store = SteadyReplayStore(common, own, lambda: 0.0)
+    common.gate.clear()
+    assert [store.first_use("a", str(n), soon()) for n in range(4)] == [True] * 4
+    assert not store.first_use("a", "0", soon())
+    assert common.asked == 1
+    common.gate.set()
+
+
+def test_where_the_instance_cannot_remember_either_nobody_is_let_in(
+    common: Common, tmp_path: Path
+) -> None:
+    (tmp_path / "spool").write_text("no folder")
+    store = SteadyReplayStore(common, InstanceReplayStore(tmp_path / "spool/used-tokens.sqlite3"))
+    common.away = True
+    with pytest.raises(Unavailable):
+        store.first_use("a", "jti", soon())
+
+
+def test_what_was_remembered_is_not_looked_at_once_all_of_it_has_expired(
+    common: Common, tmp_path: Path
+) -> None:
+    later = time.time() + 3600
+    file = tmp_path / "used-tokens.sqlite3"
+    assert InstanceReplayStore(file).first_use("a", "jti", soon())
+    assert InstanceReplayStore(file).may_know()
+    assert not InstanceReplayStore(file, lambda: later).may_know()

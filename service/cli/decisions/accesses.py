@@ -14,10 +14,10 @@ from service.cli.decisions.options import Moment, load, opened
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True)
 def accesses(since: datetime | None, limit: int) -> None:
     """List who has read the log, when, and what was asked for; newest first."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from service.cli.decisions.page import wide_console
     from service.records.access import accesses as read
     from service.records.in_words import printable
 
@@ -31,4 +31,4 @@ def accesses(since: datetime | None, limit: int) -> None:
             when = access.at.astimezone(settings.zone).isoformat(sep=" ", timespec="seconds")
             cells = (when, access.who, access.what, asked)
             table.add_row(*(Text(printable(cell)) for cell in cells))
-    Console().print(table)
+    wide_console().print(table)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 from typing import Any
 
@@ -15,6 +16,8 @@ from rich.text import Text
 from service.records.in_words import (
     answer_in_short,
     facts,
+    facts_of_call,
+    facts_of_determination,
     feedback_in_words,
     moment,
     policy_in_short,
@@ -23,12 +26,22 @@ from service.records.in_words import (
     stated_reasons,
 )
 from service.records.instants import instant
-from service.records.look_up import LookedUp
-from service.records.queries import Decision
+from service.records.look_up import LookedUp, WholeCall
+from service.records.queries import Decision, LoggedCall
+from service.records.rows import DeterminationRow, FeedbackRow
+
+_WIDE = 160
+"""Columns where no terminal says how wide it is."""
 
 
 def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=True))
+
+
+def wide_console() -> Console:
+    """The terminal; what goes to a file or another program is not broken into its lines."""
+    console = Console()
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=_WIDE)
 
 
 class DecisionPage:
@@ -36,71 +49,93 @@ class DecisionPage:
 
     def __init__(self, zone: tzinfo, console: Console | None = None) -> None:
         self._zone = zone
-        self._console = console or Console()
+        self._console = console or wide_console()
 
     def show(self, found: LookedUp) -> None:
         """A decision with its call; the other times that it was asserted in a line."""
         d = found.determination
-        self._console.print(Text(f"{d.assertion_id}: {d.covered}", style="bold underline"))
-        self._facts(found)
-        self._why(found)
-        self._answered(found)
+        self._title(f"{d.assertion_id}: {d.covered}")
         if found.others:
             times = ", ".join(moment(other.received_at, self._zone) for other in found.others)
             self._line(f"Asserted before, with the same facts: {times}")
+        for other in found.namesakes:
+            when = moment(other.received_at, self._zone)
+            self._line(
+                f"The same id, but another call: {when}, {other.client}, {other.patient};"
+                f" show {other.call_id}"
+            )
+        self._heading("What was asked")
+        self._facts(facts(found, self._zone))
+        self._answered(found.call, found.said, [d])
+        self._heading("Why")
+        self._trace(found.trace)
+
+    def call(self, found: WholeCall) -> None:
+        """A whole call, with each order that was decided in it."""
+        call = found.call
+        self._title(f"Call {call.row.call_id}: HTTP {call.row.status}")
+        self._heading("What was asked")
+        self._facts(facts_of_call(call, self._zone))
+        self._answered(call, found.said, call.determinations)
+        for d in call.determinations:
+            self._heading(f"{d.order_ref}: {d.covered}")
+            self._facts(facts_of_determination(d))
+            self._trace(call.kept.traces[d.position])
 
     def decisions(self, found: Sequence[Decision]) -> None:
-        """A table of decisions, one a line."""
-        table = Table(box=None)
-        for column in ("when", "patient", "order", "codes", "answer", "policy", "assertion id"):
-            table.add_column(column, overflow="fold")
+        """Two lines a decision, so that no id is broken on a narrow terminal."""
         for decision in found:
             d = decision.determination
-            cells = (
-                moment(decision.received_at, self._zone),
-                decision.patient or "",
-                d.order_ref,
-                ", ".join(short_codes(d.codes)),
-                answer_in_short(d),
-                policy_in_short(d),
-                d.assertion_id or "",
-            )
-            table.add_row(*(Text(printable(cell)) for cell in cells))
-        self._console.print(table)
+            codes = ", ".join(short_codes(d.codes)) or "no code"
+            when = moment(decision.received_at, self._zone)
+            self._line(f"{when}  {decision.patient or 'no patient'}  {d.order_ref}: {codes}")
+            shown = d.assertion_id or f"call {d.call_id}"
+            answer = ", ".join(filter(None, (answer_in_short(d), policy_in_short(d))))
+            self._line(f"    {shown}  {answer}")
 
-    def _facts(self, found: LookedUp) -> None:
+    def _facts(self, told: Iterable[tuple[str, str]]) -> None:
         table = Table.grid(padding=(0, 2))
-        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True, min_width=14)
         table.add_column(overflow="fold")
-        for name, fact in facts(found, self._zone):
+        for name, fact in told:
             table.add_row(Text(name, style="dim"), Text(fact))
         self._console.print(table)
 
-    def _why(self, found: LookedUp) -> None:
-        self._heading("Why")
+    def _trace(self, trace: Iterable[tuple[str, str, str]]) -> None:
         table = Table.grid(padding=(0, 2))
         for _ in ("topic", "finding", "because"):
             table.add_column(overflow="fold")
-        for step in found.trace:
+        for step in trace:
             table.add_row(*(Text(printable(cell)) for cell in step))
         self._console.print(table)
 
-    def _answered(self, found: LookedUp) -> None:
+    def _answered(
+        self,
+        call: LoggedCall,
+        said: Sequence[FeedbackRow],
+        determined: Iterable[DeterminationRow],
+    ) -> None:
         self._heading("What was answered")
-        for reason in stated_reasons(found):
-            self._line(f"Coverage information: {reason}")
-        for card in found.call.cards:
+        for issue in call.answer.get("issue", []):
+            self._line(f"Refused: {issue.get('diagnostics') or issue.get('code')}")
+        for card in call.cards:
             self._line(f"Card ({card['indicator']}): {card['summary']}")
             for suggestion in card.get("suggestions", []):
                 self._line(f"    [ {suggestion['label']} ]")
-            for item in found.said:
+            for item in said:
                 if item.card_uuid == card["uuid"]:
                     when = moment(instant(item.outcome_at), self._zone)
                     self._line(f"    {when}: {feedback_in_words(item)}")
+        for d in determined:
+            for reason in stated_reasons(call, d):
+                self._line(f"Coverage information: {reason}")
+
+    def _title(self, text: str) -> None:
+        self._console.print(Text(printable(text), style="bold underline"))
 
     def _heading(self, text: str) -> None:
         self._console.print()
-        self._console.print(Text(text, style="bold"))
+        self._console.print(Text(printable(text), style="bold"))
 
     def _line(self, text: str) -> None:
         self._console.print(Text(printable(text)))

@@ -82,15 +82,15 @@ def _print_lines(changes: Sequence[Change]) -> None:
 
 
 def _print_table(changes: Sequence[Change]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from service.cli.decisions.page import wide_console
     from service.records.in_words import printable
 
     if not changes:
         return
-    console = Console()
+    console = wide_console()
     counted = Table(title="What would change, how often", title_justify="left", box=None)
     for column in ("what", "from", "to", "orders"):
         counted.add_column(column, overflow="fold")

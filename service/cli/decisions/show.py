@@ -8,27 +8,36 @@ from service.cli.decisions.options import load, mention_spool, opened
 
 
 @click.command()
-@click.argument("assertion_id", metavar="ASSERTION-ID")
+@click.argument("identifier", metavar="ASSERTION-ID")
 @click.option("--request", "body", flag_value="request", help="Print the request as it was kept.")
 @click.option("--answer", "body", flag_value="answer", help="Print the answer as it was sent.")
-def show(assertion_id: str, body: str | None) -> None:
+@click.option("--cards", "body", flag_value="cards", help="Show the cards as the clinician did.")
+def show(identifier: str, body: str | None) -> None:
     """Show the decision behind a coverage-assertion-id: what was asked and answered, and why.
 
-    Where it was asserted several times, the last one is shown and the others are listed. Exit code
-    1 if no decision has this id.
+    Where it was asserted several times, the last one is shown and the others are listed. The id of
+    a call (header Covercard-Call, field "call" of the log lines) shows that call, also a refused
+    one. Exit code 1 if nothing has this id.
     """
     from service.cli.decisions.page import DecisionPage
+    from service.cli.render import Screen
     from service.records.in_words import body_text
-    from service.records.look_up import by_assertion
+    from service.records.look_up import by_assertion, whole_call
 
     settings = load()
-    with opened(settings, "show", {"assertion_id": assertion_id, "body": body}) as connection:
-        found = by_assertion(connection, assertion_id)
-    if found is None:
+    identifier = identifier.strip()
+    with opened(settings, "show", {"assertion_id": identifier, "body": body}) as connection:
+        found = by_assertion(connection, identifier)
+        looked_at = whole_call(connection, identifier) if found is None else None
+    call = found.call if found else looked_at.call if looked_at else None
+    if call is None:
         mention_spool(settings)
-        raise click.ClickException("no decision has this assertion id")
-    if body is None:
+        raise click.ClickException("no decision has this assertion id, and no call this id")
+    if body == "cards":
+        Screen().answer(call.answer)
+    elif body is not None:
+        click.echo(body_text(call.kept.request if body == "request" else call.kept.answer))
+    elif found is not None:
         DecisionPage(settings.zone).show(found)
-    else:
-        kept = found.call.kept
-        click.echo(body_text(kept.request if body == "request" else kept.answer))
+    elif looked_at is not None:
+        DecisionPage(settings.zone).call(looked_at)

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def stats(since: datetime | None, until: datetime | None, as_json: bool) -> None:
     """Count, by policy: calls, answers, cards, what was made of them, and forms."""
+    from service.cli.decisions.progress import waiting
     from service.records.stats import policy_stats
 
     settings = load()
-    with opened(settings, "stats", {"since": since, "until": until}) as connection:
+    asked = {"since": since, "until": until}
+    with opened(settings, "stats", asked) as connection, waiting("Counting"):
         found = policy_stats(connection, span_of(since, until))
     mention_spool(settings)
     if as_json:
@@ -31,7 +33,7 @@ def stats(since: datetime | None, until: datetime | None, as_json: bool) -> None
 
         print_json([_json(s) for s in found])
     else:
-        _table(found)
+        _print(found)
 
 
 def _json(s: PolicyStats) -> dict[str, object]:
@@ -49,30 +51,23 @@ def _json(s: PolicyStats) -> dict[str, object]:
     }
 
 
-def _table(found: list[PolicyStats]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+def _print(found: list[PolicyStats]) -> None:
+    """A policy a paragraph: numbers that belong together stand together, on any terminal."""
     from service.records.in_words import printable
 
-    table = Table(box=None)
-    table.add_column("policy")
-    for column in ("calls", "orders", "answers", "cards", "accepted", "overridden", "forms"):
-        table.add_column(column, overflow="fold", justify="right")
     for s in found:
-        cells = (
-            s.policy_id or "(no policy)",
-            str(s.calls),
-            str(s.orders),
-            _counts(s.covered),
-            str(s.cards),
-            str(s.accepted),
-            _counts(s.overridden) or "0",
-            f"{s.forms_started} of {s.forms_offered}",
-        )
-        table.add_row(*(Text(printable(cell)) for cell in cells))
-    Console().print(table)
+        lines = {
+            "calls": f"{s.calls}, about {s.orders} orders",
+            "answers": _counts(s.covered),
+            "cards": f"{s.cards}, of which accepted {s.accepted}, overridden"
+            f" {s.overridden.total()}, nothing said {s.unanswered}",
+            "overridden": _counts(s.overridden),
+            "forms": f"{s.forms_started} of {s.forms_offered} offered were started",
+        }
+        click.echo(printable(s.policy_id or "(no policy)"))
+        for name, value in lines.items():
+            if value:
+                click.echo(f"    {name:<11} {printable(value)}")
 
 
 def _counts(counter: Counter[str]) -> str:

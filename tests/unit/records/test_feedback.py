@@ -26,6 +26,10 @@ OVERRIDDEN = {
     "outcomeTimestamp": "2026-12-01T08:31:00.5-07:00",
 }
 
+FIRST_OF_ALL = "0001-01-01T00:00:00+14:00"
+LAST_OF_ALL = "9999-12-31T23:59:59-14:00"
+"""Instants that no other time zone has a date for: whoever shows them would stumble."""
+
 
 def read(*items: Any, client: str = "clinic", at: datetime = AT) -> list[FeedbackRow]:
     return read_feedback(
@@ -102,6 +106,12 @@ def test_members_that_nobody_knows_are_ignored() -> None:
         ({**ACCEPTED, "outcomeTimestamp": "yesterday"}, "feedback[0].outcomeTimestamp"),
         ({**ACCEPTED, "outcomeTimestamp": "2026-12-01T08:30:00"}, "feedback[0].outcomeTimestamp"),
         ({**ACCEPTED, "outcomeTimestamp": 1}, "feedback[0].outcomeTimestamp"),
+        ({**ACCEPTED, "outcomeTimestamp": FIRST_OF_ALL}, "feedback[0].outcomeTimestamp"),
+        ({**ACCEPTED, "outcomeTimestamp": LAST_OF_ALL}, "feedback[0].outcomeTimestamp"),
+        (
+            {**ACCEPTED, "acceptedSuggestions": [{"id": "x"}] * 101},
+            "feedback[0].acceptedSuggestions",
+        ),
         ({**OVERRIDDEN, "overrideReason": "no"}, "feedback[0].overrideReason"),
         ({**OVERRIDDEN, "overrideReason": {"reason": {}}}, "feedback[0].overrideReason.reason"),
         (
@@ -131,3 +141,14 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
 def test_without_a_list_there_is_no_feedback(data: object) -> None:
     with pytest.raises(MalformedRequest, match="a list named feedback"):
         read_feedback(data, client="c", service_id="s", received_at=AT)
+
+
+def test_more_items_than_a_clinician_could_have_seen_are_refused_at_once() -> None:
+    assert len(read(*[ACCEPTED] * 1000)) == 1000
+    with pytest.raises(MalformedRequest, match="at most 1000"):
+        read(*[ACCEPTED] * 1001)
+
+
+def test_the_id_of_a_suggestion_is_kept_no_longer_than_an_id_can_be() -> None:
+    (row,) = read({**ACCEPTED, "acceptedSuggestions": [{"id": "x" * 100_000}]})
+    assert len(row.accepted_suggestions) < 1000

@@ -175,6 +175,43 @@ def test_a_full_spool_is_no_trouble_while_the_store_is_there(
     assert logged(url) == ["Patient/ann"]
 
 
+def test_a_spool_that_could_not_be_written_is_told_before_it_is_needed(
+    recorder: Recorder, spool: Spool, url: str
+) -> None:
+    spool.folder.write_text("a file where the folder should be")
+    recorder.record(call(patient="Patient/ann"))
+    until(lambda: not recorder.health().spool_usable)
+    assert recorder.health().store_up
+    assert not recorder.health().refusing
+    assert logged(url) == ["Patient/ann"]
+
+
+def test_a_spool_that_cannot_be_read_keeps_nobody_from_the_store(
+    recorder: Recorder, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(self: Spool, suffix: str) -> list[Path]:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Spool, "_files", denied)
+    recorder.record(call(patient="Patient/ann"))
+    until(lambda: recorder.health().store_up)
+    assert logged(url) == ["Patient/ann"]
+    assert not recorder.health().spool_usable
+
+
+def test_without_tables_and_spool_it_is_told_before_the_first_call_is_refused(
+    url: str, spool: Spool
+) -> None:
+    def prepare() -> None:
+        raise StoreUnavailable("away")
+
+    spool.folder.write_text("a file where the folder should be")
+    recorder = Recorder(lambda: SqliteStore(url), prepare, spool.folder, patience=LONG)
+    recorder.start()
+    assert recorder.health().refusing
+    recorder.stop()
+
+
 def test_nothing_is_opened_or_written_before_the_first_record(tmp_path: Path) -> None:
     recorder = open_recorder(f"sqlite:///{tmp_path}/log.sqlite3", tmp_path / "spool", 1)
     assert recorder.health().store_up

