@@ -17,10 +17,13 @@ from sqlalchemy import Connection
 from service.app import RECORDER, create_app
 from service.cli.decisions.page import DecisionPage
 from service.cli.decisions.shapes import call_json, csv_rows
-from service.records import queries
 from service.records.database import open_engine
+from service.records.in_words import body_text
+from service.records.look_up import by_place, whole_call
 from service.records.metrics_model import metric_record
+from service.records.queries import LoggedCall
 from service.settings import Settings
+from service.web.answers import ShownAnswer, order_changes
 from tests.conftest import NOW, in_folder
 from tests.contract.test_mutated_requests import SERVICE_OF_HOOK, mutated_requests
 
@@ -47,15 +50,24 @@ def log(http: FlaskClient, own: Settings) -> Iterator[Connection]:
         yield connection
 
 
-def looked_at(log: Connection, call_id: str) -> queries.LoggedCall:
+def looked_at(log: Connection, call_id: str) -> LoggedCall:
     """The call, after every command that reads the log has read it."""
     log.rollback()
-    call = queries.one_call(log, call_id)
-    assert call is not None
+    whole = whole_call(log, call_id)
+    assert whole is not None
+    call = whole.call
     assert msgspec.json.encode(metric_record(call))
     assert msgspec.json.encode(call_json(call, (), bodies=True))
     assert list(csv_rows(call))
-    DecisionPage(UTC, Console(file=io.StringIO())).call(call, ())
+    assert body_text(call.kept.answer)
+    assert body_text(call.kept.request)
+    list(order_changes(msgspec.convert(call.answer, ShownAnswer), None))
+    page = DecisionPage(UTC, Console(file=io.StringIO()))
+    page.call(whole)
+    for determination in call.determinations:
+        found = by_place(log, call_id, determination.position)
+        assert found is not None
+        page.show(found)
     return call
 
 
