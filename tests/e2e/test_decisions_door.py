@@ -22,7 +22,7 @@ from tests.e2e.readers import (
     signed,
     start,
 )
-from tests.e2e.servers import SERVE, Server, environment, refused_start
+from tests.e2e.servers import ROOT, SERVE, Server, environment, refused_start
 
 ACCESSES = [*SERVE[:-1], "decisions", "accesses"]
 PAGES = ["/decisions", "/decisions/feedback"]
@@ -121,7 +121,9 @@ def test_the_cookie_is_for_this_service_alone_and_for_no_script(door: Server) ->
 def test_behind_tls_the_cookie_travels_by_tls_only(
     start_server: Callable[..., Server], tmp_path: Path
 ) -> None:
-    server = start(start_server, tmp_path, public_url="https://covercard.example.org")
+    clients = ROOT / "examples" / "clients.example.yaml"
+    public = "https://covercard.example.org"
+    server = start(start_server, tmp_path, public_url=public, clients_file=clients)
     form = {"name": READER, "secret": SECRET}
     reply = server.post(SIGN_IN, data=form, allow_redirects=False)
     name, *attributes = reply.headers["Set-Cookie"].split(";")
