@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, select
+from sqlalchemy import create_engine, select, text
 
 from service.records.schema import upgrade
 from service.trust.database import open_engine, used_tokens
@@ -116,3 +116,41 @@ def test_instances_that_start_at_once_make_the_tables_together(database: str) ->
     with ThreadPoolExecutor(8) as pool:
         first = list(pool.map(lambda store: store.first_use("a", "1", expires), stores))
     assert first.count(True) == 1
+
+
+def test_clients_are_answered_while_postgresql_is_killed_and_each_token_counts_once(
+    signers: list[Signer], order: bytes
+) -> None:
+    with tempfile.TemporaryDirectory() as name, ExitStack() as started:
+        folder = Path(name)
+        folder.chmod(0o755)
+        try:
+            server = started.enter_context(postgres(folder / "postgres", free_port()))
+        except PostgresMissing as missing:
+            pytest.skip(str(missing))
+        upgrade(server.url)
+        file = write_clients(folder, *map(entry, signers))
+        settings = {"clients_file": file, "database_url": server.url, "workers": 2}
+        service = started.enter_context(running(folder, **settings))
+
+        def post(headers: dict[str, str]) -> int:
+            return service.post(PATH, data=order, headers={**JSON, **headers}).status_code
+
+        def headers() -> dict[str, str]:
+            return signers[0].call(service.base + PATH)
+
+        assert post(headers()) == 200
+        server.kill()
+        meanwhile = [headers() for _ in range(4)]
+        assert [post(h) for h in meanwhile] == [200] * 4
+        assert [post(h) for h in meanwhile * 2] == [401] * 8
+        server.start()
+        deadline = time.monotonic() + 30
+        while service.get("/readyz").json()["checks"]["records"]["spooled_records"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert [post(h) for h in meanwhile] == [401] * 4
+        assert post(headers()) == 200
+        with create_engine(server.url).connect() as connection:
+            kept = connection.execute(text("SELECT count(*) FROM call")).scalar()
+        assert kept == 6
