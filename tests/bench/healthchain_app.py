@@ -49,5 +49,4 @@ if __name__ == "__main__":
     config = uvicorn.Config(
         "healthchain_app:app", workers=int(sys.argv[2]), access_log=False, log_level="warning"
     )
-    server = uvicorn.Server(config)
-    Multiprocess(config, target=server.run, sockets=[listening_socket(int(sys.argv[1]))]).run()
+    Multiprocess(config, sockets=[listening_socket(int(sys.argv[1]))]).run()
