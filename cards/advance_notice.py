@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
+
+import msgspec
 
 from cards import texts
 from cards.dialects import Dialect
@@ -25,8 +26,7 @@ TOPIC = "claim"
 IF_NONE_EXIST = "davinci-crd.if-none-exist"
 
 
-@dataclass(frozen=True, slots=True)
-class FormText:
+class FormText(msgspec.Struct, frozen=True):
     """A form to be filled in, and the button that puts it on the to-do list.
 
     `questionnaire` is the form's canonical without a version. `form` is the form itself where the
@@ -42,8 +42,7 @@ class FormText:
     response: Json | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimModifier:
+class ClaimModifier(msgspec.Struct, frozen=True):
     """A claim modifier, and when it goes on the line or why it does not."""
 
     code: str
@@ -51,8 +50,7 @@ class ClaimModifier:
     fits: bool
 
 
-@dataclass(frozen=True, slots=True)
-class NoticeText:
+class NoticeText(msgspec.Struct, frozen=True):
     """One kind of notice, in the words of its file; `advice` is Markdown, a paragraph each."""
 
     title: str
@@ -64,8 +62,7 @@ class NoticeText:
     modifiers: tuple[ClaimModifier, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class AdvanceNotice:
+class AdvanceNotice(msgspec.Struct, frozen=True):
     """What the card says and what its buttons create. References are "Type/id".
 
     `ordered_as` are the orderer's own words: untrusted. `now` has a time zone.

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+import msgspec
 
 from cards import texts
 from cards.dialects import Dialect
@@ -20,8 +21,7 @@ from cards.vocabulary import Card, Link, Source, associated_resources
 TOPIC = "guideline"
 
 
-@dataclass(frozen=True, slots=True)
-class SearchedAuthority:
+class SearchedAuthority(msgspec.Struct, frozen=True):
     """One level of authority: `found_in` cites what was found, else when it was searched."""
 
     name: str
@@ -29,8 +29,7 @@ class SearchedAuthority:
     searched_when: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Noncoverage:
+class Noncoverage(msgspec.Struct, frozen=True):
     """What the card says. `ordered_as` are the orderer's own words: untrusted.
 
     `on_file` says of notices already given what is on file, a sentence or two each; the days in it
@@ -88,7 +87,7 @@ def _detail(facts: Noncoverage) -> str:
     """Markdown; remembered where nothing in it is of the patient's or in the orderer's words."""
     if facts.several_orders or facts.on_file:
         return _written(facts)
-    return _remembered(replace(facts, insurer="", ordered_as=(), references=()))
+    return _remembered(msgspec.structs.replace(facts, insurer="", ordered_as=(), references=()))
 
 
 def _written(facts: Noncoverage) -> str:

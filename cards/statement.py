@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal
+
+import msgspec
 
 Answer = Literal["covered", "not-covered", "conditional", "indeterminate"]
 
@@ -15,8 +16,7 @@ NOTICE_ON_FILE = "notice-on-file"
 CLAIM_MODIFIER = "claim-modifier"
 
 
-@dataclass(frozen=True, slots=True)
-class Documentation:
+class Documentation(msgspec.Struct, frozen=True):
     """Which form should be filled in, and what for.
 
     `doc_needed` is the code in the version asked for; `doc_purpose` e.g. "retain-doc";
@@ -29,8 +29,7 @@ class Documentation:
     questionnaire: str
 
 
-@dataclass(frozen=True, slots=True)
-class Detail:
+class Detail(msgspec.Struct, frozen=True):
     """A named value that goes along with a statement, in words of our own.
 
     `name` is a code-like word ("claim-modifier"), `qualification` a sentence about the value.
@@ -41,15 +40,13 @@ class Detail:
     qualification: str
 
 
-@dataclass(frozen=True, slots=True)
-class ContactPoint:
+class ContactPoint(msgspec.Struct, frozen=True):
     name: str
     system: str
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(msgspec.Struct, frozen=True):
     """One statement on one order under one coverage.
 
     `reasons` are texts; `reason_code` is a code of the version's coverageAssertionReasons, or None;
@@ -76,4 +73,4 @@ class Statement:
     instructions: str | None = None
     details: tuple[Detail, ...] = ()
     contact: ContactPoint | None = None
-    dependencies: tuple[str, ...] = field(default=())
+    dependencies: tuple[str, ...] = ()

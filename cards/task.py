@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from cards.fhir_json import CRD_TEMP, SDC_TEMP, concept
 from cards.vocabulary import Json
@@ -11,8 +12,7 @@ from cards.vocabulary import Json
 _CONTAINED_PAYER = "payer"
 
 
-@dataclass(frozen=True, slots=True)
-class PayerReference:
+class PayerReference(msgspec.Struct, frozen=True):
     """The payer as a Task can name it: by its identifier, or by its name alone."""
 
     name: str
@@ -36,8 +36,7 @@ class PayerReference:
         return [{**organization, "active": True, "name": self.name}]
 
 
-@dataclass(frozen=True, slots=True)
-class FormRequest:
+class FormRequest(msgspec.Struct, frozen=True):
     """Which form, for whom, on behalf of which orders.
 
     `questionnaire` is the canonical without a version; `patient`, `encounter` and `orders` are

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from flask import Flask
 
@@ -56,6 +57,14 @@ def new_uuid() -> str:
     """Ordered by time, so that the decision log adds cards at the end of their index."""
     d = new_call_id(now())
     return f"{d[:8]}-{d[8:12]}-{d[12:16]}-{d[16:20]}-{d[20:]}"
+
+
+class Application(Flask):
+    """Flask, without a look at every view and hook, at every call, whether it is a coroutine."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """The function as it is: none here is a coroutine."""
+        return func
 
 
 class Library:
@@ -149,7 +158,7 @@ def wire_recorder(settings: Settings) -> Recorder:
 def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> Flask:
     """The WSGI application. Raises ConfigurationError if a file or a setting is wrong."""
     library = Library(settings)
-    app = Flask("service", static_folder=None)
+    app = Application("service", static_folder=None)
     recorder = app.extensions[RECORDER] = wire_recorder(settings)
     metrics = Metrics()
     keeper = CallKeeper(recorder, metrics, clock)

@@ -5,6 +5,8 @@ Of an exception only its kind and place are written: its message may quote what 
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import logging.config
 import sys
@@ -12,6 +14,27 @@ from typing import Any
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+_encode = json.JSONEncoder(default=repr).encode
+"""One encoder for all lines: json.dumps with a default makes a new one for each."""
+
+
+def _line(_: WrappedLogger, __: str, event: EventDict) -> str:
+    return _encode(event)
+
+
+class _Lines(structlog.WriteLogger):
+    """Writes lines. One that cannot be written is told on standard error and stops no call."""
+
+    def msg(self, message: str) -> None:
+        try:
+            super().msg(message)
+        except (OSError, ValueError) as error:
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.write(f"a log line could not be written: {type(error).__name__}\n")
+
+    log = debug = info = warn = warning = error = critical = exception = fatal = failure = msg
+
 
 _SHARED: list[Processor] = [
     structlog.stdlib.add_log_level,
@@ -53,7 +76,7 @@ def logging_config() -> dict[str, Any]:
                 "processors": [
                     _kind_and_place,
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                    structlog.processors.JSONRenderer(),
+                    _line,
                 ],
                 # Of a library's message only the template: its arguments may be a patient's.
                 "use_get_message": False,
@@ -80,9 +103,10 @@ def configure_logging() -> None:
     """Set up logging for this process; called once at its start."""
     logging.config.dictConfig(logging_config())
     logging.captureWarnings(True)
+    # Ours go straight out: a round through the standard library's records would say no more.
     structlog.configure(
-        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[*_SHARED, _kind_and_place, _line],
+        logger_factory=lambda *_: _Lines(sys.stdout),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     )

@@ -27,7 +27,7 @@ from service.fhir.order_details import read_order_details
 from service.fhir.orders import read_order
 from service.fhir.outcomes import FetchReport, Outcome
 from service.fhir.people import read_person
-from service.fhir.resources import Resources, resources_in
+from service.fhir.resources import Resources
 from service.fhir.unread import has_unread_code, with_trouble
 from service.forms_on_file import FormsOnFile
 from service.respond import Addressee, Asserted, Decided, Responder
@@ -166,9 +166,11 @@ class OrderReview:
             emergency=is_emergency(resources, request.encounter_id),
             unread_code=has_unread_code(asked.resource, resources, fetched.failed),
         )
-        steps = tuple(_step(r) for r in fetched.reports)
+        if fetched.reports:
+            steps = tuple(_step(r) for r in fetched.reports)
+            determination = replace(determination, trace=(*steps, *determination.trace))
         return with_notices_on_file(
-            replace(determination, trace=(*steps, *determination.trace)),
+            determination,
             records,
             self._forms.rules,
             patient=request.patient,
@@ -197,8 +199,7 @@ def gather(request: HookRequest) -> Resources:
         *((("prefetch", key), value) for key, value in request.prefetch.items()),
     ]
     for place, value in given:
-        for resource in resources_in(request.document, value, place):
-            resources.add(resource)
+        resources.add_from(request.document, value, place)
     return resources
 
 

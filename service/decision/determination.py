@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
+from typing import NamedTuple
 
 from service.decision.coverage import Coverage, CoverageFinding
 from service.decision.order import Code, Order, ServiceDay
@@ -54,8 +55,7 @@ class NoticeOnFile:
     refused: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TraceStep:
+class TraceStep(NamedTuple):
     """One step of the way from order to answer, for logs, testers and call-centre staff.
 
     It names codes, references and days, never a patient's name or what an order was called.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from service.fhir.document import Document, Path, Resource
@@ -53,6 +53,17 @@ class Resources:
         self._by_reference: dict[str, Resource] = {}
         self._server = host_of(server) if server else None
         self._hosts: set[str | None] = set()
+        self._found: dict[Path, tuple[Resource, ...]] = {}
+
+    def add_from(self, document: Document, value: Any, path: Path) -> None:
+        """Add every resource in the value at `path` of the call's document."""
+        found = self._found[path] = tuple(resources_in(document, value, path))
+        for resource in found:
+            self.add(resource)
+
+    def found_at(self, path: Path) -> Sequence[Resource]:
+        """Every resource that `add_from` found at `path`, in its order."""
+        return self._found.get(path, ())
 
     def add(self, resource: Resource) -> None:
         key = resource.reference

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from service.decision.determination import Determination
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(msgspec.Struct, frozen=True):
     """One determination and what the answer makes of it.
 
     `assertion_id` is the coverage-assertion-id of its statement, None where nothing can be stated;
@@ -23,8 +23,7 @@ class Decided:
     replaces: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CardShown:
+class CardShown(msgspec.Struct, frozen=True):
     """One card of the answer: `topic` is its source's topic code, `suggestions` their uuids.
 
     `form` tells that a suggestion of it starts a form. A card of no policy has None for both.
@@ -38,8 +37,7 @@ class CardShown:
     form: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CallRecord:
+class CallRecord(msgspec.Struct, frozen=True):
     """One call and its answer.
 
     `request` are the body's bytes without any access token, None where no body could be kept;

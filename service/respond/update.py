@@ -28,7 +28,7 @@ def with_statement(
     `stated` are the statements read from the resource, in its order. Those on other coverages stay,
     whoever made them.
     """
-    members = {name: _compact(value) for name, value in resource.members().items()}
+    members = resource.compact_members()
     kept: list[msgspec.Raw] = []
     if "extension" in members:
         written: Sequence[Any] = resource.data["extension"]
@@ -39,7 +39,3 @@ def with_statement(
                 kept.append(bytes_of_it)
     members["extension"] = msgspec.Raw(_encode([*kept, extension]))
     return members
-
-
-def _compact(value: msgspec.Raw) -> msgspec.Raw:
-    return msgspec.Raw(msgspec.json.format(bytes(value), indent=-1))

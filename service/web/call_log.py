@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 import structlog
 from flask import Flask, Response, g, request
@@ -25,46 +24,70 @@ def log_calls(app: Flask) -> None:
 
     @app.before_request
     def start() -> None:
-        g.started = time.perf_counter()
-        g.call_id = str(uuid.uuid4())
+        g.line = _Line()
 
     @app.after_request
     def write(response: Response) -> Response:
-        rule = request.url_rule
+        line = _line()
+        call_id = line.call_id or str(uuid.uuid4())
+        rule, method = request.url_rule, request.method
         log.info(
             "call",
-            call=g.call_id,
-            method=request.method if request.method in _METHODS else "other",
+            call=call_id,
+            method=method if method in _METHODS else "other",
             route=rule.rule if rule is not None else None,
             status=response.status_code,
-            **g.get("noted", {}),
-            ms=_milliseconds(g.started),
+            **line.noted,
+            ms=_milliseconds(line.started),
         )
         # Support finds the line by it; the caller has no say in it.
-        response.headers["Covercard-Call"] = g.call_id
+        response.headers["Covercard-Call"] = call_id
         return response
+
+
+class _Line:
+    """What is known so far of the current call."""
+
+    __slots__ = ("call_id", "noted", "started")
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+        self.call_id: str | None = None
+        self.noted: dict[str, str | int | float | None] = {}
+
+
+def _line() -> _Line:
+    line: _Line | None = g.get("line")
+    if line is None:  # an application that writes no such lines
+        line = g.line = _Line()
+    return line
 
 
 def name_call(call_id: str) -> None:
     """Call the current call by this id, in the line, in the answer and in the decision log."""
-    g.call_id = call_id
+    _line().call_id = call_id
 
 
 def note(**facts: str | int | float | None) -> None:
     """Add facts to the line of the current call. Never a value that came with the call."""
-    if "noted" not in g:
-        g.noted = {}
-    g.noted.update(facts)
+    _line().noted.update(facts)
 
 
-@contextmanager
-def timed(name: str) -> Iterator[None]:
+class timed:
     """Note how many milliseconds the block takes, as `<name>_ms`."""
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
-        note(**{f"{name}_ms": _milliseconds(started)})
+
+    __slots__ = ("_name", "_started")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        _line().noted[f"{self._name}_ms"] = _milliseconds(self._started)
 
 
 def _milliseconds(since: float) -> float:

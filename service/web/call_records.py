@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -83,7 +83,7 @@ class ReceivedCall:
         payload = encode(review.answer)
         call = review.request
         shown = tuple(cards_shown(review.answer, review.determinations))
-        record = replace(
+        record = msgspec.structs.replace(
             self._record(200, payload),
             request=without_token(call),
             hook_instance=call.hook_instance,
@@ -114,7 +114,8 @@ class ReceivedCall:
             payload, status, outcome = encode(error.operation_outcome()), error.status, "refused"
         else:
             payload, status, outcome = encode(internal_error()), 500, "failed"
-        record = replace(self._record(status, payload), request=readable_without_token(self.body))
+        request = readable_without_token(self.body)
+        record = msgspec.structs.replace(self._record(status, payload), request=request)
         self._keep(record, "", outcome)
 
     def _record(self, status: int, payload: bytes) -> CallRecord:

@@ -14,16 +14,23 @@ PAGE_POLICY = (
 """For pages: only what this service serves itself, nothing inline, nothing of a third party."""
 
 
+_OF_ALL = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+)
+_OF_DATA = (("Content-Security-Policy", DATA_POLICY), *_OF_ALL)
+_OF_A_PAGE = (("Content-Security-Policy", PAGE_POLICY), *_OF_ALL)
+
+
 def secure_headers(app: Flask) -> None:
     """Add the headers to every answer; what a view has set for Cache-Control stays."""
 
     @app.after_request
     def add(response: Response) -> Response:
         page = response.mimetype == "text/html"
-        response.headers["Content-Security-Policy"] = PAGE_POLICY if page else DATA_POLICY
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "no-referrer"
-        response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
-        if "Cache-Control" not in response.headers:
-            response.headers["Cache-Control"] = "no-store"
+        headers = response.headers
+        headers.extend(_OF_A_PAGE if page else _OF_DATA)
+        if "Cache-Control" not in headers:
+            headers["Cache-Control"] = "no-store"
         return response

@@ -17,29 +17,29 @@ from service.crd.service import (
 from service.fhir.document import Resource
 from service.fhir.needs import Need, orders_behind
 from service.fhir.orders import ORDER_TYPES, based_on
-from service.fhir.resources import Resources, resources_in
+from service.fhir.resources import Resources
 
 
-def booked(call: Call, resources: Resources) -> Sequence[Asked]:
+def booked(_: Call, resources: Resources) -> Sequence[Asked]:
     """Each appointment's orders where it is based on some, else the appointment itself.
 
     An order behind two appointments is asked about once, on the first one's day.
     """
     found: dict[str, Asked] = {}
-    for appointment in _appointments(call):
+    for appointment in _appointments(resources):
         orders = [o for r in based_on(appointment) if (o := resources.get(r)) is not None]
         for order in [o for o in orders if o.type in ORDER_TYPES] or [appointment]:
             found.setdefault(order.reference, Asked(order, appointment))
     return list(found.values())
 
 
-def missing_orders(call: Call, resources: Resources) -> Sequence[Need]:
+def missing_orders(_: Call, resources: Resources) -> Sequence[Need]:
     """The orders behind the appointments that are not at hand."""
-    return [n for a in _appointments(call) for n in orders_behind(a, resources)]
+    return [n for a in _appointments(resources) for n in orders_behind(a, resources)]
 
 
-def _appointments(call: Call) -> Iterator[Resource]:
-    found = resources_in(call.document, call.context["appointments"], ("context", "appointments"))
+def _appointments(resources: Resources) -> Iterator[Resource]:
+    found = resources.found_at(("context", "appointments"))
     return (r for r in found if r.type == "Appointment")
 
 

@@ -15,12 +15,12 @@ from service.crd.service import (
     context_schema,
 )
 from service.fhir.orders import ORDER_TYPES
-from service.fhir.resources import Resources, resources_in
+from service.fhir.resources import Resources
 
 
-def draft_orders(call: Call, _: Resources) -> Sequence[Asked]:
+def draft_orders(_: Call, resources: Resources) -> Sequence[Asked]:
     """Every order of the context's draftOrders, in its order; other resources are left aside."""
-    found = resources_in(call.document, call.context["draftOrders"], ("context", "draftOrders"))
+    found = resources.found_at(("context", "draftOrders"))
     return [Asked(r) for r in found if r.type in ORDER_TYPES]
 
 

@@ -2,11 +2,11 @@
 
 import sqlite3
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from service.records import rows, tables
 from service.records.database import database_file
