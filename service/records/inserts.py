@@ -4,7 +4,8 @@ so the same entry can come any number of times.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -18,12 +19,18 @@ from service.records.rows import Entry
 _json = msgspec.json.Encoder().encode
 
 
+_ROWS_AT_A_TIME = (64, 16, 4, 1)
+"""Few numbers, so that the connection keeps each statement prepared."""
+
+
 class SqliteInserts:
-    """An INSERT for each table, to be executed with many rows."""
+    """INSERTs of so many rows each: the interpreter's lock is given away once a statement, and who
+    waits for it again holds up the transaction.
+    """
 
     def __init__(self) -> None:
         self._statements = [
-            (name, _insert_values(table))
+            (name, _inserts_of_values(table))
             for name, table in (
                 ("calls", tables.call),
                 ("determinations", tables.determination),
@@ -32,12 +39,16 @@ class SqliteInserts:
             )
         ]
 
-    def of(self, entry: Entry) -> Iterator[tuple[str, Sequence[tuple[Any, ...]]]]:
-        """Each statement that is needed, with its rows."""
-        for name, statement in self._statements:
+    def of(self, entry: Entry) -> Iterator[tuple[str, Sequence[Any]]]:
+        """Each statement that is needed, with its parameters."""
+        for name, statements in self._statements:
             rows: Sequence[msgspec.Struct] = getattr(entry, name)
-            if rows:
-                yield statement, [msgspec.structs.astuple(row) for row in rows]
+            done = 0
+            while done < len(rows):
+                count = next(n for n in _ROWS_AT_A_TIME if n <= len(rows) - done)
+                some = map(msgspec.structs.astuple, rows[done : done + count])
+                yield statements[count], [*chain.from_iterable(some)]
+                done += count
 
 
 class PostgresInserts:
@@ -63,10 +74,14 @@ class PostgresInserts:
             yield self._feedback, [_json(entry.feedback).decode()]
 
 
-def _insert_values(table: Table) -> str:
+def _inserts_of_values(table: Table) -> Mapping[int, str]:
+    """The statement for each of the numbers of rows."""
     values: dict[str, Any] = {c.name: bindparam(c.name) for c in table.columns}
     statement = sqlite_insert(table).values(values).on_conflict_do_nothing()
-    return str(statement.compile(dialect=sqlite.dialect(paramstyle="qmark")))
+    one_row = str(statement.compile(dialect=sqlite.dialect(paramstyle="qmark")))
+    placeholders = f"({', '.join('?' * len(table.columns))})"
+    before, after = one_row.split(placeholders)
+    return {n: before + ", ".join([placeholders] * n) + after for n in _ROWS_AT_A_TIME}
 
 
 def _insert_json(table: Table) -> str:

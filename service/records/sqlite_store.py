@@ -14,7 +14,7 @@ from service.records.inserts import SqliteInserts
 from service.records.rows import Entry
 from service.records.store import EntryRejected, StoreUnavailable
 
-_TURN_SECONDS = 0.0002
+_TURN_SECONDS = 0.001
 _BUSY_SECONDS = 0.001
 
 
@@ -38,8 +38,8 @@ class SqliteStore:
         try:
             with _turn_taken(turn, deadline):
                 _begin(connection, deadline)
-                for statement, rows in self._inserts.of(entry):
-                    connection.executemany(statement, rows)
+                for statement, parameters in self._inserts.of(entry):
+                    connection.execute(statement, parameters)
                 connection.execute("COMMIT")
         except (sqlite3.DataError, sqlite3.InterfaceError, OverflowError, UnicodeError) as error:
             self.close()

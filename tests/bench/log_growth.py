@@ -108,7 +108,7 @@ def _fill(file: Path, rows: int) -> list[str]:
             determinations.append(determination)
         wanted.append(chance.choice(determinations).assertion_id or "")
         for statement, values in inserts.of(Entry(calls, determinations)):
-            connection.executemany(statement, values)
+            connection.execute(statement, values)
         connection.commit()
     connection.close()
     return chance.sample(wanted, min(_LOOK_UPS, len(wanted)))
