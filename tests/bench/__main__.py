@@ -6,6 +6,7 @@ What it prints is meant to be read as ratios: the machine's own speed cancels ou
 from __future__ import annotations
 
 import argparse
+import logging
 import subprocess
 import sys
 import tempfile
@@ -13,14 +14,18 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import structlog
+
 from tests.bench.bodies import BODY_BYTES, order_sign_bodies
 from tests.bench.growth import growth
 from tests.bench.load import Load, NoLoadGenerator, find_wrk, fire, write_bodies
 from tests.bench.plot import svg
-from tests.bench.report import Measured, markdown, other_ratios, targets
+from tests.bench.report import Measured, markdown, other_ratios, target_lines
 from tests.bench.servers import Contender, Running, complete, healthchain, launched, running
 
 HERE = Path(__file__).parent
+OURS = ("floor", "no-log", "complete")
+OTHERS = ("healthchain", "healthchain-uvloop")
 _BODIES = 64
 
 
@@ -30,7 +35,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=5, help="seconds a run (5)")
     parser.add_argument("--workers", type=int, default=2, help="worker processes (2)")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 4, 16, 64])
-    parser.add_argument("--only", nargs="+", help="only these: floor no-log complete healthchain")
+    parser.add_argument("--only", nargs="+", help=f"only these: {' '.join([*OURS, *OTHERS])}")
     parser.add_argument("--growth", action="store_true", help="also cost against orders, policies")
     parser.add_argument("--soak", type=int, default=0, metavar="N", help="also memory over N calls")
     parser.add_argument("--rows", type=int, default=0, metavar="N", help="also look-up in N rows")
@@ -41,7 +46,7 @@ def arguments() -> argparse.Namespace:
 
 def contenders(args: argparse.Namespace, work: Path, answer: Path) -> list[Contender]:
     """Those that were asked for, in their order within a round."""
-    wanted = args.only or ["floor", "no-log", "complete", "healthchain"]
+    wanted = args.only or [*OURS, *OTHERS]
     workers = args.workers
     made = {
         "floor": lambda data: launched(
@@ -62,9 +67,23 @@ def contenders(args: argparse.Namespace, work: Path, answer: Path) -> list[Conte
         "complete": lambda data: complete(workers, data),
     }
     chosen = [made[name](work / name) for name in wanted if name in made]
-    if "healthchain" in wanted and (python := healthchain_python(args.healthchain_venv)):
-        chosen.append(healthchain(python, workers))
+    others = [name for name in OTHERS if name in wanted]
+    if others and (python := healthchain_python(args.healthchain_venv)):
+        chosen.extend(
+            healthchain(python, workers, with_uvloop=name.endswith("uvloop")) for name in others
+        )
     return chosen
+
+
+def started(contender: Contender, body: bytes, work: Path, stack: ExitStack) -> Running | None:
+    """The server, up; None, and why, if it is HealthChain and does not start."""
+    try:
+        return stack.enter_context(running(contender, body, work / f"{contender.name}.txt"))
+    except RuntimeError as error:
+        if contender.name not in OTHERS:
+            raise
+        print(f"SKIPPED {contender.what}: {error}")
+        return None
 
 
 def healthchain_python(venv: Path) -> Path | None:
@@ -99,10 +118,8 @@ def measure(args: argparse.Namespace, work: Path) -> list[Measured]:
     answer = work / "answer.json"
     answer.write_bytes(sample_answer(calls[0], work / "sample"))
     with ExitStack() as stack:
-        up = [
-            stack.enter_context(running(c, calls[0], work / f"{c.name}.txt"))
-            for c in contenders(args, work, answer)
-        ]
+        chosen = contenders(args, work, answer)
+        up = [r for c in chosen if (r := started(c, calls[0], work, stack)) is not None]
 
         def load(server: Running, connections: int, seconds: int) -> Load:
             url = server.contender.url
@@ -152,6 +169,8 @@ def _measured(server: Running, loads: Mapping[int, Sequence[Load]]) -> Measured:
 
 def main() -> None:
     args = arguments()
+    # Of the application that the growth is measured with only what goes wrong.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with tempfile.TemporaryDirectory(prefix="covercard-bench-") as folder:
         work = Path(folder)
         try:
@@ -162,7 +181,7 @@ def main() -> None:
         by_name = {m.name: m for m in measured}
         print(f"\n{BODY_BYTES} bytes a call, {args.workers} workers, medians of {args.rounds}\n")
         print(table)
-        for line in [*other_ratios(by_name), *targets(by_name)]:
+        for line in [*other_ratios(by_name), *target_lines(by_name)]:
             print(line)
         if args.out:
             args.out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,10 @@
-"""HealthChain with an order-sign service as plain as can be; run by its own Python."""
+"""HealthChain with an order-sign service as plain as can be; run by its own Python.
+
+    python healthchain_app.py PORT WORKERS as-installed|uvloop
+
+As PyPI installs it, HealthChain brings uvicorn alone (asyncio, h11). With "uvloop", the event loop
+and the parser that uvicorn takes where somebody adds them are used.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +42,8 @@ app.register_service(cds)
 
 def listening_socket(port: int) -> socket.socket:
     """TCP_NODELAY on it is handed down to connections: without, answers wait 40 ms for an ACK."""
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # With the protocol named, for asyncio sets the option itself only where it sees that it is TCP.
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listening.bind(("127.0.0.1", port))
@@ -46,7 +53,14 @@ def listening_socket(port: int) -> socket.socket:
 if __name__ == "__main__":
     from uvicorn.supervisors import Multiprocess
 
+    port, workers, how = sys.argv[1:]
+    as_installed = how == "as-installed"
     config = uvicorn.Config(
-        "healthchain_app:app", workers=int(sys.argv[2]), access_log=False, log_level="warning"
+        "healthchain_app:app",
+        workers=int(workers),
+        access_log=False,
+        log_level="warning",
+        loop="asyncio" if as_installed else "uvloop",
+        http="h11" if as_installed else "httptools",
     )
-    Multiprocess(config, sockets=[listening_socket(int(sys.argv[1]))]).run()
+    Multiprocess(config, sockets=[listening_socket(int(port))]).run()

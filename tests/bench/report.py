@@ -30,9 +30,12 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A ratio or a figure with what it should be: at least or at most `bound`."""
+    """A ratio or a figure with what it should be: at least or at most `bound`.
 
-    line: str
+    `what` begins with its kind: RATIO, MEMORY or START.
+    """
+
+    what: str
     value: float
     bound: float
     at_least: bool
@@ -41,10 +44,18 @@ class Target:
     def reached(self) -> bool:
         return self.value >= self.bound if self.at_least else self.value <= self.bound
 
-    def __str__(self) -> str:
+    @property
+    def figure(self) -> str:
+        """The line with the figure, and nothing after it."""
+        return f"{self.what} {self.value:.2f}"
+
+    @property
+    def verdict(self) -> str:
+        """The line that says whether the figure is what it should be."""
         sense = "at least" if self.at_least else "at most"
         verdict = "reached" if self.reached else "NOT REACHED"
-        return f"{self.line} {self.value:.2f} ({sense} {self.bound:g}: {verdict})"
+        name = self.what.removeprefix("RATIO ")
+        return f"TARGET {name} {sense} {self.bound:g}: {verdict}"
 
 
 def median_load(rounds: Sequence[Load]) -> Load:
@@ -79,6 +90,13 @@ def targets(measured: Mapping[str, Measured]) -> Iterator[Target]:
     yield Target("START complete seconds", median(complete.started_in), 2.0, False)
 
 
+def target_lines(measured: Mapping[str, Measured]) -> Iterator[str]:
+    """Each target's figure, and its verdict on the line after it."""
+    for target in targets(measured):
+        yield target.figure
+        yield target.verdict
+
+
 def other_ratios(measured: Mapping[str, Measured]) -> Iterator[str]:
     """How each server does against the floor, for every number of connections."""
     floor = measured.get("floor")
@@ -89,7 +107,13 @@ def other_ratios(measured: Mapping[str, Measured]) -> Iterator[str]:
             for connections, loads in m.loads.items():
                 ratio = ratio_of_rounds(loads, floor.loads[connections], "rate")
                 cost = ratio_of_rounds(floor.loads[connections], loads, "cpu")
-                yield f"RATIO {m.name}/floor at {connections} {ratio:.2f}, by CPU time {cost:.2f}"
+                yield f"RATIO {m.name}/floor at {connections} {ratio:.2f}"
+                yield f"RATIO {m.name}/floor by CPU time at {connections} {cost:.2f}"
+    complete, beside = measured.get("complete"), measured.get("healthchain-uvloop")
+    if complete and beside:
+        most = max(complete.loads)
+        ratio = ratio_of_rounds(complete.loads[most], beside.loads[most], "rate")
+        yield f"RATIO complete/healthchain-uvloop {ratio:.2f}"
 
 
 def markdown(measured: Sequence[Measured]) -> str:

@@ -107,13 +107,14 @@ def complete(workers: int, data: Path) -> Contender:
     return Contender("complete", "Covercard complete", command, port, settings)
 
 
-def healthchain(python: Path, workers: int) -> Contender:
+def healthchain(python: Path, workers: int, *, with_uvloop: bool) -> Contender:
     """HealthChain under uvicorn, by the Python that it is installed for."""
     port = free_port()
+    how = "uvloop" if with_uvloop else "as-installed"
     return Contender(
-        "healthchain",
-        "HealthChain",
-        (str(python), "healthchain_app.py", str(port), str(workers)),
+        "healthchain-uvloop" if with_uvloop else "healthchain",
+        "HealthChain and uvloop" if with_uvloop else "HealthChain",
+        (str(python), "healthchain_app.py", str(port), str(workers), how),
         port,
         {"HEALTHCHAIN_TELEMETRY": "0", "DO_NOT_TRACK": "1"},
         path=f"/cds{SERVICE_PATH}",
