@@ -14,6 +14,7 @@ _COLOURS = {
     "no-log": "#1f77b4",
     "complete": "#d62728",
     "healthchain": "#2ca02c",
+    "healthchain-uvloop": "#9467bd",
 }
 
 
