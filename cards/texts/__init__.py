@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from importlib import resources
 from typing import Any
@@ -11,6 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ruamel.yaml import YAML
 
 from cards.untrusted import as_text
+
+_BLANK_LINES = re.compile(r"\n{3,}")
 
 
 @functools.cache
@@ -31,7 +34,8 @@ def _environment() -> Environment:
 
 def render(name: str, /, **values: object) -> str:
     """The template `name` (without ending) filled with `values`, as Markdown."""
-    return _environment().get_template(f"{name}.md.j2").render(values).strip()
+    written = _environment().get_template(f"{name}.md.j2").render(values).strip()
+    return _BLANK_LINES.sub("\n\n", written)
 
 
 @functools.cache

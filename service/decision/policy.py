@@ -72,12 +72,16 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What the policy determines for one programme: the answer, and the reason with its sources."""
+    """What the policy determines for one programme: the answer, and the reason with its sources.
+
+    `for_patient` is the reason in words that a patient reads on a notice; a template as `Wording`.
+    """
 
     covered: Covered
     reason_id: str
     reason: str
     citations: tuple[Citation, ...]
+    for_patient: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,10 @@ class PolicyVersion:
     def version(self) -> str:
         """The version's name: its first effective day, ISO."""
         return self.starts.isoformat()
+
+    def reason_for_patient(self, programme: Programme) -> str:
+        """Why it may not be paid, in plain words; the card's statement where none are written."""
+        return self.rulings[programme].for_patient or self.wording[programme].statement
 
     @property
     def governing_authority(self) -> Authority:

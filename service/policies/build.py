@@ -68,4 +68,5 @@ def _ruling(entry: Mapping[str, Any], citations: Mapping[str, Citation]) -> Ruli
         reason_id=reason["id"],
         reason=reason["text"],
         citations=tuple(citations[c] for c in reason["citations"]),
+        for_patient=reason.get("for_patient"),
     )

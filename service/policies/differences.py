@@ -13,9 +13,9 @@ class Change:
     """One statement that was added, removed or worded anew.
 
     `section` is "title", "summary", "coverage", "wording", "services", "authorities", "reason",
-    "advance-notice", "reservations", "citations" or "review"; `item` is what within it (a code, a
-    programme, a citation's id), "" where the section is one text. `before` is None for what was
-    added, `after` for what was removed.
+    "for-patient", "advance-notice", "reservations", "citations" or "review"; `item` is what within
+    it (a code, a programme, a citation's id), "" where the section is one text. `before` is None
+    for what was added, `after` for what was removed.
     """
 
     section: str
@@ -48,6 +48,9 @@ def _statements(version: PolicyVersion) -> Iterator[tuple[tuple[str, str], str]]
         yield ("authorities", authority.name), _found(authority)
     for programme, ruling in version.rulings.items():
         yield ("reason", programme), ruling.reason
+    for programme, ruling in version.rulings.items():
+        if ruling.for_patient:
+            yield ("for-patient", programme), ruling.for_patient
     for programme, notices in version.notices.items():
         yield ("advance-notice", programme), ", ".join(notices) or "none"
     for reservation in version.reservations:

@@ -17,6 +17,8 @@ from service.errors import ConfigurationError, LibraryError
 from service.policies.drafts import Draft, read_drafts
 from service.policies.lint.rules import STOPPING_NOTICES
 
+_REASON, _EDITION = "{reason}", "{edition}"
+
 
 @dataclass(frozen=True, slots=True)
 class NoticeLink:
@@ -42,13 +44,18 @@ class NoticeTask:
 class Blank:
     """A blank of the form: its letter, what it holds, and by whom ("staff", "provider", "patient").
 
-    `text` suggests what to write, a template; a patient's blank never has one.
+    `text` suggests what to write, a template, where {reason} is the policy's reason in the
+    patient's words; a patient's blank never has one.
     """
 
     blank: str
     holds: str
     by: str
     text: str | None = None
+
+    def suggests(self, reason: str) -> str | None:
+        """What to write, {services} and {codes} still to be filled in."""
+        return self.text.replace(_REASON, reason) if self.text else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +114,9 @@ class Notice:
     `programmes` are those it is for, `programme_label` their name for people. `questionnaire` is
     the id of the form that records it; `doc_needed` the code by version of CRD ("2.0", "2.2");
     `doc_purpose` a code that both versions know. `summary` and `advice` are templates with
-    {services} and {codes}; `advice` is Markdown, a paragraph each, in the order of doing.
+    {services} and {codes}; `advice` is Markdown, a paragraph each, in the order of doing, where
+    {reason} is the policy's reason in the patient's words and {edition} stands for `edition_note`,
+    which says what edition to use as long as it may be used.
     `records` are the forms that put the notice on file, strongest first.
     """
 
@@ -133,6 +142,7 @@ class Notice:
     modifiers: tuple[Modifier, ...] = ()
     why_not: tuple[UnfitModifier, ...] = ()
     prints_expiry: date | None = None
+    edition_note: str = ""
     records: tuple[RecordKind, ...] = ()
 
     @property
@@ -143,6 +153,15 @@ class Notice:
     def expired_on(self, day: date) -> bool:
         """Whether `day` lies after the last day on which the edition may be used."""
         return self.ends is not None and day > self.ends
+
+    def advice_on(self, day: date, reason: str) -> tuple[str, ...]:
+        """The advice for `day`, {services} and {codes} still to be filled in.
+
+        `reason` is the policy's, in the patient's words. An expired edition is not recommended.
+        """
+        note = "" if self.expired_on(day) else self.edition_note
+        filled = (a.replace(_EDITION, note).replace(_REASON, reason) for a in self.advice)
+        return tuple(paragraph.rstrip() for paragraph in filled)
 
 
 class NoticeLibrary:
@@ -233,6 +252,7 @@ def _notice(draft: Draft) -> Notice:
         prints_expiry=date.fromisoformat(printed)
         if (printed := data.get("prints_expiry"))
         else None,
+        edition_note=data.get("edition_note", ""),
         records=tuple(map(_record, data.get("records", ()))),
     )
 

@@ -62,7 +62,8 @@ def policy_document(
                 "reason": {"id": ruling.reason_id, "text": ruling.reason},
                 "citations": [c.id for c in ruling.citations],
                 "advance_notices": [
-                    _notice(notices.edition(n, on), policy, on) for n in policy.notices[programme]
+                    _notice(notices.edition(n, on), policy, programme, on)
+                    for n in policy.notices[programme]
                 ],
             }
             for programme, ruling in policy.rulings.items()
@@ -94,7 +95,8 @@ def _review(policy: PolicyVersion, today: date) -> Document:
     }
 
 
-def _notice(notice: Notice, policy: PolicyVersion, on: date) -> Document:
+def _notice(notice: Notice, policy: PolicyVersion, programme: Programme, on: date) -> Document:
+    reason, services = policy.reason_for_patient(programme), named_services(policy)
     return {
         "id": notice.id,
         "title": notice.title,
@@ -102,7 +104,7 @@ def _notice(notice: Notice, policy: PolicyVersion, on: date) -> Document:
         "edition": notice.edition,
         "effective": {"start": notice.starts.isoformat(), "end": _day(notice.ends)},
         "usable": notice.starts <= on and not notice.expired_on(on),
-        "advice": [fill(a, named_services(policy)) for a in notice.advice],
+        "advice": [fill(a, services) for a in notice.advice_on(on, reason)],
         "links": [{"label": link.label, "url": link.url} for link in notice.links],
     }
 

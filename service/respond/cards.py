@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import NamedTuple
 
 from cards import texts
@@ -188,7 +187,7 @@ class CardWriter:
             title=notice.title,
             programme_label=notice.programme_label,
             summary=notice.summary,
-            advice=(*_warning_if_expired(notice, begin.to.now.date()), *notice.advice),
+            advice=tuple(_advice(notice, begin)),
             links=tuple(self._links([notice], begin.group)),
             forms=tuple(self._forms(notice, begin)),
             modifiers=modifiers_of(notice),
@@ -285,8 +284,14 @@ def _searched(authority: Authority) -> SearchedAuthority:
     return SearchedAuthority(authority.name, found_in, authority.searched_when)
 
 
-def _warning_if_expired(notice: Notice, today: date) -> Iterator[str]:
-    """What to say first where the newest edition on file may no longer be handed out."""
+def _advice(notice: Notice, begin: _Beginning) -> Iterator[str]:
+    """What to do, after a warning where the edition on file expires before it would be used."""
+    today, group = begin.to.now.date(), begin.group
+    phrases = texts.table("phrases")
+    form = notice.form or notice.title
     if notice.expired_on(today):
-        warning: str = texts.table("phrases")["notice_expired"]
-        yield warning.format(form=notice.form or notice.title, day=notice.ends)
+        yield phrases["notice_expired"].format(form=form, day=notice.ends)
+    elif notice.expired_on(max(d.day.latest for d in group.determinations)):
+        yield phrases["notice_expires"].format(form=form, day=notice.ends)
+    reason = group.policy.reason_for_patient(group.first.programme.programme)
+    yield from notice.advice_on(today, reason)

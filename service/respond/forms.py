@@ -81,7 +81,7 @@ class FormFiller:
                 purpose=filling.purpose,
                 purpose_system=filling.purpose_system,
                 answers=self._answers(filling, services),
-                blanks=_blanks(filling.notice, form, services),
+                blanks=_blanks(filling, form, services),
             ),
         )
 
@@ -115,13 +115,17 @@ def named_services(determinations: Sequence[Determination]) -> tuple[NamedServic
     return tuple(NamedService(s.code.value, s.name, s.group_name) for s in met.values())
 
 
-def _blanks(
-    notice: Notice | None, form: Form, services: Sequence[NamedService]
-) -> Mapping[str, str]:
+def _blanks(filling: Filling, form: Form, services: Sequence[NamedService]) -> Mapping[str, str]:
     """The texts that a notice suggests for the blanks of its own form."""
-    if notice is None or notice.questionnaire != form.id or not services:
+    notice = filling.notice
+    if notice is None or notice.questionnaire != form.id or not filling.determinations:
         return {}
-    return {b.blank: fill(b.text, services) for b in notice.blanks if b.by != "patient" and b.text}
+    first = filling.determinations[0]
+    if first.policy is None:
+        return {}
+    reason = first.policy.reason_for_patient(first.programme.programme)
+    suggested = ((b.blank, b.suggests(reason)) for b in notice.blanks if b.by != "patient")
+    return {blank: fill(text, services) for blank, text in suggested if text}
 
 
 def _planned_days(determinations: Sequence[Determination]) -> Sequence[date]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +15,7 @@ from fhir.resources.R4B.task import Task
 from flask.testing import FlaskClient
 
 from service.app import create_app
-from service.policies.notices import load_notices
+from service.policies.notices import Notice, load_notices
 from service.settings import Settings
 from tests.conftest import NOW
 from tests.contract.answer_rules import check_answer
@@ -33,9 +36,14 @@ def with_response() -> FlaskClient:
     return served(notice_suggestion="task-form-and-response")
 
 
+def edition_of_the_abn() -> Notice:
+    (abn,) = (n for n in load_notices(Settings().policies_dir) if n.id == "abn")
+    return abn
+
+
 def test_after_the_forms_last_day_the_card_asks_for_the_edition_of_today(fixture: Read) -> None:
     request = fixture("order-sign/mrs-original-medicare")
-    (last,) = (n.ends for n in load_notices(Settings().policies_dir) if n.id == "abn")
+    last = edition_of_the_abn().ends
     assert last is not None
     for today, warned in ((last, False), (last + timedelta(days=1), True)):
         noon = datetime.combine(today, time(12), UTC)
@@ -237,22 +245,30 @@ def test_an_ehr_that_was_not_asked_for_the_form_does_not_get_it(fixture: Read, m
     assert kinds[-1] == "Task"
 
 
-@pytest.mark.parametrize(
+PROGRAMMES = pytest.mark.parametrize(
     "name", ["mrs-original-medicare", "mrs-medicare-advantage", "mrs-programme-not-told"]
 )
+MEDICARE_NUMBER = "1EG4" + "TE5MK73"  # CMS's own sample of the format
+
+
+def with_medicare_number(request: dict[str, Any]) -> dict[str, Any]:
+    """The request with the number wherever a Coverage or Patient has a place for one."""
+    coverages = [e["resource"] for e in request["prefetch"]["coverage"]["entry"]]
+    (coverage,) = (c for c in coverages if c["resourceType"] == "Coverage")
+    coverage["subscriberId"] = MEDICARE_NUMBER
+    system = "http://hl7.org/fhir/sid/us-mbi"
+    for holder in (coverage, request["prefetch"]["patient"]):
+        holder.setdefault("identifier", []).append({"system": system, "value": MEDICARE_NUMBER})
+        for identifier in holder["identifier"]:
+            identifier["value"] = MEDICARE_NUMBER
+    return request
+
+
+@PROGRAMMES
 def test_a_medicare_number_in_the_coverage_gets_into_no_card_and_no_form(
     with_response: FlaskClient, fixture: Read, name: str
 ) -> None:
-    request = fixture(f"order-sign/{name}")
-    number = "1EG4" + "TE5MK73"  # CMS's own sample of the format
-    (coverage,) = (
-        e["resource"]
-        for e in request["prefetch"]["coverage"]["entry"]
-        if e["resource"]["resourceType"] == "Coverage"
-    )
-    coverage["subscriberId"] = number
-    for identifier in coverage.get("identifier", []):
-        identifier["value"] = number
+    request = with_medicare_number(fixture(f"order-sign/{name}"))
     reply = with_response.post("/cds-services/order-sign-crd", json=request)
     forms = [
         action["resource"]
@@ -262,4 +278,95 @@ def test_a_medicare_number_in_the_coverage_gets_into_no_card_and_no_form(
         if action["resource"]["resourceType"] == "QuestionnaireResponse"
     ]
     assert forms
-    assert number not in reply.get_data(as_text=True)
+    assert MEDICARE_NUMBER not in reply.get_data(as_text=True)
+
+
+@PROGRAMMES
+def test_a_medicare_number_gets_into_no_package(
+    client: FlaskClient, fixture: Read, name: str
+) -> None:
+    request = with_medicare_number(fixture(f"order-sign/{name}"))
+    sent = [e["resource"] for e in request["prefetch"]["coverage"]["entry"]]
+    given = [
+        {"name": "coverage", "resource": next(r for r in sent if r["resourceType"] == "Coverage")},
+        {"name": "order", "resource": request["context"]["draftOrders"]["entry"][0]["resource"]},
+        {"name": "referenced", "resource": request["prefetch"]["patient"]},
+    ]
+    body = {"resourceType": "Parameters", "parameter": given}
+    reply = client.post("/fhir/Questionnaire/$questionnaire-package", json=body)
+    assert request["prefetch"]["patient"]["name"][0]["family"] in reply.get_data(as_text=True)
+    assert MEDICARE_NUMBER not in reply.get_data(as_text=True)
+
+
+@pytest.mark.requirement("crd-2.2.1:resp-53")
+@pytest.mark.parametrize("version", ["2.0", "2.2"])
+@PROGRAMMES
+def test_no_button_cancels_an_order_for_nothing_could_take_its_place(
+    client: FlaskClient, fixture: Read, name: str, version: str
+) -> None:
+    request = fixture(f"order-sign/{name}")
+    request["extension"] = {"davinci-crd.requestedVersion": version}
+    reply = client.post("/cds-services/order-sign-crd", json=request)
+    suggested = [
+        action["type"]
+        for card in reply.get_json()["cards"]
+        for suggestion in card.get("suggestions", [])
+        for action in suggestion["actions"]
+    ]
+    assert suggested
+    assert set(suggested) == {"create"}
+
+
+def test_an_edition_that_expires_before_the_service_is_to_be_signed_in_time(fixture: Read) -> None:
+    request = fixture("order-sign/mrs-original-medicare")
+    last = edition_of_the_abn().ends
+    assert last is not None
+    for service, warned in ((last, False), (last + timedelta(days=1), True)):
+        (order,) = (e["resource"] for e in request["context"]["draftOrders"]["entry"])
+        order["occurrenceDateTime"] = service.isoformat()
+        said = notice_card(served(), request)["detail"]
+        assert (f"**Have it signed by {last}:**" in said) is warned
+        assert "03/31/2029" in said
+
+
+def test_an_expired_edition_is_not_recommended_beside_the_warning(fixture: Read) -> None:
+    last = edition_of_the_abn().ends
+    assert last is not None
+    noon = datetime.combine(last + timedelta(days=1), time(12), UTC)
+    client = create_app(Settings(), clock=lambda: noon).test_client()
+    said = notice_card(client, fixture("order-sign/mrs-original-medicare"))["detail"]
+    assert "03/31/2029" not in said
+    assert "**1. Take CMS's own form CMS-R-131** (linked below)." in said
+
+
+def test_blank_e_and_the_card_give_the_reason_of_the_policy_at_hand(
+    fixture: Read, tmp_path: Path
+) -> None:
+    library = tmp_path / "library"
+    shutil.copytree(Settings().policies_dir, library)
+    file = library / "mr-spectroscopy" / "2023-10-01.yaml"
+    reason = 'for_patient: "Medicare pays for {services} once a year only."\n      citations'
+    text, times = re.subn(
+        r"for_patient: >-.*?citations", reason, file.read_text("utf-8"), flags=re.S
+    )
+    assert times == 2
+    file.write_text(text, "utf-8")
+    client = served(policies_dir=library, notice_suggestion="task-form-and-response")
+    card = notice_card(client, fixture("order-sign/mrs-original-medicare"))
+    begun = card["suggestions"][0]["actions"][0]["resource"]
+    told = "Medicare pays for MR spectroscopy once a year only."
+    assert dict(answers_of(begun["item"]))["reason"]["valueString"] == told
+    assert f'E: "{told}"' in card["detail"]
+    assert "investigational" not in card["detail"]
+
+
+@PROGRAMMES
+def test_what_is_said_last_is_one_paragraph_without_a_stray_line_break(
+    client: FlaskClient, fixture: Read, name: str
+) -> None:
+    detail = notice_card(client, fixture(f"order-sign/{name}"))["detail"]
+    assert detail.rpartition("\n\n")[2] == (
+        "The button only adds a to-do; the steps work without it. "
+        "This card is information, not a coverage decision."
+    )
+    assert "\n\n\n" not in detail

@@ -131,7 +131,7 @@ def test_by_assertion_id_one_sees_what_was_asked_answered_and_why(log: Server, p
     cards = page.locator("[data-card]")
     expect(cards).to_have_count(2)
     expect(cards.first.get_by_role("heading")).to_contain_text("Not covered: MR spectroscopy")
-    expect(cards.nth(1)).to_contain_text("Put the request to the plan on the to-do list")
+    expect(cards.nth(1)).to_contain_text("Add to-do: ask the plan")
     # It was shown to a clinician then; nobody takes it up here.
     expect(cards.get_by_role("button")).to_have_count(0)
     expect(cards.locator("form")).to_have_count(0)

@@ -98,6 +98,9 @@ EXPECTED = {
     "patient_fills_the_patients_blanks": Expected(
         FORM, 19, "blanks[1].by", "blank G of CMS-R-131 is filled in by staff"
     ),
+    "patient_is_told_the_policys_reason": Expected(
+        POLICY, 22, "determinations.original_medicare.reason", "add for_patient"
+    ),
     "notice_has_not_expired": Expected(FORM, 6, "effective.end", "expired on 2024-06-14"),
     # wording
     "summary_fits_a_card": Expected(POLICY, 31, f"wording.{MA}.summary", "stay within 139"),

@@ -44,6 +44,16 @@ def test_a_code_more_another_reason_a_source_and_a_review_are_all_changes(
     assert Change("review", "next", "2025-01", "2099-01") in changes
 
 
+def test_another_reason_for_the_patient_is_a_change(versions: tuple[PolicyVersion, ...]) -> None:
+    older = versions[0]
+    programme, ruling = next(iter(older.rulings.items()))
+    worded = replace(ruling, for_patient="Medicare may not pay.")
+    newer = replace(older, rulings={**older.rulings, programme: worded})
+    assert differences(older, newer) == (
+        Change("for-patient", programme, None, "Medicare may not pay."),
+    )
+
+
 def test_what_is_gone_is_told_as_gone(versions: tuple[PolicyVersion, ...]) -> None:
     older, newer = versions
     assert Change("services", "X0002", "Longer example scan (Example scan)", None) in differences(

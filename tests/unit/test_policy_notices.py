@@ -86,10 +86,23 @@ def test_the_abns_estimate_is_left_to_the_provider(abn: Notice) -> None:
     assert (estimate.by, estimate.text) == ("provider", None)
 
 
-def test_the_abns_reason_is_suggested_in_plain_words(abn: Notice) -> None:
-    (reason,) = [b for b in abn.blanks if b.blank == "E"]
-    assert reason.text is not None
-    assert reason.text in "".join(abn.advice)
+def test_the_abns_reason_is_the_policys_in_the_patients_words(abn: Notice) -> None:
+    (blank,) = [b for b in abn.blanks if b.blank == "E"]
+    assert blank.suggests("Once a year is paid for.") == "Once a year is paid for."
+    assert 'E: "Once a year is paid for."' in "".join(abn.advice_on(ON, "Once a year is paid for."))
+
+
+def test_no_notice_gives_a_reason_of_its_own(notices: NoticeLibrary) -> None:
+    for notice in notices:
+        words = " ".join([*notice.advice, *(b.text or "" for b in notice.blanks)])
+        assert "investigational" not in words
+
+
+def test_an_edition_is_recommended_up_to_its_last_day_only(abn: Notice) -> None:
+    last, after = (" ".join(abn.advice_on(date(2029, *day), "")) for day in ((3, 31), (4, 1)))
+    assert 'Edition "expires 03/31/2029"; no other is valid.' in last
+    assert "03/31/2029" not in after
+    assert "{" not in after.replace("{services}", "").replace("{codes}", "")
 
 
 def test_the_abn_lists_every_blank_and_option_of_the_form(abn: Notice) -> None:

@@ -43,6 +43,24 @@ def notice_is_for_the_programme(drafts: Drafts) -> Iterator[Finding]:
                 yield draft.file.finding(where, problem, "suggest that programme's own notice")
 
 
+def patient_is_told_the_policys_reason(drafts: Drafts) -> Iterator[Finding]:
+    """A notice that gives the policy's reason needs it in words for the patient (ABN blank E)."""
+    asking = {d.folder for d in drafts.editions if _gives_the_reason(d)}
+    for draft in drafts.versions:
+        for _, programme, notice in _suggested(draft):
+            reason = draft.data["determinations"][programme]["reason"]
+            if notice in asking and "for_patient" not in reason:
+                problem = f"{notice} tells the patient the reason, and {programme} has none for it"
+                repair = "add for_patient: the reason in words that a patient understands"
+                place = ("determinations", programme, "reason")
+                yield draft.file.finding(place, problem, repair)
+
+
+def _gives_the_reason(edition: Draft) -> bool:
+    texts = [*edition.data["advice"], *(b.get("text", "") for b in edition.data.get("blanks", ()))]
+    return any("{reason}" in text for text in texts)
+
+
 def notice_folder_holds_an_edition(drafts: Drafts) -> Iterator[Finding]:
     broken = {f.file.parent.name for f in drafts.findings}
     for name, editions in drafts.notices.items():

@@ -58,6 +58,7 @@ ALL: tuple[Rule, ...] = (
     notices.forms_are_on_file,
     notices.patient_fills_the_patients_blanks,
     notices.notice_is_for_the_programme,
+    notices.patient_is_told_the_policys_reason,
     versions.versions_leave_no_gap,
     versions.folder_holds_a_version,
     codes.code_stands_in_one_policy_a_day,

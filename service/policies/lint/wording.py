@@ -13,7 +13,12 @@ from service.policies.files import Where
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _KNOWN_PLACEHOLDERS = frozenset({"services", "codes"})
-_OF_RECORDS = _KNOWN_PLACEHOLDERS | {"day"}
+_ALSO_KNOWN: Mapping[object, frozenset[str]] = {
+    "records": frozenset({"day"}),
+    "advice": frozenset({"reason", "edition"}),
+    "blanks": frozenset({"reason"}),
+}
+"""What is filled in beside them in some parts of a notice."""
 
 NEVER_SAID: Mapping[str, str] = {
     r"medicare does not cover": "say that Medicare is likely to deny it; no Medicare rule says so",
@@ -48,7 +53,7 @@ def summary_fits_a_card(drafts: Drafts) -> Iterator[Finding]:
 
 def placeholders_are_known(drafts: Drafts) -> Iterator[Finding]:
     for draft, where, text in _texts(drafts):
-        known = _OF_RECORDS if where[0] == "records" else _KNOWN_PLACEHOLDERS
+        known = _KNOWN_PLACEHOLDERS | _ALSO_KNOWN.get(where[0], frozenset())
         for name in _PLACEHOLDER.findall(text):
             if name not in known:
                 repair = "use " + " or ".join(f"{{{k}}}" for k in sorted(known, reverse=True))
@@ -77,6 +82,13 @@ def _named_together(draft: Draft) -> Iterator[list[NamedService]]:
     yield [service for group in groups for service in group]
 
 
+_PARTS = (
+    *(("blanks", "holds"), ("blanks", "text"), ("options", "means"), ("options", "on_file")),
+    *(("modifiers", "when"), ("why_not", "because")),
+)
+"""The parts of a notice that are lists, each with a text that people read."""
+
+
 def _texts(drafts: Drafts) -> Iterator[tuple[Draft, Where, str]]:
     """Every text of a policy or notice that people read."""
     for draft in drafts.versions:
@@ -86,7 +98,10 @@ def _texts(drafts: Drafts) -> Iterator[tuple[Draft, Where, str]]:
             for name, text in wording.items():
                 yield draft, ("wording", p, name), text
         for p, determination in data["determinations"].items():
-            yield draft, ("determinations", p, "reason", "text"), determination["reason"]["text"]
+            for name in ("text", "for_patient"):
+                if name in determination["reason"]:
+                    where = ("determinations", p, "reason", name)
+                    yield draft, where, determination["reason"][name]
         for i, text in enumerate(data["reservations"]):
             yield draft, ("reservations", i), text
     for draft in drafts.editions:
@@ -95,11 +110,15 @@ def _texts(drafts: Drafts) -> Iterator[tuple[Draft, Where, str]]:
         yield draft, ("documentation_reason",), data["documentation_reason"]
         for i, text in enumerate(data["advice"]):
             yield draft, ("advice", i), text
+        if "edition_note" in data:
+            yield draft, ("edition_note",), data["edition_note"]
         for name in ("label", "description", "reason"):
             yield draft, ("task", name), data["task"][name]
         for i, record in enumerate(data.get("records", ())):
             for name in ("text", "refused"):
                 if name in record:
                     yield draft, ("records", i, name), record[name]
-        for i, option in enumerate(data.get("options", ())):
-            yield draft, ("options", i, "on_file"), option["on_file"]
+        for part, name in _PARTS:
+            for i, entry in enumerate(data.get(part, ())):
+                if name in entry:
+                    yield draft, (part, i, name), entry[name]
