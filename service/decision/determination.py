@@ -55,6 +55,14 @@ class NoticeOnFile:
     refused: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A form for this patient and order that does not count: its id and why not, a key of texts."""
+
+    form: str
+    why: str
+
+
 class TraceStep(NamedTuple):
     """One step of the way from order to answer, for logs, testers and call-centre staff.
 
@@ -76,7 +84,8 @@ class Determination:
     made; then `covered` is conditional (or indeterminate for technical trouble). `matched` are the
     policy's services that the order's codings met; `billing_codes` the codes the statement is for.
     `notices` are to be suggested; once one of them is known to have been given, `notice_on_file`
-    names it and none is suggested any more.
+    names it and none is suggested any more. `passed_over` are forms that came back but do not
+    count.
     """
 
     order: Order
@@ -92,6 +101,7 @@ class Determination:
     notices: tuple[str, ...] = ()
     trace: tuple[TraceStep, ...] = field(default=())
     notice_on_file: NoticeOnFile | None = None
+    passed_over: tuple[PassedOver, ...] = ()
 
     @property
     def coverage(self) -> Coverage | None:

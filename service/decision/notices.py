@@ -11,8 +11,9 @@ import calendar
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import NamedTuple
 
-from service.decision.determination import Determination, NoticeOnFile, TraceStep
+from service.decision.determination import Determination, NoticeOnFile, PassedOver, TraceStep
 
 COMPLETED = frozenset({"completed", "amended"})
 """QuestionnaireResponse.status of what somebody has finished."""
@@ -77,25 +78,29 @@ def with_notices_on_file(
     """The determination, its notices taken as given where one of them is on file.
 
     `patient` is "Patient/id", `today` the day of the call. Of several forms that count, the
-    strongest and newest is named. What does not count is in the trace with the reason.
+    strongest and newest is named. What does not count is in the trace with the reason, and is told
+    as passed over where it is for this patient and order.
     """
     d = determination
     if not d.notices or not records:
         return d
     steps: list[TraceStep] = []
     counting: list[tuple[int, date, NoticeOnFile]] = []
+    passed_over: list[PassedOver] = []
     for record in records:
         rule = _rule(record, d, rules)
-        why_not = _why_not(record, rule, d, patient, today)
+        objection = next(_objections(record, rule, d, patient, today), None)
         because = f"{record.reference}: {record.form}"
-        if why_not is None and rule is not None and record.day is not None:
+        if objection is not None:
+            steps.append(TraceStep("notice", "does not count", f"{because}: {objection.because}"))
+            if record.patient == patient and d.order.reference in record.orders:
+                passed_over.append(PassedOver(record.form, objection.why))
+        elif rule is not None and record.day is not None:
             steps.append(TraceStep("notice", "on file", f"{because} of {record.day}"))
             counting.append((rule.strength, record.day, _on_file(rule, record, record.day)))
-        else:
-            steps.append(TraceStep("notice", "does not count", f"{because}: {why_not}"))
     trace = (*d.trace, *steps)
     if not counting:
-        return replace(d, trace=trace)
+        return replace(d, trace=trace, passed_over=tuple(dict.fromkeys(passed_over)))
     best = min(counting, key=lambda c: (c[0], -c[1].toordinal()))[2]
     return replace(d, notices=(), notice_on_file=best, trace=trace)
 
@@ -112,53 +117,56 @@ def _rule(record: NoticeRecord, d: Determination, rules: Iterable[RecordRule]) -
     return next((r for r in fitting if day is None or r.in_force_on(day)), None)
 
 
-def _why_not(
-    record: NoticeRecord, rule: RecordRule | None, d: Determination, patient: str, today: date
-) -> str | None:
-    """Why the record does not count for the order; None if it does."""
-    return next(_objections(record, rule, d, patient, today), None)
+class _Objection(NamedTuple):
+    """Why a record does not count: a key for what people read, and words for the trace."""
+
+    why: str
+    because: str
 
 
 def _objections(
     record: NoticeRecord, rule: RecordRule | None, d: Determination, patient: str, today: date
-) -> Iterator[str]:
+) -> Iterator[_Objection]:
     if record.status not in COMPLETED:
-        yield "not completed"
+        yield _Objection("not_completed", "not completed")
     if record.patient != patient:
-        yield "for another patient" if record.patient else "names no patient"
+        told = "for another patient" if record.patient else "names no patient"
+        yield _Objection("patient", told)
     if d.order.reference not in record.orders:
-        yield "for another order" if record.orders else "names no order"
+        yield _Objection("order", "for another order" if record.orders else "names no order")
     if not {c.value for c in d.billing_codes} <= record.codes:
-        yield "for another service" if record.codes else "names no service"
+        yield _Objection("service", "for another service" if record.codes else "names no service")
     if record.day is None:
-        yield "not dated"
+        yield _Objection("not_dated", "not dated")
     elif rule is None:
-        yield f"no form of this programme's notice in force on {record.day}"
+        because = f"no form of this programme's notice in force on {record.day}"
+        yield _Objection("edition", because)
     else:
         yield from _of_the_day(record.day, rule, d, today)
         yield from _of_the_patient(record, rule)
 
 
-def _of_the_day(day: date, rule: RecordRule, d: Determination, today: date) -> Iterator[str]:
+def _of_the_day(day: date, rule: RecordRule, d: Determination, today: date) -> Iterator[_Objection]:
     if day > today:
-        yield "dated in the future"
+        yield _Objection("future", "dated in the future")
     if day > d.day.latest:
-        yield "dated after the service"
+        yield _Objection("after_service", "dated after the service")
     if d.day.latest > months_after(day, rule.valid_months):
-        yield f"older than {rule.valid_months} months on the day of service"
+        because = f"older than {rule.valid_months} months on the day of service"
+        yield _Objection("too_old", because)
 
 
-def _of_the_patient(record: NoticeRecord, rule: RecordRule) -> Iterator[str]:
+def _of_the_patient(record: NoticeRecord, rule: RecordRule) -> Iterator[_Objection]:
     if rule.prints_expiry is not None and record.edition != rule.prints_expiry:
-        yield "not on the edition in force that day"
+        yield _Objection("edition", "not on the edition in force that day")
     if record.refused:
         if not (rule.refusal_counts and record.witnessed):
-            yield "refused, without a note on the form and a witness"
+            yield _Objection("refusal", "refused, without a note on the form and a witness")
     elif rule.options:
         if record.option not in rule.options:
-            yield "without the patient's choice"
+            yield _Objection("choice", "without the patient's choice")
         if not record.signed:
-            yield "not signed"
+            yield _Objection("signature", "not signed")
 
 
 def months_after(day: date, months: int) -> date:

@@ -203,7 +203,7 @@ class CardWriter:
         for notice in notices:
             url = self.names.notice_page(group.first, group.policy, notice)
             if url:
-                yield label.format(title=notice.title), url
+                yield label.format(name=notice.short_name), url
 
     def _forms(self, notice: Notice, begin: _Beginning) -> Iterator[FormText]:
         """The notice's own form, and those of its records that have a button of their own."""
@@ -293,5 +293,11 @@ def _advice(notice: Notice, begin: _Beginning) -> Iterator[str]:
         yield phrases["notice_expired"].format(form=form, day=notice.ends)
     elif notice.expired_on(max(d.day.latest for d in group.determinations)):
         yield phrases["notice_expires"].format(form=form, day=notice.ends)
+    records = {r.questionnaire for r in notice.records}
+    passed_over = (p.why for d in group.determinations for p in d.passed_over if p.form in records)
+    for why in dict.fromkeys(passed_over):
+        yield phrases["passed_over"].format(
+            notice=notice.short_name, because=phrases["why_passed_over"][why]
+        )
     reason = group.policy.reason_for_patient(group.first.programme.programme)
     yield from notice.advice_on(today, reason)

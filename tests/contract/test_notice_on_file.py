@@ -226,6 +226,65 @@ def test_a_form_for_another_service_edition_or_time_changes_nothing(
     assert topics(sign_with(signed(**answers))) == ["guideline", "claim"]
 
 
+@pytest.mark.parametrize(
+    ("answers", "because"),
+    [
+        ({"service_code": "70551"}, "it does not name all services"),
+        ({"form_expires": "2026-01-31"}, "it is not on the edition that was valid that day"),
+        ({"signed_on": "2026-05-01"}, "it is not on the edition that was valid that day"),
+        ({"signed_on": "2026-11-23"}, "its day is still to come"),
+        (
+            {
+                **dict.fromkeys(("option", "signed_by", "signed_on")),
+                "refused": True,
+                "refusal_noted": False,
+                "refused_on": "2026-11-20",
+                "witness": "Lee Example, RN",
+            },
+            "the refusal needs a note on the form and a witness",
+        ),
+    ],
+)
+@pytest.mark.parametrize("version", ["2.0", "2.2"])
+def test_the_notice_card_says_why_a_form_that_came_back_does_not_count(
+    sign_with: Sign, signed: Fill, answers: dict[str, Any], because: str, version: str
+) -> None:
+    card = sign_with(signed(**answers), version=version)["cards"][1]["detail"]
+    assert f"**A form came back for this order (ABN) and does not count:** {because}" in card
+    assert "Bo" not in card
+
+
+@pytest.mark.parametrize(
+    ("link", "because"),
+    [
+        ("option", "the patient's choice is missing"),
+        ("signed-by", "the signature is missing"),
+        ("signed-on", "its day is missing"),
+    ],
+)
+def test_the_notice_card_says_what_is_missing_on_a_form(
+    sign_with: Sign, signed: Fill, link: str, because: str
+) -> None:
+    assert because in sign_with(without(signed(), link))["cards"][1]["detail"]
+    begun = {**signed(), "status": "in-progress"}
+    assert "it is not completed" in sign_with(begun)["cards"][1]["detail"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda form: {**form, "subject": {"reference": "Patient/ann"}},
+        lambda form: {**form, "extension": []},
+        lambda form: {**form, "questionnaire": "http://other.example.org/abn-record|1.0.0"},
+    ],
+)
+def test_a_form_of_another_patient_or_order_is_not_spoken_of(
+    sign_with: Sign, signed: Fill, change: Callable[[Json], Json]
+) -> None:
+    unsigned = change(without(signed(), "signed-by"))
+    assert "came back" not in sign_with(unsigned)["cards"][1]["detail"]
+
+
 def test_the_statement_changes_once_the_notice_is_on_file(
     client: FlaskClient, sign_with: Sign, signed: Fill, fixture: Read
 ) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import pytest
 
+from cards import texts
+from service.decision import notices
 from service.decision.coverage import CoverageFinding, CoverageOutcome
 from service.decision.determination import Determination
 from service.decision.notices import (
@@ -206,3 +210,9 @@ def test_where_no_notice_is_advised_forms_are_not_looked_at() -> None:
 )
 def test_months_end_on_a_day_that_there_is(day: date, months: int, then: date) -> None:
     assert months_after(day, months) == then
+
+
+def test_every_reason_for_not_counting_has_words_for_people() -> None:
+    source = Path(notices.__file__).read_text("utf-8")
+    named = set(re.findall(r'_Objection\("(\w+)"', source)) - {"patient", "order"}
+    assert named == set(texts.table("phrases")["why_passed_over"])

@@ -14,7 +14,7 @@ from cards.questionnaires.response import PATIENTS_BLANKS
 from service.fhir import notice_records
 from service.policies.notices import load_notices
 from tests.conftest import FIXTURES
-from tests.filling import questions
+from tests.filling import completed, questions
 from tests.policies import LIBRARY
 from tests.unit.test_fixtures import MEDICARE_NUMBER
 
@@ -165,6 +165,29 @@ def test_the_abn_record_has_a_question_for_each_blank_that_it_records() -> None:
     choices = [o["valueCoding"]["code"] for o in by_prefix["G"]["answerOption"]]
     abn = next(n for n in load_notices(LIBRARY) if n.id == "abn")
     assert choices == [o.option for o in abn.options]
+
+
+@pytest.mark.parametrize("without", ["refusal_noted", "refused_on", "witness"])
+def test_a_refusal_cannot_be_completed_without_what_makes_it_count(without: str) -> None:
+    form = FORMS.get("abn-record")
+    assert form is not None
+    answers = {
+        "form_expires": "2029-03-31",
+        "patient_name": "Bo Sampleson",
+        "service": "MR spectroscopy",
+        "service_code": "76390",
+        "reason": "Medicare may not pay.",
+        "cost_estimate": 900,
+        "refused": True,
+        "refusal_noted": True,
+        "refused_on": "2026-11-20",
+        "witness": "Lee Example, RN",
+        "explained_by": "Rae Example",
+    }
+    assert completed(form.resource, None, **answers)["status"] == "completed"
+    del answers[without]
+    with pytest.raises(AssertionError, match="is required"):
+        completed(form.resource, None, **answers)
 
 
 def test_the_abn_record_links_cmss_form_as_the_notice_does() -> None:
