@@ -138,17 +138,17 @@ def _objections(
         yield _Objection("service", "for another service" if record.codes else "names no service")
     if record.day is None:
         yield _Objection("not_dated", "not dated")
+    elif record.day > today:
+        yield _Objection("future", "dated in the future")
     elif rule is None:
         because = f"no form of this programme's notice in force on {record.day}"
         yield _Objection("edition", because)
     else:
-        yield from _of_the_day(record.day, rule, d, today)
+        yield from _of_the_day(record.day, rule, d)
         yield from _of_the_patient(record, rule)
 
 
-def _of_the_day(day: date, rule: RecordRule, d: Determination, today: date) -> Iterator[_Objection]:
-    if day > today:
-        yield _Objection("future", "dated in the future")
+def _of_the_day(day: date, rule: RecordRule, d: Determination) -> Iterator[_Objection]:
     if day > d.day.latest:
         yield _Objection("after_service", "dated after the service")
     if d.day.latest > months_after(day, rule.valid_months):

@@ -366,7 +366,7 @@ def test_what_is_said_last_is_one_paragraph_without_a_stray_line_break(
 ) -> None:
     detail = notice_card(client, fixture(f"order-sign/{name}"))["detail"]
     assert detail.rpartition("\n\n")[2] == (
-        "The button only adds a to-do; the steps work without it. "
+        "The button only adds a to-do; without it, do the steps above by hand. "
         "This card is information, not a coverage decision."
     )
     assert "\n\n\n" not in detail

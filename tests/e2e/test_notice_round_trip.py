@@ -123,6 +123,48 @@ def test_an_abn_goes_from_card_to_form_to_the_order_and_is_not_asked_for_again(
     assert sign(server, request)["systemActions"] == []
 
 
+@pytest.mark.parametrize(
+    ("lacking", "because"),
+    [
+        ({"form_expires": "2026-01-31"}, "the edition that was valid that day"),
+        ({"service_code": "70551"}, "all services of the order"),
+        ({"signed_on": "2099-01-01"}, "its day is still to come"),
+    ],
+)
+def test_an_abn_that_does_not_count_is_asked_for_again_and_the_card_says_why(
+    server: Server, lacking: Json, because: str
+) -> None:
+    request = request_of("mrs-original-medicare")
+    first = sign(server, request)
+    order = first["systemActions"][0]["resource"]
+    answers: Json = {
+        "form_expires": "2029-03-31",
+        "cost_estimate": 850,
+        "refused": False,
+        "option": "2",
+        "signed_by": "representative",
+        "signed_on": SIGNED_ON.isoformat(),
+        "explained_by": "Rae Example, front desk",
+    }
+    form, begun = form_of(clicked(first)), begun_by_the_payer(server, request, order)
+    request["context"]["draftOrders"]["entry"][0]["resource"] = order
+    request["prefetch"]["forms"] = completed(form, begun, **{**answers, **lacking})
+    second = sign(server, request)
+    assert topics(second) == ["guideline", "claim"]
+    (why,) = (p for p in second["cards"][1]["detail"].split("\n\n") if "does not count:**" in p)
+    assert because in why
+    assert clicked(second)["input"] == clicked(first)["input"]
+
+    request["prefetch"]["forms"] = completed(form, begun, **answers)
+    third = sign(server, request)
+    assert topics(third) == ["guideline"]
+    assert "Option 2: the patient wants the service and pays for it" in third["cards"][0]["detail"]
+    (after,) = stated(third)
+    named = {parts(d, "code")[0].get("text") for d in parts(after, "detail")}
+    assert "notice-on-file" in named
+    assert "claim-modifier" not in named
+
+
 def test_a_request_to_the_plan_goes_the_same_way(server: Server) -> None:
     request = request_of("mrs-medicare-advantage")
     first = sign(server, request)
