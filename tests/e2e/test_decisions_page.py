@@ -195,7 +195,7 @@ def test_what_is_made_of_a_card_in_the_workbench_is_in_the_log(
     cards.first.get_by_label("Comment").fill("told on the phone")
     cards.first.get_by_role("button", name="Dismiss the card").click()
     expect(cards.first.locator("[data-said]")).to_contain_text("The service took it")
-    cards.nth(1).get_by_role("button", name="Put the request to the plan").click()
+    cards.nth(1).get_by_role("button", name="Add to-do: ask the plan").click()
     expect(cards.nth(1).locator("[data-said]")).to_contain_text("The service took it")
     told = bench.locator("dt:has-text('Assertion id') + dd").inner_text()
 

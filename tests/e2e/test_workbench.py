@@ -73,7 +73,7 @@ def test_the_cards_are_shown_as_an_ehr_shows_them(page: Page) -> None:
     expect(first.locator("strong", has_text="Why:")).to_be_visible()
     link = first.get_by_role("link", name="Policy: Magnetic Resonance Spectroscopy")
     assert "noopener" in (link.get_attribute("rel") or "")
-    expect(cards.nth(1).get_by_role("button", name="Put the request to the plan")).to_be_visible()
+    expect(cards.nth(1).get_by_role("button", name="Add to-do: ask the plan")).to_be_visible()
 
 
 def test_it_shows_what_changes_in_the_order_and_the_way_to_the_answer(page: Page) -> None:
@@ -241,7 +241,7 @@ def test_a_hostile_name_shows_as_characters(page: Page) -> None:
 
 def test_taking_up_a_suggestion_posts_feedback(page: Page) -> None:
     card = fire(page).nth(1)
-    button = card.get_by_role("button", name="Put the request to the plan")
+    button = card.get_by_role("button", name="Add to-do: ask the plan")
     with page.expect_response("**/feedback") as response:
         button.click()
     sent = response.value.request.post_data_json
