@@ -15,9 +15,9 @@ from service.crd.validation import is_fhir
 from service.dtr.logged_calls import LoggedCalls
 from service.dtr.package import QuestionnairePackages
 from service.dtr.recorded_calls import RecordedCalls
-from service.fhir.client import FhirClients, Limits
-from service.fhir.fetch import Completing, Fetcher
-from service.fhir.outbound import OutboundPolicy, Resolver, resolve
+from service.fhir.fetching.client import FhirClients, Limits
+from service.fhir.fetching.fetch import Completing, Fetcher
+from service.fhir.fetching.outbound import OutboundPolicy, Resolver, resolve
 from service.forms_on_file import FormsOnFile
 from service.guard import guard
 from service.order_review import OrderReview

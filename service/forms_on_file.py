@@ -15,8 +15,8 @@ from cards.statement import NOTICE_ON_FILE
 from service.decision.notices import NoticeRecord, RecordRule
 from service.decision.policy import Policies
 from service.fhir.document import Resource
-from service.fhir.fetch import Fetched
-from service.fhir.needs import Need, Search, missing
+from service.fhir.fetching.fetch import Fetched
+from service.fhir.fetching.needs import Need, Search, missing
 from service.fhir.notice_records import notice_records
 from service.fhir.orders import read_order
 from service.fhir.resources import Resources

@@ -17,18 +17,18 @@ from service.decision.notices import NoticeRecord, with_notices_on_file
 from service.decision.order import Order
 from service.decision.policy import Policies
 from service.errors import PreconditionFailed, UnhandledPayer, UnknownService
-from service.fhir.client import Access
 from service.fhir.coverages import PayerDirectory, read_coverage
 from service.fhir.document import Path
 from service.fhir.encounters import is_emergency
-from service.fhir.fetch import Completing, Fetched
-from service.fhir.needs import Need, Read
+from service.fhir.fetching.client import Access
+from service.fhir.fetching.fetch import Completing, Fetched
+from service.fhir.fetching.needs import Need, Read
+from service.fhir.fetching.outcomes import FetchReport, Outcome
+from service.fhir.fetching.unread import has_unread_code, with_trouble
 from service.fhir.order_details import read_order_details
 from service.fhir.orders import read_order
-from service.fhir.outcomes import FetchReport, Outcome
 from service.fhir.people import read_person
 from service.fhir.resources import Resources
-from service.fhir.unread import has_unread_code, with_trouble
 from service.forms_on_file import FormsOnFile
 from service.respond import Addressee, Asserted, Decided, Responder
 

@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.addresses import is_loopback
 from service.errors import ConfigurationError
-from service.fhir.outbound import parse_base
+from service.fhir.fetching.outbound import parse_base
 
 _PREFIX = "COVERCARD_"
 _BUILT_IN = Path(__file__).parent / "policies"

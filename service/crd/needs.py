@@ -12,7 +12,7 @@ from service.crd.request import HookRequest
 from service.crd.service import Answering
 from service.decision.evaluate import in_scope
 from service.fhir.document import Resource
-from service.fhir.needs import (
+from service.fhir.fetching.needs import (
     Need,
     Read,
     Search,

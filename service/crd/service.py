@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from service.fhir.document import Document, Resource
-from service.fhir.needs import Need
+from service.fhir.fetching.needs import Need
 from service.fhir.resources import Resources
 
 

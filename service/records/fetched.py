@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from service.fhir.client import Access
 from service.fhir.document import Document, Resource
-from service.fhir.fetch import Fetched, Plan
-from service.fhir.needs import Need, Read
-from service.fhir.outcomes import FetchReport, Outcome
+from service.fhir.fetching.client import Access
+from service.fhir.fetching.fetch import Fetched, Plan
+from service.fhir.fetching.needs import Need, Read
+from service.fhir.fetching.outcomes import FetchReport, Outcome
 from service.fhir.resources import Resources
 from service.records.kept_json import read_kept
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from service.addresses import is_loopback
 from service.errors import Finding, LibraryError
-from service.fhir.outbound import parse_base
+from service.fhir.fetching.outbound import parse_base
 from service.trust.fetch_keys import fetch_key_set
 from service.trust.keys import FetchedKeys, FixedKeys, KeySource, read_key_set
 from service.trust.operator_files import finding, read_yaml

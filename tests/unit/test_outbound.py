@@ -6,8 +6,8 @@ import pytest
 
 from service.app import wire_fetcher
 from service.errors import ConfigurationError, FetchFailed
-from service.fhir.outbound import OutboundPolicy, parse_base
-from service.fhir.outcomes import Outcome
+from service.fhir.fetching.outbound import OutboundPolicy, parse_base
+from service.fhir.fetching.outcomes import Outcome
 from service.settings import Settings, load_settings
 
 EHR = "https://ehr.example.org/fhir"

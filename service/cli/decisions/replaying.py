@@ -9,8 +9,8 @@ import msgspec
 
 from service.app import Library, wire_review
 from service.errors import RequestError
-from service.fhir.client import Access
-from service.fhir.fetch import Completing, Fetched, Plan
+from service.fhir.fetching.client import Access
+from service.fhir.fetching.fetch import Completing, Fetched, Plan
 from service.fhir.resources import Resources
 from service.order_review import Review
 from service.records.fetched import FetchedBefore

@@ -15,7 +15,7 @@ from service.crd.service import (
     context_schema,
 )
 from service.fhir.document import Resource
-from service.fhir.needs import Need, orders_behind
+from service.fhir.fetching.needs import Need, orders_behind
 from service.fhir.orders import ORDER_TYPES, based_on
 from service.fhir.resources import Resources
 

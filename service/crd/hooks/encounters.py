@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from service.crd.service import Asked, Call
-from service.fhir.needs import Need, Search, missing, orders_behind
+from service.fhir.fetching.needs import Need, Search, missing, orders_behind
 from service.fhir.orders import ORDER_TYPES, based_on
 from service.fhir.resources import Resources
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from service.crd.service import COVERAGE, PATIENT, Answering, Asked, Call, Service, context_schema
-from service.fhir.needs import Need, missing
+from service.fhir.fetching.needs import Need, missing
 from service.fhir.orders import ORDER_TYPES
 from service.fhir.resources import Resources
 

@@ -13,7 +13,7 @@ import pytest
 
 from service.app import Library, wire_review
 from service.ehr_stub.app import DEMO_TOKEN
-from service.fhir.outcomes import TokenUse
+from service.fhir.fetching.outcomes import TokenUse
 from service.order_review import OrderReview, Review
 from service.settings import Settings
 from tests.conftest import FIXTURES, NOW

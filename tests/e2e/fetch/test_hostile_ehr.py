@@ -149,7 +149,7 @@ def test_a_connection_that_only_drips_is_closed_when_time_is_up(ehr: Ehr, ask: A
 def test_a_server_that_owes_too_many_answers_is_not_asked_for_more(
     ehr: Ehr, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.fhir.fetch._MOST_OWED", 2)
+    monkeypatch.setattr("service.fhir.fetching.fetch._MOST_OWED", 2)
     ehr.misbehave["Coverage"] = drip_head
     request = bare(SIGN, ehr.base, "patient", "encounter")
     for _ in range(4):

@@ -17,10 +17,10 @@ from cryptography.x509.oid import NameOID
 
 from service.ehr_stub.app import DEMO_TOKEN
 from service.errors import FetchFailed
-from service.fhir.client import Access, FhirClients, Limits
-from service.fhir.needs import Read
-from service.fhir.outbound import OutboundPolicy
-from service.fhir.outcomes import Outcome
+from service.fhir.fetching.client import Access, FhirClients, Limits
+from service.fhir.fetching.needs import Read
+from service.fhir.fetching.outbound import OutboundPolicy
+from service.fhir.fetching.outcomes import Outcome
 from tests.e2e.fetch.ehrs import Ehr
 
 NAME = "ehr.example.org"

@@ -3,9 +3,9 @@
 import json
 
 from service.fhir.document import Document, Resource
-from service.fhir.fetch import Fetched
-from service.fhir.needs import Need, Read
-from service.fhir.outcomes import FetchReport, Outcome
+from service.fhir.fetching.fetch import Fetched
+from service.fhir.fetching.needs import Need, Read
+from service.fhir.fetching.outcomes import FetchReport, Outcome
 from service.fhir.resources import Resources
 from service.records.fetched import FetchedBefore, fetched_types, written
 

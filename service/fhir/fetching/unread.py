@@ -11,7 +11,7 @@ from dataclasses import replace
 from service.decision.coverage import Coverage, CoverageFinding, CoverageOutcome
 from service.decision.order import Order
 from service.fhir.document import Resource
-from service.fhir.needs import (
+from service.fhir.fetching.needs import (
     Need,
     Search,
     code_needs,

@@ -28,10 +28,10 @@ from urllib3.exceptions import DecodeError, HTTPError, ReadTimeoutError
 from service import __version__
 from service.errors import ConfigurationError, FetchFailed
 from service.fhir.document import Document
-from service.fhir.needs import Need, Read
-from service.fhir.outbound import Base, OutboundPolicy, bracketed
-from service.fhir.outcomes import Outcome
-from service.fhir.patients import is_of_server
+from service.fhir.fetching.needs import Need, Read
+from service.fhir.fetching.outbound import Base, OutboundPolicy, bracketed
+from service.fhir.fetching.outcomes import Outcome
+from service.fhir.fetching.patients import is_of_server
 from service.fhir.references import parse_literal
 
 _CHUNK = 65_536

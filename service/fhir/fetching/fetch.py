@@ -17,11 +17,11 @@ from typing import Protocol
 import structlog
 
 from service.errors import FetchFailed
-from service.fhir.client import Access, FhirClient, FhirClients
 from service.fhir.document import Document, Resource
-from service.fhir.needs import Need, Read, Search
-from service.fhir.outcomes import FetchReport, Outcome, TokenUse, token_use
-from service.fhir.patients import is_of_another
+from service.fhir.fetching.client import Access, FhirClient, FhirClients
+from service.fhir.fetching.needs import Need, Read, Search
+from service.fhir.fetching.outcomes import FetchReport, Outcome, TokenUse, token_use
+from service.fhir.fetching.patients import is_of_another
 from service.fhir.references import parse_literal
 from service.fhir.resources import Resources, resources_in
 

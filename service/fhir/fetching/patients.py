@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from service.fhir.outbound import Base, parse_base
+from service.fhir.fetching.outbound import Base, parse_base
 from service.fhir.references import parse_literal
 
 _SUBJECTS = ("subject", "patient", "beneficiary")

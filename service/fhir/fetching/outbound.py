@@ -21,7 +21,7 @@ from ipaddress import (
 )
 
 from service.errors import FetchFailed
-from service.fhir.outcomes import Outcome
+from service.fhir.fetching.outcomes import Outcome
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
