@@ -52,6 +52,16 @@ def end_with(server: int) -> None:
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
+def end_when_told() -> None:
+    """Let a new worker, until it serves and knows better, simply end when it is told to stop.
+
+    It begins with its server's way of stopping, which in a worker comes to nothing: told to stop
+    while it loads, it would go on, and be killed once the patience with it is over.
+    """
+    for told in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(told, signal.SIG_DFL)
+
+
 _LOOK_SECONDS = 0.5
 _SERVER_VARIABLE = "COVERCARD_SERVER_PROCESS"
 _FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -108,6 +118,7 @@ def serve() -> None:
             # Some threads are kept free for discovery, pages and refusals.
             "blocking_threads": settings.max_concurrent_calls + SPARE_THREADS,
         }
+        os.register_at_fork(after_in_child=end_when_told)
         at = f"http://{settings.host}:{settings.port}/cds-services"
         click.echo(f"Covercard on {at} (stop: Ctrl-C)", err=True)
         Granian("service.cli.serve:wsgi_app", factory=True, **options).serve()

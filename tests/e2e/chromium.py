@@ -79,7 +79,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
     yield opened
     for window in windows:
         window.close()
-    assert complaints == []
+    assert complaints == [], complaints
 
 
 def unfold(page: Page) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 from ruamel.yaml import YAML
 
 from tests.conftest import FIXTURES
@@ -118,6 +118,54 @@ def test_the_call_copied_as_curl_gets_the_same_answer(page: Page) -> None:
     answer = json.loads(done.stdout)
     summaries = [c["summary"] for c in answer["cards"]]
     assert summaries == page.locator("[data-card] h5").all_text_contents()
+
+
+@pytest.fixture
+def held(page: Page) -> list[Route]:
+    """The examples that are asked for from now on: each waits until the test lets it go."""
+    held: list[Route] = []
+    page.route("**/workbench/fixtures/**", lambda route: held.append(route))
+    return held
+
+
+def until_held(page: Page, held: list[Route], count: int) -> None:
+    while len(held) < count:
+        page.wait_for_timeout(10)
+
+
+def test_an_example_that_comes_late_takes_nothing_away(page: Page, held: list[Route]) -> None:
+    examples = page.get_by_label("Example", exact=True)
+    examples.select_option("order-sign/mrs-original-medicare.json")
+    examples.select_option("order-sign/disc-pain-four-orders.json")
+    until_held(page, held, 2)
+    expect(page.get_by_label("Date of service")).to_be_disabled()
+    expect(page.locator("#request")).not_to_be_editable()
+    late, wanted = held
+    wanted.continue_()
+    text = (FIXTURES / "order-sign/disc-pain-four-orders.json").read_text("utf-8")
+    expect(page.locator("#request")).to_have_value(text)
+    page.get_by_label("Date of service").fill("2026-12-24")
+    page.get_by_label("Date of service").blur()
+    with page.expect_response("**/mrs-original-medicare.json"):
+        late.continue_()
+    expect(page.get_by_label("Date of service")).to_have_value("2026-12-24")
+    assert "2026-12-24" in page.locator("#request").input_value()
+
+
+def test_a_call_is_fired_once_its_example_is_there(page: Page, held: list[Route]) -> None:
+    page.get_by_label("Example", exact=True).select_option("order-sign/mrs-original-medicare.json")
+    page.get_by_role("button", name="Fire the request").click()
+    until_held(page, held, 1)
+    held[0].continue_()
+    expect(page.locator("[data-card]").first).to_contain_text("Medicare is likely to deny")
+
+
+def test_an_example_that_cannot_be_loaded_is_told(page: Page, held: list[Route]) -> None:
+    page.get_by_label("Example", exact=True).select_option("order-sign/mrs-original-medicare.json")
+    until_held(page, held, 1)
+    held[0].fulfill(status=503)
+    expect(page.locator("#wrong")).to_have_text("The example could not be loaded: HTTP 503.")
+    expect(page.locator("#request")).to_be_editable()
 
 
 def test_a_code_that_no_policy_speaks_of_brings_no_card(page: Page) -> None:

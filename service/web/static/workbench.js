@@ -10,6 +10,8 @@ const serviceOf = (hook) => services[hook] ?? services["order-sign"];
 
 const stacked = matchMedia("(max-width: 60rem)"); // then the answers stand below the request
 let loaded = ""; // the text of the example as it was loaded, for starting over
+let chosen = 0; // how many examples were chosen
+let ready = Promise.resolve(); // until the one chosen last is there
 
 // --- The request: its text is the truth, the fields show it and change it.
 
@@ -82,21 +84,43 @@ $("programme").addEventListener("change", () => change(({ data, coverage }) => {
   else addCoverage(data, programme).setPayer($("payer").options[1].value, $("payer").options[1].text);
 }));
 
-async function load(example) {
+function load(example) {
   $("fixture").value = example;
   $("shows").textContent = $("fixture").selectedOptions[0].dataset.shows ?? "";
+  // What is changed before it is there would be lost.
+  $("fields").disabled = $("request").readOnly = true;
+  chosen += 1;
+  ready = put(example, chosen);
+}
+
+async function put(example, turn) {
+  let wrong = "";
+  const text = await textOf(example).catch((error) => {
+    wrong = `The example could not be loaded: ${error.message}.`;
+    return "";
+  });
+  if (turn !== chosen) return; // another one was chosen meanwhile
+  loaded = text;
+  $("request").readOnly = false;
   $("order").replaceChildren();
   $("coverage").replaceChildren();
-  if (example) {
-    const reply = await fetch(`/workbench/fixtures/${example}`);
-    loaded = await reply.text();
-  } else {
-    loaded = "";
-    $("raw").open = true;
-  }
   $("request").value = loaded;
   showFields();
-  if (!example) $("request").focus();
+  if (wrong) {
+    $("wrong").hidden = false;
+    $("wrong").textContent = wrong;
+  }
+  if (!example) {
+    $("raw").open = true;
+    $("request").focus();
+  }
+}
+
+async function textOf(example) {
+  if (!example) return "";
+  const reply = await fetch(`/workbench/fixtures/${example}`);
+  if (!reply.ok) throw new Error(`HTTP ${reply.status}`);
+  return reply.text();
 }
 
 $("fixture").addEventListener("change", () => load($("fixture").value));
@@ -125,6 +149,7 @@ async function show(versions) {
   $("said").classList.remove("hidden");
   $("said").textContent = "Firing…";
   try {
+    await ready;
     const shown = await Promise.all(versions.map(column));
     $("columns").replaceChildren(...shown.map(({ element }) => element));
     $("said").textContent = shown.map(({ said }) => said).join(" ");

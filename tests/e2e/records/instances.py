@@ -70,6 +70,11 @@ class Instance:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
+        self.begin()
+        until(lambda: self.ready() is not None, f"{self.base} answers; {self.log[-2000:]}")
+
+    def begin(self) -> None:
+        """Start it."""
         self.folder.mkdir(exist_ok=True)
         settings = {
             "port": self.port,
@@ -86,7 +91,6 @@ class Instance:
                 stderr=log,
                 start_new_session=True,
             )
-        until(lambda: self.ready() is not None, f"{self.base} answers; {self.log[-2000:]}")
 
     def ready(self) -> dict[str, Any] | None:
         """What /readyz says; None while nobody answers."""

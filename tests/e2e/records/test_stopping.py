@@ -119,3 +119,17 @@ def test_only_its_owner_may_read_what_the_service_writes(instance: Instance) -> 
     written = [p for p in (instance.folder / "var").rglob("*") if p.is_file()]
     assert written
     assert all(p.stat().st_mode & 0o077 == 0 for p in written)
+
+
+def test_a_worker_that_is_told_to_stop_before_it_serves_does_not_have_to_be_killed(
+    tmp_path: Path,
+) -> None:
+    instance = Instance(tmp_path / "instance", free_port())
+    instance.begin()
+    assert instance.process is not None
+    until(lambda: "Spawning worker-2" in instance.log, "the workers are there")
+    assert "Started worker-2" not in instance.log
+    os.kill(instance.process.pid, signal.SIGTERM)
+    assert instance.process.wait(timeout=60) == 0
+    assert "Stopped worker-2" in instance.log
+    assert "Killing" not in instance.log
