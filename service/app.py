@@ -22,9 +22,10 @@ from service.forms_on_file import FormsOnFile
 from service.guard import guard
 from service.order_review import OrderReview
 from service.pages import wire_pages
-from service.policies.notices import NoticeLibrary, load_notices
-from service.policies.payers import Payers, load_payers
-from service.policies.store import PolicyStore, load_policies
+from service.policies.notices import NoticeLibrary
+from service.policies.on_file import load_library
+from service.policies.payers import Payers
+from service.policies.store import PolicyStore
 from service.records.instants import new_call_id
 from service.records.opening import open_recorder
 from service.records.recorder import Recorder
@@ -71,9 +72,10 @@ class Library:
     """The operator's files, read once: policies, notices, payers."""
 
     def __init__(self, settings: Settings) -> None:
-        self.policies: PolicyStore = load_policies(settings.policies_dir)
-        self.notices: NoticeLibrary = load_notices(settings.policies_dir)
-        self.payers: Payers = load_payers(settings.payers_file)
+        on_file = load_library(settings.policies_dir, settings.payers_file)
+        self.policies: PolicyStore = on_file.policies
+        self.notices: NoticeLibrary = on_file.notices
+        self.payers: Payers = on_file.payers
 
 
 def wire_review(

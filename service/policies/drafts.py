@@ -129,7 +129,7 @@ class _Reader:
     findings: list[Finding] = field(default_factory=list)
 
     def drafts(self, folder: Path, kind: Kind) -> tuple[Draft, ...]:
-        paths = sorted(p for p in folder.glob("*.yaml") if p.name != CASES)
+        paths = sorted(p for p in folder.glob("*.yaml") if p.name.lower() != CASES)
         read = [self.read(path, kind) for path in paths]
         drafts = [Draft(file, folder.name) for file in read if file]
         return tuple(sorted(drafts, key=lambda d: d.starts))

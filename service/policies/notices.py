@@ -14,7 +14,7 @@ from typing import Any, Literal
 from service.decision.notices import RecordRule
 from service.decision.policy import Programme
 from service.errors import ConfigurationError, LibraryError
-from service.policies.drafts import Draft, read_drafts
+from service.policies.drafts import Draft, Drafts, read_drafts
 from service.policies.lint.rules import STOPPING_NOTICES
 
 _REASON, _EDITION = "{reason}", "{edition}"
@@ -222,6 +222,11 @@ def load_notices(directory: Path) -> NoticeLibrary:
     findings = [*drafts.findings, *(f for rule in STOPPING_NOTICES for f in rule(drafts))]
     if findings:
         raise LibraryError(findings)
+    return notices_of(drafts)
+
+
+def notices_of(drafts: Drafts) -> NoticeLibrary:
+    """The notices of drafts with which nothing is wrong."""
     return NoticeLibrary([_notice(d) for d in drafts.editions])
 
 

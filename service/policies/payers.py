@@ -10,6 +10,7 @@ from service.decision.coverage import Contact, Payer, PolicyLink
 from service.decision.policy import Programme
 from service.errors import LibraryError
 from service.policies import files
+from service.policies.files import LibraryFile
 from service.policies.lint.payers import duplicate_payers
 
 
@@ -37,6 +38,11 @@ def load_payers(path: Path) -> Payers:
     findings = list(duplicate_payers(file))
     if findings:
         raise LibraryError(findings)
+    return payers_of(file)
+
+
+def payers_of(file: LibraryFile) -> Payers:
+    """The payers of a file with which nothing is wrong."""
     return Payers(file.data["operator"], [_payer(p) for p in file.data["payers"]])
 
 

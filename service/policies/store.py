@@ -11,7 +11,7 @@ from service.decision.order import Code
 from service.decision.policy import PolicyVersion
 from service.errors import LibraryError
 from service.policies.build import policy_version
-from service.policies.drafts import read_drafts
+from service.policies.drafts import Drafts, read_drafts
 from service.policies.lint.rules import STOPPING
 
 K = TypeVar("K")
@@ -68,6 +68,11 @@ def load_policies(directory: Path) -> PolicyStore:
     findings = [*drafts.findings, *(f for rule in STOPPING for f in rule(drafts))]
     if findings:
         raise LibraryError(findings)
+    return policies_of(drafts)
+
+
+def policies_of(drafts: Drafts) -> PolicyStore:
+    """The policies of drafts with which nothing is wrong."""
     return PolicyStore([policy_version(d) for d in drafts.versions])
 
 

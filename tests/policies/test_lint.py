@@ -9,10 +9,9 @@ import pytest
 
 from service.errors import LibraryError
 from service.policies.lint import lint_library, payers
-from service.policies.lint.rules import ALL, DATED, STOPPING, STOPPING_NOTICES
-from service.policies.notices import load_notices
+from service.policies.lint.rules import ALL, DATED, START
+from service.policies.on_file import load_library
 from service.policies.payers import load_payers
-from service.policies.store import load_policies
 from tests.policies import BROKEN, LIBRARY, PAYERS, SOUND
 
 ON = date(2024, 6, 15)
@@ -102,14 +101,29 @@ EXPECTED = {
         POLICY, 22, "determinations.original_medicare.reason", "add for_patient"
     ),
     "notice_has_not_expired": Expected(FORM, 6, "effective.end", "expired on 2024-06-14"),
+    "every_file_is_read": Expected(
+        "example-scan/2025-01-01.yml", None, "(file)", "rename it to 2025-01-01.yaml"
+    ),
+    "cases_under_another_name_are_not_read": Expected(
+        "example-scan/Cases.yaml", None, "(file)", "rename it to cases.yaml"
+    ),
+    "a_version_beside_its_folder_is_not_read": Expected(
+        "2025-01-01.yaml", None, "(file)", "put it into its policy's folder"
+    ),
     # wording
     "summary_fits_a_card": Expected(POLICY, 31, f"wording.{MA}.summary", "stay within 139"),
     "placeholders_are_known": Expected(POLICY, 31, f"wording.{MA}.summary", "{service}"),
+    "a_brace_without_its_partner": Expected(
+        POLICY, 31, f"wording.{MA}.statement", "a brace has no partner"
+    ),
     "never_said": Expected(
         POLICY, 32, "wording.original_medicare.statement", "medicare does not cover"
     ),
     # payers
     "duplicate_payers": Expected("payers.yaml", 7, "payers[1].identifier", "two payers"),
+    "policies_are_applied": Expected(
+        "payers.yaml", 3, "payers", 'add "- id: second-scan" to the policies'
+    ),
     "unknown_policies": Expected("payers.yaml", 6, "payers[0].policies[0].id", "example-scam"),
     # cases
     "policy_has_cases": Expected("second-scan/cases.yaml", None, "(file)", "has no cases"),
@@ -126,8 +140,9 @@ EXPECTED = {
 
 DATED_RULES = {rule.__name__ for rule in DATED}
 PAYER_RULES = {payers.duplicate_payers.__name__, payers.unknown_policies.__name__}
-RULES = {rule.__name__ for rule in ALL} | DATED_RULES | PAYER_RULES
-STOPS = {rule.__name__ for rule in (*STOPPING, *STOPPING_NOTICES)}
+WARNINGS = DATED_RULES | {payers.policies_are_applied.__name__}
+RULES = {rule.__name__ for rule in ALL} | WARNINGS | PAYER_RULES
+STOPS = {rule.__name__ for rule in START} | PAYER_RULES
 
 
 @pytest.fixture
@@ -146,7 +161,7 @@ def test_lint_names_file_line_field_and_repair(broken: Path, rule: str) -> None:
     met = [f for f in findings if f.field == expected.field and expected.says in str(f)]
     assert [(f.file, f.line) for f in met] == [(broken / expected.file, expected.line)]
     assert all(f.repair for f in met)
-    assert [f.warning for f in met] == [rule in DATED_RULES]
+    assert [f.warning for f in met] == [rule in WARNINGS]
 
 
 def test_every_rule_has_a_broken_library_and_an_expectation() -> None:
@@ -157,15 +172,15 @@ def test_every_rule_has_a_broken_library_and_an_expectation() -> None:
 @pytest.mark.parametrize("rule", sorted(set(EXPECTED) & STOPS))
 def test_what_would_make_an_answer_wrong_stops_the_start(broken: Path, rule: str) -> None:
     with pytest.raises(LibraryError) as error:
-        load_policies(broken)
-        load_notices(broken)
+        load_library(broken, broken / "payers.yaml")
     assert EXPECTED[rule].says in str(error.value)
 
 
-@pytest.mark.parametrize("rule", sorted(RULES - STOPS - PAYER_RULES))
+@pytest.mark.parametrize("rule", sorted(RULES - STOPS))
 def test_what_only_misleads_a_reader_does_not_stop_the_start(broken: Path, rule: str) -> None:
-    assert "example-scan" in load_policies(broken).ids()
-    assert "plan-request" in load_notices(broken).ids()
+    on_file = load_library(broken, broken / "payers.yaml")
+    assert "example-scan" in on_file.policies.ids()
+    assert "plan-request" in {notice.id for notice in on_file.notices}
 
 
 def test_the_sound_library_has_nothing_to_find() -> None:

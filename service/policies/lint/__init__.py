@@ -9,7 +9,7 @@ from pathlib import Path
 from service.errors import Finding, LibraryError
 from service.policies import files
 from service.policies.drafts import Drafts, read_drafts
-from service.policies.lint.payers import duplicate_payers, unknown_policies
+from service.policies.lint.payers import duplicate_payers, policies_are_applied, unknown_policies
 from service.policies.lint.rules import ALL, DATED
 
 
@@ -38,3 +38,4 @@ def _payers(path: Path, drafts: Drafts) -> Iterator[Finding]:
         return
     yield from duplicate_payers(payers)
     yield from unknown_policies(payers, drafts)
+    yield from policies_are_applied(payers, drafts)

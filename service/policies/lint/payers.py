@@ -28,3 +28,12 @@ def unknown_policies(payers: LibraryFile, drafts: Drafts) -> Iterator[Finding]:
                     f"name one of {', '.join(sorted(drafts.policies)) or 'the policies on file'}"
                 )
                 yield payers.finding(("payers", i, "policies", j, "id"), problem, repair)
+
+
+def policies_are_applied(payers: LibraryFile, drafts: Drafts) -> Iterator[Finding]:
+    """A policy that no payer lists answers for nobody; it may be one that is still to come."""
+    applied = {policy["id"] for payer in payers.data["payers"] for policy in payer["policies"]}
+    for policy in sorted(drafts.policies.keys() - applied):
+        problem = f"no payer applies the policy {policy}: nobody is answered by it"
+        repair = f'add "- id: {policy}" to the policies of each payer that does'
+        yield payers.finding(("payers",), problem, repair, warning=True)

@@ -13,6 +13,7 @@ from service.policies.lint import (
     citations,
     codes,
     notices,
+    unread,
     versions,
     wording,
 )
@@ -52,13 +53,18 @@ STOPPING_NOTICES: tuple[Rule, ...] = (
 )
 """The same for notices, which are read by themselves."""
 
-ALL: tuple[Rule, ...] = (
-    *STOPPING,
-    notices.notice_folder_holds_an_edition,
-    notices.forms_are_on_file,
-    notices.patient_fills_the_patients_blanks,
+TOGETHER: tuple[Rule, ...] = (
     notices.notice_is_for_the_programme,
     notices.patient_is_told_the_policys_reason,
+)
+"""The same for policies and notices, where they do not fit each other."""
+
+START: tuple[Rule, ...] = tuple(dict.fromkeys((*STOPPING, *STOPPING_NOTICES, *TOGETHER)))
+"""All that the service does not start with."""
+
+ALL: tuple[Rule, ...] = (
+    *START,
+    unread.every_file_is_read,
     versions.versions_leave_no_gap,
     versions.folder_holds_a_version,
     codes.code_stands_in_one_policy_a_day,

@@ -58,6 +58,9 @@ def placeholders_are_known(drafts: Drafts) -> Iterator[Finding]:
             if name not in known:
                 repair = "use " + " or ".join(f"{{{k}}}" for k in sorted(known, reverse=True))
                 yield draft.file.finding(where, f"nothing fills in {{{name}}}", repair)
+        rest = _PLACEHOLDER.sub("", text)
+        if "{" in rest or "}" in rest:
+            yield draft.file.finding(where, "a brace has no partner", "close it, or leave it out")
 
 
 def never_said(drafts: Drafts) -> Iterator[Finding]:

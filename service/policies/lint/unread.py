@@ -1,0 +1,28 @@
+"""The rule about files that look like the library's and are not read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from service.errors import Finding
+from service.policies.drafts import CASES, NOTICES, Drafts
+
+PAYERS = "payers.yaml"
+
+
+def every_file_is_read(drafts: Drafts) -> Iterator[Finding]:
+    """A version under a slightly wrong name or in the wrong place would never come into force."""
+    top = drafts.directory
+    for path in sorted(top.rglob("*")):
+        within = path.relative_to(top).parts
+        folders = within[1:-1] if within[0] == NOTICES else within[:-1]
+        if path.suffix.lower() not in (".yaml", ".yml") or not path.is_file():
+            continue
+        if path.name[0] == "." or any(f[0] in "._" for f in folders) or within == (PAYERS,):
+            continue
+        name = CASES if path.stem.lower() == Path(CASES).stem else f"{path.stem}.yaml"
+        if len(folders) != 1:
+            yield Finding(path, "(file)", "is not read there", "put it into its policy's folder")
+        elif path.name != name:
+            yield Finding(path, "(file)", "is not read under this name", f"rename it to {name}")
