@@ -19,7 +19,7 @@ from service.decision.policy import Policies, Programme
 from service.decision.programmes import SOURCE_OF_PAYMENT
 from service.fhir.systems import CPT, canonical_code
 from service.policies import files
-from service.policies.drafts import CASES
+from service.policies.drafts import CASES, SYSTEMS
 from service.policies.files import LibraryFile
 
 _PATIENT = "Patient/of-the-case"
@@ -166,6 +166,7 @@ def _coding(index: int, written: str | Mapping[str, str]) -> OrderCoding:
         system, code = CPT, written
     else:
         system, code = written.get("system", ""), written.get("code", "")
+        system = SYSTEMS.get(system, system)
     place = f"{_PLACE}.order.codes[{index}]"
     return OrderCoding(canonical_code(system, code), place, f"{system}|{code}")
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date
+from difflib import get_close_matches
 from typing import Any
 
 from jsonschema.exceptions import ValidationError
 
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _KINDS = {
     "object": "a mapping (name: value)",
     "array": "a list",
@@ -44,6 +47,8 @@ def of(error: ValidationError, written: str | None) -> Iterator[Complaint]:
         few = kind == "minItems"
         problem = "the list is empty" if few else "the list names something twice"
         yield Complaint(problem, "add an entry" if few else "leave one of the two")
+    elif _DAY.fullmatch(str(error.instance)) and "YYYY-MM-DD" in (_description(error) or ""):
+        yield Complaint(f"there is no day {error.instance}", "write a day of the calendar")
     else:
         wanted = _description(error) or f"something that fits {kind}: {error.validator_value}"
         yield Complaint(f"{error.instance!r} does not fit", f"write {wanted}")
@@ -57,8 +62,15 @@ def _unknown(error: ValidationError) -> Iterator[Complaint]:
             repair = "remove it: a card about coverage is a warning at most"
             yield Complaint("critical is for danger to life", repair, name)
         elif name not in known:
-            repair = f"remove it; known here: {', '.join(known)}"
-            yield Complaint("unknown field", repair, str(name))
+            yield Complaint("unknown field", _meant(str(name), known, fields), str(name))
+
+
+def _meant(name: str, known: Collection[str], written: Collection[str]) -> str:
+    """How to mend an unknown field; whoever removes a misspelt one would lose what it holds."""
+    open_to_all = [k for k in known if k not in written]
+    for near in get_close_matches(name, open_to_all, n=1):
+        return f"is {near} meant? Known here: {', '.join(known)}"
+    return f"remove it, or indent it like its neighbours; known here: {', '.join(known)}"
 
 
 def _missing(error: ValidationError) -> Iterator[Complaint]:

@@ -20,7 +20,8 @@ from service.policies.files import Kind, LibraryFile
 NOTICES = "_notices"
 CASES = "cases.yaml"
 
-_SYSTEMS = {"cpt": CPT, "hcpcs": HCPCS}
+SYSTEMS = {"cpt": CPT, "hcpcs": HCPCS}
+"""The names by which the files call the systems of codes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Draft:
 
 def code_of(entry: Mapping[str, Any]) -> Code:
     """A code entry's canonical code."""
-    return Code(_SYSTEMS[entry["system"]], entry["code"])
+    return Code(SYSTEMS[entry["system"]], entry["code"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,9 +63,8 @@ def parse(path: Path) -> LibraryFile:
         problem = str(error.problem).split(" with value")[0]
         raise _broken(path, problem, "leave one of the two", _marked(error)) from error
     except MarkedYAMLError as error:
-        problem = f"is not YAML: {error.problem}"
-        repair = "mend the indentation, quotes or brackets there"
-        raise _broken(path, problem, repair, _marked(error)) from error
+        problem, repair = _in_words(error)
+        raise _broken(path, f"is not YAML: {problem}", repair, _marked(error)) from error
     except (YAMLError, ValueError) as error:
         # No mark comes with these: an unquoted day that does not exist, a control character.
         problem = f"is not YAML: {str(error).splitlines()[0]}"
@@ -108,6 +107,36 @@ def _findings(file: LibraryFile, error: ValidationError) -> Iterator[Finding]:
 
 def _broken(path: Path, problem: str, repair: str, line: int | None = None) -> LibraryError:
     return LibraryError([Finding(path, "(file)", problem, repair, line)])
+
+
+_IN_WORDS: Mapping[str, tuple[str, str]] = {
+    "found a tab character": ("a tab stands there", "put blanks in the place of tabs"),
+    "found character that cannot start": (
+        "a tab, or another character with which no value may begin",
+        "put blanks in the place of tabs, and the text into straight quotes",
+    ),
+    "mapping values are not allowed": (
+        "a colon stands in a text without quotes, or the line is indented unlike the others",
+        "put the text into straight quotes, or mend the indentation",
+    ),
+    "did not find expected": (
+        "the line does not fit what is above it",
+        "mend the indentation, or close the quote or bracket that is open further up",
+    ),
+    "found unexpected end of stream": (
+        "a quote is opened further up and never closed",
+        "close it at the end of its text",
+    ),
+}
+"""What the parser says, by how it begins, and what it means to who wrote the file."""
+
+
+def _in_words(error: MarkedYAMLError) -> tuple[str, str]:
+    said = str(error.problem)
+    for beginning, words in _IN_WORDS.items():
+        if said.startswith(beginning):
+            return words
+    return said, "mend the indentation, quotes or brackets there"
 
 
 def _marked(error: MarkedYAMLError) -> int | None:

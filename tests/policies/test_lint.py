@@ -36,6 +36,11 @@ EXPECTED = {
     "missing_field": Expected(POLICY, 6, "review.next", "is missing"),
     "duplicate_key": Expected(POLICY, 3, "(file)", 'duplicate key "title"'),
     "not_yaml": Expected(POLICY, 35, "(file)", "is not YAML"),
+    "a_day_that_does_not_exist": Expected(POLICY, 4, "published", "there is no day 2024-02-30"),
+    "a_misspelt_field": Expected(POLICY, 3, "manuel", "is manual meant?"),
+    "a_tab": Expected(POLICY, 4, "(file)", "put blanks in the place of tabs"),
+    "a_colon_in_a_text": Expected(POLICY, 7, "(file)", "put the text into straight quotes"),
+    "a_quote_not_closed": Expected(POLICY, 5, "(file)", "close the quote or bracket"),
     "not_a_day": Expected(POLICY, 4, "published", 'write a day as "YYYY-MM-DD"'),
     "found_and_not_found": Expected(POLICY, 15, "authorities[1]", "exactly one of found"),
     "indicator_critical": Expected(POLICY, 31, f"wording.{MA}.indicator", "a warning at most"),
@@ -45,7 +50,9 @@ EXPECTED = {
     "unknown_programme": Expected(
         "payers.yaml", 5, "payers[0].line_of_business", "use one of medicare_advantage"
     ),
-    "misspelt_expectation": Expected(CASES, 6, "cases[0].expect.program", "known here: covered"),
+    "misspelt_expectation": Expected(
+        CASES, 6, "cases[0].expect.program", "is programme meant? Known here: covered"
+    ),
     # files and days
     "id_is_the_folder": Expected(POLICY, 1, "id", "other-scan lies in the folder example-scan"),
     "file_name_is_the_start": Expected(POLICY, 5, "effective.start", "rename the file"),
@@ -129,6 +136,9 @@ EXPECTED = {
     "policy_has_cases": Expected("second-scan/cases.yaml", None, "(file)", "has no cases"),
     "case_is_told_once": Expected(CASES, 7, "cases[1].it", "another case has this sentence"),
     "every_code_has_a_case": Expected(CASES, 2, "cases", "orders X0002 while it is in force"),
+    "every_hcpcs_code_has_a_case": Expected(
+        CASES, 2, "cases", 'add one, with the code as {system: hcpcs, code: "X0001"}'
+    ),
     "every_programme_has_a_case": Expected(
         CASES, 2, "cases", "expects the programme original_medicare"
     ),

@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import date, timedelta
 
+from service.decision.order import Code
 from service.decision.policy import Programme
 from service.errors import Finding
+from service.fhir.systems import CPT
 from service.policies.cases import Case, cases_in
-from service.policies.drafts import CASES, Draft, Drafts
+from service.policies.drafts import CASES, SYSTEMS, Draft, Drafts
 
 
 def policy_has_cases(drafts: Drafts) -> Iterator[Finding]:
@@ -34,7 +36,8 @@ def every_code_has_a_case(drafts: Drafts) -> Iterator[Finding]:
         answered = [c for c in cases if _in_force(draft, c) and c.expect.gap is None]
         for code in draft.codes:
             if not any(code in c.codes for c in answered):
-                yield _missing(drafts, draft, f"orders {code.value} while it is in force")
+                what = f"orders {code.value} while it is in force"
+                yield _missing(drafts, draft, what, _how_to_order(code))
 
 
 def every_programme_has_a_case(drafts: Drafts) -> Iterator[Finding]:
@@ -73,7 +76,14 @@ def _with_cases(drafts: Drafts) -> Iterator[tuple[Draft, list[Case]]]:
             yield draft, cases
 
 
-def _missing(drafts: Drafts, draft: Draft, what: str) -> Finding:
+def _how_to_order(code: Code) -> str:
+    if code.system == CPT:
+        return "add one"
+    system = next(name for name, url in SYSTEMS.items() if url == code.system)
+    return f'add one, with the code as {{system: {system}, code: "{code.value}"}}'
+
+
+def _missing(drafts: Drafts, draft: Draft, what: str, repair: str = "add one") -> Finding:
     file = drafts.cases[draft.folder]
     version = draft.file.path.name
-    return file.finding(("cases",), f"no case for {version} {what}", "add one")
+    return file.finding(("cases",), f"no case for {version} {what}", repair)
