@@ -8,6 +8,7 @@ from datetime import datetime, tzinfo
 
 import msgspec
 
+from cards import texts
 from service.fhir.systems import COVERAGE_INFORMATION
 from service.records.look_up import LookedUp
 from service.records.queries import LoggedCall
@@ -46,7 +47,7 @@ def _of_call(call: LoggedCall, zone: tzinfo) -> dict[str, str | None]:
     instance = f", hookInstance {row.hook_instance}" if row.hook_instance else ""
     return {
         "Asked": f"{moment(call.received_at, zone)}, {row.hook}{version}",
-        "By": f"{row.client}, {row.ehr or 'EHR not told'}{instance}",
+        "By": f"{caller(row.client, row.ehr)}{instance}",
         "Patient": row.patient,
     }
 
@@ -59,7 +60,7 @@ def _of_determination(d: DeterminationRow) -> dict[str, str | None]:
         "Payer": d.payer,
         "Programme": d.programme,
         "Policy": f"{d.policy_id}, version {d.policy_version}" if d.policy_id else None,
-        "Reason": d.reason_id or d.gap,
+        "Reason": d.reason_id or gap_in_words(d),
         "Holds for": ", ".join(short_codes(d.billing_codes)),
         "Notices": ", ".join(msgspec.json.decode(d.notices)),
         "Stated": _stated(d),
@@ -72,6 +73,17 @@ def _of_record(call: LoggedCall) -> dict[str, str | None]:
         "Answered": f"HTTP {row.status} in {row.elapsed_us / 1000:.1f} ms",
         "Service": f"Covercard {row.service_version}, call {row.call_id}",
     }
+
+
+def caller(client: str, ehr: str | None) -> str:
+    """Who called, and for which EHR: a patient's or order's id means somebody there only."""
+    return f"{client}, {ehr or 'EHR not told'}"
+
+
+def gap_in_words(d: DeterminationRow) -> str:
+    """Why no policy answered, as the coverage information says it; "" if one did."""
+    gaps = texts.table("gaps")
+    return str(gaps[d.gap]["reason"]).strip() if d.gap in gaps else d.gap or ""
 
 
 def moment(at: datetime, zone: tzinfo) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from service.fhir.orders import ORDER_TYPES
 from service.records import queries
 from service.records.queries import Decision, LoggedCall
 from service.records.rows import DeterminationRow, FeedbackRow
@@ -75,6 +76,11 @@ def by_place(connection: Connection, call_id: str, position: int) -> LookedUp | 
 def patient_reference(written: str) -> str:
     """A patient as the log has it: "Patient/ann" of "ann" too."""
     return written if "/" in written else f"Patient/{written}"
+
+
+def order_references(written: str) -> tuple[str, ...]:
+    """An order as the log has it: "Type/id"; of an id alone every type that it may be of."""
+    return (written,) if "/" in written else tuple(f"{t}/{written}" for t in sorted(ORDER_TYPES))
 
 
 def _whole(

@@ -102,16 +102,22 @@ def find(
     connection: Connection,
     *,
     patient: str | None = None,
-    order: str | None = None,
+    orders: Sequence[str] = (),
+    ehr: str | None = None,
     span: Span | None = None,
     most: int,
 ) -> list[Decision]:
-    """Determinations for a patient ("Patient/id") or an order ("Type/id"), newest first."""
+    """Determinations for a patient ("Patient/id") or one of some orders ("Type/id"), newest first.
+
+    An id means somebody at one EHR only; `ehr` is its FHIR base URL as in its calls.
+    """
     wanted = _decisions()
     if patient is not None:
         wanted = wanted.where(call.c.patient == patient)
-    if order is not None:
-        wanted = wanted.where(determination.c.order_ref == order)
+    if orders:
+        wanted = wanted.where(determination.c.order_ref.in_(orders))
+    if ehr is not None:
+        wanted = wanted.where(call.c.ehr == ehr)
     for condition in within(determination.c.call_id, span or Span()):
         wanted = wanted.where(condition)
     newest = wanted.order_by(determination.c.call_id.desc(), determination.c.position).limit(most)

@@ -20,7 +20,15 @@ from service.decision.determination import TraceStep
 from service.errors import ConfigurationError, TooManyCalls, Unavailable
 from service.records import in_words, queries
 from service.records.instants import instant
-from service.records.look_up import LookedUp, by_assertion, by_place, patient_reference
+from service.records.look_up import (
+    LookedUp,
+    WholeCall,
+    by_assertion,
+    by_place,
+    order_references,
+    patient_reference,
+    whole_call,
+)
 from service.records.queries import Span
 from service.records.stats import PolicyStats, policy_stats
 from service.web.answers import OrderChange, ShownAnswer, order_changes
@@ -88,32 +96,42 @@ class DecisionPages:
             found = queries.find(
                 log,
                 patient=patient or None,
-                order=order or None,
+                orders=order_references(order) if order else (),
                 span=Span(since, until),
                 most=_MOST_FOUND + 1,
             )
         return self.search(
-            asked=form, found=found[:_MOST_FOUND], more=len(found) > _MOST_FOUND, most=_MOST_FOUND
+            asked=form,
+            several_ehrs=len({(d.client, d.ehr) for d in found}) > 1,
+            found=found[:_MOST_FOUND],
+            more=len(found) > _MOST_FOUND,
+            most=_MOST_FOUND,
         )
 
     def show(self, form: Mapping[str, str]) -> Response:
-        """One decision: the last that asserted an id, or the one at its place in a call."""
+        """The last decision that asserted an id, one at its place in a call, or a whole call."""
         call_id, position = form.get("call", ""), form.get("position", "")
-        assertion_id = form.get("assertion_id", "").strip()
+        assertion_id = form.get("assertion_id", "").strip().lower()
         body = form.get("body", "")
         body = body if body in ("request", "answer") else ""
-        place = f"{call_id} {position}" if call_id else ""
+        place = f"{call_id} {position}".strip()
         if not place and not assertion_id:
-            return self.search(asked=form, wrong_show="Give an assertion id.")
+            return self.search(asked=form, wrong_show="Give an assertion id, or a call's id.")
         asked = {"assertion_id": assertion_id, "call": place, "body": body}
         with self._opened("show", asked) as log:
-            if place:
+            found: LookedUp | WholeCall | None
+            if call_id and not position:
+                found = whole_call(log, call_id)
+            elif place:
                 at = int(position) if position.isdecimal() and len(position) < 5 else -1
                 found = by_place(log, call_id, at)
             else:
-                found = by_assertion(log, assertion_id)
+                found = by_assertion(log, assertion_id) or whole_call(log, assertion_id)
         if found is None:
-            return self.search(asked=form, wrong_show="No decision has this assertion id.")
+            wrong = "No decision has this assertion id, and no call this id."
+            return self.search(asked=form, wrong_show=wrong)
+        if isinstance(found, WholeCall):
+            return self._call(found, body)
         return self._decision(found, body)
 
     def feedback(self, form: Mapping[str, str]) -> Response:
@@ -149,6 +167,19 @@ class DecisionPages:
             said=_said(found),
             body=body,
             body_text=in_words.body_text(shown) if body else "",
+        )
+
+    def _call(self, found: WholeCall, body: str) -> Response:
+        kept = found.call.kept
+        answer = msgspec.convert(found.call.answer, ShownAnswer)
+        return self._page(
+            "decisions/call.html",
+            call=found.call.row,
+            facts=list(in_words.facts_of_call(found.call, self._zone)),
+            determinations=found.call.determinations,
+            answer=answer,
+            body=body,
+            body_text=in_words.body_text(kept.request if body == "request" else kept.answer),
         )
 
     def _opened(self, what: str, asked: Mapping[str, object]) -> AbstractContextManager[Connection]:

@@ -183,14 +183,31 @@ def test_decisions_are_found_by_patient_order_and_time(
 
     def ids(*arguments: str) -> list[str]:
         found = run("find", "--json", *arguments)
-        return [d["assertion_id"] for d in json.loads(found.output)] if not found.exit_code else []
+        return [d["assertion_id"] for d in json.loads(found.stdout)] if not found.exit_code else []
 
     assert ids("--patient", "ann") == ids("--patient", "Patient/ann") == [assertion_id(answer)]
     assert len(ids("--order", "ServiceRequest/mrs-brain", "--since", "1h")) == 2
+    assert len(ids("--order", "mrs-brain")) == 2
     assert ids("--until", "2020-01-01") == []
     assert "Patient/ann" in run("find", "--patient", "ann").output
     assert run("find", "--patient", "nobody").exit_code == 1
     assert "--limit is 1" in run("find", "--limit", "1").output
+
+
+def test_decisions_of_several_ehrs_are_told_apart(
+    run: Run, http: FlaskClient, fixture: Read
+) -> None:
+    request = fixture("order-sign/mrs-medicare-advantage")
+    request.pop("fhirAuthorization", None)
+    for ehr in ("https://one.example.org/fhir", "https://two.example.org/fhir"):
+        assert http.post(URL, json={**request, "fhirServer": ehr}).status_code == 200
+    both = run("find", "--patient", "ann")
+    assert "https://one.example.org/fhir" in both.output
+    assert "https://two.example.org/fhir" in both.output
+    assert "the same id is somebody else at each" in both.stderr
+    one = run("find", "--patient", "ann", "--ehr", "https://one.example.org/fhir")
+    assert "https://two.example.org/fhir" not in one.output
+    assert one.stderr == ""
 
 
 @pytest.mark.parametrize("when", ["yesterday", "7x", "2026-13-01"])

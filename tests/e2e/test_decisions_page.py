@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.conftest import FIXTURES
 from tests.e2e.chromium import OpenPage, Scheme, check_page, every_screen, unfold
 from tests.e2e.readers import READER, SECRET, assertion_id, signed, start
 from tests.e2e.servers import Server
@@ -177,8 +178,40 @@ def test_days_narrow_the_search(page: Page) -> None:
 
 def test_an_unknown_assertion_id_is_told(page: Page) -> None:
     show(page, "cc-nobody")
-    expect(page.get_by_role("alert")).to_have_text("No decision has this assertion id.")
+    expect(page.get_by_role("alert")).to_have_text(
+        "No decision has this assertion id, and no call this id."
+    )
     expect(page.get_by_role("textbox", name="Assertion id")).to_have_value("cc-nobody")
+
+
+def test_a_refused_call_is_shown_by_its_id_with_what_was_wrong(log: Server, page: Page) -> None:
+    reply = log.post("/cds-services/order-sign-crd", json={"hook": "order-sign"})
+    show(page, reply.headers["Covercard-Call"])
+    expect(page.get_by_role("heading", level=1)).to_have_text("Call refused: HTTP 422")
+    wrong = page.get_by_role("region", name="What was wrong with it")
+    expect(wrong).to_contain_text("missing: hookInstance, context")
+    page.get_by_role("button", name="Show the request").click()
+    expect(page.locator("#body pre")).to_contain_text('"hook": "order-sign"')
+    check_page(page)
+
+
+def test_an_answered_call_is_shown_by_its_id_with_its_decisions(log: Server, page: Page) -> None:
+    body = json.loads((FIXTURES / "order-sign/mrs-medicare-advantage.json").read_text("utf-8"))
+    reply = log.post("/cds-services/order-sign-crd", json=body)
+    show(page, reply.headers["Covercard-Call"].upper())
+    expect(page.get_by_role("heading", level=1)).to_have_text("Call answered: HTTP 200")
+    page.get_by_role("button", name="ServiceRequest/mrs-brain").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Not covered 76390")
+
+
+def test_decisions_of_several_ehrs_are_marked(log: Server, page: Page) -> None:
+    body = json.loads((FIXTURES / "order-sign/mrs-medicare-advantage.json").read_text("utf-8"))
+    body.pop("fhirAuthorization", None)
+    body["fhirServer"] = "https://another.example.org/fhir"
+    assert log.post("/cds-services/order-sign-crd", json=body).status_code == 200
+    find(page, order="mrs-brain")
+    expect(page.locator("#found")).to_contain_text("These come from several EHRs")
+    expect(page.locator(".found")).to_contain_text("https://another.example.org/fhir")
 
 
 def test_what_is_made_of_a_card_in_the_workbench_is_in_the_log(

@@ -11,13 +11,15 @@ from service.cli.decisions.options import load, mention_spool, opened, span_of, 
 
 @click.command()
 @click.option("--patient", help="The patient as in the call: Patient/ann or ann.")
-@click.option("--order", help="The order as in the call: ServiceRequest/mrs-brain.")
+@click.option("--order", help="The order as in the call: ServiceRequest/mrs-brain or mrs-brain.")
+@click.option("--ehr", help="The EHR by its FHIR base URL: ids mean somebody else at another one.")
 @span_options
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def find(
     patient: str | None,
     order: str | None,
+    ehr: str | None,
     since: datetime | None,
     until: datetime | None,
     limit: int,
@@ -27,20 +29,24 @@ def find(
     from service.cli.decisions.page import DecisionPage, print_json
     from service.cli.decisions.shapes import decision_json
     from service.records import queries
-    from service.records.look_up import patient_reference
+    from service.records.look_up import order_references, patient_reference
 
     settings = load()
     patient = patient_reference(patient) if patient is not None else None
-    asked = {"patient": patient, "order": order, "since": since, "until": until}
+    orders = order_references(order) if order is not None else ()
+    asked = {"patient": patient, "order": order, "ehr": ehr, "since": since, "until": until}
+    span = span_of(since, until)
     with opened(settings, "find", asked) as connection:
         found = queries.find(
-            connection, patient=patient, order=order, span=span_of(since, until), most=limit + 1
+            connection, patient=patient, orders=orders, ehr=ehr, span=span, most=limit + 1
         )
     mention_spool(settings)
     if as_json:
         print_json([decision_json(d) for d in found[:limit]])
     elif found:
         DecisionPage(settings.zone).decisions(found[:limit])
+    if len({(d.client, d.ehr) for d in found}) > 1:
+        click.echo("these come from several EHRs: the same id is somebody else at each", err=True)
     if len(found) > limit:
         click.echo(f"there are more; --limit is {limit}", err=True)
     if not found:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from service.records.in_words import (
     answer_in_short,
+    caller,
     facts,
     facts_of_call,
     facts_of_determination,
@@ -83,7 +84,7 @@ class DecisionPage:
             self._trace(call.kept.traces[d.position])
 
     def decisions(self, found: Sequence[Decision]) -> None:
-        """Two lines a decision, so that no id is broken on a narrow terminal."""
+        """Three lines a decision, so that no id is broken on a narrow terminal."""
         for decision in found:
             d = decision.determination
             codes = ", ".join(short_codes(d.codes)) or "no code"
@@ -92,6 +93,7 @@ class DecisionPage:
             shown = d.assertion_id or f"call {d.call_id}"
             answer = ", ".join(filter(None, (answer_in_short(d), policy_in_short(d))))
             self._line(f"    {shown}  {answer}")
+            self._line(f"    {caller(decision.client, decision.ehr)}")
 
     def _facts(self, told: Iterable[tuple[str, str]]) -> None:
         table = Table.grid(padding=(0, 2))

@@ -16,8 +16,8 @@ def show(identifier: str, body: str | None) -> None:
     """Show the decision behind a coverage-assertion-id: what was asked and answered, and why.
 
     Where it was asserted several times, the last one is shown and the others are listed. The id of
-    a call (header Covercard-Call, field "call" of the log lines) shows that call, also a refused
-    one. Exit code 1 if nothing has this id.
+    a call (header Covercard-Call, field "call" of the log lines) shows that call, also one that was
+    refused for what it says. Exit code 1 if nothing has this id.
     """
     from service.cli.decisions.page import DecisionPage
     from service.cli.render import Screen
@@ -25,14 +25,17 @@ def show(identifier: str, body: str | None) -> None:
     from service.records.look_up import by_assertion, whole_call
 
     settings = load()
-    identifier = identifier.strip()
+    identifier = identifier.strip().lower()
     with opened(settings, "show", {"assertion_id": identifier, "body": body}) as connection:
         found = by_assertion(connection, identifier)
         looked_at = whole_call(connection, identifier) if found is None else None
     call = found.call if found else looked_at.call if looked_at else None
     if call is None:
         mention_spool(settings)
-        raise click.ClickException("no decision has this assertion id, and no call this id")
+        raise click.ClickException(
+            "no decision has this assertion id, and no call this id; of a call that was refused"
+            " before it was read (401, 404, 413, 415, 429) only the log line tells"
+        )
     if body == "cards":
         Screen().answer(call.answer)
     elif body is not None:

@@ -57,7 +57,7 @@ def _print(found: list[PolicyStats]) -> None:
 
     for s in found:
         lines = {
-            "calls": f"{s.calls}, about {s.orders} orders",
+            "calls": f"{s.calls}, with {s.orders} orders; one asked twice counts twice",
             "answers": _counts(s.covered),
             "cards": f"{s.cards}, of which accepted {s.accepted}, overridden"
             f" {s.overridden.total()}, nothing said {s.unanswered}",

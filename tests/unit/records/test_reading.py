@@ -45,7 +45,7 @@ def test_decisions_are_found_by_patient_order_and_time(log: Log, engine: Engine)
         ann_2, ann_1 = ("Patient/ann", "ServiceRequest/2"), ("Patient/ann", "ServiceRequest/1")
         ben_1 = ("Patient/ben", "ServiceRequest/1")
         assert found(patient="Patient/ann") == [ann_2, ann_1]
-        assert found(order="ServiceRequest/1") == [ben_1, ann_1]
+        assert found(orders=["ServiceRequest/1"]) == [ben_1, ann_1]
         assert found(span=Span(since=AT + HOUR)) == [ben_1, ann_2]
         assert found(span=Span(until=AT + HOUR)) == [ann_1]
         assert found(patient="Patient/nobody") == []
