@@ -40,5 +40,5 @@ def not_checked_card(
         indicator="info",
         source=Source(label=insurer, topic=dialect.topic(TOPIC, phrases["topics"][TOPIC])),
         detail=texts.render("not_checked", f=facts),
-        extension=associated_resources(references) if references else None,
+        extension=associated_resources(references),
     )

@@ -40,8 +40,9 @@ class FormRequest(msgspec.Struct, frozen=True):
     """Which form, for whom, on behalf of which orders.
 
     `questionnaire` is the canonical without a version; `patient`, `encounter` and `orders` are
-    "Type/id"; `authored` carries its time zone; `after_completion` is a code of CRD's
-    afterCompletionCode value set. `response` is the "Type/id" of a response already begun.
+    "Type/id", `orders` those that have an id; `authored` carries its time zone; `after_completion`
+    is a code of CRD's afterCompletionCode value set. `response` is the "Type/id" of a response
+    already begun.
     """
 
     questionnaire: str
@@ -60,7 +61,6 @@ def questionnaire_task(form: FormRequest) -> Json:
     """A Task that passes both versions' profile and that a client can tell by its input's text."""
     task: Json = {
         "resourceType": "Task",
-        "basedOn": [{"reference": r} for r in form.orders],
         "status": "ready",
         "intent": "order",
         "code": concept(SDC_TEMP, "complete-questionnaire"),
@@ -80,6 +80,8 @@ def questionnaire_task(form: FormRequest) -> Json:
             },
         ],
     }
+    if form.orders:
+        task["basedOn"] = [{"reference": r} for r in form.orders]
     if form.encounter:
         task["encounter"] = {"reference": form.encounter}
     if contained := form.payer.contained():

@@ -70,6 +70,8 @@ class Answer(msgspec.Struct, frozen=True, rename="camel"):
     system_actions: list[Action]
 
 
-def associated_resources(references: list[str]) -> Json:
-    """The card extension that names the resources a card is about (CRD 2.2.1 dev-25)."""
+def associated_resources(references: list[str]) -> Json | None:
+    """The card extension that names the resources a card is about (CRD 2.2.1 dev-25), if any."""
+    if not references:
+        return None
     return {"davinci-crd.associated-resource": [{"reference": r} for r in references]}

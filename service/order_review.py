@@ -26,7 +26,7 @@ from service.fhir.fetching.needs import Need, Read
 from service.fhir.fetching.outcomes import FetchReport, Outcome
 from service.fhir.fetching.unread import has_unread_code, with_trouble
 from service.fhir.order_details import read_order_details
-from service.fhir.orders import read_order
+from service.fhir.orders import ORDER_TYPES, patients_of, read_order
 from service.fhir.people import read_person
 from service.fhir.resources import Resources
 from service.forms_on_file import FormsOnFile
@@ -104,7 +104,7 @@ class OrderReview:
                 read_order_details(a.resource, resources),
             )
             for a in asked
-            if in_scope(order := _read(a, resources))
+            if in_scope(order := _read(a, resources, request.patient))
         ]
         patient = resources.get(request.patient)
         determinations = tuple(item.determination for item in decided)
@@ -117,7 +117,7 @@ class OrderReview:
             patient=request.patient,
             encounter=f"Encounter/{request.encounter_id}" if request.encounter_id else None,
             ehr=request.fhir_server or "",
-            orders_in_request=len(asked) + len(unread),
+            orders_in_request=max(len(asked) + len(unread), drafts(resources)),
             orders_unread=unread,
             answering=request.service.answering,
             now=now,
@@ -163,7 +163,7 @@ class OrderReview:
             today=today,
             policies=self._policies,
             patient=request.patient,
-            emergency=is_emergency(resources, request.encounter_id),
+            emergency=is_emergency(asked.resource, resources, request.encounter_id),
             unread_code=has_unread_code(asked.resource, resources, fetched.failed),
         )
         if fetched.reports:
@@ -178,9 +178,14 @@ class OrderReview:
         )
 
 
-def _read(asked: Asked, resources: Resources) -> Order:
-    """The order asked about; where an appointment was made for it, that sets the day of service."""
+def _read(asked: Asked, resources: Resources, patient: str) -> Order:
+    """The order asked about; where an appointment was made for it, that sets the day of service.
+
+    Of an appointment of several patients, mother and child say, this patient's part is read.
+    """
     order = read_order(asked.resource, resources)
+    if patient in patients_of(asked.resource, resources):
+        order = replace(order, patient=patient)
     if asked.appointment is None or asked.appointment is asked.resource:
         return order
     appointment = read_order(asked.appointment, resources)
@@ -237,6 +242,12 @@ def unread_orders(request: HookRequest, resources: Resources) -> tuple[str, ...]
         return ()
     needs = request.service.needs(request, resources)
     return tuple(dict.fromkeys(n.label for n in needs if isinstance(n, Read)))
+
+
+def drafts(resources: Resources) -> int:
+    """How many draft orders came: order-select asks about some of them only (CRD 2.2.1 dev-24)."""
+    found = resources.found_at(("context", "draftOrders"))
+    return sum(r.type in ORDER_TYPES for r in found)
 
 
 _PERFORMED = {Outcome.FETCHED, Outcome.NOT_FOUND, Outcome.WRONG_PATIENT}

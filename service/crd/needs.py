@@ -12,6 +12,7 @@ from service.crd.request import HookRequest
 from service.crd.service import Answering
 from service.decision.evaluate import in_scope
 from service.fhir.document import Resource
+from service.fhir.encounters import encounters_of
 from service.fhir.fetching.needs import (
     Need,
     Read,
@@ -42,7 +43,7 @@ def missing_needs(request: HookRequest, resources: Resources) -> Sequence[Need]:
     return [
         *own,
         *_coverage(request, resources, orders),
-        *_encounter(request, resources),
+        *_encounters(request, resources, orders),
         *(need for order in orders for need in code_needs(order, resources)),
     ]
 
@@ -91,8 +92,12 @@ def _is_outcome(entry: Mapping[str, object]) -> bool:
     return isinstance(resource, Mapping) and resource.get("resourceType") == "OperationOutcome"
 
 
-def _encounter(request: HookRequest, resources: Resources) -> Iterator[Need]:
-    """The encounter, where it matters: emergency care changes which notices are advised."""
-    if request.encounter_id and request.service.answering is Answering.FULL:
-        reference = f"Encounter/{request.encounter_id.removeprefix('Encounter/')}"
-        yield from missing(reference, resources, "Encounter")
+def _encounters(
+    request: HookRequest, resources: Resources, orders: Sequence[Resource]
+) -> Iterator[Need]:
+    """The encounters, where they matter: emergency care changes which notices are advised."""
+    if request.service.answering is not Answering.FULL:
+        return
+    for order in orders:
+        for reference in encounters_of(order, request.encounter_id):
+            yield from missing(reference, resources, "Encounter")

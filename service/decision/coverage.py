@@ -1,7 +1,7 @@
 """Coverages, and the one that is relevant for an order: by order, beneficiary, status and period.
 
 Never "the first one": where more than one fits, none is picked and the outcome says so. Every value
-here is frozen. `Coverage.payer_name` came with a request and is untrusted.
+here is frozen.
 """
 
 from __future__ import annotations
@@ -57,12 +57,18 @@ class Coverage:
     place: str
     payer: Payer | None
     payer_told: bool
-    payer_name: str | None = None
     type_codes: tuple[Code, ...] = ()
     status: str | None = None
     starts: date | None = None
     ends: date | None = None
     beneficiary: str | None = None
+
+    @property
+    def can_be_pointed_at(self) -> bool:
+        """Whether the EHR has it under a name of its own: a place in a call, or a urn that means
+        something in one Bundle only, is no reference that may go into a chart.
+        """
+        return self.reference.startswith("Coverage/")
 
 
 class CoverageOutcome(StrEnum):

@@ -79,7 +79,8 @@ class _Evaluation:
         codes = self._readable_codes()
         if self.other_patient:
             return self._gap(Gap.OTHER_PATIENT, codes)
-        coverage = self.finding.usable
+        # Of another payer's coverage nothing is said, whether it is active or not.
+        coverage = self.finding.coverage
         if coverage is not None and coverage.payer is None and coverage.payer_told:
             return self._gap(Gap.PAYER_NOT_OURS, codes)
         if not codes:

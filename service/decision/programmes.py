@@ -15,6 +15,8 @@ SOURCE_OF_PAYMENT = "https://nahdo.org/sopt"
 
 MEDICARE_ADVANTAGE_TYPES = frozenset({"11", "111", "112", "113", "119"})
 ORIGINAL_MEDICARE_TYPES = frozenset({"12", "121"})
+OTHER_MEDICARE_TYPES = frozenset({"1", "13", "14", "19", "123", "129"})
+"""Medicare without saying which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ class ProgrammeFinding:
 def find_programme(coverage: Coverage | None) -> ProgrammeFinding:
     """Read the programme from a coverage: its type first, its payer's line of business second.
 
-    Types of both programmes at once contradict each other: then nothing is told.
+    Types of both programmes at once contradict each other: then nothing is told. Nor is it by a
+    type outside Medicare, which contradicts whatever line of business its payer has.
     """
     if coverage is None:
         return ProgrammeFinding(Programme.NOT_TOLD, "nothing", "no usable coverage")
@@ -45,6 +48,10 @@ def find_programme(coverage: Coverage | None) -> ProgrammeFinding:
         programme = Programme.MEDICARE_ADVANTAGE if advantage else Programme.ORIGINAL_MEDICARE
         evidence = f"type of payment {', '.join(advantage or original)}"
         return ProgrammeFinding(programme, "Coverage.type", evidence)
+    others = sorted(types - OTHER_MEDICARE_TYPES)
+    if others:
+        evidence = f"type of payment {', '.join(others)} is none of Medicare's"
+        return ProgrammeFinding(Programme.NOT_TOLD, "Coverage.type", evidence)
     if coverage.payer is not None and coverage.payer.line_of_business is not Programme.NOT_TOLD:
         return ProgrammeFinding(
             coverage.payer.line_of_business,

@@ -192,7 +192,7 @@ class _Packaging:
             today=today,
             policies=self.shared.policies,
             patient=self.asked.patient,
-            emergency=is_emergency(resources, encounter_id),
+            emergency=is_emergency(resource, resources, encounter_id),
         )
         details = read_order_details(resource, resources)
         return self._want_forms(Considered(resource, determination, details), settled)

@@ -27,10 +27,8 @@ def read_coverage(resource: Resource, resources: Resources, payers: PayerDirecto
     """
     data = resource.data
     identifiers: list[tuple[str, str]] = []
-    name: str | None = None
     for payor, organization in payors(resource, resources):
         identifiers.extend(_identifiers(payor, organization))
-        name = name or _name(payor, organization)
     ours = {p for system, value in identifiers if (p := payers.by_identifier(system, value))}
     starts, ends = period_range(data.get("period"))
     status = data.get("status")
@@ -42,7 +40,6 @@ def read_coverage(resource: Resource, resources: Resources, payers: PayerDirecto
         # Two of our payers in one coverage contradict each other: then none is told.
         payer=ours.pop() if len(ours) == 1 else None,
         payer_told=bool(identifiers) and len(ours) < 2,
-        payer_name=name,
         type_codes=tuple(_type_codes(data.get("type"))),
         status=status if isinstance(status, str) else None,
         starts=starts,
@@ -84,14 +81,6 @@ def _identifiers(
             system, value = identifier.get("system"), identifier.get("value")
             if isinstance(system, str) and isinstance(value, str):
                 yield system.strip(), value.strip()
-
-
-def _name(payor: Mapping[str, Any], organization: Mapping[str, Any] | None) -> str | None:
-    for source, key in ((organization, "name"), (payor, "display")):
-        name = source.get(key) if source else None
-        if isinstance(name, str) and name.strip():
-            return name.strip()
-    return None
 
 
 def _type_codes(concept: object) -> Iterator[Code]:

@@ -1,17 +1,33 @@
-"""What an encounter tells of the care: whether it is emergency care."""
+"""What encounters tell of the care: whether it is emergency care."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from service.fhir.document import Resource
 from service.fhir.resources import Resources
 from service.fhir.systems import EMERGENCY_CLASS
 
 
-def is_emergency(resources: Resources, encounter_id: str | None) -> bool:
-    """Whether the context's encounter is at hand and of class EMER."""
-    if not encounter_id:
-        return False
-    encounter = resources.get(f"Encounter/{encounter_id.removeprefix('Encounter/')}")
+def encounters_of(order: Resource, encounter_id: str | None) -> Iterator[str]:
+    """References of the encounters that an order belongs to: the context's, and its own.
+
+    Not every hook's context has one (order-dispatch), and elsewhere it is optional.
+    """
+    if encounter_id:
+        yield f"Encounter/{encounter_id.removeprefix('Encounter/')}"
+    own = order.data.get("encounter")
+    reference = own.get("reference") if isinstance(own, Mapping) else None
+    if isinstance(reference, str):
+        yield reference
+
+
+def is_emergency(order: Resource, resources: Resources, encounter_id: str | None) -> bool:
+    """Whether one of the order's encounters is at hand and of class EMER."""
+    return any(_is_emergency(r, resources) for r in encounters_of(order, encounter_id))
+
+
+def _is_emergency(reference: str, resources: Resources) -> bool:
+    encounter = resources.get(reference)
     kind = encounter.data.get("class") if encounter else None
     return isinstance(kind, Mapping) and kind.get("code") == EMERGENCY_CLASS

@@ -93,6 +93,7 @@ _SHAPES: Mapping[str, _Shape] = {
 ORDER_TYPES = frozenset(_SHAPES)
 _CODE_OF_REFERENCED = {"Device": "type", "Medication": "code", "Procedure": "code"}
 """A reason that is a Condition is left aside: a diagnosis is no service."""
+_PROCEDURE_OVER = frozenset({"completed", "stopped", "not-done", "entered-in-error"})
 
 
 def read_order(resource: Resource, resources: Resources) -> Order:
@@ -172,6 +173,8 @@ def _codings(resource: Resource, shape: _Shape, resources: Resources) -> Iterato
             found = _resolve(resource, reference, resources)
             if found is not None and found[0] in _CODE_OF_REFERENCED:
                 kind, referenced, place = found
+                if kind == "Procedure" and referenced.get("status") in _PROCEDURE_OVER:
+                    continue  # a visit to talk over what was done books no such thing
                 element = _CODE_OF_REFERENCED[kind]
                 yield from concept_codings(referenced.get(element), f"{place}.{element}")
 
@@ -255,12 +258,20 @@ def _patient(data: Mapping[str, Any], shape: _Shape, resources: Resources) -> st
     subject = data.get(shape.patient)
     if isinstance(subject, Mapping) and isinstance(subject.get("reference"), str):
         return resources.local(subject["reference"])
+    return next(_participants(data, resources), None)
+
+
+def patients_of(resource: Resource, resources: Resources) -> frozenset[str]:
+    """Every patient that takes part in an appointment, as "Patient/id"."""
+    return frozenset(_participants(resource.data, resources))
+
+
+def _participants(data: Mapping[str, Any], resources: Resources) -> Iterator[str]:
     for _, reference in _walk(data, "participant.actor.reference"):
         if isinstance(reference, str):
             local = resources.local(reference)
             if local.startswith("Patient/"):
-                return local
-    return None
+                yield local
 
 
 def _statements(data: Mapping[str, Any], resources: Resources) -> Iterator[ExistingStatement]:

@@ -82,8 +82,10 @@ def caller(client: str, ehr: str | None) -> str:
 
 def gap_in_words(d: DeterminationRow) -> str:
     """Why no policy answered, as the coverage information says it; "" if one did."""
-    gaps = texts.table("gaps")
-    return str(gaps[d.gap]["reason"]).strip() if d.gap in gaps else d.gap or ""
+    if d.gap is None:
+        return ""
+    wording = texts.table("gaps").get(d.gap)
+    return str(wording["reason"]).strip() if wording else d.gap
 
 
 def moment(at: datetime, zone: tzinfo) -> str:

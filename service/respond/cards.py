@@ -55,6 +55,11 @@ class Ruled(NamedTuple):
     def references(self) -> tuple[str, ...]:
         return tuple(d.order.reference for d in self.determinations)
 
+    @property
+    def pointed_at(self) -> tuple[str, ...]:
+        """The references that the EHR knows: an order without an id has none."""
+        return tuple(r for r in self.references if _pointed_at(r))
+
 
 class _Beginning(NamedTuple):
     """What the forms of one notice card are begun with."""
@@ -69,7 +74,7 @@ class _Beginning(NamedTuple):
         return Filling(
             patient=to.patient,
             person=to.person,
-            orders=group.references,
+            orders=group.pointed_at,
             coverage=coverage.reference if coverage else None,
             encounter=to.encounter,
             determinations=group.determinations,
@@ -153,7 +158,7 @@ class CardWriter:
             further_links=tuple(dict.fromkeys(self._links(notices, group))),
             several_orders=to.orders_in_request > len(group.determinations),
             ordered_as=group.ordered_as,
-            references=group.references,
+            references=group.pointed_at,
             on_file=tuple(self._on_file(group)) if to.answering is Answering.FULL else (),
         )
 
@@ -175,7 +180,7 @@ class CardWriter:
             payer=self._payer_reference(group.first),
             patient=to.patient,
             encounter=to.encounter,
-            references=group.references,
+            references=group.pointed_at,
             several_orders=to.orders_in_request > len(group.determinations),
             ordered_as=group.ordered_as,
             now=to.now,

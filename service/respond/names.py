@@ -48,14 +48,13 @@ class Names:
         return f"{self.public_url}/policies/{policy.id}"
 
     def insurer(self, d: Determination) -> str:
-        """The insurer as on the member's card (CRD 2.2.1 resp-4)."""
-        if d.coverage is None:
-            return self.operator_name
-        if d.coverage.payer is not None:
-            return d.coverage.payer.name
-        # A name that came with the request shows as plain text: a label is no Markdown.
-        told = " ".join((d.coverage.payer_name or "").split())[:80]
-        return told or self.operator_name
+        """The insurer as on the member's card (CRD 2.2.1 resp-4).
+
+        Where the coverage does not identify one of ours, it is whose policy this is: a name that
+        came with the request would have another insurer say what it never said.
+        """
+        payer = d.coverage.payer if d.coverage else None
+        return payer.name if payer else self.operator_name
 
     def editions(self, d: Determination, day: date) -> list[Notice]:
         """The editions, in force on `day`, of the notices that go with a determination."""

@@ -47,15 +47,17 @@ class StatementWriter:
         into that one's chart. A card tells.
         """
         coverage = d.finding.coverage
-        if coverage is None or d.gap is Gap.OTHER_PATIENT:
+        if coverage is None or not coverage.can_be_pointed_at or d.gap is Gap.OTHER_PATIENT:
             return None
-        if d.finding.outcome is CoverageOutcome.NOT_ACTIVE:
-            return self._without_policy(d, to, coverage.reference, "no_active_coverage")
+        if d.gap is Gap.PAYER_NOT_OURS:
+            return self._without_policy(d, to, coverage.reference, Gap.PAYER_NOT_OURS)
         if d.finding.outcome is CoverageOutcome.UNREACHABLE:
             return self._without_policy(d, to, coverage.reference, Gap.TECHNICAL)
         if coverage.payer is None and not coverage.payer_told:
             # A card may say what the policy says; a statement on this coverage would be a guess.
             return self._without_policy(d, to, coverage.reference, Gap.PAYER_NOT_TOLD)
+        if d.finding.outcome is CoverageOutcome.NOT_ACTIVE:
+            return self._without_policy(d, to, coverage.reference, "no_active_coverage")
         if d.policy is not None and d.ruling is not None:
             return self._ruled(d, to, coverage.reference, d.policy, d.ruling)
         return self._without_policy(d, to, coverage.reference, d.gap.value) if d.gap else None
@@ -72,7 +74,7 @@ class StatementWriter:
         full = to.answering is Answering.FULL
         editions = self.names.editions(d, to.now.date()) if full else []
         services = named_services([d])
-        said = [fill(n.summary, services) for n in editions]
+        said = [_of_programme(n, fill(n.summary, services), editions) for n in editions]
         if full:
             said.extend(on_file_sentences(d, self.names.notices, services))
         expires = _expires_on(d, policy)
@@ -88,7 +90,7 @@ class StatementWriter:
             stated_on=to.now.date(),
             expires_on=expires,
             assertion_id=coverage_assertion_id(d, to.ehr, asserted),
-            documentation=tuple(self._documentation(n, to.version) for n in editions),
+            documentation=tuple(self._documentation(n, editions, to.version) for n in editions),
             policy_url=self.names.policy_page(d, policy),
             instructions=" ".join(said) or None,
             details=tuple(self._details(d, editions)) if full else (),
@@ -114,11 +116,13 @@ class StatementWriter:
             contact=_contact(d),
         )
 
-    def _documentation(self, notice: Notice, version: CrdVersion) -> Documentation:
+    def _documentation(
+        self, notice: Notice, editions: Sequence[Notice], version: CrdVersion
+    ) -> Documentation:
         return Documentation(
             doc_needed=notice.doc_needed[version.value],
             doc_purpose=notice.doc_purpose,
-            reason=notice.documentation_reason,
+            reason=_of_programme(notice, notice.documentation_reason, editions),
             questionnaire=self.names.form(notice.questionnaire).canonical,
         )
 
@@ -138,6 +142,11 @@ class StatementWriter:
                 if found is None:
                     because = texts.table("phrases")["modifier_for_now"].format(because=because)
                 yield Detail(CLAIM_MODIFIER, modifier.code, because)
+
+
+def _of_programme(notice: Notice, text: str, editions: Sequence[Notice]) -> str:
+    """What is said of one of several notices names its programme: only one of them is right."""
+    return text if len(editions) == 1 else f"{notice.programme_label}: {text}"
 
 
 def _on_file(d: Determination, full: bool) -> Iterator[str]:

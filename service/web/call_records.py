@@ -159,6 +159,8 @@ def cards_shown(answer: Answer, determinations: tuple[Determination, ...]) -> li
 def _card_shown(card: Card, policies: Mapping[str, PolicyVersion]) -> CardShown:
     about = (card.extension or {}).get("davinci-crd.associated-resource", [])
     policy = next((policies[r["reference"]] for r in about if r["reference"] in policies), None)
+    if not about and len({(p.id, p.version) for p in policies.values()}) == 1:
+        policy = next(iter(policies.values()))  # of an order without an id
     return CardShown(
         uuid=card.uuid,
         topic=card.source.topic.code,

@@ -99,7 +99,7 @@ def test_what_is_no_decision_is_not_found(reader: FlaskClient, form: dict[str, s
     sign(reader)
     reply = look(reader, **form)
     assert reply.status_code == 200
-    assert "No decision has this assertion id." in words(reply)
+    assert "No decision has this assertion id, and no call this id." in words(reply)
     assert "<script>" not in reply.text
 
 

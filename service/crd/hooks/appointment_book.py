@@ -14,21 +14,26 @@ from service.crd.service import (
     Service,
     context_schema,
 )
+from service.decision.evaluate import in_scope
 from service.fhir.document import Resource
 from service.fhir.fetching.needs import Need, orders_behind
-from service.fhir.orders import ORDER_TYPES, based_on
+from service.fhir.orders import ORDER_TYPES, based_on, read_standing
 from service.fhir.resources import Resources
 
 
 def booked(_: Call, resources: Resources) -> Sequence[Asked]:
     """Each appointment's orders where it is based on some, else the appointment itself.
 
-    An order behind two appointments is asked about once, on the first one's day.
+    An order behind two appointments is asked about once, on the first one's day. One that is not to
+    be done tells nothing of what is booked instead; an appointment that is off books nothing.
     """
     found: dict[str, Asked] = {}
     for appointment in _appointments(resources):
-        orders = [o for r in based_on(appointment) if (o := resources.get(r)) is not None]
-        for order in [o for o in orders if o.type in ORDER_TYPES] or [appointment]:
+        if not in_scope(read_standing(appointment)):
+            continue
+        found_behind = [o for r in based_on(appointment) if (o := resources.get(r)) is not None]
+        orders = [o for o in found_behind if o.type in ORDER_TYPES and in_scope(read_standing(o))]
+        for order in orders or [appointment]:
             found.setdefault(order.reference, Asked(order, appointment))
     return list(found.values())
 
