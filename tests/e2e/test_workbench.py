@@ -178,6 +178,20 @@ def test_a_code_that_no_policy_speaks_of_brings_no_card(page: Page) -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "system"),
+    [
+        ("E1390", "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets"),
+        ("0609T", "http://www.ama-assn.org/go/cpt"),
+    ],
+)
+def test_the_shape_of_a_code_tells_its_system(page: Page, code: str, system: str) -> None:
+    page.get_by_label("Code").fill(code)
+    page.get_by_label("Code").blur()
+    coding = request_of(page)["context"]["draftOrders"]["entry"][0]["resource"]["code"]["coding"]
+    assert coding == [{"system": system, "code": code}]
+
+
+@pytest.mark.parametrize(
     ("coverage", "card", "notice"),
     [
         ("Original Medicare", "Medicare is likely to deny", "ABN (CMS-R-131)"),

@@ -2,6 +2,9 @@
 
 const SOURCE_OF_PAYMENT = "https://nahdo.org/sopt";
 const CPT = "http://www.ama-assn.org/go/cpt";
+const HCPCS = "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets";
+// Their shapes tell them apart: E1390 is HCPCS, 76390 and 0609T are CPT.
+const systemOf = (code) => (/^[A-V]\d{4}$/i.test(code) ? HCPCS : CPT);
 const PROGRAMME_OF_TYPE = {
   11: "medicare_advantage", 111: "medicare_advantage", 112: "medicare_advantage",
   113: "medicare_advantage", 119: "medicare_advantage",
@@ -110,13 +113,13 @@ class Order {
   set code(code) {
     const { concept, coding } = this.#coding;
     if (coding) {
-      coding.system ??= CPT;
+      if ([undefined, CPT, HCPCS].includes(coding.system)) coding.system = systemOf(code);
       coding.code = code;
       delete coding.display; // it named the code that stood here
       delete concept.text;
       return;
     }
-    const made = { coding: [{ system: CPT, code }] };
+    const made = { coding: [{ system: systemOf(code), code }] };
     const [element, index] = this.shape.code;
     this.resource[element] = index === undefined ? made : [made];
   }
