@@ -7,6 +7,7 @@ appointment, that to its order, that to its coverage, that to its payer).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 from service.crd.request import HookRequest
 from service.crd.service import Answering
@@ -95,9 +96,12 @@ def _is_outcome(entry: Mapping[str, object]) -> bool:
 def _encounters(
     request: HookRequest, resources: Resources, orders: Sequence[Resource]
 ) -> Iterator[Need]:
-    """The encounters, where they matter: emergency care changes which notices are advised."""
+    """The encounter, where it matters: emergency care changes which notices are advised.
+
+    It is the context's; where that names none, the orders' own.
+    """
     if request.service.answering is not Answering.FULL:
         return
     for order in orders:
-        for reference in encounters_of(order, request.encounter_id):
+        for reference in islice(encounters_of(order, request.encounter_id), 1):
             yield from missing(reference, resources, "Encounter")

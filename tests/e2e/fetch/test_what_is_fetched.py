@@ -187,7 +187,12 @@ def test_dispatched_orders_are_read_and_go_back_as_they_came(ehr: Ehr, ask: Ask)
 
     ehr.misbehave["ServiceRequest"] = with_odd_number
     asked = ask(bare("order-dispatch/mrs-original-medicare", ehr.base))
-    assert asked.outcomes == {"ServiceRequest/mrs-to-dispatch-bo": "fetched", COVERAGE: "fetched"}
+    assert asked.outcomes == {
+        "ServiceRequest/mrs-to-dispatch-bo": "fetched",
+        # This hook's context names no encounter; the order does.
+        "Encounter/visit-bo": "fetched",
+        COVERAGE: "fetched",
+    }
     assert asked.statements["ServiceRequest/mrs-to-dispatch-bo"]["covered"] == "conditional"
     (action,) = asked.review.answer.system_actions or []
     assert b'"valueDecimal":1.500' in bytes(action.resource["extension"])
