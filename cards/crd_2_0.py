@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cards import fhir_json
+from cards.coverage_information import NO_DETAIL_CODE, Statement
 from cards.fhir_json import CRD_TEMP, complex_part, concept, part
 from cards.parts import billing_code_parts, closing_parts, reason_parts
-from cards.statement import NO_DETAIL_CODE, Statement
 from cards.vocabulary import Json
 
 VERSION = "2.0"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cards import crd_2_0, crd_2_2
-from cards.statement import Statement
+from cards.coverage_information import Statement
 from cards.vocabulary import Coding, Json
 
 

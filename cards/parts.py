@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Set
 
 from cards import texts
+from cards.coverage_information import Statement
 from cards.fhir_json import CRD_TEMP, concept, part
-from cards.statement import Statement
 from cards.vocabulary import Json
 
 

@@ -19,8 +19,8 @@ from pydantic import Field, FilePath, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.addresses import is_loopback
+from service.ehr.allowlist import parse_base
 from service.errors import ConfigurationError
-from service.fhir.fetching.outbound import parse_base
 
 _PREFIX = "COVERCARD_"
 _BUILT_IN = Path(__file__).parent / "policies"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from service.app import RECORDER, create_app
+from service.bootstrap.app import RECORDER, create_app
 from service.settings import Settings, load_settings
 
 ROOT = Path(__file__).parent.parent

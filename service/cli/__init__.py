@@ -11,9 +11,9 @@ from service.cli.db import db
 from service.cli.decisions import decisions
 from service.cli.ehr import ehr
 from service.cli.fire import fire
+from service.cli.policy import policy
 from service.cli.serve import serve
 from service.errors import ConfigurationError, RecordsUnavailable
-from service.policies.commands import policy
 
 
 @click.group()

@@ -13,10 +13,10 @@ def db() -> None:
 @db.command()
 def upgrade() -> None:
     """Bring the tables to this version. Safe to run again; run it before a new version serves."""
+    from service.decision_log.log_store import StoreUnavailable
+    from service.decision_log.schema import REVISION
+    from service.decision_log.schema import upgrade as bring_up
     from service.errors import RecordsUnavailable
-    from service.records.schema import REVISION
-    from service.records.schema import upgrade as bring_up
-    from service.records.store import StoreUnavailable
     from service.settings import load_settings
 
     try:

@@ -28,8 +28,8 @@ def ehr(port: int, folder: Path, is_open: bool) -> None:
     """
     from werkzeug.serving import make_server
 
-    from service.ehr_stub.app import DEMO_TOKEN, PREFIX, create_stub
-    from service.ehr_stub.store import Store
+    from service.cli.ehr_stub.fhir_server import DEMO_TOKEN, PREFIX, create_stub
+    from service.cli.ehr_stub.resource_store import Store
 
     store = Store(folder)
     host = "127.0.0.1"

@@ -89,7 +89,7 @@ def _over_http(url: str, body: bytes) -> tuple[int, Any]:
 def _in_process(body: bytes) -> tuple[int, Any, Sequence[Determination]]:
     import msgspec
 
-    from service.app import Library, wire_review
+    from service.bootstrap.app import Library, wire_review
     from service.errors import RequestError
     from service.settings import load_settings
 

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from service.decision.determination import Determination
+from service.fhir.extension_display import value_in_words
 from service.fhir.systems import COVERAGE_INFORMATION
-from service.fhir.words import value_in_words
 
 _COLOURS = {"info": "blue", "warning": "yellow", "critical": "red"}
 

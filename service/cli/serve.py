@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def wsgi_app() -> Flask:
     """The application of one worker process, wired from the environment."""
-    from service.app import RECORDER, create_app
+    from service.bootstrap.app import RECORDER, create_app
     from service.logs import configure_logging
     from service.settings import load_settings
 
@@ -95,7 +95,7 @@ def serve() -> None:
     settings = load_settings()
     check_port(settings.host, settings.port)
     with metrics_folder():
-        from service.app import create_app
+        from service.bootstrap.app import create_app
 
         create_app(settings)  # a wrong file stops the start here, with its message
         prepare_log(settings)
@@ -157,8 +157,8 @@ def prepare_log(settings: Settings) -> None:
 
     Raises ConfigurationError where an operator must act first.
     """
-    from service.records.schema import prepare
-    from service.records.store import StoreUnavailable
+    from service.decision_log.log_store import StoreUnavailable
+    from service.decision_log.schema import prepare
 
     try:
         prepare(settings.database_url)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from service.crd.options import OFFERED
-from service.crd.service import Service
+from service.crd.cds_service import Service
+from service.crd.configuration_options import OFFERED
 from service.crd.versions import CrdVersion
 
 

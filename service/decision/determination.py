@@ -13,7 +13,7 @@ from typing import NamedTuple
 from service.decision.coverage import Coverage, CoverageFinding
 from service.decision.order import Code, Order, ServiceDay
 from service.decision.policy import Covered, PolicyVersion, Ruling, Service
-from service.decision.programmes import ProgrammeFinding
+from service.decision.programs import ProgrammeFinding
 
 
 class Gap(StrEnum):

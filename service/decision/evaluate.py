@@ -8,7 +8,7 @@ from service.decision.coverage import CoverageFinding, CoverageOutcome, Payer
 from service.decision.determination import Determination, Gap, TraceStep
 from service.decision.order import NO_DAY_TOLD, Code, Order, ServiceDay, Standing
 from service.decision.policy import Covered, Policies, PolicyVersion, Service
-from service.decision.programmes import find_programme
+from service.decision.programs import find_programme
 
 INACTIVE_ORDER_STATUSES = frozenset(
     {"revoked", "cancelled", "entered-in-error", "stopped", "noshow"}

@@ -14,16 +14,16 @@ from cards import texts
 from cards.dialects import DIALECTS
 from cards.questionnaires import Form, Forms
 from cards.vocabulary import Json
-from service.crd.request import RequestReader
-from service.crd.service import Service
+from service.crd.cds_service import Service
+from service.crd.hook_request import RequestReader
 from service.crd.versions import CrdVersion
 from service.decision.coverage import CoverageOutcome, choose_coverage
 from service.decision.determination import Determination
 from service.decision.evaluate import evaluate, in_scope, service_day
 from service.decision.policy import Policies, Programme
 from service.dtr.logged_calls import LoggedCalls
-from service.dtr.output import Issue, output_parameters, package_bundle
-from service.dtr.request import PackageRequest, read_package_request
+from service.dtr.package_output import Issue, output_parameters, package_bundle
+from service.dtr.package_request import PackageRequest, read_package_request
 from service.errors import UnknownContext
 from service.fhir.coverages import PayerDirectory, read_coverage
 from service.fhir.document import Resource
@@ -32,9 +32,9 @@ from service.fhir.order_details import OrderDetails, read_order_details
 from service.fhir.orders import ORDER_TYPES, read_order
 from service.fhir.people import Person, read_person
 from service.fhir.resources import Resources
-from service.order_review import gather
 from service.policies.notices import Notice, NoticeLibrary
-from service.respond.forms import Filling, FormFiller
+from service.response.form_filler import Filling, FormFiller
+from service.review.order_review import gather
 
 _PURPOSE_OF_NO_NOTICE = "retain-doc"
 

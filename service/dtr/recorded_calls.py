@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from service.decision_log.recall import recall
 from service.dtr.logged_calls import LoggedCall
-from service.records.recall import recall
 
 
 class RecordedCalls:

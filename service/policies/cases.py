@@ -16,7 +16,7 @@ from service.decision.determination import Determination
 from service.decision.evaluate import evaluate
 from service.decision.order import Code, Order, OrderCoding, ServiceDay
 from service.decision.policy import Policies, Programme
-from service.decision.programmes import SOURCE_OF_PAYMENT
+from service.decision.programs import SOURCE_OF_PAYMENT
 from service.fhir.systems import CPT, canonical_code
 from service.policies import files
 from service.policies.drafts import CASES, SYSTEMS

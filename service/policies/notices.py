@@ -11,11 +11,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-from service.decision.notices import RecordRule
 from service.decision.policy import Programme
+from service.decision.submitted_form import RecordRule
 from service.errors import ConfigurationError, LibraryError
 from service.policies.drafts import Draft, Drafts, read_drafts
-from service.policies.lint.rules import STOPPING_NOTICES
+from service.policies.lint.rule_table import STOPPING_NOTICES
 
 _REASON, _EDITION = "{reason}", "{edition}"
 

@@ -11,7 +11,7 @@ from service.decision.policy import Programme
 from service.errors import LibraryError
 from service.policies import files
 from service.policies.files import LibraryFile
-from service.policies.lint.payers import duplicate_payers
+from service.policies.lint.payer_rules import duplicate_payers
 
 
 class Payers:

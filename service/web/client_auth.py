@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 from flask import Flask, g, request
 
+from service.auth.clients import ANYONE, Client
+from service.auth.rate_limit import CallLimit
 from service.errors import Unauthenticated, Unavailable
-from service.trust.calls import CallLimit
-from service.trust.clients import ANYONE, Client
-from service.web.call_log import note
+from service.web.request_log import note
 
 View = TypeVar("View", bound=Callable[..., Any])
 

@@ -17,10 +17,8 @@ from sqlalchemy import Connection
 
 from cards.overrides import override_reasons
 from service.decision.determination import TraceStep
-from service.errors import ConfigurationError, TooManyCalls, Unavailable
-from service.records import in_words, queries
-from service.records.instants import instant
-from service.records.look_up import (
+from service.decision_log import display, queries
+from service.decision_log.decision_detail import (
     LookedUp,
     WholeCall,
     by_assertion,
@@ -29,12 +27,14 @@ from service.records.look_up import (
     patient_reference,
     whole_call,
 )
-from service.records.queries import Span
-from service.records.stats import PolicyStats, policy_stats
-from service.web.answers import OrderChange, ShownAnswer, order_changes
+from service.decision_log.instants import instant
+from service.decision_log.policy_stats import PolicyStats, policy_stats
+from service.decision_log.queries import Span
+from service.errors import ConfigurationError, TooManyCalls, Unavailable
 from service.web.client_auth import open_to_all
 from service.web.pages import page, problem_page
 from service.web.reader_session import HOME, ReaderDoor, ask_for_a_reader, current_session
+from service.web.response_view import OrderChange, ShownAnswer, order_changes
 
 _MOST_FOUND = 50
 _MOST_REASONS = 12
@@ -160,13 +160,13 @@ class DecisionPages:
             "decisions/decision.html",
             found=found,
             d=found.determination,
-            facts=list(in_words.facts(found, self._zone)),
-            trace=[TraceStep(*map(in_words.printable, step)) for step in found.trace],
+            facts=list(display.facts(found, self._zone)),
+            trace=[TraceStep(*map(display.printable, step)) for step in found.trace],
             answer=answer,
             statement=_statement(found, answer),
             said=_said(found),
             body=body,
-            body_text=in_words.body_text(shown) if body else "",
+            body_text=display.body_text(shown) if body else "",
         )
 
     def _call(self, found: WholeCall, body: str) -> Response:
@@ -175,11 +175,11 @@ class DecisionPages:
         return self._page(
             "decisions/call.html",
             call=found.call.row,
-            facts=list(in_words.facts_of_call(found.call, self._zone)),
+            facts=list(display.facts_of_call(found.call, self._zone)),
             determinations=found.call.determinations,
             answer=answer,
             body=body,
-            body_text=in_words.body_text(kept.request if body == "request" else kept.answer),
+            body_text=display.body_text(kept.request if body == "request" else kept.answer),
         )
 
     def _opened(self, what: str, asked: Mapping[str, object]) -> AbstractContextManager[Connection]:
@@ -192,9 +192,9 @@ class DecisionPages:
             "no-store",
             reader=current_session().reader.name,
             form_token=current_session().form_token,
-            moment=lambda at: in_words.moment(at, self._zone),
+            moment=lambda at: display.moment(at, self._zone),
             instant=instant,
-            words=in_words,
+            words=display,
             waiting=self._waiting(),
             **values,
         )
@@ -253,7 +253,7 @@ def bars(stats: PolicyStats) -> list[Bar]:
     counted = [("Accepted", "accepted", stats.accepted)]
     reasons = stats.overridden.most_common()
     for code, cards in reasons[:_MOST_REASONS]:
-        name = displays.get(code) or in_words.printable(code)
+        name = displays.get(code) or display.printable(code)
         counted.append((f"Dismissed: {name}", "overridden", cards))
     if len(reasons) > _MOST_REASONS:
         rest = sum(cards for _, cards in reasons[_MOST_REASONS:])
@@ -273,7 +273,7 @@ def _said(found: LookedUp) -> dict[str, list[tuple[datetime, str]]]:
     """Card → what was said of it and when."""
     said: dict[str, list[tuple[datetime, str]]] = {}
     for item in found.said:
-        told = (instant(item.outcome_at), in_words.feedback_in_words(item))
+        told = (instant(item.outcome_at), display.feedback_in_words(item))
         said.setdefault(item.card_uuid, []).append(told)
     return said
 

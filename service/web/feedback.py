@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
+from service.crd.hook_request import parse_json
 from service.crd.hooks import SERVICES
-from service.crd.request import parse_json
+from service.decision_log.feedback_rows import read_feedback
 from service.errors import UnknownService
-from service.records.feedback import read_feedback
-from service.web.call_records import CallKeeper
+from service.web.call_logger import CallKeeper
 from service.web.client_auth import current_client
 from service.web.json_body import json_response, read_json_body
 

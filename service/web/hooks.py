@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from flask import Blueprint, Response
 
 from service.crd.hooks import SERVICES
-from service.order_review import OrderReview
-from service.web.call_log import name_call, note, timed
-from service.web.call_records import CallKeeper
+from service.review.order_review import OrderReview
+from service.web.call_logger import CallKeeper
 from service.web.client_auth import current_client, open_to_all
 from service.web.json_body import bytes_response, encode, read_json_body
+from service.web.request_log import name_call, note, timed
 
 _HOOKS = {service.id: service.hook for service in SERVICES}
 

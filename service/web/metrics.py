@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from service.records.recorder import Health
+from service.decision_log.recorder import Health
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 

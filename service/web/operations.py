@@ -10,9 +10,9 @@ from enum import StrEnum
 from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from service.policies.store import PolicyStore
-from service.records.recorder import Health
-from service.trust.clients import TrustedClient
+from service.auth.clients import TrustedClient
+from service.decision_log.recorder import Health
+from service.policies.policy_store import PolicyStore
 from service.web.client_auth import open_to_all
 from service.web.json_body import json_response
 from service.web.metrics import Metrics

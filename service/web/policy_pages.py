@@ -17,8 +17,8 @@ from service.decision.policy import PolicyVersion, Programme
 from service.errors import MalformedRequest, RequestError, UnknownPolicy
 from service.policies.differences import Change, differences
 from service.policies.notices import Notice, NoticeLibrary
+from service.policies.policy_store import PolicyStore
 from service.policies.published import named_services, policy_document, policy_summary
-from service.policies.store import PolicyStore
 from service.web.client_auth import open_to_all
 from service.web.json_body import encode
 from service.web.pages import page, problem_page

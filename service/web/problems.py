@@ -8,9 +8,9 @@ from werkzeug.exceptions import HTTPException
 
 from service.errors import RequestError, Unauthenticated, Unavailable, operation_outcome
 from service.logs import place_of
-from service.web.call_log import note
 from service.web.json_body import json_response
 from service.web.pages import http_error_page
+from service.web.request_log import note
 
 _ISSUE_CODES = {404: "not-found", 405: "not-supported", 413: "too-long", 415: "not-supported"}
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from flask import Blueprint, Response, g, request
 from werkzeug.exceptions import ClientDisconnected
 
+from service.auth.clients import Client
+from service.auth.rate_limit import CallLimit
+from service.auth.sessions import Session, Sessions
 from service.errors import Unavailable
-from service.trust.calls import CallLimit
-from service.trust.clients import Client
-from service.trust.sessions import Session, Sessions
-from service.web.call_log import note
 from service.web.client_auth import open_to_all
 from service.web.pages import page, problem_page
+from service.web.request_log import note
 
 HOME = "/decisions"
 SIGN_IN = "/decisions/sign-in"

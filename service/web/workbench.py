@@ -12,16 +12,16 @@ from dataclasses import dataclass
 import msgspec
 from flask import Blueprint, Response, abort
 
-from service.crd.service import Service
+from service.crd.cds_service import Service
 from service.decision.coverage import Payer
 from service.decision.policy import PolicyVersion
 from service.errors import MalformedRequest, RequestError
-from service.order_review import Review, gather
-from service.web.answers import order_changes, read_answer
+from service.review.order_review import Review, gather
 from service.web.client_auth import open_to_all
 from service.web.fixtures import Fixtures
 from service.web.json_body import encode, read_json_body
 from service.web.pages import page
+from service.web.response_view import order_changes, read_answer
 
 _FIRST = "order-sign/mrs-medicare-advantage.json"
 """The fixture that the page begins with, where there is one of this name."""

@@ -148,7 +148,7 @@ def measure(args: argparse.Namespace, work: Path) -> list[Measured]:
 
 def sample_answer(body: bytes, data: Path) -> bytes:
     """What Covercard answers, so that the floor sends as many bytes."""
-    from service.app import create_app
+    from service.bootstrap.app import create_app
     from service.settings import Settings
 
     settings = Settings(

@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from service.app import Library, wire_review
+from service.bootstrap.app import Library, wire_review
 from service.decision.order import Code
 from service.decision.policy import PolicyVersion, Service
-from service.order_review import OrderReview
-from service.policies.store import PolicyStore
+from service.policies.policy_store import PolicyStore
+from service.review.order_review import OrderReview
 from service.settings import Settings
 from service.web.json_body import encode
 from tests.bench.bodies import call_with_orders, order_sign_bodies

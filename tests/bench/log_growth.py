@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 
-from service.app import create_app
-from service.records.database import open_engine
-from service.records.inserts import SqliteInserts
-from service.records.instants import new_call_id
-from service.records.queries import by_assertion
-from service.records.rows import CallRow, DeterminationRow, Entry
-from service.records.schema import upgrade
+from service.bootstrap.app import create_app
+from service.decision_log.database import open_engine
+from service.decision_log.inserts import SqliteInserts
+from service.decision_log.instants import new_call_id
+from service.decision_log.queries import by_assertion
+from service.decision_log.rows import CallRow, DeterminationRow, Entry
+from service.decision_log.schema import upgrade
 from service.settings import Settings
 from tests.bench.bodies import order_sign_bodies
 

@@ -6,11 +6,11 @@ from typing import cast
 
 from flask import Flask
 
-import service.app
-from service.records.record import CallRecord
-from service.records.recorder import Health, Recorder
-from service.records.rows import FeedbackRow
-from service.records.spool import SpoolDepth
+import service.bootstrap.app
+from service.decision_log.call_record import CallRecord
+from service.decision_log.recorder import Health, Recorder
+from service.decision_log.rows import FeedbackRow
+from service.decision_log.spool import SpoolDepth
 from service.settings import Settings, load_settings
 
 
@@ -32,5 +32,5 @@ def forget(_settings: Settings) -> Recorder:
 
 
 def wsgi_app() -> Flask:
-    service.app.wire_recorder = forget
-    return service.app.create_app(load_settings())
+    service.bootstrap.app.wire_recorder = forget
+    return service.bootstrap.app.create_app(load_settings())

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from service.app import RECORDER, create_app
-from service.records.database import database_file
-from service.records.spool import Spool
+from service.bootstrap.app import RECORDER, create_app
+from service.decision_log.database import database_file
+from service.decision_log.spool import Spool
 from tests.conftest import in_folder
 
 URL = "/cds-services/order-sign-crd"

@@ -16,9 +16,9 @@ import pytest
 from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
 
-from service.app import RECORDER, create_app
+from service.bootstrap.app import RECORDER, create_app
 from service.cli import cli
-from service.records.database import database_file
+from service.decision_log.database import database_file
 from service.settings import Settings
 from tests.conftest import in_folder
 from tests.contract.answer_rules import parts, stated
@@ -368,7 +368,7 @@ def test_control_characters_of_a_call_do_not_reach_the_terminal(
 def test_records_that_wait_in_the_spool_are_mentioned(
     run: Run, answer: dict[str, Any], own: Settings
 ) -> None:
-    from service.records.spool import Spool
+    from service.decision_log.spool import Spool
 
     Spool(own.spool_dir).append(b"a record that cannot be moved yet")
     assert "1 records wait" in run("stats").output

@@ -12,9 +12,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from service.app import RECORDER, create_app
-from service.records.spool import Spool
-from service.records.stats import PolicyStats
+from service.bootstrap.app import RECORDER, create_app
+from service.decision_log.policy_stats import PolicyStats
+from service.decision_log.spool import Spool
 from service.settings import Settings
 from service.web.decisions import bars
 from tests.conftest import FIXTURES, NOW, in_folder
@@ -119,7 +119,7 @@ def test_while_the_database_is_away_a_page_says_so(reader: FlaskClient, own: Set
 def test_more_readers_than_there_are_places_are_told_to_come_again(
     own: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.pages.LOOKS_AT_A_TIME", 0)
+    monkeypatch.setattr("service.bootstrap.wire_pages.LOOKS_AT_A_TIME", 0)
     reply = create_app(own).test_client().get("/decisions", headers=BROWSER)
     assert reply.status_code == 503
     assert reply.headers["Retry-After"] == "2"

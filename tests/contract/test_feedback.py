@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from service.app import RECORDER, create_app
-from service.records.database import database_file, open_engine
-from service.records.queries import Span
-from service.records.stats import policy_stats
+from service.bootstrap.app import RECORDER, create_app
+from service.decision_log.database import database_file, open_engine
+from service.decision_log.policy_stats import policy_stats
+from service.decision_log.queries import Span
 from service.settings import Settings
 from tests.conftest import NOW, in_folder
 

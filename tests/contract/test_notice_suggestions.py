@@ -14,7 +14,7 @@ from fhir.resources.R4B.questionnaireresponse import QuestionnaireResponse
 from fhir.resources.R4B.task import Task
 from flask.testing import FlaskClient
 
-from service.app import create_app
+from service.bootstrap.app import create_app
 from service.policies.notices import Notice, load_notices
 from service.settings import Settings
 from tests.conftest import NOW

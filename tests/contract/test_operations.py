@@ -9,11 +9,11 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from service.app import RECORDER, create_app
-from service.policies.store import PolicyStore
-from service.records.recorder import Health
-from service.records.spool import SpoolDepth
-from service.trust.clients import Client, TrustedClient
+from service.auth.clients import Client, TrustedClient
+from service.bootstrap.app import RECORDER, create_app
+from service.decision_log.recorder import Health
+from service.decision_log.spool import SpoolDepth
+from service.policies.policy_store import PolicyStore
 from service.web.metrics import Metrics
 from service.web.operations import (
     Check,

@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from service.app import create_app
+from service.bootstrap.app import create_app
 from service.settings import Settings
 from tests.conftest import FIXTURES, in_folder
 from tests.libraries import POLICY, two_versions

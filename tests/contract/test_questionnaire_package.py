@@ -14,7 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from cards.questionnaires import load_forms
-from service.app import Library, wire_packages
+from service.bootstrap.app import Library, wire_packages
 from service.dtr.logged_calls import LoggedCall, LoggedCalls
 from service.dtr.package import QuestionnairePackages
 from service.fhir.document import Document, Resource

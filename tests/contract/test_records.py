@@ -11,11 +11,11 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from service.app import RECORDER, create_app
-from service.records import queries
-from service.records.database import database_file, open_engine
-from service.records.metrics_model import metric_record
-from service.records.queries import LoggedCall, Span
+from service.bootstrap.app import RECORDER, create_app
+from service.decision_log import queries
+from service.decision_log.database import database_file, open_engine
+from service.decision_log.metrics_model import metric_record
+from service.decision_log.queries import LoggedCall, Span
 from service.settings import Settings
 from tests.conftest import NOW, in_folder
 from tests.contract.answer_rules import parts, stated
@@ -188,7 +188,7 @@ def test_a_body_that_is_not_json_is_logged_as_refused_and_not_kept(
 def test_a_call_that_fails_here_is_logged_too(
     http: FlaskClient, fixture: Read, logged: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from service import order_review
+    from service.review import order_review
 
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")

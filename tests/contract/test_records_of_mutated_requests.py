@@ -14,16 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from rich.console import Console
 from sqlalchemy import Connection
 
-from service.app import RECORDER, create_app
+from service.bootstrap.app import RECORDER, create_app
 from service.cli.decisions.page import DecisionPage
 from service.cli.decisions.shapes import call_json, csv_rows
-from service.records.database import open_engine
-from service.records.in_words import body_text
-from service.records.look_up import by_place, whole_call
-from service.records.metrics_model import metric_record
-from service.records.queries import LoggedCall
+from service.decision_log.database import open_engine
+from service.decision_log.decision_detail import by_place, whole_call
+from service.decision_log.display import body_text
+from service.decision_log.metrics_model import metric_record
+from service.decision_log.queries import LoggedCall
 from service.settings import Settings
-from service.web.answers import ShownAnswer, order_changes
+from service.web.response_view import ShownAnswer, order_changes
 from tests.conftest import NOW, in_folder
 from tests.contract.test_mutated_requests import SERVICE_OF_HOOK, mutated_requests
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from service.crd.cds_service import Answering
 from service.crd.hooks import SERVICES
-from service.crd.service import Answering
 from tests.contract.answer_rules import check_answer, parts
 from tests.contract.calls import FIXTURE_NAMES, PRIMARY_HOOKS, Json, answer, call_of, post
 from tests.contract.card_kinds import COVERAGE_INFORMATION, is_coverage_information, kinds

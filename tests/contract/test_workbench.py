@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from service.app import create_app
+from service.bootstrap.app import create_app
 from service.settings import Settings
 from tests.conftest import FIXTURES, NOW, ROOT, in_folder
 

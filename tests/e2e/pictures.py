@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from playwright.sync_api import Page, expect, sync_playwright
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from service.app import RECORDER, create_app
+from service.bootstrap.app import RECORDER, create_app
 from tests.conftest import NOW, ROOT, in_folder
 from tests.e2e.chromium import ARGUMENTS, CHROMIUM
 from tests.e2e.readers import READER, SECRET, readers_file

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, select, text
 
-from service.records.schema import upgrade
-from service.trust.database import open_engine, used_tokens
-from service.trust.replay import SqlReplayStore
+from service.auth.auth_tables import open_engine, used_tokens
+from service.auth.replay_detection import SqlReplayStore
+from service.decision_log.schema import upgrade
 from tests.e2e.records.postgres import PostgresMissing, postgres
 from tests.e2e.servers import Server, free_port, running
 from tests.e2e.signing import Signer, ec_signer, entry, write_clients

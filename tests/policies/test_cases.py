@@ -6,7 +6,7 @@ import pytest
 
 from service.policies.cases import Case, load_cases, run_case
 from service.policies.drafts import CASES
-from service.policies.store import PolicyStore, load_policies
+from service.policies.policy_store import PolicyStore, load_policies
 from tests.policies import LIBRARY
 
 

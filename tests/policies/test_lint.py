@@ -8,9 +8,9 @@ from typing import NamedTuple
 import pytest
 
 from service.errors import LibraryError
-from service.policies.lint import lint_library, payers
-from service.policies.lint.rules import ALL, DATED, START
-from service.policies.on_file import load_library
+from service.policies.library import load_library
+from service.policies.lint import lint_library, payer_rules
+from service.policies.lint.rule_table import ALL, DATED, START
 from service.policies.payers import load_payers
 from tests.policies import BROKEN, LIBRARY, PAYERS, SOUND
 
@@ -149,8 +149,8 @@ EXPECTED = {
 }
 
 DATED_RULES = {rule.__name__ for rule in DATED}
-PAYER_RULES = {payers.duplicate_payers.__name__, payers.unknown_policies.__name__}
-WARNINGS = DATED_RULES | {payers.policies_are_applied.__name__}
+PAYER_RULES = {payer_rules.duplicate_payers.__name__, payer_rules.unknown_policies.__name__}
+WARNINGS = DATED_RULES | {payer_rules.policies_are_applied.__name__}
 RULES = {rule.__name__ for rule in ALL} | WARNINGS | PAYER_RULES
 STOPS = {rule.__name__ for rule in START} | PAYER_RULES
 

@@ -5,13 +5,13 @@ from threading import BoundedSemaphore
 import pytest
 from flask import Blueprint, Flask
 
-from service.app import create_app
+from service.auth.clients import ANYONE, Client
+from service.bootstrap.app import create_app
 from service.errors import Unauthenticated
 from service.settings import Settings
-from service.trust.clients import ANYONE, Client
-from service.web.call_log import log_calls
 from service.web.client_auth import Admission, current_client, open_to_all, require_client
 from service.web.problems import translate_errors
+from service.web.request_log import log_calls
 
 HOSPITAL = Client("https://ehr.hospital.example.org", "hospital")
 BASE = "https://covercard.example.org"

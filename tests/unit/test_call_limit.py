@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from service.auth.auth_tables import client_calls, open_engine
+from service.auth.clients import Client
+from service.auth.rate_limit import CallCounts, CallLimit, MemoryCallCounts, SqlCallCounts
 from service.errors import TooManyCalls, Unavailable
-from service.trust.calls import CallCounts, CallLimit, MemoryCallCounts, SqlCallCounts
-from service.trust.clients import Client
-from service.trust.database import client_calls, open_engine
 
 HOSPITAL = Client("https://ehr.hospital.example.org", "hospital")
 CLINIC = Client("https://ehr.clinic.example.org", "clinic")

@@ -8,8 +8,8 @@ import pytest
 from joserfc.jwk import ECKey
 from structlog.testing import capture_logs
 
+from service.auth.clients import load_clients
 from service.errors import LibraryError
-from service.trust.clients import load_clients
 
 ROOT = Path(__file__).parent.parent.parent
 KEY = {**ECKey.generate_key("P-384").as_dict(private=False), "kid": "a"}

@@ -1,6 +1,6 @@
 import pytest
 
-from service.crd.request import parse_json
+from service.crd.hook_request import parse_json
 from service.errors import MalformedRequest
 from service.fhir.document import Document
 

@@ -6,14 +6,14 @@ import threading
 import pytest
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
-from service.errors import Unavailable
-from service.trust.keys import (
+from service.auth.key_sets import (
     FRESH_FOR,
     REFRESH_AT_MOST_EVERY,
     FetchedKeys,
     KeySetUnreachable,
     read_key_set,
 )
+from service.errors import Unavailable
 
 EC = ECKey.generate_key("P-384").as_dict(private=False)
 RSA = RSAKey.generate_key(2048).as_dict(private=False)

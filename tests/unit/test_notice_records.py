@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from service.decision.notices import NoticeRecord
+from service.decision.submitted_form import NoticeRecord
 from service.fhir.document import Document, Resource
-from service.fhir.notice_records import notice_records, read_notice_record
+from service.fhir.questionnaire_responses import notice_records, read_notice_record
 from service.fhir.resources import Resources
 
 CONTEXT = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/qr-context"

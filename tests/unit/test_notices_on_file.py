@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 
 from cards import texts
-from service.decision import notices
+from service.decision import submitted_form
 from service.decision.coverage import CoverageFinding, CoverageOutcome
 from service.decision.determination import Determination
-from service.decision.notices import (
+from service.decision.order import Code, Order, ServiceDay
+from service.decision.policy import Covered, Programme
+from service.decision.programs import ProgrammeFinding
+from service.decision.submitted_form import (
     NoticeRecord,
     RecordRule,
     months_after,
     with_notices_on_file,
 )
-from service.decision.order import Code, Order, ServiceDay
-from service.decision.policy import Covered, Programme
-from service.decision.programmes import ProgrammeFinding
 from service.policies.notices import load_notices
 from tests.policies import LIBRARY
 
@@ -213,6 +213,6 @@ def test_months_end_on_a_day_that_there_is(day: date, months: int, then: date) -
 
 
 def test_every_reason_for_not_counting_has_words_for_people() -> None:
-    source = Path(notices.__file__).read_text("utf-8")
+    source = Path(submitted_form.__file__).read_text("utf-8")
     named = set(re.findall(r'_Objection\("(\w+)"', source)) - {"patient", "order"}
     assert named == set(texts.table("phrases")["why_passed_over"])

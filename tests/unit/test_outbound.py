@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from service.app import wire_fetcher
+from service.bootstrap.app import wire_fetcher
+from service.ehr.allowlist import OutboundPolicy, parse_base
+from service.ehr.fetch_report import Outcome
 from service.errors import ConfigurationError, FetchFailed
-from service.fhir.fetching.outbound import OutboundPolicy, parse_base
-from service.fhir.fetching.outcomes import Outcome
 from service.settings import Settings, load_settings
 
 EHR = "https://ehr.example.org/fhir"

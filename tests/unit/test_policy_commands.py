@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from service.policies.commands import policy
+from service.cli.policy import policy
 from tests.policies import BROKEN, SOUND
 
 

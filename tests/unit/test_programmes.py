@@ -3,7 +3,7 @@ import pytest
 from service.decision.coverage import Coverage, Payer
 from service.decision.order import Code
 from service.decision.policy import Programme
-from service.decision.programmes import SOURCE_OF_PAYMENT, find_programme
+from service.decision.programs import SOURCE_OF_PAYMENT, find_programme
 
 ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 

@@ -11,7 +11,7 @@ from fhir.resources.R4B.questionnaire import Questionnaire
 
 from cards.questionnaires import Form, Forms, form_ids, load_forms
 from cards.questionnaires.response import PATIENTS_BLANKS
-from service.fhir import notice_records
+from service.fhir import questionnaire_responses
 from service.policies.notices import load_notices
 from tests.conftest import FIXTURES
 from tests.filling import completed, questions
@@ -211,11 +211,14 @@ def test_every_answer_that_is_read_again_is_asked_for() -> None:
     )
     abn = FORMS.get("abn-record")
     assert abn is not None
-    assert {getattr(notice_records, n) for n in named} <= {i["linkId"] for i in asked(abn)}
-    assert set(notice_records.DATED_BY) == form_ids()
+    assert {getattr(questionnaire_responses, n) for n in named} <= {i["linkId"] for i in asked(abn)}
+    assert set(questionnaire_responses.DATED_BY) == form_ids()
     for form in FORMS:
         links = {i["linkId"] for i in asked(form)}
-        assert {notice_records.DATED_BY[form.id], notice_records.SERVICE_CODE} <= links
+        assert {
+            questionnaire_responses.DATED_BY[form.id],
+            questionnaire_responses.SERVICE_CODE,
+        } <= links
 
 
 class TestCanonicals:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from service.auth.readers import Readers, load_readers
+from service.auth.sessions import IDLE, LONGEST, Sessions
 from service.errors import LibraryError
-from service.trust.readers import Readers, load_readers
-from service.trust.sessions import IDLE, LONGEST, Sessions
 
 SECRET = "kX3-q9vLwT7_b2Zr8NfYc5HdMj4PsAeG"
 OTHER = "Wd6_uRk1-Vt8EoZy3QnBh5CxLm9SgJa2"

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from flask import Flask
 
-from service.app import create_app
+from service.bootstrap.app import create_app
 from service.cli import cli
 from service.settings import Settings
 from tests.e2e.readers import readers_file

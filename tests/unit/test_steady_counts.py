@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import Unavailable
-from service.trust import steady
-from service.trust.steady import (
+from service.auth.fallback import (
     InstanceReplayStore,
     SteadyCallCounts,
     SteadyReplayStore,
     TimelyReplayStore,
 )
+from service.errors import Unavailable
 
 
 class Common:
@@ -78,7 +77,7 @@ def test_while_it_is_away_each_worker_counts_for_itself_and_leaves_it_alone(
 def test_a_database_that_hangs_is_waited_for_once(
     common: Common, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steady, "_PATIENCE_SECONDS", 0.02)
+    monkeypatch.setattr(fallback, "_PATIENCE_SECONDS", 0.02)
     counts = SteadyCallCounts(common, lambda: 0.0)
     common.gate.clear()
     assert [counts.add("a", 1) for _ in range(5)] == [1, 2, 3, 4, 5]
@@ -90,7 +89,7 @@ def test_where_a_second_use_cannot_be_told_in_time_nobody_is_let_in(
     common: Common, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where a reader's session has ended, which only the shared database knows."""
-    monkeypatch.setattr(steady, "_PATIENCE_SECONDS", 0.005)
+    monkeypatch.setattr(fallback, "_PATIENCE_SECONDS", 0.005)
     store = TimelyReplayStore(common)
     common.gate.clear()
     with pytest.raises(Unavailable):
@@ -150,7 +149,7 @@ def test_a_token_that_was_used_while_it_was_away_is_refused_when_it_is_back(
 def test_a_database_that_hangs_is_waited_for_once_by_tokens_too(
     common: Common, own: InstanceReplayStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steady, "_PATIENCE_SECONDS", 0.005)
+    monkeypatch.setattr(fallback, "_PATIENCE_SECONDS", 0.005)
     store = SteadyReplayStore(common, own, lambda: 0.0)
     common.gate.clear()
     assert [store.first_use("a", str(n), soon()) for n in range(4)] == [True] * 4

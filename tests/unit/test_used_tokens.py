@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select
 
+from service.auth.auth_tables import open_engine, used_tokens
+from service.auth.replay_detection import SqlReplayStore
 from service.errors import ConfigurationError, Unavailable
-from service.trust.database import open_engine, used_tokens
-from service.trust.replay import SqlReplayStore
 
 NOW = datetime(2026, 11, 22, 15, 30, tzinfo=UTC)
 SOON = NOW + timedelta(minutes=5)

@@ -1,6 +1,6 @@
 import pytest
 
-from service.crd.options import DEFAULT_MAX_CARDS, Options, read_options
+from service.crd.configuration_options import DEFAULT_MAX_CARDS, Options, read_options
 from service.crd.versions import CrdVersion, negotiate
 
 

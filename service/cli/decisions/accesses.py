@@ -18,8 +18,8 @@ def accesses(since: datetime | None, limit: int) -> None:
     from rich.text import Text
 
     from service.cli.decisions.page import wide_console
-    from service.records.access import accesses as read
-    from service.records.in_words import printable
+    from service.decision_log.access_log import accesses as read
+    from service.decision_log.display import printable
 
     settings = load()
     table = Table(box=None)

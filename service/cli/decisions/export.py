@@ -15,8 +15,8 @@ import click
 from service.cli.decisions.options import load, mention_spool, opened, span_of, span_options
 
 if TYPE_CHECKING:
-    from service.records.queries import LoggedCall
-    from service.records.rows import FeedbackRow
+    from service.decision_log.queries import LoggedCall
+    from service.decision_log.rows import FeedbackRow
 
     Writer = Callable[[LoggedCall, Sequence[FeedbackRow]], None]
 
@@ -42,7 +42,7 @@ def export(
 ) -> None:
     """Write the log, oldest call first."""
     from service.cli.decisions.progress import progress
-    from service.records import queries
+    from service.decision_log import queries
 
     settings = load()
     span = span_of(since, until)
@@ -74,7 +74,7 @@ def _writer(kind: str, out: TextIO, bodies: bool) -> Writer:
 
     from service.cli.decisions.csv_cells import csv_cell
     from service.cli.decisions.shapes import COLUMNS, call_json, csv_rows
-    from service.records.metrics_model import metric_record
+    from service.decision_log.metrics_model import metric_record
 
     def line(value: object) -> None:
         out.write(msgspec.json.encode(value).decode() + "\n")

@@ -28,8 +28,8 @@ def find(
     """Find decisions, newest first. Exit code 1 if there are none."""
     from service.cli.decisions.page import DecisionPage, print_json
     from service.cli.decisions.shapes import decision_json
-    from service.records import queries
-    from service.records.look_up import order_references, patient_reference
+    from service.decision_log import queries
+    from service.decision_log.decision_detail import order_references, patient_reference
 
     settings = load()
     patient = patient_reference(patient) if patient is not None else None

@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from service.records.queries import Span
+    from service.decision_log.queries import Span
     from service.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -70,7 +70,7 @@ def load() -> Settings:
 
 
 def span_of(since: datetime | None, until: datetime | None) -> Span:
-    from service.records.queries import Span
+    from service.decision_log.queries import Span
 
     return Span(since, until)
 
@@ -81,8 +81,8 @@ def opened(settings: Settings, what: str, detail: Mapping[str, object]) -> Itera
 
     Raises as `open_log` does, but ClickException if there is no log yet.
     """
-    from service.records.access import user
-    from service.records.reading import NothingRecorded, open_log
+    from service.decision_log.access_log import user
+    from service.decision_log.reading import NothingRecorded, open_log
 
     try:
         with open_log(settings.database_url, user(), what, detail) as connection:
@@ -93,7 +93,7 @@ def opened(settings: Settings, what: str, detail: Mapping[str, object]) -> Itera
 
 def mention_spool(settings: Settings) -> None:
     """Say so if records wait that no search finds yet."""
-    from service.records.spool import Spool
+    from service.decision_log.spool import Spool
 
     waiting = Spool(settings.spool_dir).depth().records
     if waiting:

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from service.records.in_words import (
+from service.decision_log.decision_detail import LookedUp, WholeCall
+from service.decision_log.display import (
     answer_in_short,
     caller,
     facts,
@@ -26,10 +27,9 @@ from service.records.in_words import (
     short_codes,
     stated_reasons,
 )
-from service.records.instants import instant
-from service.records.look_up import LookedUp, WholeCall
-from service.records.queries import Decision, LoggedCall
-from service.records.rows import DeterminationRow, FeedbackRow
+from service.decision_log.instants import instant
+from service.decision_log.queries import Decision, LoggedCall
+from service.decision_log.rows import DeterminationRow, FeedbackRow
 
 _WIDE = 160
 """Columns where no terminal says how wide it is."""

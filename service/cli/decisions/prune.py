@@ -18,9 +18,9 @@ from service.cli.decisions.options import Age, load, opened
 def prune(older_than: timedelta | None, dry_run: bool, yes: bool) -> None:
     """Remove calls past their retention, with their decisions, cards and feedback. For good."""
     from service.cli.decisions.progress import progress
-    from service.records.prune import count_older
-    from service.records.prune import prune as remove
-    from service.records.reading import engine_for_reading
+    from service.decision_log.reading import engine_for_reading
+    from service.decision_log.retention import count_older
+    from service.decision_log.retention import prune as remove
 
     settings = load()
     age = timedelta(days=settings.retention_days) if older_than is None else older_than

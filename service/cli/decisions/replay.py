@@ -47,7 +47,7 @@ def replay(
     """
     from service.cli.decisions.progress import progress
     from service.cli.decisions.replaying import Replay
-    from service.records import queries
+    from service.decision_log import queries
     from service.settings import load_settings
 
     settings = load()
@@ -86,7 +86,7 @@ def _print_table(changes: Sequence[Change]) -> None:
     from rich.text import Text
 
     from service.cli.decisions.page import wide_console
-    from service.records.in_words import printable
+    from service.decision_log.display import printable
 
     if not changes:
         return

@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from service.app import Library, wire_review
+from service.bootstrap.app import Library, wire_review
+from service.decision_log.display import short_codes
+from service.decision_log.fetched_resources import FetchedBefore
+from service.decision_log.queries import LoggedCall
+from service.decision_log.rows import DeterminationRow
+from service.ehr.fhir_client import Access
+from service.ehr.resource_fetcher import Completing, Fetched, Plan
 from service.errors import RequestError
-from service.fhir.fetching.client import Access
-from service.fhir.fetching.fetch import Completing, Fetched, Plan
 from service.fhir.resources import Resources
-from service.order_review import Review
-from service.records.fetched import FetchedBefore
-from service.records.in_words import short_codes
-from service.records.queries import LoggedCall
-from service.records.rows import DeterminationRow
+from service.review.order_review import Review
 from service.settings import Settings
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from service.records.instants import instant
-from service.records.queries import Decision, LoggedCall
-from service.records.rows import CallRow, DeterminationRow, FeedbackRow
+from service.decision_log.instants import instant
+from service.decision_log.queries import Decision, LoggedCall
+from service.decision_log.rows import CallRow, DeterminationRow, FeedbackRow
 
 Json = dict[str, Any]
 

@@ -21,8 +21,8 @@ def show(identifier: str, body: str | None) -> None:
     """
     from service.cli.decisions.page import DecisionPage
     from service.cli.render import Screen
-    from service.records.in_words import body_text
-    from service.records.look_up import by_assertion, whole_call
+    from service.decision_log.decision_detail import by_assertion, whole_call
+    from service.decision_log.display import body_text
 
     settings = load()
     identifier = identifier.strip().lower()

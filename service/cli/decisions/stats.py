@@ -12,7 +12,7 @@ from service.cli.decisions.options import load, mention_spool, opened, span_of, 
 if TYPE_CHECKING:
     from collections import Counter
 
-    from service.records.stats import PolicyStats
+    from service.decision_log.policy_stats import PolicyStats
 
 
 @click.command()
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def stats(since: datetime | None, until: datetime | None, as_json: bool) -> None:
     """Count, by policy: calls, answers, cards, what was made of them, and forms."""
     from service.cli.decisions.progress import waiting
-    from service.records.stats import policy_stats
+    from service.decision_log.policy_stats import policy_stats
 
     settings = load()
     asked = {"since": since, "until": until}
@@ -53,7 +53,7 @@ def _json(s: PolicyStats) -> dict[str, object]:
 
 def _print(found: list[PolicyStats]) -> None:
     """A policy a paragraph: numbers that belong together stand together, on any terminal."""
-    from service.records.in_words import printable
+    from service.decision_log.display import printable
 
     for s in found:
         lines = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from service.crd.cds_service import Service
 from service.crd.hooks import (
     appointment_book,
     encounter_discharge,
@@ -10,7 +11,6 @@ from service.crd.hooks import (
     order_select,
     order_sign,
 )
-from service.crd.service import Service
 
 SERVICES: tuple[Service, ...] = (
     order_sign.SERVICE,

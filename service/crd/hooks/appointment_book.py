@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from service.crd.service import (
+from service.crd.cds_service import (
     COVERAGE,
     ENCOUNTER,
     PATIENT,
@@ -15,8 +15,8 @@ from service.crd.service import (
     context_schema,
 )
 from service.decision.evaluate import in_scope
+from service.ehr.fhir_query import Need, orders_behind
 from service.fhir.document import Resource
-from service.fhir.fetching.needs import Need, orders_behind
 from service.fhir.orders import ORDER_TYPES, based_on, read_standing
 from service.fhir.resources import Resources
 

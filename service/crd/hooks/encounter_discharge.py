@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from service.crd.hooks.encounters import missing_of_the_encounter, of_the_encounter
-from service.crd.service import COVERAGE, ENCOUNTER, PATIENT, Answering, Service, context_schema
+from service.crd.cds_service import COVERAGE, ENCOUNTER, PATIENT, Answering, Service, context_schema
+from service.crd.hooks.encounter_hooks import missing_of_the_encounter, of_the_encounter
 
 SERVICE = Service(
     id="encounter-discharge-crd",

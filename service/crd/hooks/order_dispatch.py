@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from service.crd.service import COVERAGE, PATIENT, Answering, Asked, Call, Service, context_schema
-from service.fhir.fetching.needs import Need, missing
+from service.crd.cds_service import (
+    COVERAGE,
+    PATIENT,
+    Answering,
+    Asked,
+    Call,
+    Service,
+    context_schema,
+)
+from service.ehr.fhir_query import Need, missing
 from service.fhir.orders import ORDER_TYPES
 from service.fhir.resources import Resources
 

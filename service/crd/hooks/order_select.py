@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from service.crd.hooks.order_sign import draft_orders
-from service.crd.service import (
+from service.crd.cds_service import (
     COVERAGE,
     ENCOUNTER,
     PATIENT,
@@ -15,6 +14,7 @@ from service.crd.service import (
     Service,
     context_schema,
 )
+from service.crd.hooks.order_sign import draft_orders
 from service.fhir.resources import Resources
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from service.crd.service import (
+from service.crd.cds_service import (
     COVERAGE,
     ENCOUNTER,
     PATIENT,

@@ -9,8 +9,12 @@ from pathlib import Path
 from service.errors import Finding, LibraryError
 from service.policies import files
 from service.policies.drafts import Drafts, read_drafts
-from service.policies.lint.payers import duplicate_payers, policies_are_applied, unknown_policies
-from service.policies.lint.rules import ALL, DATED
+from service.policies.lint.payer_rules import (
+    duplicate_payers,
+    policies_are_applied,
+    unknown_policies,
+)
+from service.policies.lint.rule_table import ALL, DATED
 
 
 def lint_library(directory: Path, payers_path: Path | None, on: date) -> list[Finding]:

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from service.app import Library, wire_review
-from service.ehr_stub.app import DEMO_TOKEN
-from service.fhir.fetching.outcomes import TokenUse
-from service.order_review import OrderReview, Review
+from service.bootstrap.app import Library, wire_review
+from service.cli.ehr_stub.fhir_server import DEMO_TOKEN
+from service.ehr.fetch_report import TokenUse
+from service.review.order_review import OrderReview, Review
 from service.settings import Settings
 from tests.conftest import FIXTURES, NOW
 from tests.e2e.fetch.ehrs import Ehr

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from service.ehr_stub.app import DEMO_TOKEN
-from service.ehr_stub.store import Store
+from service.cli.ehr_stub.fhir_server import DEMO_TOKEN
+from service.cli.ehr_stub.resource_store import Store
 
 FIXTURES = Path(__file__).parents[3] / "fhir_fixtures"
 Behaviour = Callable[["Handler"], None]

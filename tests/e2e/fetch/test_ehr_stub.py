@@ -16,8 +16,8 @@ from fhir.resources.R4B.capabilitystatement import CapabilityStatement
 from flask.testing import FlaskClient
 
 from service.cli import cli
-from service.ehr_stub.app import DEMO_TOKEN, create_stub
-from service.ehr_stub.store import Store
+from service.cli.ehr_stub.fhir_server import DEMO_TOKEN, create_stub
+from service.cli.ehr_stub.resource_store import Store
 from service.errors import ConfigurationError
 from tests.conftest import FIXTURES, ROOT
 from tests.e2e.fetch.conftest import Ask, bare

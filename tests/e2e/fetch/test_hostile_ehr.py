@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from service.ehr_stub.app import DEMO_TOKEN
+from service.cli.ehr_stub.fhir_server import DEMO_TOKEN
 from tests.contract.answer_rules import check_answer
 from tests.e2e.conftest import Server
 from tests.e2e.fetch.conftest import Ask, Asked, bare
@@ -149,7 +149,7 @@ def test_a_connection_that_only_drips_is_closed_when_time_is_up(ehr: Ehr, ask: A
 def test_a_server_that_owes_too_many_answers_is_not_asked_for_more(
     ehr: Ehr, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.fhir.fetching.fetch._MOST_OWED", 2)
+    monkeypatch.setattr("service.ehr.resource_fetcher._MOST_OWED", 2)
     ehr.misbehave["Coverage"] = drip_head
     request = bare(SIGN, ehr.base, "patient", "encounter")
     for _ in range(4):

@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from service.ehr_stub.app import DEMO_TOKEN
+from service.cli.ehr_stub.fhir_server import DEMO_TOKEN
+from service.ehr.allowlist import OutboundPolicy
+from service.ehr.fetch_report import Outcome
+from service.ehr.fhir_client import Access, FhirClients, Limits
+from service.ehr.fhir_query import Read
 from service.errors import FetchFailed
-from service.fhir.fetching.client import Access, FhirClients, Limits
-from service.fhir.fetching.needs import Read
-from service.fhir.fetching.outbound import OutboundPolicy
-from service.fhir.fetching.outcomes import Outcome
 from tests.e2e.fetch.ehrs import Ehr
 
 NAME = "ehr.example.org"

@@ -15,18 +15,18 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from service.decision_log import queries, schema
+from service.decision_log.database import open_engine
+from service.decision_log.group_commit import StoreWriter
+from service.decision_log.log_store import StoreUnavailable
+from service.decision_log.policy_stats import policy_stats
+from service.decision_log.postgres_store import PostgresStore
+from service.decision_log.queries import Span
+from service.decision_log.recall import recall
+from service.decision_log.retention import prune
+from service.decision_log.rows import Entry, entry_of, together
+from service.decision_log.tables import metadata
 from service.errors import ConfigurationError
-from service.records import queries, schema
-from service.records.database import open_engine
-from service.records.postgres_store import PostgresStore
-from service.records.prune import prune
-from service.records.queries import Span
-from service.records.recall import recall
-from service.records.rows import Entry, entry_of, together
-from service.records.stats import policy_stats
-from service.records.store import StoreUnavailable
-from service.records.tables import metadata
-from service.records.writer import StoreWriter
 from tests.e2e.records.instances import covercard
 from tests.e2e.records.postgres import Postgres
 from tests.unit.records.builders import AT, answer_showing, call, shown

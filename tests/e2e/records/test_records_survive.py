@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from service.records.database import open_engine
-from service.records.rows import unpack_kept
-from service.records.tables import call
+from service.decision_log.database import open_engine
+from service.decision_log.rows import unpack_kept
+from service.decision_log.tables import call
 from tests.e2e.records.conftest import NUMBERS
 from tests.e2e.records.instances import Instance, covercard, until
 from tests.e2e.records.load import Load, compare, load

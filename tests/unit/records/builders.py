@@ -10,9 +10,9 @@ from service.decision.coverage import Coverage, CoverageFinding, CoverageOutcome
 from service.decision.determination import Determination, Gap, TraceStep
 from service.decision.order import Code, Order, OrderCoding, ServiceDay
 from service.decision.policy import Covered, Programme
-from service.decision.programmes import ProgrammeFinding
-from service.records.instants import new_call_id
-from service.records.record import CallRecord, CardShown, Decided
+from service.decision.programs import ProgrammeFinding
+from service.decision_log.call_record import CallRecord, CardShown, Decided
+from service.decision_log.instants import new_call_id
 
 AT = datetime(2026, 11, 22, 15, 30, tzinfo=UTC)
 CPT = "http://www.ama-assn.org/go/cpt"

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from service.records import schema
-from service.records.database import open_engine
-from service.records.record import CallRecord
-from service.records.rows import Entry, FeedbackRow, entry_of, together
-from service.records.sqlite_store import SqliteStore
+from service.decision_log import schema
+from service.decision_log.call_record import CallRecord
+from service.decision_log.database import open_engine
+from service.decision_log.rows import Entry, FeedbackRow, entry_of, together
+from service.decision_log.sqlite_store import SqliteStore
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from service.decision_log.feedback_rows import read_feedback
+from service.decision_log.rows import FeedbackRow
 from service.errors import MalformedRequest
-from service.records.feedback import read_feedback
-from service.records.rows import FeedbackRow
 
 AT = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
 ACCEPTED = {

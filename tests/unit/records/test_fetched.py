@@ -2,12 +2,12 @@
 
 import json
 
+from service.decision_log.fetched_resources import FetchedBefore, fetched_types, written
+from service.ehr.fetch_report import FetchReport, Outcome
+from service.ehr.fhir_query import Need, Read
+from service.ehr.resource_fetcher import Fetched
 from service.fhir.document import Document, Resource
-from service.fhir.fetching.fetch import Fetched
-from service.fhir.fetching.needs import Need, Read
-from service.fhir.fetching.outcomes import FetchReport, Outcome
 from service.fhir.resources import Resources
-from service.records.fetched import FetchedBefore, fetched_types, written
 
 
 def fetched() -> Fetched:

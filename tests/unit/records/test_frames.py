@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.records.frames import Damage, count_frames, frame, read_frames
+from service.decision_log.frames import Damage, count_frames, frame, read_frames
 
 payloads = st.lists(st.binary(max_size=200), max_size=8)
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta, timezone
 
-from service.records.instants import first_call_id, instant, microseconds, new_call_id
+from service.decision_log.instants import first_call_id, instant, microseconds, new_call_id
 
 AT = datetime(2026, 11, 22, 15, 30, 0, 123456, tzinfo=UTC)
 

@@ -7,13 +7,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine
 
-from service.decision.assertion import replaced_assertion
+from service.decision.coverage_assertion import replaced_assertion
 from service.decision.order import ExistingStatement
-from service.records import look_up, queries
-from service.records.access import accesses, log_access
-from service.records.in_words import body_text
-from service.records.queries import Span
-from service.records.recall import recall
+from service.decision_log import decision_detail, queries
+from service.decision_log.access_log import accesses, log_access
+from service.decision_log.display import body_text
+from service.decision_log.queries import Span
+from service.decision_log.recall import recall
 from tests.unit.records.builders import AT, call, determination
 
 Log = Callable[..., None]
@@ -155,9 +155,9 @@ def test_a_decision_is_looked_up_by_the_place_where_it_was_made(log: Log, engine
     first, again = call(), call(at=AT + HOUR)
     log(first, again)
     with engine.connect() as connection:
-        found = look_up.by_place(connection, first.id, 0)
-        assert look_up.by_place(connection, first.id, 1) is None
-        newest = look_up.by_assertion(connection, "cc-1")
+        found = decision_detail.by_place(connection, first.id, 0)
+        assert decision_detail.by_place(connection, first.id, 1) is None
+        newest = decision_detail.by_assertion(connection, "cc-1")
     assert found is not None and newest is not None
     assert (found.call.row.call_id, [d.call_id for d in found.others]) == (first.id, [again.id])
     assert (newest.call.row.call_id, [d.call_id for d in newest.others]) == (again.id, [first.id])
@@ -170,7 +170,7 @@ def test_what_asserts_nothing_is_looked_up_too_and_has_no_neighbours(
     silent = call(assertion_id=None)
     log(call(), silent, call(at=AT + HOUR))
     with engine.connect() as connection:
-        found = look_up.by_place(connection, silent.id, 0)
+        found = decision_detail.by_place(connection, silent.id, 0)
     assert found is not None
     assert (found.replaces, found.replaced_by, found.others) == (None, None, ())
 

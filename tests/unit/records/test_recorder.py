@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from service.decision_log import recorder as recorder_module
+from service.decision_log import schema
+from service.decision_log.database import database_file
+from service.decision_log.log_store import EntryRejected, StoreUnavailable
+from service.decision_log.opening import open_recorder
+from service.decision_log.recorder import Recorder
+from service.decision_log.rows import Entry, encode_entry, entry_of
+from service.decision_log.spool import Spool
+from service.decision_log.sqlite_store import SqliteStore
 from service.errors import ConfigurationError, RecordsUnavailable
-from service.records import recorder as recorder_module
-from service.records import schema
-from service.records.database import database_file
-from service.records.opening import open_recorder
-from service.records.recorder import Recorder
-from service.records.rows import Entry, encode_entry, entry_of
-from service.records.spool import Spool
-from service.records.sqlite_store import SqliteStore
-from service.records.store import EntryRejected, StoreUnavailable
 from tests.unit.records.builders import call
 
 LONG = 10.0

@@ -12,11 +12,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
+from service.decision_log import schema
+from service.decision_log.database import database_file
+from service.decision_log.log_store import StoreUnavailable
+from service.decision_log.tables import metadata
 from service.errors import ConfigurationError
-from service.records import schema
-from service.records.database import database_file
-from service.records.store import StoreUnavailable
-from service.records.tables import metadata
 from tests.conftest import ROOT
 
 
@@ -60,7 +60,7 @@ def test_a_server_that_is_not_there_is_a_store_that_is_away() -> None:
 
 def test_a_worker_whose_tables_are_ready_never_imports_alembic(url: str, tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from service.records.opening import open_recorder;"
+        "import sys; from pathlib import Path; from service.decision_log.opening import open_recorder;"
         f"r = open_recorder({url!r}, Path({str(tmp_path / 'spool')!r}), 5); r.start();"
         "assert r.health().store_up; r.stop(); print('alembic' in sys.modules)"
     )

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from service.records import spool as spool_module
-from service.records.spool import Spool
+from service.decision_log import spool as spool_module
+from service.decision_log.spool import Spool
 from tests.conftest import ROOT
 
 
@@ -27,7 +27,7 @@ def in_another_process(folder: Path, script: str) -> subprocess.Popen[bytes]:
     lines = [
         "import os, signal, sys, time",
         "from pathlib import Path",
-        "from service.records.spool import Spool",
+        "from service.decision_log.spool import Spool",
         f"s = Spool(Path({str(folder)!r}))",
         script,
         "print('ready', flush=True)",

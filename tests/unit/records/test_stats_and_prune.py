@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from service.records import prune as pruning
-from service.records.database import database_file
-from service.records.feedback import read_feedback
-from service.records.prune import count_older, prune
-from service.records.queries import Span
-from service.records.rows import FeedbackRow
-from service.records.stats import PolicyStats, policy_stats
+from service.decision_log import retention as pruning
+from service.decision_log.database import database_file
+from service.decision_log.feedback_rows import read_feedback
+from service.decision_log.policy_stats import PolicyStats, policy_stats
+from service.decision_log.queries import Span
+from service.decision_log.retention import count_older, prune
+from service.decision_log.rows import FeedbackRow
 from tests.unit.records.builders import AT, call, shown
 
 Log = Callable[..., None]

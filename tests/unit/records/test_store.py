@@ -8,11 +8,11 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from service.records import rows, tables
-from service.records.database import database_file
-from service.records.rows import Entry, decode_entry, encode_entry, entry_of, unpack_kept
-from service.records.sqlite_store import SqliteStore
-from service.records.store import StoreUnavailable
+from service.decision_log import rows, tables
+from service.decision_log.database import database_file
+from service.decision_log.log_store import StoreUnavailable
+from service.decision_log.rows import Entry, decode_entry, encode_entry, entry_of, unpack_kept
+from service.decision_log.sqlite_store import SqliteStore
 from tests.unit.records.builders import call, shown
 
 

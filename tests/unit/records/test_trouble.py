@@ -6,9 +6,9 @@ import psycopg
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from service.records.schema import revision
-from service.records.store import StoreUnavailable
-from service.records.trouble import trouble
+from service.decision_log.database_errors import trouble
+from service.decision_log.log_store import StoreUnavailable
+from service.decision_log.schema import revision
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from service.records.rows import Entry, entry_of
-from service.records.store import EntryRejected, StoreUnavailable
-from service.records.writer import StoreWriter
+from service.decision_log.group_commit import StoreWriter
+from service.decision_log.log_store import EntryRejected, StoreUnavailable
+from service.decision_log.rows import Entry, entry_of
 from tests.unit.records.builders import call
 
 LONG = 5.0

@@ -1,0 +1,184 @@
+"""The clients file: who may call, with which keys, and which FHIR servers are theirs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from service.addresses import is_loopback
+from service.auth.fetch_key_set import fetch_key_set
+from service.auth.key_sets import FetchedKeys, FixedKeys, KeySource, read_key_set
+from service.auth.operator_files import finding, read_yaml
+from service.ehr.allowlist import parse_base
+from service.errors import Finding, LibraryError
+
+log = structlog.get_logger(__name__)
+
+KEYS_THAT_ANYONE_HAS = frozenset({"https://sandbox.cds-hooks.org"})
+"""Issuers whose private key is published: anyone can sign in their name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who calls. `name` stands for it in logs and records; no two clients of a file share one.
+
+    `fhir_servers` are the base URLs, without a slash at the end, that a call of this client may
+    name as its fhirServer; None where nobody knows who calls.
+    """
+
+    issuer: str
+    name: str
+    fhir_servers: frozenset[str] | None = frozenset()
+
+
+ANYONE = Client(issuer="", name="anyone", fhir_servers=None)
+"""The caller where no client is asked to say who it is; such a service listens on loopback only."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedClient:
+    """A client with what its tokens are checked against; `demo` trusts keys that anyone has."""
+
+    client: Client
+    keys: KeySource
+    demo: bool = False
+
+
+class _Entry(BaseModel):
+    """One client as written in the file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    issuer: str = Field(min_length=1, max_length=255)
+    name: str | None = Field(None, pattern=r"^[\w .,:/()&'-]{1,60}$")
+    jwks_file: str | None = None
+    jwks_url: str | None = None
+    jwks: dict[str, Any] | None = None
+    fhir_servers: list[str] = []
+    demo: bool = False
+
+    @field_validator("jwks_url")
+    @classmethod
+    def _pinned(cls, url: str | None) -> str | None:
+        if url is not None:
+            _check_address(url)
+        return url
+
+    @field_validator("fhir_servers")
+    @classmethod
+    def _bases(cls, urls: list[str]) -> list[str]:
+        return [parse_base(url).url for url in urls]
+
+    @model_validator(mode="after")
+    def _one_key_source(self) -> _Entry:
+        given = [n for n in ("jwks_file", "jwks_url", "jwks") if getattr(self, n) is not None]
+        if len(given) != 1:
+            raise ValueError("needs exactly one of jwks_file, jwks_url and jwks")
+        if self.issuer in KEYS_THAT_ANYONE_HAS and not self.demo:
+            raise ValueError("anyone can sign for this issuer: write demo: true, or remove it")
+        return self
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    clients: list[_Entry] = Field(min_length=1)
+
+
+def _check_address(url: str) -> None:
+    parts = urlsplit(url)
+    encrypted = parts.scheme == "https" or (
+        parts.scheme == "http" and is_loopback(parts.hostname or "")
+    )
+    if not encrypted or not parts.hostname or parts.username or parts.query or parts.fragment:
+        raise ValueError(
+            "expected https://host/path without user, query or fragment (http:// on loopback alone)"
+        )
+
+
+def load_clients(
+    path: Path,
+    fetch: Callable[[str], bytes] = fetch_key_set,
+    seconds: Callable[[], float] = time.monotonic,
+) -> Mapping[str, TrustedClient]:
+    """Issuer → client. Key files are read now, key set URLs when a token needs them.
+
+    A relative `jwks_file` is looked for beside the clients file. Raises LibraryError with
+    everything that is wrong. A client that is trusted for a demonstration is warned of in the log.
+    """
+    try:
+        read = _File.model_validate(read_yaml(path, "COVERCARD_CLIENTS_FILE"))
+    except ValidationError as error:
+        raise LibraryError([_finding(path, e["loc"], e["msg"]) for e in error.errors()]) from None
+    trusted: dict[str, TrustedClient] = {}
+    findings: list[Finding] = []
+    names = {ANYONE.name}
+    for index, entry in enumerate(read.clients):
+        if entry.issuer in trusted:
+            findings.append(_finding(path, ("clients", index, "issuer"), "is listed twice"))
+            continue
+        client = _client(entry)
+        if client.name in names:
+            findings.append(_finding(path, ("clients", index, "name"), "is taken"))
+        names.add(client.name)
+        try:
+            keys = _key_source(entry, path.parent, fetch, seconds)
+        except (OSError, ValueError) as error:
+            field = "jwks_file" if entry.jwks_file is not None else "jwks"
+            findings.append(_finding(path, ("clients", index, field), _said(error)))
+            continue
+        trusted[entry.issuer] = TrustedClient(client, keys, entry.demo)
+    if findings:
+        raise LibraryError(findings)
+    _warn_of_demonstrations(trusted.values())
+    return trusted
+
+
+def _warn_of_demonstrations(trusted: Iterable[TrustedClient]) -> None:
+    for each in trusted:
+        if each.demo:
+            log.warning(
+                "DEMONSTRATION CLIENT TRUSTED",
+                meaning="anyone can call in its name: let no real patient come near this service",
+                client=each.client.name,
+                issuer=each.client.issuer,
+            )
+
+
+def _client(entry: _Entry) -> Client:
+    return Client(entry.issuer, entry.name or entry.issuer, frozenset(entry.fhir_servers))
+
+
+def _key_source(
+    entry: _Entry, folder: Path, fetch: Callable[[str], bytes], seconds: Callable[[], float]
+) -> KeySource:
+    if entry.jwks_url is not None:
+        return FetchedKeys(entry.jwks_url, fetch, seconds)
+    if entry.jwks_file is not None:
+        key_set: object = msgspec.json.decode((folder / entry.jwks_file).read_bytes())
+    else:
+        key_set = entry.jwks
+    keys = read_key_set(key_set)
+    if not keys:
+        raise ValueError("holds no key for ES384 (EC, P-384) or RS384 (RSA, 2048 bits) with a kid")
+    return FixedKeys(keys)
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"cannot be read: {error.strerror}"
+    if isinstance(error, msgspec.DecodeError):
+        return "is not JSON"
+    return str(error)
+
+
+def _finding(path: Path, where: tuple[str | int, ...], problem: str) -> Finding:
+    return finding(path, where, problem, "see examples/clients.example.yaml for a file that works")

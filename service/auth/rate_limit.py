@@ -1,0 +1,90 @@
+"""How many calls a client may make in a minute, counted in one worker or in the shared database."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from sqlalchemy import Engine, delete
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.auth.auth_tables import SharedTables, client_calls
+from service.auth.clients import Client
+from service.errors import TooManyCalls, Unavailable
+
+
+class CallCounts(Protocol):
+    """Counts calls by client and minute."""
+
+    def add(self, issuer: str, minute: int) -> int:
+        """Count one call; how many that makes in this minute."""
+
+
+class MemoryCallCounts:
+    """Counts of one worker process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._minute = -1
+        self._calls: dict[str, int] = {}
+
+    def add(self, issuer: str, minute: int) -> int:
+        with self._lock:
+            if minute != self._minute:
+                self._minute, self._calls = minute, {}
+            self._calls[issuer] = self._calls.get(issuer, 0) + 1
+            return self._calls[issuer]
+
+
+class SqlCallCounts:
+    """Counts of all workers and instances that share a database (SQLite or PostgreSQL)."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._tables = SharedTables(engine)
+        on_postgres = self._tables.dialect == "postgresql"
+        self._insert = postgresql.insert if on_postgres else sqlite.insert
+        self._pruned = -1
+
+    def add(self, issuer: str, minute: int) -> int:
+        try:
+            with self._tables.begin() as connection:
+                if minute != self._pruned:
+                    # Not the minute before: another instance's clock may still be in it.
+                    connection.execute(
+                        delete(client_calls).where(client_calls.c.minute < minute - 1)
+                    )
+                calls: int = connection.execute(
+                    self._insert(client_calls)
+                    .values(issuer=issuer, minute=minute, calls=1)
+                    .on_conflict_do_update(
+                        index_elements=["issuer", "minute"],
+                        set_={"calls": client_calls.c.calls + 1},
+                    )
+                    .returning(client_calls.c.calls)
+                ).scalar_one()
+        except SQLAlchemyError as error:
+            raise Unavailable("calls cannot be counted now") from error
+        self._pruned = minute
+        return calls
+
+
+class CallLimit:
+    """At most `per_minute` calls of each client; `seconds` is the time in seconds since 1970."""
+
+    def __init__(
+        self, per_minute: int, counts: CallCounts, seconds: Callable[[], float] = time.time
+    ) -> None:
+        self._per_minute = per_minute
+        self._counts = counts
+        self._seconds = seconds
+
+    def count(self, client: Client) -> None:
+        """Count a call of `client`. Raises TooManyCalls with the seconds until the next minute."""
+        now = self._seconds()
+        if self._counts.add(client.issuer, int(now // 60)) > self._per_minute:
+            raise TooManyCalls(
+                f"at most {self._per_minute} calls a minute", retry_after=60 - int(now % 60)
+            )

@@ -1,0 +1,170 @@
+"""Is this token a client's, for this URL, now, and for the first time? (CDS Hooks 2.0, Security.)
+
+Everything is checked before anything is believed; what fails is named by its claim, and nothing of
+the token is ever repeated.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import jiter
+from joserfc import jws
+from joserfc.errors import JoseError
+
+from service.auth.clients import Client, TrustedClient
+from service.auth.key_sets import PublicKey
+from service.auth.replay_detection import FirstUses
+from service.errors import Unauthenticated
+
+ALGORITHMS = ("ES384", "RS384")
+"""All that is accepted: asymmetric, and recommended by CDS Hooks 2.0."""
+
+LONGEST_TOKEN = 8192
+"""Characters."""
+
+LONGEST_LIFETIME = 300
+"""Seconds from iat to exp."""
+
+LEEWAY = 30
+"""Seconds that two clocks may differ."""
+
+_ROUNDING = 2
+"""Seconds: some clients read their clock once for iat and again for exp."""
+
+_LONGEST_JTI = 256
+
+_LATEST = 1e12
+"""Seconds since 1970, beyond any time that a computer can name."""
+
+
+class _Registry(jws.JWSRegistry):
+    max_header_length = LONGEST_TOKEN
+    max_payload_length = LONGEST_TOKEN
+
+
+class TokenChecker:
+    """Tells which client a token is from.
+
+    `clients` by issuer; `used` remembers the tokens that were accepted; `clock` gives the time now
+    with a time zone.
+    """
+
+    def __init__(
+        self,
+        clients: Mapping[str, TrustedClient],
+        used: FirstUses,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._clients = clients
+        self._used = used
+        self._clock = clock
+
+    def client_of(self, token: str, url: str) -> Client:
+        """The client that signed `token` for a call of `url`.
+
+        Raises Unauthenticated naming the claim that fails; Unavailable if the client's keys or the
+        record of used tokens cannot be reached.
+        """
+        header, claims = _parts(token)
+        trusted = self._clients.get(_text(claims, "iss"))
+        if trusted is None:
+            raise Unauthenticated("iss", "is no client of this service")
+        _check_signature(token, _signing_keys(header, trusted))
+        self._check_claims(claims, url)
+        return trusted.client
+
+    def _check_claims(self, claims: Mapping[str, Any], url: str) -> None:
+        audience = claims.get("aud")
+        if url not in (audience if isinstance(audience, list) else [audience]):
+            raise Unauthenticated("aud", "must be the URL that is called")
+        now = self._clock().timestamp()
+        issued, expires = _seconds(claims, "iat"), _seconds(claims, "exp")
+        if issued > now + LEEWAY:
+            raise Unauthenticated("iat", "lies in the future")
+        if expires <= now - LEEWAY:
+            raise Unauthenticated("exp", "has passed")
+        if not 0 < expires - issued <= LONGEST_LIFETIME + _ROUNDING:
+            raise Unauthenticated("exp", f"must be at most {LONGEST_LIFETIME} seconds after iat")
+        if "nbf" in claims and _seconds(claims, "nbf") > now + LEEWAY:
+            raise Unauthenticated("nbf", "lies in the future")
+        jti = _text(claims, "jti")
+        if not 0 < len(jti) <= _LONGEST_JTI:
+            raise Unauthenticated("jti", f"must have 1 to {_LONGEST_JTI} characters")
+        forget_after = datetime.fromtimestamp(expires + LEEWAY, UTC)
+        if not self._used.first_use(_text(claims, "iss"), jti, forget_after):
+            raise Unauthenticated("jti", "was used before")
+
+
+def _parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and claims as they stand, not yet believed."""
+    if len(token) > LONGEST_TOKEN:
+        raise Unauthenticated("token", f"is longer than {LONGEST_TOKEN} characters")
+    segments = token.split(".")
+    if len(segments) != 3 or not token.isascii():
+        raise Unauthenticated("token", "is no signed JWT in three parts")
+    return _json_object(segments[0], "header"), _json_object(segments[1], "payload")
+
+
+def _json_object(segment: str, part: str) -> dict[str, Any]:
+    try:
+        raw = base64.b64decode(segment + "=" * (-len(segment) % 4), altchars=b"-_", validate=True)
+        # Two readers would take different ones of two claims with one name.
+        value = jiter.from_json(
+            raw, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="none"
+        )
+    except (binascii.Error, ValueError):
+        raise Unauthenticated(part, "is not JSON with each name once, in base64url") from None
+    if not isinstance(value, dict):
+        raise Unauthenticated(part, "is no JSON object")
+    return value
+
+
+def _signing_keys(header: Mapping[str, Any], trusted: TrustedClient) -> Sequence[PublicKey]:
+    """The keys that the header points at, all of them this client's own."""
+    alg = header.get("alg")
+    if alg not in ALGORITHMS:
+        raise Unauthenticated("alg", "must be ES384 or RS384")
+    if str(header.get("typ", "JWT")).upper() != "JWT":
+        raise Unauthenticated("typ", "must be JWT")
+    if "crit" in header or "b64" in header:
+        raise Unauthenticated("crit", "asks for what is not known here")
+    jku = header.get("jku")
+    if jku is not None and trusted.keys.url is not None and jku != trusted.keys.url:
+        raise Unauthenticated("jku", "is not the key set that was agreed with this client")
+    kid = header.get("kid")
+    keys = trusted.keys.find(kid, alg) if isinstance(kid, str) else ()
+    if not keys:
+        raise Unauthenticated("kid", "names no key of this client for this algorithm")
+    return keys
+
+
+def _check_signature(token: str, keys: Sequence[PublicKey]) -> None:
+    registry = _Registry(algorithms=ALGORITHMS, strict_check_header=False)
+    for key in keys:
+        try:
+            jws.deserialize_compact(token, key, registry=registry)
+        except (JoseError, ValueError, TypeError):
+            continue
+        return
+    raise Unauthenticated("signature", "does not fit")
+
+
+def _text(claims: Mapping[str, Any], name: str) -> str:
+    value = claims.get(name)
+    if not isinstance(value, str):
+        raise Unauthenticated(name, "is missing" if value is None else "must be text")
+    return value
+
+
+def _seconds(claims: Mapping[str, Any], name: str) -> float:
+    value = claims.get(name)
+    if value is None:
+        raise Unauthenticated(name, "is missing")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LATEST:
+        raise Unauthenticated(name, "must be a number of seconds since 1970")
+    return float(value)

@@ -1,0 +1,191 @@
+"""create_app(settings): the one place where everything is wired."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Flask
+
+from cards.questionnaires import Forms, load_forms
+from service.bootstrap.security import guard
+from service.bootstrap.wire_pages import wire_pages
+from service.crd.discovery import discovery
+from service.crd.hooks import SERVICES
+from service.crd.validation import is_fhir
+from service.decision_log.instants import new_call_id
+from service.decision_log.opening import open_recorder
+from service.decision_log.recorder import Recorder
+from service.dtr.logged_calls import LoggedCalls
+from service.dtr.package import QuestionnairePackages
+from service.dtr.recorded_calls import RecordedCalls
+from service.ehr.allowlist import OutboundPolicy, Resolver, resolve
+from service.ehr.fhir_client import FhirClients, Limits
+from service.ehr.resource_fetcher import Completing, Fetcher
+from service.policies.library import load_library
+from service.policies.notices import NoticeLibrary
+from service.policies.payers import Payers
+from service.policies.policy_store import PolicyStore
+from service.response import Responder
+from service.response.card_writer import CardWriter
+from service.response.coverage_information_writer import StatementWriter
+from service.response.form_filler import FormFiller, NoticeSuggestion
+from service.response.response_links import Names
+from service.review.order_review import OrderReview
+from service.review.submitted_forms import FormsOnFile
+from service.settings import Settings
+from service.web.call_logger import CallKeeper, count_refusals
+from service.web.client_auth import current_client
+from service.web.feedback import feedback_blueprint
+from service.web.fhir_resources import fhir_blueprint
+from service.web.hooks import hooks_blueprint
+from service.web.metrics import Metrics
+from service.web.operations import (
+    clients_check,
+    operations_blueprint,
+    policies_check,
+    records_check,
+)
+
+
+def now() -> datetime:
+    """The current time, UTC."""
+    return datetime.now(UTC)
+
+
+def new_uuid() -> str:
+    """Ordered by time, so that the decision log adds cards at the end of their index."""
+    d = new_call_id(now())
+    return f"{d[:8]}-{d[8:12]}-{d[12:16]}-{d[16:20]}-{d[20:]}"
+
+
+class Application(Flask):
+    """Flask, without a look at every view and hook, at every call, whether it is a coroutine."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """The function as it is: none here is a coroutine."""
+        return func
+
+
+class Library:
+    """The operator's files, read once: policies, notices, payers."""
+
+    def __init__(self, settings: Settings) -> None:
+        on_file = load_library(settings.policies_dir, settings.payers_file)
+        self.policies: PolicyStore = on_file.policies
+        self.notices: NoticeLibrary = on_file.notices
+        self.payers: Payers = on_file.payers
+
+
+def wire_review(
+    settings: Settings,
+    library: Library,
+    clock: Callable[[], datetime] = now,
+    fetcher: Completing | None = None,
+) -> OrderReview:
+    """The use case with all that it needs; also for those who decide without a server.
+
+    `fetcher` takes the place of the one that asks EHRs.
+    """
+    forms = load_forms(settings.base_url)
+    names = Names(library.notices, forms, settings.base_url, library.payers.operator_name)
+    suggestion = NoticeSuggestion(settings.notice_suggestion)
+    card_writer = CardWriter(names, FormFiller(names, new_uuid), suggestion, new_uuid)
+    responder = Responder(card_writer, StatementWriter(names))
+    return OrderReview(
+        services=SERVICES,
+        policies=library.policies,
+        payers=library.payers,
+        responder=responder,
+        fetcher=fetcher or wire_fetcher(settings),
+        forms=wire_forms_on_file(settings, library, forms),
+        clock=clock,
+        zone=settings.zone,
+    )
+
+
+def wire_fetcher(settings: Settings, resolver: Resolver = resolve) -> Fetcher:
+    """What gets missing data from EHRs; `resolver` looks up their addresses."""
+    policy = OutboundPolicy(settings.fhir_servers.split(), settings.fhir_networks.split(), resolver)
+    limits = Limits(settings.fetch_max_bytes, settings.fetch_max_pages)
+    clients = FhirClients(policy, limits, settings.fhir_ca_file)
+    return Fetcher(clients, settings.fetch_budget_ms / 1000, is_fhir)
+
+
+def wire_forms_on_file(settings: Settings, library: Library, forms: Forms) -> FormsOnFile:
+    """How forms that come back are read, and which ones EHRs are asked for."""
+    suggestion = NoticeSuggestion(settings.notice_suggestion)
+    offered = {form_id for n in library.notices for form_id in n.offered_forms}
+    return FormsOnFile(
+        forms=forms,
+        rules=library.notices.record_rules(),
+        policies=library.policies,
+        offered=tuple(f for f in forms if f.id in offered) if suggestion.brings_form else (),
+    )
+
+
+def wire_packages(
+    settings: Settings,
+    library: Library,
+    logged_calls: LoggedCalls,
+    clock: Callable[[], datetime] = now,
+) -> QuestionnairePackages:
+    """The use case behind $questionnaire-package; `logged_calls` knows earlier calls."""
+    forms = load_forms(settings.base_url)
+    names = Names(library.notices, forms, settings.base_url, library.payers.operator_name)
+    return QuestionnairePackages(
+        services=SERVICES,
+        forms=forms,
+        notices=library.notices,
+        policies=library.policies,
+        payers=library.payers,
+        filler=FormFiller(names, new_uuid),
+        logged_calls=logged_calls,
+        clock=clock,
+        zone=settings.zone,
+    )
+
+
+RECORDER = "covercard.recorder"
+"""The application's recorder in `app.extensions`: whoever serves starts and stops it."""
+
+
+def wire_recorder(settings: Settings) -> Recorder:
+    """What keeps every call; nothing is opened or written before the first one."""
+    patience = settings.record_timeout_ms / 1000
+    return open_recorder(settings.database_url, settings.spool_dir, patience)
+
+
+def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> Flask:
+    """The WSGI application. Raises ConfigurationError if a file or a setting is wrong."""
+    library = Library(settings)
+    app = Application("service", static_folder=None)
+    recorder = app.extensions[RECORDER] = wire_recorder(settings)
+    metrics = Metrics()
+    keeper = CallKeeper(recorder, metrics, clock)
+    count_refusals(app, metrics)
+    clients = guard(app, settings, clock)
+    review = wire_review(settings, library, clock)
+    app.register_blueprint(hooks_blueprint(review, discovery(SERVICES), keeper))
+    app.register_blueprint(feedback_blueprint(keeper))
+    forms = load_forms(settings.base_url)
+    packages = wire_packages(settings, library, RecordedCalls(settings.database_url), clock)
+    app.register_blueprint(fhir_blueprint(forms, packages, lambda: current_client().name))
+    wire_pages(
+        app,
+        settings,
+        policies=library.policies,
+        notices=library.notices,
+        payers=library.payers,
+        services=SERVICES,
+        review=review.review,
+        clock=clock,
+    )
+    checks = [
+        records_check(recorder.health),
+        policies_check(library.policies, lambda: clock().astimezone(settings.zone).date()),
+        clients_check(clients),
+    ]
+    app.register_blueprint(operations_blueprint(checks, metrics, recorder.health))
+    return app

@@ -1,0 +1,119 @@
+"""guard(app, settings, clock): what stands between the network and every view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+from threading import BoundedSemaphore
+from urllib.parse import urlsplit
+
+import structlog
+from flask import Flask
+from sqlalchemy import Engine
+
+from service.auth.auth_tables import open_engine
+from service.auth.clients import Client, TrustedClient, load_clients
+from service.auth.fallback import (
+    InstanceReplayStore,
+    SteadyCallCounts,
+    SteadyReplayStore,
+    TimelyReplayStore,
+)
+from service.auth.rate_limit import CallCounts, CallLimit, MemoryCallCounts, SqlCallCounts
+from service.auth.replay_detection import SqlReplayStore
+from service.auth.tokens import TokenChecker
+from service.errors import ConfigurationError
+from service.settings import Settings
+from service.web.client_auth import Admission, require_client
+from service.web.cors import allow_origins
+from service.web.headers import secure_headers
+from service.web.limits import refuse_compressed_bodies, refuse_other_names
+from service.web.problems import translate_errors
+from service.web.request_log import log_calls
+
+log = structlog.get_logger(__name__)
+
+
+def guard(
+    app: Flask, settings: Settings, clock: Callable[[], datetime]
+) -> Collection[TrustedClient] | None:
+    """Log, limit and admit calls, and translate errors. Goes before any blueprint is registered.
+
+    Gives the clients that may call; None where none is asked for. Raises ConfigurationError if the
+    settings would leave the service open to strangers, or if the clients file is wrong.
+    """
+    settings.check_exposure()
+    # Two slashes would be redirected to one, by http: a call with its token would be sent in the
+    # clear by whoever follows.
+    app.url_map.merge_slashes = False
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    log_calls(app)
+    translate_errors(app)
+    secure_headers(app)
+    allow_origins(app, settings.allowed_origins)
+    refuse_compressed_bodies(app)
+    if not settings.asks_for_clients:
+        log.warning("OPEN: whoever can reach this address may call", address=settings.base_url)
+        refuse_other_names(app, own_names(settings))
+    clients = _clients(settings)
+    require_client(app, wire_admission(settings, clients, clock))
+    return None if clients is None else clients.values()
+
+
+def wire_admission(
+    settings: Settings,
+    clients: Mapping[str, TrustedClient] | None,
+    clock: Callable[[], datetime],
+) -> Admission:
+    """Tokens and limits; the shared database is opened only where one of them needs it."""
+    return Admission(
+        client_of=None if clients is None else _token_checker(settings, clients, clock),
+        base_url=settings.base_url,
+        slots=BoundedSemaphore(settings.max_concurrent_calls),
+        limit=_call_limit(settings),
+    )
+
+
+def _clients(settings: Settings) -> Mapping[str, TrustedClient] | None:
+    """By issuer; None where no client is asked for."""
+    if not settings.asks_for_clients:
+        return None
+    if settings.clients_file is None:
+        raise ConfigurationError("COVERCARD_CLIENTS_FILE: name the file of the clients")
+    return load_clients(settings.clients_file)
+
+
+def _token_checker(
+    settings: Settings, clients: Mapping[str, TrustedClient], clock: Callable[[], datetime]
+) -> Callable[[str, str], Client]:
+    used = SqlReplayStore(_shared(settings))
+    own = InstanceReplayStore(settings.spool_dir / "used-tokens.sqlite3")
+    return TokenChecker(clients, SteadyReplayStore(used, own), clock).client_of
+
+
+def wire_used(settings: Settings) -> TimelyReplayStore:
+    """What was used once in any worker or instance, and is not to be used again."""
+    return TimelyReplayStore(SqlReplayStore(_shared(settings)))
+
+
+def _call_limit(settings: Settings) -> CallLimit | None:
+    if not settings.calls_per_minute:
+        return None
+    return CallLimit(settings.calls_per_minute, wire_counts(settings))
+
+
+def wire_counts(settings: Settings) -> CallCounts:
+    """Counts by minute, of this worker or of all that share the database."""
+    if not settings.counts_in_database:
+        return MemoryCallCounts()
+    return SteadyCallCounts(SqlCallCounts(_shared(settings)))
+
+
+def _shared(settings: Settings) -> Engine:
+    return open_engine(settings.database_url, settings.max_concurrent_calls)
+
+
+def own_names(settings: Settings) -> list[str]:
+    """The host names by which an open service is called: its public one, and this machine's."""
+    public = urlsplit(settings.base_url).hostname or ""
+    return sorted({public, settings.host, "localhost", "127.0.0.1", "[::1]"})

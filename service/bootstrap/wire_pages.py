@@ -1,0 +1,98 @@
+"""wire_pages(app, …): policies for all; workbench and decisions where they are switched on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from threading import BoundedSemaphore
+
+from flask import Flask, Response
+
+from service.auth.rate_limit import CallLimit
+from service.auth.readers import load_readers
+from service.auth.sessions import Sessions
+from service.bootstrap.security import wire_counts, wire_used
+from service.crd.cds_service import Service
+from service.decision.coverage import Payer
+from service.decision_log.reading import open_log
+from service.decision_log.spool import Spool
+from service.policies.notices import NoticeLibrary
+from service.policies.policy_store import PolicyStore
+from service.review.order_review import Review
+from service.settings import Settings
+from service.web.client_auth import open_to_all
+from service.web.decisions import DecisionPages, decisions_blueprint
+from service.web.fixtures import load_fixtures
+from service.web.pages import Tab, frame_pages
+from service.web.policy_pages import PolicyPages, policy_pages_blueprint
+from service.web.reader_session import ReaderDoor
+from service.web.workbench import Workbench, workbench_blueprint
+
+SIGN_INS_PER_MINUTE = 20
+LOOKS_AT_A_TIME = 4
+"""Fewer than the threads that are kept free: a slow look holds up no call, no policy page."""
+
+
+def wire_pages(
+    app: Flask,
+    settings: Settings,
+    *,
+    policies: PolicyStore,
+    notices: NoticeLibrary,
+    payers: Iterable[Payer],
+    services: Sequence[Service],
+    review: Callable[[str, bytes], Review],
+    clock: Callable[[], datetime],
+) -> None:
+    """Add the pages to `app`. `review` decides a call and keeps nothing of it.
+
+    Raises ConfigurationError if the workbench's fixtures or the readers file cannot be used.
+    """
+    tabs = [Tab("Policies", "/policies")]
+    pages = PolicyPages(policies, notices, settings.base_url, clock, settings.zone)
+    app.register_blueprint(policy_pages_blueprint(pages))
+    if settings.workbench_on:
+        tabs.insert(0, Tab("Workbench", "/"))
+        workbench = Workbench(
+            # Who is not asked for a token may see an answer, but not have one decided.
+            review=None if settings.asks_for_clients else review,
+            services=services,
+            policies=policies,
+            payers=payers,
+            fixtures=load_fixtures(settings.fixtures_dir),
+        )
+        app.register_blueprint(workbench_blueprint(workbench))
+    else:
+        app.add_url_rule("/", "home", open_to_all(_to_the_policies))
+    if settings.readers_file is not None:
+        # Not among the tabs of public pages: it is no page for the public.
+        tabs.append(Tab("Decisions", "/decisions", everywhere=settings.workbench_on))
+        door = wire_door(settings, settings.readers_file, clock)
+        app.register_blueprint(decisions_blueprint(wire_decisions(settings, clock), door))
+    frame_pages(app, tuple(tabs))
+
+
+def wire_door(settings: Settings, readers_file: Path, clock: Callable[[], datetime]) -> ReaderDoor:
+    """What lets readers in; attempts are counted where calls are."""
+    return ReaderDoor(
+        sessions=Sessions(load_readers(readers_file), wire_used(settings), clock),
+        attempts=CallLimit(SIGN_INS_PER_MINUTE, wire_counts(settings)),
+        looks=BoundedSemaphore(LOOKS_AT_A_TIME),
+        encrypted=settings.base_url.startswith("https://"),
+    )
+
+
+def wire_decisions(settings: Settings, clock: Callable[[], datetime]) -> DecisionPages:
+    """The pages of the decision log."""
+    return DecisionPages(
+        open_log=partial(open_log, settings.database_url),
+        waiting=lambda: Spool(settings.spool_dir).depth().records,
+        clock=clock,
+        zone=settings.zone,
+    )
+
+
+def _to_the_policies() -> Response:
+    return Response(status=302, headers={"Location": "/policies"})

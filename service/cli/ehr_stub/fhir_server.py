@@ -1,0 +1,161 @@
+"""The stub over HTTP: FHIR R4 read and search, a bearer token, and CORS for browser clients."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from service import __version__
+from service.cli.ehr_stub.resource_store import (
+    INCLUDES,
+    REFERENCES,
+    TOKENS,
+    Resource,
+    Store,
+    UnknownParameter,
+)
+from service.errors import operation_outcome
+
+DEMO_TOKEN = "not-a-real-token-for-fixtures-only"  # noqa: S105
+"""The token that the fixtures carry. Published on purpose: behind it is nothing but fixtures."""
+
+PREFIX = "/fhir"
+_MEDIA_TYPE = "application/fhir+json"
+_ABOUT = "A tool for testers with made-up data, not an EHR. Never put real data behind it."
+_CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Accept, Prefer",
+    "Access-Control-Allow-Private-Network": "true",
+    "Access-Control-Max-Age": "600",
+}
+
+
+def create_stub(store: Store, base_url: str, token: str | None = DEMO_TOKEN) -> Flask:
+    """The stub as a WSGI application; FHIR lies below `base_url`, which ends in /fhir.
+
+    `token` is the only one that is let by; None lets everybody by, for browser clients that have
+    no way to send one.
+    """
+    app = Flask("ehr_stub", static_folder=None)
+
+    @app.before_request
+    def authorize() -> Response | None:
+        told_to_all = request.method == "OPTIONS" or request.path == f"{PREFIX}/metadata"
+        if token is None or told_to_all:
+            return None
+        if request.headers.get("Authorization") == f"Bearer {token}":
+            return None
+        response = _problem(401, "login", "expected the demo token as Authorization: Bearer")
+        response.headers["WWW-Authenticate"] = 'Bearer realm="covercard ehr"'
+        return response
+
+    @app.after_request
+    def allow_browsers(response: Response) -> Response:
+        response.headers.update(_CORS)
+        return response
+
+    @app.get(f"{PREFIX}/metadata")
+    def metadata() -> Response:
+        return _fhir(_capabilities(store, base_url, token is not None))
+
+    @app.get(f"{PREFIX}/<kind>/<id>")
+    def read(kind: str, id: str) -> Response:
+        resource = store.read(kind, id)
+        if resource is None:
+            return _problem(404, "not-found", "no such resource among the fixtures")
+        return _fhir(resource)
+
+    @app.get(f"{PREFIX}/<kind>")
+    @app.get(f"{PREFIX}/<kind>/_search")
+    def search(kind: str) -> Response:
+        return answer(kind, [*request.args.items(multi=True)])
+
+    @app.post(f"{PREFIX}/<kind>/_search")
+    def search_by_form(kind: str) -> Response:
+        return answer(kind, [*request.args.items(multi=True), *request.form.items(multi=True)])
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> Response:
+        return _problem(error.code or 500, "processing", error.name.lower())
+
+    def answer(kind: str, parameters: Sequence[tuple[str, str]]) -> Response:
+        if kind not in store.types:
+            return _problem(404, "not-supported", "the stub has no resources of this type")
+        try:
+            matches, included = store.search(kind, parameters)
+        except UnknownParameter as unknown:
+            return _problem(400, "not-supported", f"search parameter not known: {unknown}")
+        return _fhir(_searchset(matches, included, base_url))
+
+    return app
+
+
+def _searchset(
+    matches: Sequence[Resource], included: Sequence[Resource], base_url: str
+) -> Mapping[str, Any]:
+    modes = [(r, "match") for r in matches] + [(r, "include") for r in included]
+    entries = [
+        {
+            "fullUrl": f"{base_url}/{r['resourceType']}/{r['id']}",
+            "resource": r,
+            "search": {"mode": mode},
+        }
+        for r, mode in modes
+    ]
+    bundle: dict[str, Any] = {
+        "resourceType": "Bundle",
+        "type": "searchset",
+        "total": len(matches),
+        "link": [{"relation": "self", "url": base_url}],
+    }
+    return {**bundle, "entry": entries} if entries else bundle
+
+
+def _capabilities(store: Store, base_url: str, secured: bool) -> Mapping[str, Any]:
+    parameters = [
+        *({"name": n, "type": "token"} for n in TOKENS),
+        *({"name": n, "type": "reference"} for n in REFERENCES),
+        {"name": "name", "type": "string"},
+    ]
+    resources = []
+    for kind in store.types:
+        includes = [i for i in INCLUDES if i.startswith(f"{kind}:")]
+        entry: dict[str, Any] = {
+            "type": kind,
+            "interaction": [{"code": "read"}, {"code": "search-type"}],
+            "searchParam": parameters,
+        }
+        resources.append({**entry, "searchInclude": includes} if includes else entry)
+    how = "Bearer token: the demo token." if secured else "No token is asked for."
+    return {
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "experimental": True,
+        "date": "2026-11-22",
+        "kind": "instance",
+        "software": {"name": "covercard ehr", "version": __version__},
+        "implementation": {"description": _ABOUT, "url": base_url},
+        "fhirVersion": "4.0.1",
+        "format": ["json"],
+        "rest": [
+            {
+                "mode": "server",
+                "documentation": _ABOUT,
+                "security": {"cors": True, "description": how},
+                "resource": resources,
+            }
+        ],
+    }
+
+
+def _fhir(resource: Mapping[str, Any], status: int = 200) -> Response:
+    return Response(json.dumps(resource, ensure_ascii=False), status, content_type=_MEDIA_TYPE)
+
+
+def _problem(status: int, code: str, text: str) -> Response:
+    return _fhir(operation_outcome(code, [("", text)]), status)

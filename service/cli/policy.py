@@ -1,0 +1,127 @@
+"""covercard policy: lint, test and show, for those who keep the policies."""
+
+from __future__ import annotations
+
+import sys
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from service.policies.cases import CaseResult
+    from service.settings import Settings
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_DAY = click.DateTime(["%Y-%m-%d"])
+_DIRECTORY = click.option(
+    "--dir", "directory", type=_FOLDER, help="Policy folder. Default: COVERCARD_POLICIES_DIR."
+)
+
+
+@click.group()
+def policy() -> None:
+    """Check, test and show the coverage policies."""
+
+
+@policy.command()
+@_DIRECTORY
+@click.option(
+    "--payers",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Payers file. Default: COVERCARD_PAYERS_FILE, unless --dir is given.",
+)
+@click.option("--on", type=_DAY, help="Day to look at reviews and editions. Default: today.")
+def lint(directory: Path | None, payers: Path | None, on: datetime | None) -> None:
+    """Check every file of the policy library; exit code 1 if one is wrong."""
+    from service.policies.lint import lint_library
+
+    settings = _settings()
+    if directory is None:
+        payers = payers or settings.payers_file
+    findings = lint_library(
+        directory or settings.policies_dir, payers, on.date() if on else _today(settings)
+    )
+    for finding in findings:
+        click.echo(str(finding).replace(f"{Path.cwd()}/", "", 1))
+    errors = sum(not f.warning for f in findings)
+    click.echo(f"{errors} errors, {len(findings) - errors} warnings")
+    if errors:
+        sys.exit(1)
+
+
+@policy.command()
+@_DIRECTORY
+def test(directory: Path | None) -> None:
+    """Run every case of every policy; exit code 1 if one fails, or if there is none."""
+    from service.policies.cases import load_cases, run_case
+    from service.policies.drafts import CASES
+    from service.policies.policy_store import load_policies
+
+    directory = directory or _settings().policies_dir
+    policies = load_policies(directory)
+    results = [
+        run_case(case, policies)
+        for policy_id in policies.ids()
+        if (directory / policy_id / CASES).is_file()
+        for case in load_cases(directory / policy_id)
+    ]
+    failed = [r for r in results if not r.passed]
+    if failed:
+        _print_failures(failed)
+    click.echo(f"{len(results)} cases, {len(failed)} failed")
+    if failed or not results:
+        sys.exit(1)
+
+
+@policy.command()
+@click.argument("policy_id", metavar="ID")
+@click.option("--on", type=_DAY, help="The day that the policy is asked for. Default: today.")
+@_DIRECTORY
+def show(policy_id: str, on: datetime | None, directory: Path | None) -> None:
+    """Show the policy ID as in force on a day."""
+    from rich.console import Console
+
+    from service.cli.policy_display import policy_page
+    from service.policies.notices import load_notices
+    from service.policies.policy_store import load_policies
+
+    settings = _settings()
+    directory = directory or settings.policies_dir
+    today = _today(settings)
+    day = on.date() if on else today
+    policies = load_policies(directory)
+    versions = policies.versions(policy_id)
+    if not versions:
+        on_file = ", ".join(policies.ids()) or "none"
+        raise click.ClickException(f"no policy {policy_id!r} is on file; on file: {on_file}")
+    version = policies.in_force(policy_id, day)
+    if version is None:
+        spans = ", ".join(f"{v.starts} to {v.ends or 'open'}" for v in versions)
+        raise click.ClickException(f"{policy_id} is not in force on {day}; it is from {spans}")
+    Console().print(policy_page(version, load_notices(directory), day, today))
+
+
+def _settings() -> Settings:
+    from service.settings import load_settings
+
+    return load_settings()
+
+
+def _today(settings: Settings) -> date:
+    return datetime.now(settings.zone).date()
+
+
+def _print_failures(failed: list[CaseResult]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title="Cases that failed", title_justify="left", show_lines=True)
+    for column in ("policy", "it", "difference"):
+        table.add_column(column, overflow="fold")
+    for result in failed:
+        differences = "\n".join(result.differences)
+        table.add_row(Text(result.case.policy), Text(result.case.it), Text(differences))
+    Console().print(table)

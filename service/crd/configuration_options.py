@@ -1,0 +1,80 @@
+"""Configuration options: what discovery offers, what a request sets (CRD 2.2.1 dev-4 to dev-17).
+
+Reading is tolerant: what is unknown or nonsensical is ignored, and no call fails by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from service.crd.cds_service import Answering
+
+COVERAGE_INFO = "coverage-info"
+GUIDELINE = "guideline"
+CLAIM = "claim"
+MAX_CARDS = "max-cards"
+DEFAULT_MAX_CARDS = 10
+
+_COVERAGE_INFO: Mapping[str, object] = {
+    "code": COVERAGE_INFO,
+    "type": "boolean",
+    "name": "Coverage information",
+    "description": "Adds the coverage decision to each order, for systems to read.",
+    "default": True,
+}
+_GUIDELINE: Mapping[str, object] = {
+    "code": GUIDELINE,
+    "type": "boolean",
+    "name": "Coverage policies",
+    "description": "Shows a card when a service is not covered, with the medical policy.",
+    "default": True,
+}
+_CLAIM: Mapping[str, object] = {
+    "code": CLAIM,
+    "type": "boolean",
+    "name": "Advance notices",
+    "description": "Shows a card that helps to tell the patient in advance about the cost.",
+    "default": True,
+}
+_MAX_CARDS: Mapping[str, object] = {
+    "code": MAX_CARDS,
+    "type": "integer",
+    "name": "Maximum cards",
+    "description": "Limits the number of cards; the most important ones come first.",
+    "default": DEFAULT_MAX_CARDS,
+}
+
+OFFERED: Mapping[Answering, tuple[Mapping[str, object], ...]] = {
+    Answering.FULL: (_COVERAGE_INFO, _GUIDELINE, _CLAIM, _MAX_CARDS),
+    Answering.EARLY: (_COVERAGE_INFO, _GUIDELINE, _MAX_CARDS),
+    Answering.QUIET: (_GUIDELINE, _MAX_CARDS),
+}
+"""One option for each kind of answer that a hook can give (CRD 2.2.1 dev-5)."""
+
+_CARD_TYPES = frozenset({GUIDELINE, CLAIM})
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the caller wants of the answer."""
+
+    coverage_info: bool = True
+    hidden_card_types: frozenset[str] = frozenset()
+    max_cards: int = DEFAULT_MAX_CARDS
+
+    def wants(self, card_type: str) -> bool:
+        return card_type not in self.hidden_card_types
+
+
+def read_options(configuration: object) -> Options:
+    """Options from a request's `davinci-crd.configuration`; anything odd leaves its default."""
+    if not isinstance(configuration, Mapping):
+        return Options()
+    maximum = configuration.get(MAX_CARDS)
+    valid = isinstance(maximum, int) and not isinstance(maximum, bool) and maximum >= 0
+    return Options(
+        coverage_info=configuration.get(COVERAGE_INFO) is not False,
+        hidden_card_types=frozenset(t for t in _CARD_TYPES if configuration.get(t) is False),
+        max_cards=maximum if valid and isinstance(maximum, int) else DEFAULT_MAX_CARDS,
+    )

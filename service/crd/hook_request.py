@@ -1,0 +1,103 @@
+"""A hook call, read from its bytes: tolerant where clients differ, strict where a guess starts.
+
+Unknown elements are ignored everywhere (CRD 2.2.1 found-33, hook-23). NaN, duplicate keys and lone
+surrogates are refused: two readers would understand them differently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jiter
+
+from service.crd.cds_service import Service
+from service.crd.configuration_options import Options, read_options
+from service.crd.validation import RequestValidator, check_depth
+from service.crd.versions import CrdVersion, negotiate
+from service.errors import MalformedRequest
+from service.fhir.document import Document
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HookRequest:
+    """One call of a CDS service. `access_token` goes to `fhir_server` and nowhere else."""
+
+    service: Service
+    document: Document
+    hook_instance: str
+    version: CrdVersion
+    options: Options
+    context: Mapping[str, Any]
+    patient_id: str
+    encounter_id: str | None
+    prefetch: Mapping[str, Any]
+    fhir_server: str | None
+    access_token: str | None = field(repr=False)
+
+    @property
+    def patient(self) -> str:
+        """The context's patient as "Patient/id"."""
+        return f"Patient/{self.patient_id.removeprefix('Patient/')}"
+
+
+def parse_json(body: bytes) -> Any:
+    """Plain data from JSON bytes; MalformedRequest says line and column of what is wrong."""
+    try:
+        return jiter.from_json(
+            body, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys"
+        )
+    except ValueError as error:
+        raise MalformedRequest(_where(str(error))) from None
+
+
+def _where(message: str) -> str:
+    """The parser's words without the key that it quotes: keys are the caller's too."""
+    if message.startswith("Detected duplicate key"):
+        return "not JSON that has one meaning: duplicate key" + message[message.rfind(" at ") :]
+    return f"not JSON: {message}"
+
+
+def asked_version(data: object) -> CrdVersion:
+    """The version that a call asks for, read before anything else of it is known to be right."""
+    extension = data.get("extension") if isinstance(data, Mapping) else None
+    if not isinstance(extension, Mapping):
+        return negotiate(None)
+    return negotiate(extension.get("davinci-crd.requestedVersion"))
+
+
+class RequestReader:
+    """Reads the calls of one service."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self._validator = RequestValidator(service.hook, service.context_schema)
+
+    def read(self, body: bytes) -> HookRequest:
+        """The call in `body`, or a RequestError naming each place and what was expected.
+
+        It is MalformedRequest (400) or, by the version asked for, UnprocessableRequest (422).
+        """
+        data = parse_json(body)
+        version = asked_version(data)
+        if not isinstance(data, dict):
+            raise version.refusal("expected a JSON object with hook, hookInstance and context")
+        check_depth(data)
+        self._validator.check(data, version.refusal)
+        context = data["context"]
+        extension = data.get("extension") or {}
+        authorization = data.get("fhirAuthorization") or {}
+        return HookRequest(
+            service=self.service,
+            document=Document(body, data),
+            hook_instance=data["hookInstance"],
+            version=version,
+            options=read_options(extension.get("davinci-crd.configuration")),
+            context=context,
+            patient_id=context["patientId"],
+            encounter_id=context.get("encounterId"),
+            prefetch=data.get("prefetch") or {},
+            fhir_server=data.get("fhirServer"),
+            access_token=authorization.get("access_token"),
+        )

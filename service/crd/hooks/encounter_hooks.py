@@ -1,0 +1,61 @@
+"""What the two encounter hooks share: the orders and appointments of one encounter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from service.crd.cds_service import Asked, Call
+from service.ehr.fhir_query import Need, Search, missing, orders_behind
+from service.fhir.orders import ORDER_TYPES, based_on
+from service.fhir.resources import Resources
+
+
+def of_the_encounter(call: Call, resources: Resources) -> Sequence[Asked]:
+    """Orders that name the context's encounter, and appointments that became it."""
+    encounter = _encounter(call)
+    booked = {resources.local(r) for r in _appointments(call, resources)}
+    found: dict[str, Asked] = {}
+    for resource in resources.of_type(*ORDER_TYPES):
+        named = resource.data.get("encounter", {}).get("reference")
+        if isinstance(named, str) and resources.local(named) == encounter:
+            found[resource.reference] = Asked(resource)
+        elif resource.type == "Appointment" and resource.reference in booked:
+            orders = [o for r in based_on(resource) if (o := resources.get(r)) is not None]
+            for order in [o for o in orders if o.type in ORDER_TYPES] or [resource]:
+                found.setdefault(order.reference, Asked(order, resource))
+    return list(found.values())
+
+
+def missing_of_the_encounter(call: Call, resources: Resources) -> Sequence[Need]:
+    """The encounter, the orders that name it, its appointments and the orders behind those.
+
+    A type of order is searched for unless some of that type came: a client that prefetches a type
+    prefetches it whole.
+    """
+    needs: list[Need] = [*missing(_encounter(call), resources, "Encounter")]
+    patient = call.patient_id.removeprefix("Patient/")
+    for kind in sorted(ORDER_TYPES - {"Appointment"}):
+        if not resources.of_type(kind):
+            params = (("patient", patient), ("encounter", _encounter_id(call)))
+            needs.append(Search(kind, params))
+    for reference in _appointments(call, resources):
+        needs.extend(missing(reference, resources, "Appointment"))
+        appointment = resources.get(reference)
+        if appointment is not None and appointment.type == "Appointment":
+            needs.extend(orders_behind(appointment, resources))
+    return needs
+
+
+def _encounter_id(call: Call) -> str:
+    return (call.encounter_id or "").removeprefix("Encounter/")
+
+
+def _encounter(call: Call) -> str:
+    return f"Encounter/{_encounter_id(call)}"
+
+
+def _appointments(call: Call, resources: Resources) -> list[str]:
+    """References to the appointments that became the encounter."""
+    at_hand = resources.get(_encounter(call))
+    appointments = at_hand.data.get("appointment", ()) if at_hand else ()
+    return [a["reference"] for a in appointments if "reference" in a]

@@ -1,0 +1,107 @@
+"""What a call needs and did not bring: nothing that no decision would look at.
+
+Asked again after each arrival, so what is fetched may lead to more (an encounter to its
+appointment, that to its order, that to its coverage, that to its payer).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+
+from service.crd.cds_service import Answering
+from service.crd.hook_request import HookRequest
+from service.decision.evaluate import in_scope
+from service.ehr.fhir_query import (
+    Need,
+    Read,
+    Search,
+    code_needs,
+    insurance_needs,
+    missing,
+    payor_needs,
+)
+from service.fhir.document import Resource
+from service.fhir.encounters import encounters_of
+from service.fhir.orders import read_standing
+from service.fhir.resources import Resources
+
+
+def missing_needs(request: HookRequest, resources: Resources) -> Sequence[Need]:
+    """What is missing of the hook's own resources, of coverage, encounter and codes.
+
+    As long as nothing is asked about, only what may bring it up: an encounter without orders costs
+    nobody a look at the patient's coverage.
+    """
+    own = [*request.service.needs(request, resources)]
+    orders = [
+        asked.resource
+        for asked in request.service.asked(request, resources)
+        if in_scope(read_standing(asked.resource))
+    ]
+    if not orders and not required(own):
+        return own
+    return [
+        *own,
+        *_coverage(request, resources, orders),
+        *_encounters(request, resources, orders),
+        *(need for order in orders for need in code_needs(order, resources)),
+    ]
+
+
+def required(needs: Sequence[Need]) -> list[Read]:
+    """Those of the needs without which there is nothing to answer."""
+    return [n for n in needs if isinstance(n, Read) and n.required_at is not None]
+
+
+def coverage_search(request: HookRequest) -> Search:
+    """The search for the patient's active coverages with their payers."""
+    params = (
+        ("patient", request.patient.removeprefix("Patient/")),
+        ("status", "active"),
+        ("_include", "Coverage:payor"),
+    )
+    return Search("Coverage", params, frozenset({"Organization"}))
+
+
+def _coverage(
+    request: HookRequest, resources: Resources, orders: Sequence[Resource]
+) -> Iterator[Need]:
+    coverages = resources.of_type("Coverage")
+    if not coverages and not _was_searched(request):
+        yield coverage_search(request)
+    for order in orders:
+        yield from insurance_needs(order, resources)
+    for coverage in coverages:
+        yield from payor_needs(coverage, resources)
+
+
+def _was_searched(request: HookRequest) -> bool:
+    """Whether the client answered our coverage template with a search that found nothing.
+
+    Known by our own key only: an empty Bundle does not tell what was searched for.
+    """
+    given = request.prefetch.get("coverage")
+    if not isinstance(given, Mapping) or given.get("resourceType") != "Bundle":
+        return False
+    entries = given.get("entry", ())
+    return not any(_is_outcome(e) for e in entries)
+
+
+def _is_outcome(entry: Mapping[str, object]) -> bool:
+    resource = entry.get("resource")
+    return isinstance(resource, Mapping) and resource.get("resourceType") == "OperationOutcome"
+
+
+def _encounters(
+    request: HookRequest, resources: Resources, orders: Sequence[Resource]
+) -> Iterator[Need]:
+    """The encounter, where it matters: emergency care changes which notices are advised.
+
+    It is the context's; where that names none, the orders' own.
+    """
+    if request.service.answering is not Answering.FULL:
+        return
+    for order in orders:
+        for reference in islice(encounters_of(order, request.encounter_id), 1):
+            yield from missing(reference, resources, "Encounter")

@@ -1,0 +1,65 @@
+"""Reading the log is itself logged: who, when, what (CRD 2.0.1 statement 80)."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, insert, select
+
+from service.decision_log.instants import instant, microseconds, new_call_id
+from service.decision_log.tables import access
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One access: `what` was done, `detail` what was asked for."""
+
+    at: datetime
+    who: str
+    what: str
+    detail: Mapping[str, Any]
+
+
+def log_access(
+    connection: Connection,
+    who: str,
+    what: str,
+    detail: Mapping[str, object],
+    at: datetime | None = None,
+) -> None:
+    """Write that `who` reads the log; it is committed when this returns."""
+    now = at or datetime.now(UTC)
+    row = {
+        "access_id": new_call_id(now),
+        "at": microseconds(now),
+        "who": who,
+        "what": what,
+        "detail": msgspec.json.encode(detail).decode(),
+    }
+    connection.execute(insert(access).values(row))
+    connection.commit()
+
+
+def accesses(connection: Connection, since: datetime | None, most: int) -> Iterator[Access]:
+    """Who has read the log, newest first."""
+    wanted = select(access).order_by(access.c.access_id.desc()).limit(most)
+    if since is not None:
+        wanted = wanted.where(access.c.at >= microseconds(since))
+    for row in connection.execute(wanted):
+        yield Access(instant(row.at), row.who, row.what, msgspec.json.decode(row.detail))
+
+
+def user() -> str:
+    """The operating system's user; behind sudo, also who that was."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = f"uid {os.getuid()}"
+    behind = os.environ.get("SUDO_USER")
+    return f"{name} (sudo by {behind})" if behind and behind != name else name

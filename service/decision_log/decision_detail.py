@@ -1,0 +1,111 @@
+"""One decision with all that belongs to it: its call, its neighbours, and what was said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from service.decision_log import queries
+from service.decision_log.queries import Decision, LoggedCall
+from service.decision_log.rows import DeterminationRow, FeedbackRow
+from service.fhir.orders import ORDER_TYPES
+
+_MOST_CALLS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """`others` are the other times that the same was asserted, newest first; `replaces` and
+    `replaced_by` the assertion ids before and after this one; `said` is the feedback on the cards.
+
+    `namesakes` have the same id and are not the same: clients whose EHRs do not tell their address
+    may have a patient and an order of the same ids.
+    """
+
+    decision: Decision
+    call: LoggedCall
+    others: tuple[Decision, ...]
+    replaces: str | None
+    replaced_by: str | None
+    said: tuple[FeedbackRow, ...]
+    namesakes: tuple[Decision, ...] = ()
+
+    @property
+    def determination(self) -> DeterminationRow:
+        return self.decision.determination
+
+    @property
+    def trace(self) -> list[tuple[str, str, str]]:
+        """The way from order to answer: (topic, finding, because)."""
+        return self.call.kept.traces[self.determination.position]
+
+
+@dataclass(frozen=True, slots=True)
+class WholeCall:
+    """A call, also one that was refused or in which nothing was determined."""
+
+    call: LoggedCall
+    said: tuple[FeedbackRow, ...]
+
+
+def whole_call(connection: Connection, call_id: str) -> WholeCall | None:
+    """A call by its id; None if there is none."""
+    call = queries.one_call(connection, call_id)
+    return None if call is None else WholeCall(call, _said(connection, call))
+
+
+def by_assertion(connection: Connection, assertion_id: str) -> LookedUp | None:
+    """The last decision that asserted this; None if none did."""
+    found = queries.by_assertion(connection, assertion_id, _MOST_CALLS)
+    return _whole(connection, found[0], found[1:]) if found else None
+
+
+def by_place(connection: Connection, call_id: str, position: int) -> LookedUp | None:
+    """The decision on the order at this position of a call; None if there is none."""
+    decision = queries.one_decision(connection, call_id, position)
+    if decision is None:
+        return None
+    same = decision.determination.assertion_id
+    found = queries.by_assertion(connection, same, _MOST_CALLS) if same else []
+    others = [d for d in found if (d.call_id, d.determination.position) != (call_id, position)]
+    return _whole(connection, decision, others)
+
+
+def patient_reference(written: str) -> str:
+    """A patient as the log has it: "Patient/ann" of "ann" too."""
+    return written if "/" in written else f"Patient/{written}"
+
+
+def order_references(written: str) -> tuple[str, ...]:
+    """An order as the log has it: "Type/id"; of an id alone every type that it may be of."""
+    return (written,) if "/" in written else tuple(f"{t}/{written}" for t in sorted(ORDER_TYPES))
+
+
+def _whole(
+    connection: Connection, decision: Decision, others: Sequence[Decision]
+) -> LookedUp | None:
+    call = queries.one_call(connection, decision.call_id)
+    if call is None:  # pruned meanwhile
+        return None
+    asserted = decision.determination.assertion_id is not None
+    before = queries.replaced_by_log(connection, decision) if asserted else None
+    return LookedUp(
+        decision=decision,
+        call=call,
+        others=tuple(d for d in others if _whose(d) == _whose(decision)),
+        namesakes=tuple(d for d in others if _whose(d) != _whose(decision)),
+        replaces=decision.determination.replaces or before,
+        replaced_by=queries.replacement(connection, decision) if asserted else None,
+        said=_said(connection, call),
+    )
+
+
+def _said(connection: Connection, call: LoggedCall) -> tuple[FeedbackRow, ...]:
+    shown = [str(card["uuid"]) for card in call.cards]
+    return tuple(queries.feedback_on(connection, shown, call.row.client))
+
+
+def _whose(decision: Decision) -> tuple[str | None, ...]:
+    return (decision.client, decision.ehr, decision.patient)

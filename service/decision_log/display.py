@@ -1,0 +1,153 @@
+"""What the log holds of a decision, in words for those who look it up, on a terminal or a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime, tzinfo
+
+import msgspec
+
+from cards import texts
+from service.decision_log.decision_detail import LookedUp
+from service.decision_log.queries import LoggedCall
+from service.decision_log.rows import DeterminationRow, FeedbackRow
+from service.fhir.systems import COVERAGE_INFORMATION
+
+
+def facts(found: LookedUp, zone: tzinfo) -> Iterator[tuple[str, str]]:
+    """(name, what the log says) of a decision and its call; what is not known is left out."""
+    told = {
+        **_of_call(found.call, zone),
+        **_of_determination(found.determination),
+        "Replaces": found.replaces,
+        "Replaced by": found.replaced_by,
+        **_of_record(found.call),
+    }
+    return _known(told)
+
+
+def facts_of_call(call: LoggedCall, zone: tzinfo) -> Iterator[tuple[str, str]]:
+    """The same of a call alone."""
+    return _known({**_of_call(call, zone), **_of_record(call)})
+
+
+def facts_of_determination(d: DeterminationRow) -> Iterator[tuple[str, str]]:
+    """The same of one determination."""
+    return _known({"Assertion id": d.assertion_id, **_of_determination(d)})
+
+
+def _known(told: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
+    return ((name, printable(fact)) for name, fact in told.items() if fact)
+
+
+def _of_call(call: LoggedCall, zone: tzinfo) -> dict[str, str | None]:
+    row = call.row
+    version = f", CRD {row.crd_version}" if row.crd_version else ""
+    instance = f", hookInstance {row.hook_instance}" if row.hook_instance else ""
+    return {
+        "Asked": f"{moment(call.received_at, zone)}, {row.hook}{version}",
+        "By": f"{caller(row.client, row.ehr)}{instance}",
+        "Patient": row.patient,
+    }
+
+
+def _of_determination(d: DeterminationRow) -> dict[str, str | None]:
+    return {
+        "Order": f"{d.order_ref}: {', '.join(short_codes(d.codes)) or 'no code'}",
+        "Day of service": f"{d.service_day} ({d.day_source})",
+        "Coverage": f"{d.coverage or 'none'} ({d.coverage_outcome})",
+        "Payer": d.payer,
+        "Programme": d.programme,
+        "Policy": f"{d.policy_id}, version {d.policy_version}" if d.policy_id else None,
+        "Reason": d.reason_id or gap_in_words(d),
+        "Holds for": ", ".join(short_codes(d.billing_codes)),
+        "Notices": ", ".join(msgspec.json.decode(d.notices)),
+        "Stated": _stated(d),
+    }
+
+
+def _of_record(call: LoggedCall) -> dict[str, str | None]:
+    row = call.row
+    return {
+        "Answered": f"HTTP {row.status} in {row.elapsed_us / 1000:.1f} ms",
+        "Service": f"Covercard {row.service_version}, call {row.call_id}",
+    }
+
+
+def caller(client: str, ehr: str | None) -> str:
+    """Who called, and for which EHR: a patient's or order's id means somebody there only."""
+    return f"{client}, {ehr or 'EHR not told'}"
+
+
+def gap_in_words(d: DeterminationRow) -> str:
+    """Why no policy answered, as the coverage information says it; "" if one did."""
+    if d.gap is None:
+        return ""
+    wording = texts.table("gaps").get(d.gap)
+    return str(wording["reason"]).strip() if wording else d.gap
+
+
+def moment(at: datetime, zone: tzinfo) -> str:
+    """An instant in a time zone, to the second."""
+    return at.astimezone(zone).isoformat(sep=" ", timespec="seconds")
+
+
+def short_codes(written: str) -> list[str]:
+    """The codes of a JSON list of "system|code", without their systems."""
+    return [str(code).rpartition("|")[2] for code in msgspec.json.decode(written)]
+
+
+def answer_in_short(d: DeterminationRow) -> str:
+    """What was answered, and for what gap where no policy answered."""
+    return d.covered if d.gap is None else f"{d.covered} ({d.gap})"
+
+
+def policy_in_short(d: DeterminationRow) -> str:
+    """Policy and version; "" if none decided."""
+    return f"{d.policy_id} {d.policy_version}" if d.policy_id else ""
+
+
+def stated_reasons(call: LoggedCall, d: DeterminationRow) -> list[str]:
+    """The reasons that the coverage information with this assertion id gives."""
+    for action in call.answer.get("systemActions", []):
+        for extension in action.get("resource", {}).get("extension", []):
+            parts = extension.get("extension", [])
+            if extension.get("url") == COVERAGE_INFORMATION and any(
+                p.get("valueString") == d.assertion_id for p in parts
+            ):
+                return [
+                    str(p["valueCodeableConcept"].get("text", ""))
+                    for p in parts
+                    if p["url"] == "reason"
+                ]
+    return []
+
+
+def feedback_in_words(item: FeedbackRow) -> str:
+    """What was made of a card: "overridden: reason: comment"."""
+    reason = item.reason_display or item.reason_code
+    return printable(": ".join(w for w in (item.outcome, reason, item.comment) if w))
+
+
+def body_text(body: bytes | None) -> str:
+    """A kept request or answer as indented JSON, every number as it was written.
+
+    Marks that could reorder what a reader sees are written as escapes.
+    """
+    try:
+        indented = msgspec.json.format(body or b"{}", indent=2).decode("utf-8", "replace")
+    except (ValueError, RecursionError):  # no JSON as others read it; then as it stands
+        indented = (body or b"").decode("utf-8", "replace")
+    return "".join(c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in indented)
+
+
+def printable(text: str) -> str:
+    """Without control characters, which terminals obey, and marks that reorder what follows."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _stated(d: DeterminationRow) -> str:
+    if d.assertion_id is None:
+        return "nothing"
+    return "in this answer" if d.stated else "the order carried it already"

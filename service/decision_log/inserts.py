@@ -1,0 +1,102 @@
+"""The statements that fill the tables. A row that is already there is left alone, in all of them:
+so the same entry can come any number of times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import msgspec
+from sqlalchemy import LargeBinary, Table, bindparam
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from service.decision_log import tables
+from service.decision_log.rows import Entry
+
+_json = msgspec.json.Encoder().encode
+
+
+_ROWS_AT_A_TIME = (64, 16, 4, 1)
+"""Few numbers, so that the connection keeps each statement prepared."""
+
+
+class SqliteInserts:
+    """INSERTs of so many rows each: the interpreter's lock is given away once a statement, and who
+    waits for it again holds up the transaction.
+    """
+
+    def __init__(self) -> None:
+        self._statements = [
+            (name, _inserts_of_values(table))
+            for name, table in (
+                ("calls", tables.call),
+                ("determinations", tables.determination),
+                ("cards", tables.card),
+                ("feedback", tables.feedback),
+            )
+        ]
+
+    def of(self, entry: Entry) -> Iterator[tuple[str, Sequence[Any]]]:
+        """Each statement that is needed, with its parameters."""
+        for name, statements in self._statements:
+            rows: Sequence[msgspec.Struct] = getattr(entry, name)
+            done = 0
+            while done < len(rows):
+                count = next(n for n in _ROWS_AT_A_TIME if n <= len(rows) - done)
+                some = map(msgspec.structs.astuple, rows[done : done + count])
+                yield statements[count], [*chain.from_iterable(some)]
+                done += count
+
+
+class PostgresInserts:
+    """All rows of all calls in one statement, whose parameters are JSON arrays of them.
+
+    So however many they are, they are one round trip, one plan and one commit, and cost the client
+    next to nothing.
+    """
+
+    def __init__(self) -> None:
+        self._calls = (
+            f"WITH c AS ({_insert_json(tables.call)}), "
+            f"d AS ({_insert_json(tables.determination)}) {_insert_json(tables.card)}"
+        )
+        self._feedback = _insert_json(tables.feedback)
+
+    def of(self, entry: Entry) -> Iterator[tuple[str, Sequence[str]]]:
+        """Each statement that is needed, with its parameters."""
+        if entry.calls:
+            rows = (entry.calls, entry.determinations, entry.cards)
+            yield self._calls, [_json(r).decode() for r in rows]
+        if entry.feedback:
+            yield self._feedback, [_json(entry.feedback).decode()]
+
+
+def _inserts_of_values(table: Table) -> Mapping[int, str]:
+    """The statement for each of the numbers of rows."""
+    values: dict[str, Any] = {c.name: bindparam(c.name) for c in table.columns}
+    statement = sqlite_insert(table).values(values).on_conflict_do_nothing()
+    one_row = str(statement.compile(dialect=sqlite.dialect(paramstyle="qmark")))
+    placeholders = f"({', '.join('?' * len(table.columns))})"
+    before, after = one_row.split(placeholders)
+    return {n: before + ", ".join([placeholders] * n) + after for n in _ROWS_AT_A_TIME}
+
+
+def _insert_json(table: Table) -> str:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    quote = dialect.identifier_preparer.quote
+    names: list[str] = []
+    values: list[str] = []
+    types: list[str] = []
+    for column in table.columns:
+        name = quote(column.name)
+        binary = isinstance(column.type, LargeBinary)  # base64 in JSON
+        names.append(name)
+        values.append(f"decode({name}, 'base64')" if binary else name)
+        types.append(f"{name} {'text' if binary else column.type.compile(dialect)}")
+    return (
+        f"INSERT INTO {quote(table.name)} ({', '.join(names)}) SELECT {', '.join(values)} "  # noqa: S608
+        f"FROM json_to_recordset(%s::json) AS r({', '.join(types)}) ON CONFLICT DO NOTHING"
+    )

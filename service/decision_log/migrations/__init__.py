@@ -1,0 +1,1 @@
+"""Alembic's migrations of the decision log, run by `service.decision_log.schema`."""

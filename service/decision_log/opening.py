@@ -1,0 +1,33 @@
+"""From the settings to a recorder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from service.decision_log.log_store import Store, is_sqlite
+from service.decision_log.recorder import Recorder
+
+
+def open_recorder(database_url: str, spool_dir: Path, patience: float) -> Recorder:
+    """A recorder for the log at `database_url`; nothing is opened or written until it is used.
+
+    SQLAlchemy and the driver are imported by the first record, or by `Recorder.start`.
+    """
+
+    def new_store() -> Store:
+        if is_sqlite(database_url):
+            from service.decision_log.sqlite_store import SqliteStore
+
+            return SqliteStore(database_url)
+        from service.decision_log.postgres_store import PostgresStore
+
+        return PostgresStore(database_url)
+
+    def prepare() -> None:
+        # PostgreSQL's tables are an operator's to prepare; `covercard serve` has looked at them.
+        if is_sqlite(database_url):
+            from service.decision_log.schema import upgrade
+
+            upgrade(database_url)
+
+    return Recorder(new_store, prepare, spool_dir, patience)

@@ -1,0 +1,244 @@
+"""Reading the log: by assertion id, by patient, order or time, and all of it in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, and_, func, select
+
+from service.decision_log.instants import first_call_id, instant
+from service.decision_log.rows import (
+    CallRow,
+    CardRow,
+    DeterminationRow,
+    FeedbackRow,
+    Kept,
+    unpack_kept,
+)
+from service.decision_log.stored_json import read_kept
+from service.decision_log.tables import call, card, determination, feedback
+
+_CHUNK = 200
+
+
+@dataclass(frozen=True)
+class LoggedCall:
+    """A call with what was determined in it, as kept."""
+
+    row: CallRow
+    determinations: tuple[DeterminationRow, ...]
+
+    @property
+    def received_at(self) -> datetime:
+        """UTC."""
+        return instant(self.row.received_at)
+
+    @cached_property
+    def kept(self) -> Kept:
+        """Request, answer and traces, unpacked."""
+        return unpack_kept(self.row.kept)
+
+    @cached_property
+    def answer(self) -> dict[str, Any]:
+        """The answer's JSON: a CDS Hooks answer, or an OperationOutcome."""
+        read: dict[str, Any] = read_kept(self.kept.answer)
+        return read
+
+    @property
+    def cards(self) -> list[dict[str, Any]]:
+        shown: list[dict[str, Any]] = self.answer.get("cards", [])
+        return shown
+
+    @cached_property
+    def request(self) -> dict[str, Any]:
+        """The request's JSON; empty where none could be kept or what was is none."""
+        if self.kept.request is None:
+            return {}
+        read: dict[str, Any] = read_kept(self.kept.request)
+        return read
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One determination as a line of a list: with its call's facts, without what is kept whole."""
+
+    call_id: str
+    received_at: datetime
+    client: str
+    hook: str
+    ehr: str | None
+    patient: str | None
+    determination: DeterminationRow
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of time; None leaves an end open. `until` is not in it."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def by_assertion(connection: Connection, assertion_id: str, most: int) -> list[Decision]:
+    """The determinations that made this assertion, newest first, `most` of them."""
+    wanted = _decisions().where(determination.c.assertion_id == assertion_id)
+    newest = wanted.order_by(determination.c.call_id.desc()).limit(most)
+    return [_decision(row) for row in connection.execute(newest)]
+
+
+def one_decision(connection: Connection, call_id: str, position: int) -> Decision | None:
+    """The determination at this position of a call."""
+    d = determination.c
+    wanted = _decisions().where(d.call_id == call_id, d.position == position)
+    row = connection.execute(wanted).first()
+    return None if row is None else _decision(row)
+
+
+def find(
+    connection: Connection,
+    *,
+    patient: str | None = None,
+    orders: Sequence[str] = (),
+    ehr: str | None = None,
+    span: Span | None = None,
+    most: int,
+) -> list[Decision]:
+    """Determinations for a patient ("Patient/id") or one of some orders ("Type/id"), newest first.
+
+    An id means somebody at one EHR only; `ehr` is its FHIR base URL as in its calls.
+    """
+    wanted = _decisions()
+    if patient is not None:
+        wanted = wanted.where(call.c.patient == patient)
+    if orders:
+        wanted = wanted.where(determination.c.order_ref.in_(orders))
+    if ehr is not None:
+        wanted = wanted.where(call.c.ehr == ehr)
+    for condition in within(determination.c.call_id, span or Span()):
+        wanted = wanted.where(condition)
+    newest = wanted.order_by(determination.c.call_id.desc(), determination.c.position).limit(most)
+    return [_decision(row) for row in connection.execute(newest)]
+
+
+def replaced_by_log(connection: Connection, decision: Decision) -> str | None:
+    """The assertion that stood on the same order and coverage before this one was made."""
+    return _neighbour(connection, decision, later=False)
+
+
+def replacement(connection: Connection, decision: Decision) -> str | None:
+    """The assertion that was made on the same order and coverage after this one."""
+    return _neighbour(connection, decision, later=True)
+
+
+def _neighbour(connection: Connection, decision: Decision, *, later: bool) -> str | None:
+    d = determination.c
+    this = decision.determination
+    order = d.call_id.asc() if later else d.call_id.desc()
+    beside = (
+        select(d.assertion_id)
+        .join(call, call.c.call_id == d.call_id)
+        .where(
+            d.order_ref == this.order_ref,
+            d.call_id > this.call_id if later else d.call_id < this.call_id,
+            d.coverage == this.coverage,
+            d.assertion_id.is_not(None),
+            d.assertion_id != this.assertion_id,
+            call.c.patient == decision.patient,
+            func.coalesce(call.c.ehr, "") == (decision.ehr or ""),
+        )
+        .order_by(order)
+        .limit(1)
+    )
+    found = connection.execute(beside).scalar()
+    return None if found is None else str(found)
+
+
+def one_call(connection: Connection, call_id: str) -> LoggedCall | None:
+    """A call by its id."""
+    row = connection.execute(select(call).where(call.c.call_id == call_id)).first()
+    if row is None:
+        return None
+    of_it = determination.c.call_id == call_id
+    found = connection.execute(
+        select(determination).where(of_it).order_by(determination.c.position)
+    )
+    return LoggedCall(CallRow(*row), tuple(DeterminationRow(*r) for r in found))
+
+
+def count_calls(connection: Connection, span: Span) -> int:
+    counted = select(func.count()).select_from(call).where(*within(call.c.call_id, span))
+    return int(connection.execute(counted).scalar() or 0)
+
+
+def all_calls(connection: Connection, span: Span) -> Iterator[LoggedCall]:
+    """Every call of a stretch of time, oldest first, in chunks: memory stays flat."""
+    last = ""
+    while True:
+        calls = select(call).where(*within(call.c.call_id, span), call.c.call_id > last)
+        rows = [
+            CallRow(*r) for r in connection.execute(calls.order_by(call.c.call_id).limit(_CHUNK))
+        ]
+        if not rows:
+            return
+        determined = _by_call(connection, rows[0].call_id, rows[-1].call_id)
+        for row in rows:
+            yield LoggedCall(row, tuple(determined.get(row.call_id, ())))
+        last = rows[-1].call_id
+
+
+def feedback_on(connection: Connection, cards: Iterable[str], client: str) -> list[FeedbackRow]:
+    """What the client that was shown these cards said of them, in order of its saying."""
+    wanted = (
+        select(feedback)
+        .where(feedback.c.card_uuid.in_(list(cards)), feedback.c.client == client)
+        .order_by(feedback.c.outcome_at, feedback.c.received_at)
+    )
+    return [FeedbackRow(*row) for row in connection.execute(wanted)]
+
+
+def cards_by_uuid(connection: Connection, uuids: Iterable[str]) -> dict[str, CardRow]:
+    wanted = select(card).where(card.c.card_uuid.in_(list(uuids)))
+    return {row.card_uuid: row for row in (CardRow(*r) for r in connection.execute(wanted))}
+
+
+def _by_call(connection: Connection, first: str, last: str) -> dict[str, list[DeterminationRow]]:
+    wanted = (
+        select(determination)
+        .where(determination.c.call_id.between(first, last))
+        .order_by(determination.c.call_id, determination.c.position)
+    )
+    found: dict[str, list[DeterminationRow]] = {}
+    for row in connection.execute(wanted):
+        found.setdefault(row.call_id, []).append(DeterminationRow(*row))
+    return found
+
+
+_OF_CALL = (call.c.received_at, call.c.client, call.c.hook, call.c.ehr, call.c.patient)
+
+
+def _decisions() -> Select[Any]:
+    joined = determination.join(call, call.c.call_id == determination.c.call_id)
+    return select(*_OF_CALL, *determination.c).select_from(joined)
+
+
+def _decision(row: Row[Any]) -> Decision:
+    values = tuple(row)
+    received_at, client, hook, ehr, patient = values[: len(_OF_CALL)]
+    determined = DeterminationRow(*values[len(_OF_CALL) :])
+    return Decision(
+        determined.call_id, instant(received_at), client, hook, ehr, patient, determined
+    )
+
+
+def within(call_id: Any, span: Span) -> Sequence[Any]:
+    """Conditions on a column of call ids: they sort by time."""
+    conditions = []
+    if span.since is not None:
+        conditions.append(call_id >= first_call_id(span.since))
+    if span.until is not None:
+        conditions.append(call_id < first_call_id(span.until))
+    return [and_(*conditions)] if conditions else []

@@ -1,0 +1,69 @@
+"""An earlier call, found again by what it asserted: the context of a form (CRD 2.2.1 sec-6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from service.deadline import in_time
+from service.decision_log.fetched_resources import fetched_resources
+from service.decision_log.log_store import StoreUnavailable, is_sqlite
+from service.errors import RecordsUnavailable
+from service.fhir.document import Resource
+
+_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """The call: its service, the order that was asserted on, and its body without any token.
+
+    `fetched` are the resources that its EHR was asked for.
+    """
+
+    service_id: str
+    order: str
+    request: bytes = field(repr=False)
+    fetched: tuple[Resource, ...] = field(default=(), repr=False)
+
+
+def recall(database_url: str, assertion_id: str, client: str) -> Recalled | None:
+    """The latest call of this client whose answer stated this id; None if there is none.
+
+    Raises RecordsUnavailable if the log cannot be read now.
+    """
+    try:
+        return in_time(lambda: _look_up(database_url, assertion_id, client), _SECONDS)
+    except (StoreUnavailable, TimeoutError) as error:
+        raise RecordsUnavailable(f"the decision log cannot be read ({error})") from None
+
+
+def _look_up(database_url: str, assertion_id: str, client: str) -> Recalled | None:
+    from sqlalchemy import select
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from service.decision_log.database import database_file, open_engine
+    from service.decision_log.rows import unpack_kept
+    from service.decision_log.tables import call, determination
+
+    if is_sqlite(database_url) and not database_file(database_url).exists():
+        return None  # nothing has been recorded yet
+    wanted = (
+        select(call.c.service_id, determination.c.order_ref, call.c.kept)
+        .join(determination, determination.c.call_id == call.c.call_id)
+        .where(determination.c.assertion_id == assertion_id, determination.c.stated == 1)
+        .where(call.c.client == client)
+        .order_by(call.c.call_id.desc())
+        .limit(1)
+    )
+    try:
+        with open_engine(database_url).connect() as connection:
+            found = connection.execute(wanted).first()
+    except SQLAlchemyError as error:
+        raise StoreUnavailable(type(getattr(error, "orig", None) or error).__name__) from error
+    if found is None:
+        return None
+    kept = unpack_kept(found.kept)
+    if kept.request is None:
+        return None
+    fetched = fetched_resources(kept.fetched)
+    return Recalled(found.service_id, found.order_ref, kept.request, fetched)

@@ -1,0 +1,163 @@
+"""The input of $questionnaire-package: a Parameters resource, read from its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from service.crd.hook_request import parse_json
+from service.crd.validation import Validator, check_depth, with_fhir
+from service.errors import MalformedRequest, UnprocessableRequest
+from service.fhir.document import Document, Resource
+from service.fhir.resources import Resources
+
+_TEXT = {"type": "string", "minLength": 1}
+_SCHEMA = with_fhir(
+    {
+        "type": "object",
+        "required": ["resourceType", "parameter"],
+        "properties": {
+            "resourceType": {"const": "Parameters"},
+            "parameter": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["name"],
+                    "properties": {
+                        "name": _TEXT,
+                        "resource": {"$ref": "#/$defs/resource"},
+                        "valueCanonical": _TEXT,
+                        "valueString": _TEXT,
+                        "valueInstant": _TEXT,
+                    },
+                },
+            },
+        },
+    }
+)
+_validator = Validator(_SCHEMA)
+
+
+@dataclass(frozen=True, slots=True)
+class AskedForm:
+    """A canonical asked for and its place in the request."""
+
+    canonical: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackageRequest:
+    """One call of the operation. `resources` are all that came with it; `patient` is "Patient/id".
+
+    `context` is a coverage-assertion-id.
+    """
+
+    coverage: Resource
+    patient: str
+    orders: tuple[Resource, ...]
+    questionnaires: tuple[AskedForm, ...]
+    context: str | None
+    changed_since: datetime | None
+    resources: Resources
+
+
+def read_package_request(body: bytes) -> PackageRequest:
+    """The call in `body`.
+
+    MalformedRequest (400) for what is no Parameters resource, UnprocessableRequest (422) for one
+    that lacks what the operation needs (DTR 2.2 dtr-1).
+    """
+    data = parse_json(body)
+    check_depth(data)
+    _validator.check(data)
+    document = Document(body, data)
+    parameters = [(i, p) for i, p in enumerate(data["parameter"])]
+    found = {name: list(_resources(document, parameters, name)) for name in ("coverage", "order")}
+    questionnaires = tuple(_canonicals(parameters))
+    context = _one(parameters, "context", "valueString")
+    if len(found["coverage"]) != 1:
+        raise UnprocessableRequest("expected exactly one parameter coverage", "parameter")
+    if not (found["order"] or questionnaires or context):
+        raise UnprocessableRequest(
+            "expected a parameter order, questionnaire or context", "parameter"
+        )
+    (coverage,) = found["coverage"]
+    if coverage.type != "Coverage":
+        raise MalformedRequest("expected a Coverage", coverage.place)
+    resources = Resources()
+    for resource in _resources(document, parameters):
+        resources.add(resource)
+    return PackageRequest(
+        coverage=coverage,
+        patient=_beneficiary(coverage, resources),
+        orders=tuple(found["order"]),
+        questionnaires=questionnaires,
+        context=context,
+        changed_since=_instant(parameters),
+        resources=resources,
+    )
+
+
+Parameters = list[tuple[int, Mapping[str, Any]]]
+
+
+def _resources(
+    document: Document, parameters: Parameters, name: str | None = None
+) -> Iterator[Resource]:
+    for i, parameter in parameters:
+        if "resource" in parameter and name in (None, parameter["name"]):
+            path = ("parameter", i, "resource")
+            yield Resource(parameter["resource"], document, path)
+
+
+def _canonicals(parameters: Parameters) -> Iterator[AskedForm]:
+    for i, parameter in parameters:
+        if parameter["name"] == "questionnaire":
+            place = f"parameter[{i}].valueCanonical"
+            if "valueCanonical" not in parameter:
+                raise MalformedRequest("expected a canonical", place)
+            yield AskedForm(parameter["valueCanonical"], place)
+
+
+def _one(parameters: Parameters, name: str, value: str) -> str | None:
+    """The value of a parameter that comes at most once."""
+    places = [(i, p) for i, p in parameters if p["name"] == name]
+    if not places:
+        return None
+    if len(places) > 1:
+        raise UnprocessableRequest(f"expected at most one parameter {name}", "parameter")
+    ((i, parameter),) = places
+    if value not in parameter:
+        raise MalformedRequest(f"expected {value}", f"parameter[{i}]")
+    written: str = parameter[value]
+    return written
+
+
+def _beneficiary(coverage: Resource, resources: Resources) -> str:
+    beneficiary = coverage.data.get("beneficiary")
+    reference = beneficiary.get("reference") if isinstance(beneficiary, Mapping) else None
+    if not isinstance(reference, str) or not reference.strip():
+        raise UnprocessableRequest(
+            "expected a reference to the patient", f"{coverage.place}.beneficiary"
+        )
+    return resources.local(reference)
+
+
+def _instant(parameters: Parameters) -> datetime | None:
+    written = _one(parameters, "changedsince", "valueInstant")
+    if written is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(written)
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        place = next(i for i, p in parameters if p["name"] == "changedsince")
+        raise MalformedRequest(
+            "expected an instant with its time zone, such as 2026-12-01T00:00:00Z",
+            f"parameter[{place}].valueInstant",
+        )
+    return instant

@@ -1,0 +1,259 @@
+"""What a call did not bring along, fetched from its EHR: in parallel, within one time budget.
+
+The answer leaves in time whatever the EHR does. Each request has a thread of its own that nobody
+waits for once time is up; its sockets have the same deadline. What such a thread still holds when a
+server drips its headers is bounded by the number of requests that one server may owe us.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
+from typing import Protocol
+
+import structlog
+
+from service.ehr.fetch_report import FetchReport, Outcome, TokenUse, token_use
+from service.ehr.fhir_client import Access, FhirClient, FhirClients
+from service.ehr.fhir_query import Need, Read, Search
+from service.ehr.patient_check import is_of_another
+from service.errors import FetchFailed
+from service.fhir.document import Document, Resource
+from service.fhir.references import parse_literal
+from service.fhir.resources import Resources, resources_in
+
+Plan = Callable[[Resources], Sequence[Need]]
+"""What is needed and missing, given what is at hand."""
+
+_MOST_NEEDS = 24
+_MOST_AT_ONCE = 8
+_MOST_OWED = 64
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """How fetching went: one report a need, and the needs that technical trouble left open.
+
+    `resources` are those that came and were used, in order of arrival.
+    """
+
+    reports: tuple[FetchReport, ...] = ()
+    failed: frozenset[Need] = frozenset()
+    resources: tuple[Resource, ...] = ()
+
+    @property
+    def token_use(self) -> TokenUse:
+        return token_use(self.reports)
+
+
+class Completing(Protocol):
+    """Whoever completes the resources of a call; see Fetcher.complete."""
+
+    def complete(
+        self, resources: Resources, plan: Plan, access: Access | None, patient: str
+    ) -> Fetched: ...
+
+
+class Fetcher:
+    """Completes the resources of calls.
+
+    `budget` is the time in seconds for one call; `fits` says whether data are FHIR as far as we
+    read it.
+    """
+
+    def __init__(self, clients: FhirClients, budget: float, fits: Callable[[object], bool]) -> None:
+        self.clients = clients
+        self.budget = budget
+        self.fits = fits
+        self.debts = _Debts()
+
+    def complete(
+        self, resources: Resources, plan: Plan, access: Access | None, patient: str
+    ) -> Fetched:
+        """Add to `resources` what `plan` says is missing, as far as the EHR gives it in time.
+
+        `plan` is asked again after each arrival, for what arrived may refer to more; a need is
+        fetched once. Without `access` nothing is fetched. `patient` is "Patient/id": another's data
+        are dropped. Trouble is in the result, never an exception.
+        """
+        if access is None or self.budget <= 0 or not plan(resources):
+            return Fetched()
+        try:
+            client = self.clients.client(access)
+        except FetchFailed as refusal:
+            return _all_refused(plan(resources), Outcome(refusal.outcome))
+        return _Fetching(self, client, resources, plan, patient).run()
+
+
+def _all_refused(needs: Sequence[Need], outcome: Outcome) -> Fetched:
+    unmet = tuple(dict.fromkeys(needs))
+    return Fetched(tuple(FetchReport(n.label, outcome, 0) for n in unmet), frozenset(unmet))
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    need: Need
+    outcome: Outcome
+    documents: Sequence[Document] = ()
+    finished: float = 0.0
+
+
+class _Fetching:
+    """The fetching of one call. Only `_work` runs in other threads, and it changes nothing here."""
+
+    def __init__(
+        self,
+        shared: Fetcher,
+        client: FhirClient,
+        resources: Resources,
+        plan: Plan,
+        patient: str,
+    ) -> None:
+        self._shared = shared
+        self._client = client
+        self._resources = resources
+        self._plan = plan
+        self._patient = patient
+        self._clock = shared.clients.monotonic
+        self._deadline = self._clock() + shared.budget
+        self._asked: set[Need] = set()
+        self._waiting: deque[Need] = deque()
+        self._under_way: dict[Need, float] = {}
+        self._results: SimpleQueue[_Result] = SimpleQueue()
+        self._reports: list[FetchReport] = []
+        self._failed: set[Need] = set()
+        self._arrived: list[Resource] = []
+
+    def run(self) -> Fetched:
+        self._ask()
+        while self._waiting or self._under_way:
+            self._start()
+            try:
+                left = max(self._deadline - self._clock(), 0)
+                result = self._results.get(timeout=left)
+            except Empty:
+                break
+            self._finish(result)
+            self._ask()
+        for need in (*self._under_way, *self._waiting):
+            self._report(need, Outcome.TIMEOUT, self._clock())
+        return Fetched(tuple(self._reports), frozenset(self._failed), tuple(self._arrived))
+
+    def _ask(self) -> None:
+        for need in self._plan(self._resources):
+            if need in self._asked:
+                continue
+            self._asked.add(need)
+            if len(self._asked) > _MOST_NEEDS:
+                self._report(need, Outcome.TOO_LARGE, self._clock())
+            else:
+                self._waiting.append(need)
+
+    def _start(self) -> None:
+        while self._waiting and len(self._under_way) < _MOST_AT_ONCE:
+            need = self._waiting.popleft()
+            self._under_way[need] = self._clock()
+            server = self._client.base.url
+            if not self._shared.debts.add(server):
+                self._results.put(_Result(need, Outcome.TIMEOUT, finished=self._clock()))
+                continue
+            # A daemon: a server that never answers must not keep this process from ending.
+            worker = threading.Thread(target=self._work, args=(need, server), daemon=True)
+            try:
+                worker.start()
+            except RuntimeError:  # the system has no thread left
+                self._shared.debts.remove(server)
+                self._results.put(_Result(need, Outcome.ERROR, finished=self._clock()))
+
+    def _work(self, need: Need, server: str) -> None:
+        documents: Sequence[Document] = ()
+        try:
+            documents = self._client.documents(need, self._deadline)
+            outcome = Outcome.FETCHED
+        except FetchFailed as failure:
+            outcome = Outcome(failure.outcome)
+        except Exception as error:
+            # Nobody stands above a thread. The type only: a message may quote what came.
+            log.error("unexpected error while fetching", kind=type(error).__name__)
+            outcome = Outcome.ERROR
+        finally:
+            self._shared.debts.remove(server)
+        self._results.put(_Result(need, outcome, documents, self._clock()))
+
+    def _finish(self, result: _Result) -> None:
+        outcome = result.outcome
+        if outcome is Outcome.FETCHED:
+            outcome = self._use(result.need, result.documents)
+        self._report(result.need, outcome, result.finished)
+
+    def _report(self, need: Need, outcome: Outcome, finished: float) -> None:
+        started = self._under_way.get(need, finished)
+        took = round((finished - started) * 1000)
+        self._reports.append(FetchReport(need.label, outcome, max(took, 0)))
+        absent = outcome is Outcome.NOT_FOUND and isinstance(need, Read)
+        if outcome is not Outcome.FETCHED and not absent:
+            self._failed.add(need)
+        self._under_way = {n: at for n, at in self._under_way.items() if n != need}
+
+    def _use(self, need: Need, documents: Sequence[Document]) -> Outcome:
+        """Add what came to the resources at hand, all of it or nothing but for other patients'."""
+        if not all(self._shared.fits(d.data) for d in documents):
+            return Outcome.NOT_FHIR
+        if isinstance(need, Read):
+            found = [_fetched(Resource(d.data, d, ())) for d in documents]
+            if [r.reference for r in found] != [_wanted(need)]:
+                return Outcome.NOT_FHIR
+        else:
+            if any(d.data.get("resourceType") != "Bundle" for d in documents):
+                return Outcome.NOT_FHIR
+            found = [r for d in documents for r in _matches(need, d)]
+            if any(r.id is None for r in found):
+                return Outcome.NOT_FHIR
+        server = self._client.base
+        own = [r for r in found if not is_of_another(r.data, self._patient, server)]
+        for resource in own:
+            self._resources.add(resource)
+        self._arrived.extend(own)
+        return Outcome.FETCHED if len(own) == len(found) else Outcome.WRONG_PATIENT
+
+
+def _wanted(need: Read) -> str | None:
+    literal = parse_literal(need.reference)
+    return literal.local if literal else None
+
+
+def _matches(need: Search, page: Document) -> list[Resource]:
+    wanted = {need.type, *need.brings}
+    return [_fetched(r) for r in resources_in(page, page.data, ()) if r.type in wanted]
+
+
+def _fetched(resource: Resource) -> Resource:
+    """A resource by its own name only: an entry's full URL may claim to be anything."""
+    return replace(resource, named=f"fetched.{resource.type}/{resource.id}", full_url=None)
+
+
+class _Debts:
+    """How many requests each server owes an answer to, over all calls of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._owed: Counter[str] = Counter()
+
+    def add(self, server: str) -> bool:
+        """Count one more; False if the server owes too many already."""
+        with self._lock:
+            if self._owed[server] >= _MOST_OWED:
+                return False
+            self._owed[server] += 1
+            return True
+
+    def remove(self, server: str) -> None:
+        with self._lock:
+            self._owed[server] -= 1
+            if self._owed[server] <= 0:
+                del self._owed[server]

@@ -1,0 +1,71 @@
+"""What could not be fetched, in the decision's words: a coverage or a code that nobody could read.
+
+Trouble in reaching the EHR is neither "no coverage" nor an error of the call: it is said as such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import replace
+
+from service.decision.coverage import Coverage, CoverageFinding, CoverageOutcome
+from service.decision.order import Order
+from service.ehr.fhir_query import (
+    Need,
+    Search,
+    code_needs,
+    insurance_needs,
+    orders_behind,
+    payor_needs,
+)
+from service.fhir.document import Resource
+from service.fhir.resources import Resources
+
+
+def with_trouble(
+    finding: CoverageFinding,
+    order: Order,
+    resource: Resource,
+    resources: Resources,
+    failed: Set[Need],
+) -> CoverageFinding:
+    """The finding as it is, or UNREACHABLE where what it misses could not be fetched.
+
+    `resource` is the order's. UNREACHABLE has a coverage where there is one to point at: the one
+    that the order names, or the one whose payer could not be read.
+    """
+    if not failed:
+        return finding
+    unread = [n for n in insurance_needs(resource, resources) if n in failed]
+    if unread:
+        named = resources.local(unread[0].reference)
+        only = len(order.insurance) == 1 and named in order.insurance
+        place = f"{order.place}.insurance"
+        pointed_at = Coverage(named, place, payer=None, payer_told=False) if only else None
+        because = f"{unread[0].label}, named by the order, could not be read"
+        return CoverageFinding(CoverageOutcome.UNREACHABLE, because, pointed_at)
+    if finding.outcome is CoverageOutcome.NONE:
+        searches = [n for n in failed if isinstance(n, Search) and n.type == "Coverage"]
+        if searches:
+            because = f"{searches[0].label} did not succeed"
+            return CoverageFinding(CoverageOutcome.UNREACHABLE, because)
+    coverage = finding.usable
+    if coverage is not None and coverage.payer is None and not coverage.payer_told:
+        at_hand = resources.get(coverage.reference)
+        payors = [n for n in payor_needs(at_hand, resources) if n in failed] if at_hand else []
+        if payors:
+            because = f"{payors[0].label}, its payer, could not be read"
+            return replace(finding, outcome=CoverageOutcome.UNREACHABLE, because=because)
+    return finding
+
+
+def has_unread_code(order: Resource, resources: Resources, failed: Set[Need]) -> bool:
+    """Whether what holds an order's code could not be had.
+
+    That is a Medication, Device or Procedure that could not be fetched, or for an appointment an
+    order behind it that is not at hand, for whatever reason: the appointment alone tells no more
+    than that there is an order.
+    """
+    if any(n in failed for n in code_needs(order, resources)):
+        return True
+    return order.type == "Appointment" and any(orders_behind(order, resources))

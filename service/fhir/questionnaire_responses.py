@@ -1,0 +1,135 @@
+"""Forms of ours that came back (QuestionnaireResponse), read into the decision's `NoticeRecord`.
+
+What counts is not decided here. An answer of an unexpected kind is as good as none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date
+from typing import Any
+
+from service.decision.submitted_form import NoticeRecord
+from service.fhir.dates import day_range
+from service.fhir.document import Resource
+from service.fhir.resources import Resources
+
+QR_CONTEXT = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/qr-context"
+
+DATED_BY: Mapping[str, str] = {
+    "abn-record": "signed-on",
+    "organization-determination-request": "sent-on",
+    "advance-notice-record": "told-on",
+}
+"""Each form's linkId of the day that counts."""
+
+SERVICE_CODE, FORM_EXPIRES, OPTION, SIGNED_BY = (
+    "service-code",
+    "form-expires",
+    "option",
+    "signed-by",
+)
+REFUSED, REFUSED_ON, REFUSAL_NOTED, WITNESS = "refused", "refused-on", "refusal-noted", "witness"
+
+_WORDS = re.compile(r"[A-Z0-9]+")
+
+Answers = Mapping[str, list[Any]]
+
+
+def notice_records(
+    resources: Resources, form_of: Callable[[str], str | None]
+) -> tuple[NoticeRecord, ...]:
+    """Every response at hand to one of our forms; `form_of` tells a canonical's form id."""
+    found: list[NoticeRecord] = []
+    for resource in resources.of_type("QuestionnaireResponse"):
+        canonical = resource.data.get("questionnaire")
+        form = form_of(canonical) if isinstance(canonical, str) else None
+        if form is not None:
+            found.append(read_notice_record(resource, resources, form))
+    return tuple(found)
+
+
+def read_notice_record(resource: Resource, resources: Resources, form: str) -> NoticeRecord:
+    """One response to the form of this id."""
+    data = resource.data
+    answers: dict[str, list[Any]] = {}
+    for link_id, value in _answers(data.get("item")):
+        answers.setdefault(link_id, []).append(value)
+    refused = _first(answers, REFUSED) is True
+    status = data.get("status")
+    return NoticeRecord(
+        reference=resource.reference,
+        form=form,
+        status=status if isinstance(status, str) else None,
+        patient=next(_local(data.get("subject"), resources), None),
+        orders=frozenset(_orders(data, resources)),
+        codes=frozenset(c for v in answers.get(SERVICE_CODE, ()) for c in _codes(v)),
+        day=_day(_first(answers, REFUSED_ON if refused else DATED_BY.get(form, ""))),
+        edition=_day(_first(answers, FORM_EXPIRES)),
+        option=_code(_first(answers, OPTION)),
+        signed=_code(_first(answers, SIGNED_BY)) is not None,
+        refused=refused,
+        witnessed=_first(answers, REFUSAL_NOTED) is True and _said(_first(answers, WITNESS)),
+    )
+
+
+def _orders(data: Mapping[str, Any], resources: Resources) -> Iterator[str]:
+    extensions = data.get("extension")
+    for extension in extensions if isinstance(extensions, list) else ():
+        if isinstance(extension, Mapping) and extension.get("url") == QR_CONTEXT:
+            yield from _local(extension.get("valueReference"), resources)
+    based_on = data.get("basedOn")
+    for reference in based_on if isinstance(based_on, list) else ():
+        yield from _local(reference, resources)
+
+
+def _local(reference: object, resources: Resources) -> Iterator[str]:
+    written = reference.get("reference") if isinstance(reference, Mapping) else None
+    if isinstance(written, str) and written.strip():
+        yield resources.local(written)
+
+
+def _answers(items: object) -> Iterator[tuple[str, Any]]:
+    """Every answer's linkId and value, items below items and below answers included."""
+    pending = [items]
+    while pending:
+        level = pending.pop()
+        for item in level if isinstance(level, list) else ():
+            if not isinstance(item, Mapping):
+                continue
+            pending.append(item.get("item"))
+            link_id, answers = item.get("linkId"), item.get("answer")
+            for answer in answers if isinstance(answers, list) else ():
+                if isinstance(answer, Mapping):
+                    pending.append(answer.get("item"))
+                    value = next((v for k, v in answer.items() if k.startswith("value")), None)
+                    if isinstance(link_id, str) and value is not None:
+                        yield link_id, value
+
+
+def _first(answers: Answers, link_id: str) -> Any:
+    values = answers.get(link_id)
+    return values[0] if values else None
+
+
+def _day(value: object) -> date | None:
+    """The one day that a date or dateTime means; None for a month or a year."""
+    days = day_range(value)
+    return days[0] if days and days[0] == days[1] else None
+
+
+def _code(value: object) -> str | None:
+    code = value.get("code") if isinstance(value, Mapping) else value
+    return code.strip() if isinstance(code, str) and code.strip() else None
+
+
+def _codes(value: object) -> Iterator[str]:
+    """The billing codes in an answer: people also write "CPT 76390", or several in one line."""
+    code = _code(value)
+    if code:
+        yield from _WORDS.findall(code.upper())
+
+
+def _said(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())

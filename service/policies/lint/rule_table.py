@@ -1,0 +1,84 @@
+"""The rules of lint, in one table each: what they look at, and whether they stop a start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import date
+
+from service.errors import Finding
+from service.policies.drafts import Drafts
+from service.policies.lint import (
+    authority,
+    case_coverage,
+    citations,
+    codes,
+    effective_periods,
+    notice_rules,
+    unread_files,
+    wording,
+)
+
+Rule = Callable[[Drafts], Iterator[Finding]]
+DatedRule = Callable[[Drafts, date], Iterator[Finding]]
+
+_FILES: tuple[Rule, ...] = (
+    effective_periods.id_is_the_folder,
+    effective_periods.file_name_is_the_start,
+    effective_periods.end_is_not_before_the_start,
+    effective_periods.versions_do_not_overlap,
+)
+
+STOPPING: tuple[Rule, ...] = (
+    *_FILES,
+    codes.code_stands_once_in_a_version,
+    citations.citations_resolve,
+    citations.citations_stand_once,
+    authority.authorities_are_in_order,
+    authority.determination_has_an_authority,
+    authority.determination_cites_its_authority,
+    authority.plan_policy_does_not_decide_for_medicare,
+    notice_rules.notices_are_on_file,
+    notice_rules.programme_has_notice_advice,
+    wording.summary_fits_a_card,
+    wording.placeholders_are_known,
+)
+"""What would make an answer wrong or ambiguous: the service does not start with it."""
+
+STOPPING_NOTICES: tuple[Rule, ...] = (
+    *_FILES,
+    notice_rules.notice_folder_holds_an_edition,
+    notice_rules.forms_are_on_file,
+    notice_rules.patient_fills_the_patients_blanks,
+    wording.placeholders_are_known,
+)
+"""The same for notice_rules, which are read by themselves."""
+
+TOGETHER: tuple[Rule, ...] = (
+    notice_rules.notice_is_for_the_programme,
+    notice_rules.patient_is_told_the_policys_reason,
+)
+"""The same for policies and notice_rules, where they do not fit each other."""
+
+START: tuple[Rule, ...] = tuple(dict.fromkeys((*STOPPING, *STOPPING_NOTICES, *TOGETHER)))
+"""All that the service does not start with."""
+
+ALL: tuple[Rule, ...] = (
+    *START,
+    unread_files.every_file_is_read,
+    effective_periods.versions_leave_no_gap,
+    effective_periods.folder_holds_a_version,
+    codes.code_stands_in_one_policy_a_day,
+    citations.citations_are_used,
+    wording.never_said,
+    case_coverage.policy_has_cases,
+    case_coverage.case_is_told_once,
+    case_coverage.every_code_has_a_case,
+    case_coverage.every_programme_has_a_case,
+    case_coverage.every_edge_has_a_case,
+)
+
+DATED: tuple[DatedRule, ...] = (
+    effective_periods.review_is_not_overdue,
+    notice_rules.notice_has_not_expired,
+)
+"""Rules that depend on the day; what they find are warnings."""

@@ -1,0 +1,80 @@
+"""The policies in memory: built once at the start, looked up by code in one dictionary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import TypeVar
+
+from service.decision.order import Code
+from service.decision.policy import PolicyVersion
+from service.errors import LibraryError
+from service.policies.build import policy_version
+from service.policies.drafts import Drafts, read_drafts
+from service.policies.lint.rule_table import STOPPING
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class PolicyStore:
+    """Every version of every policy; the decision's `Policies`.
+
+    A look-up by code costs the same however many policies there are.
+    """
+
+    def __init__(self, versions: Sequence[PolicyVersion]) -> None:
+        self._versions = tuple(sorted(versions, key=lambda v: (v.id, v.starts)))
+        by_id: dict[str, list[PolicyVersion]] = {}
+        by_code: dict[Code, list[PolicyVersion]] = {}
+        for version in self._versions:
+            by_id.setdefault(version.id, []).append(version)
+        for version in sorted(versions, key=lambda v: (v.starts, v.id)):
+            for code in {s.code for s in version.services}:
+                by_code.setdefault(code, []).append(version)
+        self._by_id: Mapping[str, tuple[PolicyVersion, ...]] = _frozen(by_id)
+        self._by_code: Mapping[Code, tuple[PolicyVersion, ...]] = _frozen(by_code)
+
+    def __iter__(self) -> Iterator[PolicyVersion]:
+        """Every version, by policy and then by start."""
+        return iter(self._versions)
+
+    def versions_for(self, code: Code) -> Sequence[PolicyVersion]:
+        """Every version of every policy that lists the code, oldest first; empty if none."""
+        return self._by_code.get(code, ())
+
+    def ids(self) -> tuple[str, ...]:
+        """The policies' ids, sorted."""
+        return tuple(self._by_id)
+
+    def versions(self, policy_id: str) -> tuple[PolicyVersion, ...]:
+        """A policy's versions, oldest first; empty if there is no such policy."""
+        return self._by_id.get(policy_id, ())
+
+    def in_force(self, policy_id: str, day: date) -> PolicyVersion | None:
+        """The version of a policy that is in force on `day`, if one is."""
+        return next((v for v in self.versions(policy_id) if v.in_force_on(day)), None)
+
+
+def load_policies(directory: Path) -> PolicyStore:
+    """Read every policy under `directory`.
+
+    Raises LibraryError with everything that would make an answer wrong or ambiguous: files that do
+    not fit their schema, versions that overlap, citations that do not resolve, a determination
+    that its authority does not carry, and so on (the rules of lint that stop a start).
+    """
+    drafts = read_drafts(directory, notices=False, cases=False)
+    findings = [*drafts.findings, *(f for rule in STOPPING for f in rule(drafts))]
+    if findings:
+        raise LibraryError(findings)
+    return policies_of(drafts)
+
+
+def policies_of(drafts: Drafts) -> PolicyStore:
+    """The policies of drafts with which nothing is wrong."""
+    return PolicyStore([policy_version(d) for d in drafts.versions])
+
+
+def _frozen(lists: Mapping[K, list[V]]) -> Mapping[K, tuple[V, ...]]:
+    return {key: tuple(values) for key, values in lists.items()}

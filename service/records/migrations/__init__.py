@@ -1,1 +1,0 @@
-"""Alembic's migrations of the decision log, run by `service.records.schema`."""

@@ -1,0 +1,135 @@
+"""Forms begun for somebody: what the call, the policy and the notice tell is filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+
+from cards.naming import NamedService, codes_phrase, fill, services_phrase
+from cards.questionnaires import Form
+from cards.questionnaires.response import Answers, Begun, begun_response
+from cards.vocabulary import Json
+from service.decision.determination import Determination
+from service.fhir.order_details import OrderDetails
+from service.fhir.people import Person
+from service.policies.notices import Notice
+from service.response.response_links import Names
+
+
+class NoticeSuggestion(StrEnum):
+    """What a button of the notice card creates."""
+
+    NONE = "none"
+    """There is no button: the EHR finds the form by DTR (CRD 2.2.1 resp-59)."""
+    TASK = "task"
+    TASK_AND_FORM = "task-and-form"
+    """And the Questionnaire, where the EHR was asked and has none."""
+    TASK_FORM_AND_RESPONSE = "task-form-and-response"
+    """And a QuestionnaireResponse begun; beyond CRD's form completion response (resp-65)."""
+
+    @property
+    def brings_form(self) -> bool:
+        return self in (NoticeSuggestion.TASK_AND_FORM, NoticeSuggestion.TASK_FORM_AND_RESPONSE)
+
+    @property
+    def brings_response(self) -> bool:
+        return self is NoticeSuggestion.TASK_FORM_AND_RESPONSE
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """What a form is begun with. References are "Type/id"; `now` has a time zone.
+
+    `determinations` share their policy, coverage and programme; there may be none. `details` are
+    those of their orders. `purpose` is a code of CRD's documentation reasons.
+    """
+
+    patient: str
+    person: Person | None
+    orders: tuple[str, ...]
+    coverage: str | None
+    encounter: str | None
+    determinations: tuple[Determination, ...]
+    details: tuple[OrderDetails, ...]
+    notice: Notice | None
+    purpose: str
+    purpose_system: str
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FormFiller:
+    """Begins forms."""
+
+    names: Names
+    new_uuid: Callable[[], str]
+
+    def begun(self, form: Form, filling: Filling) -> Json:
+        """The QuestionnaireResponse, in progress; the patient's own blanks stay empty."""
+        services = named_services(filling.determinations)
+        return begun_response(
+            form,
+            Begun(
+                id=self.new_uuid(),
+                patient=filling.patient,
+                authored=filling.now,
+                orders=filling.orders,
+                coverage=filling.coverage,
+                encounter=filling.encounter,
+                purpose=filling.purpose,
+                purpose_system=filling.purpose_system,
+                answers=self._answers(filling, services),
+                blanks=_blanks(filling, form, services),
+            ),
+        )
+
+    def _answers(self, filling: Filling, services: Sequence[NamedService]) -> Answers:
+        answers: dict[str, list[str | date]] = {}
+        if filling.person and filling.person.name:
+            answers["patient-name"] = [filling.person.name]
+        if filling.person and filling.person.birth_date:
+            answers["birth-date"] = [filling.person.birth_date]
+        if services:
+            answers["service"] = [f"{services_phrase(services)} ({codes_phrase(services)})"]
+            answers["service-code"] = list(dict.fromkeys(s.code for s in services))
+        answers["diagnosis"] = list(
+            dict.fromkeys(diagnosis for d in filling.details for diagnosis in d.diagnoses)
+        )
+        answers["place"] = [d.place for d in filling.details if d.place]
+        if filling.determinations:
+            first = filling.determinations[0]
+            answers["planned-on"] = list(_planned_days(filling.determinations))
+            if first.coverage is not None and first.coverage.payer is not None:
+                answers["plan"] = [self.names.insurer(first)]
+            if first.policy is not None:
+                wording = first.policy.wording[first.programme.programme]
+                answers["reason"] = [fill(wording.statement, services)]
+        return answers
+
+
+def named_services(determinations: Sequence[Determination]) -> tuple[NamedService, ...]:
+    """The services that the orders met, each once."""
+    met = {s.code: s for d in determinations for s in d.matched}
+    return tuple(NamedService(s.code.value, s.name, s.group_name) for s in met.values())
+
+
+def _blanks(filling: Filling, form: Form, services: Sequence[NamedService]) -> Mapping[str, str]:
+    """The texts that a notice suggests for the blanks of its own form."""
+    notice = filling.notice
+    if notice is None or notice.questionnaire != form.id or not filling.determinations:
+        return {}
+    first = filling.determinations[0]
+    if first.policy is None:
+        return {}
+    reason = first.policy.reason_for_patient(first.programme.programme)
+    suggested = ((b.blank, b.suggests(reason)) for b in notice.blanks if b.by != "patient")
+    return {blank: fill(text, services) for blank, text in suggested if text}
+
+
+def _planned_days(determinations: Sequence[Determination]) -> Sequence[date]:
+    """The day of service where all orders tell the same one."""
+    days = {d.order.service_day for d in determinations}
+    told = days.pop() if len(days) == 1 else None
+    return [told.earliest] if told and told.earliest == told.latest else []

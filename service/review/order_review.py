@@ -1,0 +1,289 @@
+"""The use case: one hook call from its bytes to its answer, its stops in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, tzinfo
+
+from cards.vocabulary import Answer
+from service.crd.cds_service import Answering, Asked, Service
+from service.crd.hook_request import HookRequest, RequestReader
+from service.crd.missing_data import missing_needs, required
+from service.decision.coverage import Coverage, CoverageFinding, CoverageOutcome, choose_coverage
+from service.decision.determination import Determination, TraceStep
+from service.decision.evaluate import evaluate, in_scope, service_day
+from service.decision.order import Order
+from service.decision.policy import Policies
+from service.decision.submitted_form import NoticeRecord, with_notices_on_file
+from service.ehr.fetch_report import FetchReport, Outcome
+from service.ehr.fhir_client import Access
+from service.ehr.fhir_query import Need, Read
+from service.ehr.resource_fetcher import Completing, Fetched
+from service.ehr.unread_data import has_unread_code, with_trouble
+from service.errors import PreconditionFailed, UnhandledPayer, UnknownService
+from service.fhir.coverages import PayerDirectory, read_coverage
+from service.fhir.document import Path
+from service.fhir.encounters import is_emergency
+from service.fhir.order_details import read_order_details
+from service.fhir.orders import ORDER_TYPES, patients_of, read_order
+from service.fhir.people import read_person
+from service.fhir.resources import Resources
+from service.response import Addressee, Asserted, Decided, Responder
+from service.review.submitted_forms import FormsOnFile
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """One call reviewed: what was asked, fetched and determined, and what is answered.
+
+    `asserted` has one for each determination: what the answer asserts of its order, if anything.
+    """
+
+    request: HookRequest
+    fetched: Fetched
+    determinations: tuple[Determination, ...]
+    answer: Answer
+    asserted: tuple[Asserted | None, ...]
+
+
+class OrderReview:
+    """Reviews hook calls. Everything that it needs is handed in; it keeps nothing of a call.
+
+    `forms` are those that come back; `fetcher` gets from the EHR what a call did not bring along;
+    `clock` gives the current time with
+    a time zone; `zone` is where a day begins.
+    """
+
+    def __init__(
+        self,
+        services: Sequence[Service],
+        policies: Policies,
+        payers: PayerDirectory,
+        responder: Responder,
+        fetcher: Completing,
+        forms: FormsOnFile,
+        clock: Callable[[], datetime],
+        zone: tzinfo,
+    ) -> None:
+        self._readers: Mapping[str, RequestReader] = {s.id: RequestReader(s) for s in services}
+        self._policies = policies
+        self._payers = payers
+        self._responder = responder
+        self._fetcher = fetcher
+        self._forms = forms
+        self._clock = clock
+        self._zone = zone
+
+    def review(
+        self, service_id: str, body: bytes, allowed_fhir_servers: frozenset[str] | None = None
+    ) -> Review:
+        """Answer the call in `body`. Raises a RequestError that says what is wrong with it.
+
+        `allowed_fhir_servers` are the FHIR base URLs configured for the calling client; None where
+        nobody knows who calls, as in open mode.
+        """
+        reader = self._readers.get(service_id)
+        if reader is None:
+            raise UnknownService("no CDS service has this id; GET /cds-services lists them")
+        request = reader.read(body)
+        now = self._clock().astimezone(self._zone)
+        resources = gather(request)
+        fetched = self._fetch(request, resources, allowed_fhir_servers)
+        asked = request.service.asked(request, resources)
+        if not asked:
+            refuse_without_orders(request, resources, fetched)
+        coverages = [
+            read_coverage(r, resources, self._payers) for r in resources.of_type("Coverage")
+        ]
+        records = self._forms.records(resources)
+        decided = [
+            Decided(
+                a.resource,
+                self._decide(a, order, request, coverages, resources, fetched, records, now),
+                read_order_details(a.resource, resources),
+            )
+            for a in asked
+            if in_scope(order := _read(a, resources, request.patient))
+        ]
+        patient = resources.get(request.patient)
+        determinations = tuple(item.determination for item in decided)
+        if request.version.needs_one_coverage:
+            refuse_without_payer(determinations)
+        unread = unread_orders(request, resources)
+        to = Addressee(
+            version=request.version,
+            options=request.options,
+            patient=request.patient,
+            encounter=f"Encounter/{request.encounter_id}" if request.encounter_id else None,
+            ehr=request.fhir_server or "",
+            orders_in_request=max(len(asked) + len(unread), drafts(resources)),
+            orders_unread=unread,
+            answering=request.service.answering,
+            now=now,
+            questionnaires_missing=self._forms.missing_questionnaires(resources, fetched),
+            person=read_person(patient) if patient and patient.type == "Patient" else None,
+        )
+        reply = self._responder.reply(decided, to)
+        return Review(request, fetched, determinations, reply.answer, reply.asserted)
+
+    def _fetch(
+        self, request: HookRequest, resources: Resources, allowed: frozenset[str] | None
+    ) -> Fetched:
+        """Add to the resources what is missing, if the call gave us server and token."""
+
+        def plan(at_hand: Resources) -> Sequence[Need]:
+            needs = [*missing_needs(request, at_hand)]
+            if request.service.answering is Answering.FULL:
+                orders = [a.resource for a in request.service.asked(request, at_hand)]
+                needs.extend(self._forms.needs(orders, at_hand, request.patient))
+            return needs
+
+        access = None
+        if request.fhir_server and request.access_token:
+            access = Access(request.fhir_server, request.access_token, allowed)
+        return self._fetcher.complete(resources, plan, access, request.patient)
+
+    def _decide(
+        self,
+        asked: Asked,
+        order: Order,
+        request: HookRequest,
+        coverages: Sequence[Coverage],
+        resources: Resources,
+        fetched: Fetched,
+        records: Sequence[NoticeRecord],
+        now: datetime,
+    ) -> Determination:
+        today = now.date()
+        chosen = choose_coverage(coverages, order, request.patient, service_day(order, today))
+        determination = evaluate(
+            order,
+            with_trouble(chosen, order, asked.resource, resources, fetched.failed),
+            today=today,
+            policies=self._policies,
+            patient=request.patient,
+            emergency=is_emergency(asked.resource, resources, request.encounter_id),
+            unread_code=has_unread_code(asked.resource, resources, fetched.failed),
+        )
+        if fetched.reports:
+            steps = tuple(_step(r) for r in fetched.reports)
+            determination = replace(determination, trace=(*steps, *determination.trace))
+        return with_notices_on_file(
+            determination,
+            records,
+            self._forms.rules,
+            patient=request.patient,
+            today=today,
+        )
+
+
+def _read(asked: Asked, resources: Resources, patient: str) -> Order:
+    """The order asked about; where an appointment was made for it, that sets the day of service.
+
+    Of an appointment of several patients, mother and child say, this patient's part is read.
+    """
+    order = read_order(asked.resource, resources)
+    if patient in patients_of(asked.resource, resources):
+        order = replace(order, patient=patient)
+    if asked.appointment is None or asked.appointment is asked.resource:
+        return order
+    appointment = read_order(asked.appointment, resources)
+    return replace(order, service_day=appointment.service_day or order.service_day)
+
+
+def gather(request: HookRequest) -> Resources:
+    """Everything that came with the call: the context's resources, then the prefetched ones.
+
+    Of the context only the elements that the hook has: others are ignored (CRD 2.2.1 hook-23).
+    """
+    resources = Resources(request.fhir_server)
+    known = request.service.context_schema["properties"]
+    given: list[tuple[Path, object]] = [
+        *((("context", key), value) for key, value in request.context.items() if key in known),
+        *((("prefetch", key), value) for key, value in request.prefetch.items()),
+    ]
+    for place, value in given:
+        resources.add_from(request.document, value, place)
+    return resources
+
+
+def refuse_without_orders(request: HookRequest, resources: Resources, fetched: Fetched) -> None:
+    """Raise PreconditionFailed where all that the call is about could be neither found nor fetched.
+
+    CDS Hooks 2.0 statement 54 wants a 412 where required data were not given and the FHIR server
+    could not be accessed. Required are only the orders that the context names and does not hold
+    (order-dispatch): without a single one there is nothing to answer. Everything else is missed
+    without an error (CRD 2.2.1 found-34): a coverage that cannot be had leaves the cards and, where
+    there is something to point at, the statement that trouble was technical. Where the server was
+    accessed and did not have an order, or had another patient's, the query was performed, and a 412
+    is forbidden (found-32): the answer then says which orders were not checked.
+    """
+    performed = {r.what for r in fetched.reports if r.outcome in _PERFORMED}
+    unmet = [
+        need
+        for need in required(request.service.needs(request, resources))
+        if need.label not in performed
+    ]
+    if unmet:
+        (place, expected), *more = [
+            (n.required_at or "", "expected the order in prefetch, or a FHIR server that gives it")
+            for n in unmet
+        ]
+        raise PreconditionFailed(expected, place, *more)
+
+
+def unread_orders(request: HookRequest, resources: Resources) -> tuple[str, ...]:
+    """Labels of the orders that the call names and that neither came nor could be fetched.
+
+    Where answers are full, they are said (CRD 2.2.1 found-34): the rest is answered all the same.
+    """
+    if request.service.answering is not Answering.FULL:
+        return ()
+    needs = request.service.needs(request, resources)
+    return tuple(dict.fromkeys(n.label for n in needs if isinstance(n, Read)))
+
+
+def drafts(resources: Resources) -> int:
+    """How many draft orders came: order-select asks about some of them only (CRD 2.2.1 dev-24)."""
+    found = resources.found_at(("context", "draftOrders"))
+    return sum(r.type in ORDER_TYPES for r in found)
+
+
+_PERFORMED = {Outcome.FETCHED, Outcome.NOT_FOUND, Outcome.WRONG_PATIENT}
+
+
+def _step(report: FetchReport) -> TraceStep:
+    return TraceStep("data", report.outcome.value, f"{report.what}, {report.milliseconds} ms")
+
+
+def refuse_without_payer(determinations: Sequence[Determination]) -> None:
+    """Raise UnhandledPayer where no order has one coverage of a payer of ours.
+
+    CRD 2.2.1 hook-13: no coverage, several, or one whose payer is missing or not ours is a 400.
+    An inactive coverage is none of these: it is answered (resp-45).
+    """
+    if not determinations or any(_answerable(d.finding) for d in determinations):
+        return
+    finding = determinations[0].finding
+    coverage = finding.coverage
+    if coverage is None:
+        raise UnhandledPayer(_EXPECTED[finding.outcome], "prefetch.coverage")
+    if coverage.payer_told:
+        raise UnhandledPayer("the payer's identifier is not one handled here", coverage.place)
+    raise UnhandledPayer("expected a payor with the identifier of its payer", coverage.place)
+
+
+def _answerable(finding: CoverageFinding) -> bool:
+    if finding.outcome is CoverageOutcome.UNREACHABLE:
+        return True
+    return finding.coverage is not None and finding.coverage.payer is not None
+
+
+_EXPECTED = {
+    CoverageOutcome.NONE: "expected the patient's coverage, none was given",
+    CoverageOutcome.NOT_AT_HAND: "expected the coverage that the order names",
+    CoverageOutcome.SEVERAL: "expected one active coverage, several fit",
+    CoverageOutcome.NOT_ACTIVE: "expected one active coverage, none is active that day",
+    CoverageOutcome.OTHER_PATIENT: "expected a coverage of this patient",
+}

@@ -1,0 +1,122 @@
+"""Our forms at the EHR: which of them came back, and which Questionnaires it lacks.
+
+Forms are looked for only where we asked for one before, which the order itself tells by the
+statement that we left on it; a first signing costs no search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cards.coverage_information import NOTICE_ON_FILE
+from cards.questionnaires import Form, Forms
+from service.decision.policy import Policies
+from service.decision.submitted_form import NoticeRecord, RecordRule
+from service.ehr.fhir_query import Need, Search, missing
+from service.ehr.resource_fetcher import Fetched
+from service.fhir.document import Resource
+from service.fhir.orders import read_order
+from service.fhir.questionnaire_responses import notice_records
+from service.fhir.resources import Resources
+from service.fhir.systems import COVERAGE_INFORMATION
+
+
+@dataclass(frozen=True, slots=True)
+class FormsOnFile:
+    """`rules` say what a form must be to count. `offered` are the forms whose Questionnaire the EHR
+    is to get where it has none; none of them where no card brings one along.
+    """
+
+    forms: Forms
+    rules: Sequence[RecordRule]
+    policies: Policies
+    offered: tuple[Form, ...] = ()
+
+    def records(self, resources: Resources) -> tuple[NoticeRecord, ...]:
+        """The forms of ours among the responses at hand, whatever they are worth."""
+        return notice_records(resources, self._form_id)
+
+    def needs(self, orders: Sequence[Resource], resources: Resources, patient: str) -> list[Need]:
+        """What to ask the EHR for: responses that the orders' statements speak of, and whether it
+        has the Questionnaires. `patient` is "Patient/id".
+        """
+        found: list[Need] = []
+        for order in orders:
+            found.extend(self._of_statements(order, resources, patient))
+        if self.offered and any(map(self._is_spoken_of, orders)):
+            found.extend(_search(form) for form in self.offered if not _at_hand(form, resources))
+        return found
+
+    def missing_questionnaires(self, resources: Resources, fetched: Fetched) -> frozenset[str]:
+        """Canonicals with version that the EHR was asked for and does not have (CRD 2.2.1 dev-20).
+
+        Without an answer nothing is known to be missing.
+        """
+        asked = {report.what for report in fetched.reports}
+        answered = (
+            f
+            for f in self.offered
+            if _search(f).label in asked and _search(f) not in fetched.failed
+        )
+        return frozenset(f.canonical for f in answered if not _at_hand(f, resources))
+
+    def _form_id(self, canonical: str) -> str | None:
+        form = self.forms.answered_by(canonical)
+        return form.id if form else None
+
+    def _is_spoken_of(self, order: Resource) -> bool:
+        codings = read_order(order, Resources()).codings
+        return any(c.code and self.policies.versions_for(c.code) for c in codings)
+
+    def _of_statements(self, order: Resource, resources: Resources, patient: str) -> Iterator[Need]:
+        asked: set[str] = set()
+        for part in _parts(order.data):
+            canonical = part.get("valueCanonical")
+            if part.get("url") == "questionnaire" and isinstance(canonical, str):
+                asked.add(self._form_id(canonical) or "")
+            elif reference := _notice_on_file(part):
+                yield from missing(reference, resources, "QuestionnaireResponse")
+        notices = {r.notice for r in self.rules if r.form in asked}
+        wanted = {r.form for r in self.rules if r.notice in notices}
+        given = {record.form for record in self.records(resources)}
+        for form in self.forms:
+            if form.id in wanted - given:
+                of_patient = ("patient", patient.removeprefix("Patient/"))
+                yield Search("QuestionnaireResponse", (of_patient, ("questionnaire", form.url)))
+
+
+def _search(form: Form) -> Search:
+    return Search("Questionnaire", (("url", form.url), ("version", form.version)))
+
+
+def _at_hand(form: Form, resources: Resources) -> bool:
+    return any(
+        (r.data.get("url"), r.data.get("version")) == (form.url, form.version)
+        for r in resources.of_type("Questionnaire")
+    )
+
+
+def _parts(order: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The parts of every coverage information on an order."""
+    for extension in _mappings(order.get("extension")):
+        if extension.get("url") == COVERAGE_INFORMATION:
+            yield from _mappings(extension.get("extension"))
+
+
+def _notice_on_file(part: Mapping[str, Any]) -> str | None:
+    """The reference in the detail that says which notice is on file."""
+    inner = list(_mappings(part.get("extension"))) if part.get("url") == "detail" else []
+    codes = [p.get("valueCodeableConcept") for p in inner if p.get("url") == "code"]
+    if not any(isinstance(c, Mapping) and c.get("text") == NOTICE_ON_FILE for c in codes):
+        return None
+    values = [p.get("valueString") for p in inner if p.get("url") == "value"]
+    kind = "QuestionnaireResponse/"
+    return next((v for v in values if isinstance(v, str) and v.startswith(kind)), None)
+
+
+def _mappings(value: object) -> Iterator[Mapping[str, Any]]:
+    for item in value if isinstance(value, list) else ():
+        if isinstance(item, Mapping):
+            yield item

@@ -1,0 +1,201 @@
+"""Each hook call and its answer → the decision log and the metrics, before the answer leaves."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+from flask import Flask, Response, g, request
+
+from cards.vocabulary import Answer, Card
+from service import __version__
+from service.crd.hook_request import HookRequest
+from service.crd.hooks import SERVICES
+from service.decision.determination import Determination
+from service.decision.policy import PolicyVersion
+from service.decision_log.call_record import CallRecord, CardShown, Decided
+from service.decision_log.fetched_resources import written
+from service.decision_log.instants import new_call_id
+from service.decision_log.recorder import Recorder
+from service.errors import RecordsUnavailable, RequestError, UnknownService
+from service.response import Asserted
+from service.review.order_review import Review
+from service.web.json_body import encode
+from service.web.metrics import Metrics
+from service.web.problems import internal_error
+
+_HOOKS: Mapping[str, str] = {s.id: s.hook for s in SERVICES}
+_AUTHORIZATION = "fhirAuthorization"
+_TOKEN = "access_token"  # noqa: S105  the name of the member
+_TOKEN_ELSEWHERE = re.compile(rb"access_token|\\u00[4-7]", re.IGNORECASE)
+"""The name of the member, or a letter written out as a number, in which it could hide."""
+_SHORTEST_SECRET = 8
+_EMPTY = msgspec.Raw(b'""')
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def count_refusals(app: Flask, metrics: Metrics) -> None:
+    """Count the hook calls that are refused before anything of them is read."""
+
+    @app.after_request
+    def count(response: Response) -> Response:
+        hook = _HOOKS.get((request.view_args or {}).get("service_id", ""))
+        if request.endpoint == "hooks.call" and hook and not g.get("counted", False):
+            client = g.client.name if "client" in g else ""
+            metrics.call(hook, "", client, "refused", seconds=None)
+        return response
+
+
+class CallKeeper:
+    """Keeps calls. `clock` gives the current time with a time zone."""
+
+    def __init__(self, recorder: Recorder, metrics: Metrics, clock: Callable[[], datetime]) -> None:
+        self.recorder = recorder
+        self.metrics = metrics
+        self.clock = clock
+
+    def received(self, service_id: str, client: str, body: bytes) -> ReceivedCall:
+        """A call has come in: `client` is its caller's name as configured."""
+        now = self.clock()
+        return ReceivedCall(
+            self, new_call_id(now), service_id, client, body, now, time.perf_counter()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedCall:
+    """A call on its way to its answer: end it with `answered` or `refused`."""
+
+    keeper: CallKeeper
+    id: str
+    service_id: str
+    client: str
+    body: bytes
+    received_at: datetime
+    started: float
+
+    def answered(self, review: Review) -> bytes:
+        """The answer's bytes, once call and answer are kept. Raises RecordsUnavailable."""
+        payload = encode(review.answer)
+        call = review.request
+        shown = tuple(cards_shown(review.answer, review.determinations))
+        record = msgspec.structs.replace(
+            self._record(200, payload),
+            request=without_token(call),
+            hook_instance=call.hook_instance,
+            crd_version=call.version.value,
+            ehr=call.fhir_server,
+            patient=call.patient,
+            encounter=f"Encounter/{call.encounter_id}" if call.encounter_id else None,
+            token_use=review.fetched.token_use.value if call.access_token else None,
+            fetched=written(review.fetched),
+            decided=tuple(map(_decided, review.determinations, review.asserted)),
+            cards=shown,
+        )
+        self._keep(record, call.version.value, "answered")
+        for card in shown:
+            self.keeper.metrics.card(card.policy_id, card.topic)
+        for report in review.fetched.reports:
+            self.keeper.metrics.fetch(report.outcome.value)
+        return payload
+
+    def refused(self, error: Exception) -> None:
+        """Keep a call that is answered with an error; that answer is made from the error.
+
+        Raises RecordsUnavailable. A call of no service of ours is not kept.
+        """
+        if isinstance(error, UnknownService):
+            return
+        if isinstance(error, RequestError):
+            payload, status, outcome = encode(error.operation_outcome()), error.status, "refused"
+        else:
+            payload, status, outcome = encode(internal_error()), 500, "failed"
+        request = readable_without_token(self.body)
+        record = msgspec.structs.replace(self._record(status, payload), request=request)
+        self._keep(record, "", outcome)
+
+    def _record(self, status: int, payload: bytes) -> CallRecord:
+        return CallRecord(
+            id=self.id,
+            client=self.client,
+            service_id=self.service_id,
+            hook=_HOOKS[self.service_id],
+            received_at=self.received_at,
+            seconds=time.perf_counter() - self.started,
+            status=status,
+            request=None,
+            answer=payload,
+            service_version=__version__,
+        )
+
+    def _keep(self, record: CallRecord, version: str, outcome: str) -> None:
+        try:
+            self.keeper.recorder.record(record)
+        except RecordsUnavailable:
+            outcome = "unavailable"
+            raise
+        finally:
+            seconds = time.perf_counter() - self.started
+            self.keeper.metrics.call(record.hook, version, self.client, outcome, seconds)
+            g.counted = True
+
+
+def _decided(determination: Determination, asserted: Asserted | None) -> Decided:
+    if asserted is None:
+        return Decided(determination, None, stated=False)
+    return Decided(determination, asserted.assertion_id, asserted.sent, asserted.replaces)
+
+
+def cards_shown(answer: Answer, determinations: tuple[Determination, ...]) -> list[CardShown]:
+    """The answer's cards, each with the policy that its orders were decided by."""
+    policies = {d.order.reference: d.policy for d in determinations if d.policy is not None}
+    return [_card_shown(card, policies) for card in answer.cards]
+
+
+def _card_shown(card: Card, policies: Mapping[str, PolicyVersion]) -> CardShown:
+    about = (card.extension or {}).get("davinci-crd.associated-resource", [])
+    policy = next((policies[r["reference"]] for r in about if r["reference"] in policies), None)
+    if not about and len({(p.id, p.version) for p in policies.values()}) == 1:
+        policy = next(iter(policies.values()))  # of an order without an id
+    return CardShown(
+        uuid=card.uuid,
+        topic=card.source.topic.code,
+        policy_id=policy.id if policy else None,
+        policy_version=policy.version if policy else None,
+        suggestions=tuple(s.uuid for s in card.suggestions),
+        form=any(_starts_form(a.resource) for s in card.suggestions for a in s.actions),
+    )
+
+
+def _starts_form(resource: object) -> bool:
+    return isinstance(resource, Mapping) and resource.get("resourceType") == "Task"
+
+
+def without_token(call: HookRequest) -> bytes:
+    """The call's body as it came, but for the EHR's access token: that is nobody else's."""
+    body = call.document.body
+    if call.access_token is None:
+        return body
+    authorization = call.document.raw((_AUTHORIZATION,))
+    token = call.document.raw((_AUTHORIZATION, _TOKEN))
+    # An empty one, so that the body can still be read as a call.
+    kept = {**_members.decode(authorization), _TOKEN: _EMPTY}
+    body = body.replace(authorization, encode(kept))
+    # It must not stay where it stands a second time either; a shorter text may be a word.
+    return body.replace(token, _EMPTY) if len(token) >= _SHORTEST_SECRET else body
+
+
+def readable_without_token(body: bytes) -> bytes | None:
+    """A refused call's body without its authorization; None if it cannot be cut out for sure."""
+    try:
+        members = _members.decode(body)
+    except (ValueError, RecursionError):
+        return None
+    members.pop(_AUTHORIZATION, None)
+    kept = encode(members)
+    # A client that puts its call in the wrong place puts its token there, too.
+    return None if _TOKEN_ELSEWHERE.search(kept) else kept

@@ -1,0 +1,141 @@
+"""An answer as it came over HTTP, read for showing: its cards, its changes, or its problems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from service.errors import MalformedRequest
+from service.fhir.extension_display import value_in_words
+from service.fhir.resources import Resources
+from service.fhir.systems import COVERAGE_INFORMATION
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """A coding: of a topic, or of a reason to override a card."""
+
+    code: str = ""
+    system: str = ""
+    display: str = ""
+
+
+class Source(msgspec.Struct, frozen=True):
+    label: str = ""
+    topic: Reason | None = None
+
+
+class Link(msgspec.Struct, frozen=True):
+    label: str
+    url: str
+
+    @property
+    def safe(self) -> bool:
+        """Whether it leads to a web page, and so may be followed by a click."""
+        return self.url.startswith(("http://", "https://"))
+
+
+class Action(msgspec.Struct, frozen=True, rename="camel"):
+    type: str
+    description: str = ""
+    resource: dict[str, Any] | None = None
+    resource_id: str | None = None
+
+
+class Suggestion(msgspec.Struct, frozen=True):
+    label: str
+    uuid: str = ""
+    actions: list[Action] = []
+
+
+class ShownCard(msgspec.Struct, frozen=True, rename="camel"):
+    summary: str
+    source: Source
+    indicator: str = "info"
+    uuid: str = ""
+    detail: str = ""
+    links: list[Link] = []
+    suggestions: list[Suggestion] = []
+    override_reasons: list[Reason] = []
+
+
+class Issue(msgspec.Struct, frozen=True):
+    diagnostics: str = ""
+    code: str = ""
+
+
+class ShownAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    """The body of a 200, or of an error: then an OperationOutcome with issues."""
+
+    cards: list[ShownCard] = []
+    system_actions: list[Action] = []
+    issue: list[Issue] = []
+
+
+@dataclass(frozen=True, slots=True)
+class OrderChange:
+    """What an action changes in an order.
+
+    `statements` are the coverage information added, each as (element, value in words) rows;
+    `others` names the elements that differ besides; `known` is whether the order came with the
+    request, so that the two could be compared at all.
+    """
+
+    order: str
+    description: str
+    statements: tuple[tuple[tuple[str, str], ...], ...]
+    others: tuple[str, ...]
+    known: bool
+
+
+def read_answer(text: str) -> ShownAnswer:
+    """The answer in `text`; MalformedRequest if it is not one."""
+    try:
+        return msgspec.json.decode(text, type=ShownAnswer)
+    except (msgspec.DecodeError, UnicodeError):
+        raise MalformedRequest("expected the body of an answer to a hook call", "answer") from None
+
+
+def order_changes(answer: ShownAnswer, sent: Resources | None) -> Iterator[OrderChange]:
+    """What each systemAction changes, compared with the resources that were `sent`."""
+    for action in answer.system_actions:
+        if action.resource is not None:
+            yield _change(action, action.resource, sent)
+
+
+def _change(action: Action, after: Mapping[str, Any], sent: Resources | None) -> OrderChange:
+    order = f"{after.get('resourceType')}/{after.get('id')}"
+    found = sent.get(order) if sent else None
+    before: Mapping[str, Any] = found.data if found else {}
+    added = [e for e in _extensions(after) if e not in _extensions(before)]
+    kept = [e for e in _extensions(before) if e in _extensions(after)]
+    others = [
+        key
+        for key in dict.fromkeys([*before, *after])
+        if key != "extension" and before.get(key) != after.get(key)
+    ]
+    if kept != _extensions(before) or any(e.get("url") != COVERAGE_INFORMATION for e in added):
+        others.append("extension")
+    return OrderChange(
+        order=order,
+        description=action.description,
+        statements=tuple(_rows(e) for e in added if e.get("url") == COVERAGE_INFORMATION),
+        others=tuple(others) if found else (),
+        known=found is not None,
+    )
+
+
+def _extensions(resource: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    written = resource.get("extension")
+    return [e for e in written if isinstance(e, Mapping)] if isinstance(written, list) else []
+
+
+def _rows(extension: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    parts = extension.get("extension")
+    return tuple(
+        (str(p.get("url")), value_in_words(p))
+        for p in (parts if isinstance(parts, list) else ())
+        if isinstance(p, Mapping)
+    )
