@@ -54,7 +54,7 @@ class NoticeText(msgspec.Struct, frozen=True):
     """One kind of notice, in the words of its file; `advice` is Markdown, a paragraph each."""
 
     title: str
-    programme_label: str
+    program_label: str
     summary: str
     advice: tuple[str, ...]
     links: tuple[tuple[str, str], ...]
@@ -108,7 +108,7 @@ class _Advice(NamedTuple):
     """What the card's text says of one notice."""
 
     title: str
-    programme_label: str
+    program_label: str
     advice: tuple[str, ...]
     modifiers: tuple[ClaimModifier, ...]
     links: tuple[tuple[str, str], ...]
@@ -119,7 +119,7 @@ def _detail(facts: AdvanceNotice, *, has_button: bool) -> str:
     notices = tuple(
         _Advice(
             n.title,
-            n.programme_label,
+            n.program_label,
             tuple(fill(paragraph, facts.services) for paragraph in n.advice),
             n.modifiers,
             n.links,

@@ -46,7 +46,7 @@ class ContactPoint(msgspec.Struct, frozen=True):
     value: str
 
 
-class Statement(msgspec.Struct, frozen=True):
+class CoverageInformation(msgspec.Struct, frozen=True):
     """One statement on one order under one coverage.
 
     `reasons` are texts; `reason_code` is a code of the version's coverageAssertionReasons, or None;

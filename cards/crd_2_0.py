@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cards import fhir_json
-from cards.coverage_information import NO_DETAIL_CODE, Statement
+from cards.coverage_information import NO_DETAIL_CODE, CoverageInformation
 from cards.fhir_json import CRD_TEMP, complex_part, concept, part
 from cards.parts import billing_code_parts, closing_parts, reason_parts
 from cards.vocabulary import Json
@@ -17,7 +17,7 @@ _REASON_CODES = frozenset({"gold-card", NO_DETAIL_CODE})
 _INFO_NEEDED = frozenset({"performer", "location", "timeframe", "contract-window", "OTH"})
 
 
-def coverage_information(statement: Statement) -> Json:
+def coverage_information(statement: CoverageInformation) -> Json:
     """The coverage-information extension of CRD 2.0.1, with its invariants crd-ci-q1 to q5."""
     covered = _COVERED.get(statement.covered, statement.covered)
     # crd-ci-q2 fails in practice where pa-needed is absent, whatever `covered` says.

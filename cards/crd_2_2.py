@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cards import fhir_json
-from cards.coverage_information import Statement
+from cards.coverage_information import CoverageInformation
 from cards.fhir_json import CRD_TEMP, complex_part, concept, part
 from cards.parts import billing_code_parts, closing_parts, reason_parts
 from cards.vocabulary import Json
@@ -24,7 +24,7 @@ _REASON_CODES = frozenset(
 )
 
 
-def coverage_information(statement: Statement) -> Json:
+def coverage_information(statement: CoverageInformation) -> Json:
     """The coverage-information extension of CRD 2.2.1."""
     parts = [
         part("coverage", "Reference", {"reference": statement.coverage}),

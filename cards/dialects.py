@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cards import crd_2_0, crd_2_2
-from cards.coverage_information import Statement
+from cards.coverage_information import CoverageInformation
 from cards.vocabulary import Coding, Json
 
 
@@ -17,7 +17,7 @@ class Dialect:
     version: str
     topic_system: str
     doc_purpose_system: str
-    coverage_information: Callable[[Statement], Json]
+    coverage_information: Callable[[CoverageInformation], Json]
 
     def topic(self, code: str, display: str) -> Coding:
         """A card's source.topic (CRD 2.2.1 resp-5)."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Set
 
 from cards import texts
-from cards.coverage_information import Statement
+from cards.coverage_information import CoverageInformation
 from cards.fhir_json import CRD_TEMP, concept, part
 from cards.vocabulary import Json
 
 
-def billing_code_parts(statement: Statement) -> list[Json]:
+def billing_code_parts(statement: CoverageInformation) -> list[Json]:
     return [part("billingCode", "Coding", {"system": s, "code": c}) for s, c in statement.codes]
 
 
-def reason_parts(statement: Statement, known_codes: Set[str]) -> list[Json]:
+def reason_parts(statement: CoverageInformation, known_codes: Set[str]) -> list[Json]:
     """The reasons as texts; the first carries the reason code, where the version knows it.
 
     Several ones each say what they are a reason for (CRD 2.2.1 covinfo-2).
@@ -32,7 +32,7 @@ def reason_parts(statement: Statement, known_codes: Set[str]) -> list[Json]:
     return [part("reason", "CodeableConcept", r) for r in reasons]
 
 
-def closing_parts(statement: Statement) -> list[Json]:
+def closing_parts(statement: CoverageInformation) -> list[Json]:
     """Dependencies, questionnaires, date and assertion id, in the extension's own order."""
     return [
         *(part("dependency", "Reference", {"reference": r}) for r in statement.dependencies),

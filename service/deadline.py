@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def in_time(work: Callable[[], T], seconds: float) -> T:
+def run_with_deadline(work: Callable[[], T], seconds: float) -> T:
     """What `work` returns or raises; TimeoutError if that takes longer than `seconds`."""
     ended: SimpleQueue[tuple[T] | Exception] = SimpleQueue()
 

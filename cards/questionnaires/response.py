@@ -29,7 +29,7 @@ Answers = Mapping[str, Sequence[str | date]]
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class ResponseDraft:
     """What a response begins with. References are "Type/id"; `authored` has a time zone.
 
     `answers` are by linkId, `blanks` by the letter that the form prints before an item and stronger
@@ -48,7 +48,7 @@ class Begun:
     blanks: Mapping[str, str]
 
 
-def begun_response(form: Form, begun: Begun) -> Json:
+def begun_response(form: Form, begun: ResponseDraft) -> Json:
     """The QuestionnaireResponse: every answer in it is marked as filled in by the server."""
     response: Json = {
         "resourceType": "QuestionnaireResponse",
@@ -66,7 +66,7 @@ def begun_response(form: Form, begun: Begun) -> Json:
     return response
 
 
-def _extensions(begun: Begun) -> Iterator[Json]:
+def _extensions(begun: ResponseDraft) -> Iterator[Json]:
     if begun.coverage:
         yield part(QR_COVERAGE, "Reference", {"reference": begun.coverage})
     for order in begun.orders:
@@ -76,7 +76,7 @@ def _extensions(begun: Begun) -> Iterator[Json]:
     yield part(INTENDED_USE, "CodeableConcept", {"coding": [coding]})
 
 
-def _items(items: Sequence[Json], begun: Begun) -> Iterator[Json]:
+def _items(items: Sequence[Json], begun: ResponseDraft) -> Iterator[Json]:
     """Every group, and every question that has an answer."""
     for item in items:
         made: Json = {"linkId": item["linkId"], "text": item["text"]}
@@ -87,7 +87,7 @@ def _items(items: Sequence[Json], begun: Begun) -> Iterator[Json]:
             yield {**made, "answer": answers}
 
 
-def _answers(item: Json, begun: Begun) -> list[Json]:
+def _answers(item: Json, begun: ResponseDraft) -> list[Json]:
     prefix = item.get("prefix", "")
     if prefix in PATIENTS_BLANKS:
         return []

@@ -19,7 +19,7 @@ from service.auth.auth_tables import open_engine
 from service.auth.rate_limit import CallCounts, MemoryCallCounts
 from service.auth.replay_detection import FirstUses, ReplayStore, SqlReplayStore
 from service.auth.tokens import LEEWAY, LONGEST_LIFETIME
-from service.deadline import in_time
+from service.deadline import run_with_deadline
 from service.errors import ConfigurationError, Unavailable
 
 _PATIENCE_SECONDS = 0.25
@@ -47,7 +47,7 @@ class _Common:
         if not self._may_ask():
             return None
         try:
-            answer = in_time(work, seconds)
+            answer = run_with_deadline(work, seconds)
         except (Unavailable, TimeoutError):
             self._rest()
             return None
@@ -71,7 +71,7 @@ class _Common:
             self._ask_again_at = self._monotonic() + _REST_SECONDS
 
 
-class SteadyCallCounts:
+class FallbackCallCounts:
     """The common counts while they answer in time, this worker's own while they do not."""
 
     def __init__(self, common: CallCounts, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -117,7 +117,7 @@ class InstanceReplayStore:
         return False
 
 
-class SteadyReplayStore:
+class FallbackReplayStore:
     """The common record of used tokens while it answers in time, else this instance's own.
 
     So a call is answered, and its token counts once, also while the shared database is away; only
@@ -144,7 +144,7 @@ class SteadyReplayStore:
         return first
 
 
-class TimelyReplayStore:
+class DeadlineReplayStore:
     """A ReplayStore that says in time that it cannot say."""
 
     def __init__(self, store: ReplayStore) -> None:
@@ -158,6 +158,6 @@ class TimelyReplayStore:
 
     def _told(self, look: Callable[[], bool]) -> bool:
         try:
-            return in_time(look, _PATIENCE_SECONDS * 4)
+            return run_with_deadline(look, _PATIENCE_SECONDS * 4)
         except TimeoutError:
             raise Unavailable("tokens cannot be checked for a second use now") from None

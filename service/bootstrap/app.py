@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask
 
 from cards.questionnaires import Forms, load_forms
-from service.bootstrap.security import guard
+from service.bootstrap.security import secure
 from service.bootstrap.wire_pages import wire_pages
 from service.crd.discovery import discovery
 from service.crd.hooks import SERVICES
@@ -22,20 +22,20 @@ from service.dtr.package import QuestionnairePackages
 from service.dtr.recorded_calls import RecordedCalls
 from service.ehr.allowlist import OutboundPolicy, Resolver, resolve
 from service.ehr.fhir_client import FhirClients, Limits
-from service.ehr.resource_fetcher import Completing, Fetcher
+from service.ehr.resource_fetcher import EhrFetcher, ResourceFetcher
 from service.policies.library import load_library
 from service.policies.notices import NoticeLibrary
 from service.policies.payers import Payers
 from service.policies.policy_store import PolicyStore
 from service.response import Responder
 from service.response.card_writer import CardWriter
-from service.response.coverage_information_writer import StatementWriter
+from service.response.coverage_information_writer import CoverageInformationWriter
 from service.response.form_filler import FormFiller, NoticeSuggestion
-from service.response.response_links import Names
+from service.response.response_links import ResponseLinks
 from service.review.order_review import OrderReview
 from service.review.submitted_forms import FormsOnFile
 from service.settings import Settings
-from service.web.call_logger import CallKeeper, count_refusals
+from service.web.call_logger import CallLogger, count_refusals
 from service.web.client_auth import current_client
 from service.web.feedback import feedback_blueprint
 from service.web.fhir_resources import fhir_blueprint
@@ -82,17 +82,17 @@ def wire_review(
     settings: Settings,
     library: Library,
     clock: Callable[[], datetime] = now,
-    fetcher: Completing | None = None,
+    fetcher: ResourceFetcher | None = None,
 ) -> OrderReview:
     """The use case with all that it needs; also for those who decide without a server.
 
     `fetcher` takes the place of the one that asks EHRs.
     """
     forms = load_forms(settings.base_url)
-    names = Names(library.notices, forms, settings.base_url, library.payers.operator_name)
+    links = ResponseLinks(library.notices, forms, settings.base_url, library.payers.operator_name)
     suggestion = NoticeSuggestion(settings.notice_suggestion)
-    card_writer = CardWriter(names, FormFiller(names, new_uuid), suggestion, new_uuid)
-    responder = Responder(card_writer, StatementWriter(names))
+    card_writer = CardWriter(links, FormFiller(links, new_uuid), suggestion, new_uuid)
+    responder = Responder(card_writer, CoverageInformationWriter(links))
     return OrderReview(
         services=SERVICES,
         policies=library.policies,
@@ -105,12 +105,12 @@ def wire_review(
     )
 
 
-def wire_fetcher(settings: Settings, resolver: Resolver = resolve) -> Fetcher:
+def wire_fetcher(settings: Settings, resolver: Resolver = resolve) -> EhrFetcher:
     """What gets missing data from EHRs; `resolver` looks up their addresses."""
     policy = OutboundPolicy(settings.fhir_servers.split(), settings.fhir_networks.split(), resolver)
     limits = Limits(settings.fetch_max_bytes, settings.fetch_max_pages)
     clients = FhirClients(policy, limits, settings.fhir_ca_file)
-    return Fetcher(clients, settings.fetch_budget_ms / 1000, is_fhir)
+    return EhrFetcher(clients, settings.fetch_budget_ms / 1000, is_fhir)
 
 
 def wire_forms_on_file(settings: Settings, library: Library, forms: Forms) -> FormsOnFile:
@@ -119,7 +119,7 @@ def wire_forms_on_file(settings: Settings, library: Library, forms: Forms) -> Fo
     offered = {form_id for n in library.notices for form_id in n.offered_forms}
     return FormsOnFile(
         forms=forms,
-        rules=library.notices.record_rules(),
+        rules=library.notices.form_acceptance_rules(),
         policies=library.policies,
         offered=tuple(f for f in forms if f.id in offered) if suggestion.brings_form else (),
     )
@@ -133,14 +133,14 @@ def wire_packages(
 ) -> QuestionnairePackages:
     """The use case behind $questionnaire-package; `logged_calls` knows earlier calls."""
     forms = load_forms(settings.base_url)
-    names = Names(library.notices, forms, settings.base_url, library.payers.operator_name)
+    links = ResponseLinks(library.notices, forms, settings.base_url, library.payers.operator_name)
     return QuestionnairePackages(
         services=SERVICES,
         forms=forms,
         notices=library.notices,
         policies=library.policies,
         payers=library.payers,
-        filler=FormFiller(names, new_uuid),
+        filler=FormFiller(links, new_uuid),
         logged_calls=logged_calls,
         clock=clock,
         zone=settings.zone,
@@ -163,12 +163,12 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> Flask
     app = Application("service", static_folder=None)
     recorder = app.extensions[RECORDER] = wire_recorder(settings)
     metrics = Metrics()
-    keeper = CallKeeper(recorder, metrics, clock)
+    call_logger = CallLogger(recorder, metrics, clock)
     count_refusals(app, metrics)
-    clients = guard(app, settings, clock)
+    clients = secure(app, settings, clock)
     review = wire_review(settings, library, clock)
-    app.register_blueprint(hooks_blueprint(review, discovery(SERVICES), keeper))
-    app.register_blueprint(feedback_blueprint(keeper))
+    app.register_blueprint(hooks_blueprint(review, discovery(SERVICES), call_logger))
+    app.register_blueprint(feedback_blueprint(call_logger))
     forms = load_forms(settings.base_url)
     packages = wire_packages(settings, library, RecordedCalls(settings.database_url), clock)
     app.register_blueprint(fhir_blueprint(forms, packages, lambda: current_client().name))

@@ -1,4 +1,4 @@
-"""guard(app, settings, clock): what stands between the network and every view."""
+"""secure(app, settings, clock): what stands between the network and every view."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from sqlalchemy import Engine
 from service.auth.auth_tables import open_engine
 from service.auth.clients import Client, TrustedClient, load_clients
 from service.auth.fallback import (
+    DeadlineReplayStore,
+    FallbackCallCounts,
+    FallbackReplayStore,
     InstanceReplayStore,
-    SteadyCallCounts,
-    SteadyReplayStore,
-    TimelyReplayStore,
 )
 from service.auth.rate_limit import CallCounts, CallLimit, MemoryCallCounts, SqlCallCounts
 from service.auth.replay_detection import SqlReplayStore
@@ -34,7 +34,7 @@ from service.web.request_log import log_calls
 log = structlog.get_logger(__name__)
 
 
-def guard(
+def secure(
     app: Flask, settings: Settings, clock: Callable[[], datetime]
 ) -> Collection[TrustedClient] | None:
     """Log, limit and admit calls, and translate errors. Goes before any blueprint is registered.
@@ -88,12 +88,12 @@ def _token_checker(
 ) -> Callable[[str, str], Client]:
     used = SqlReplayStore(_shared(settings))
     own = InstanceReplayStore(settings.spool_dir / "used-tokens.sqlite3")
-    return TokenChecker(clients, SteadyReplayStore(used, own), clock).client_of
+    return TokenChecker(clients, FallbackReplayStore(used, own), clock).client_of
 
 
-def wire_used(settings: Settings) -> TimelyReplayStore:
+def wire_used(settings: Settings) -> DeadlineReplayStore:
     """What was used once in any worker or instance, and is not to be used again."""
-    return TimelyReplayStore(SqlReplayStore(_shared(settings)))
+    return DeadlineReplayStore(SqlReplayStore(_shared(settings)))
 
 
 def _call_limit(settings: Settings) -> CallLimit | None:
@@ -106,7 +106,7 @@ def wire_counts(settings: Settings) -> CallCounts:
     """Counts by minute, of this worker or of all that share the database."""
     if not settings.counts_in_database:
         return MemoryCallCounts()
-    return SteadyCallCounts(SqlCallCounts(_shared(settings)))
+    return FallbackCallCounts(SqlCallCounts(_shared(settings)))
 
 
 def _shared(settings: Settings) -> Engine:

@@ -14,7 +14,7 @@ from service.auth.rate_limit import CallLimit
 from service.auth.readers import load_readers
 from service.auth.sessions import Sessions
 from service.bootstrap.security import wire_counts, wire_used
-from service.crd.cds_service import Service
+from service.crd.cds_service import CdsService
 from service.decision.coverage import Payer
 from service.decision_log.reading import open_log
 from service.decision_log.spool import Spool
@@ -27,7 +27,7 @@ from service.web.decisions import DecisionPages, decisions_blueprint
 from service.web.fixtures import load_fixtures
 from service.web.pages import Tab, frame_pages
 from service.web.policy_pages import PolicyPages, policy_pages_blueprint
-from service.web.reader_session import ReaderDoor
+from service.web.reader_session import ReaderAuth
 from service.web.workbench import Workbench, workbench_blueprint
 
 SIGN_INS_PER_MINUTE = 20
@@ -42,7 +42,7 @@ def wire_pages(
     policies: PolicyStore,
     notices: NoticeLibrary,
     payers: Iterable[Payer],
-    services: Sequence[Service],
+    services: Sequence[CdsService],
     review: Callable[[str, bytes], Review],
     clock: Callable[[], datetime],
 ) -> None:
@@ -69,14 +69,14 @@ def wire_pages(
     if settings.readers_file is not None:
         # Not among the tabs of public pages: it is no page for the public.
         tabs.append(Tab("Decisions", "/decisions", everywhere=settings.workbench_on))
-        door = wire_door(settings, settings.readers_file, clock)
-        app.register_blueprint(decisions_blueprint(wire_decisions(settings, clock), door))
+        reader_auth = wire_door(settings, settings.readers_file, clock)
+        app.register_blueprint(decisions_blueprint(wire_decisions(settings, clock), reader_auth))
     frame_pages(app, tuple(tabs))
 
 
-def wire_door(settings: Settings, readers_file: Path, clock: Callable[[], datetime]) -> ReaderDoor:
+def wire_door(settings: Settings, readers_file: Path, clock: Callable[[], datetime]) -> ReaderAuth:
     """What lets readers in; attempts are counted where calls are."""
-    return ReaderDoor(
+    return ReaderAuth(
         sessions=Sessions(load_readers(readers_file), wire_used(settings), clock),
         attempts=CallLimit(SIGN_INS_PER_MINUTE, wire_counts(settings)),
         looks=BoundedSemaphore(LOOKS_AT_A_TIME),

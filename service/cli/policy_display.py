@@ -11,13 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from cards.naming import NamedService, fill
-from service.decision.policy import Authority, Citation, PolicyVersion, Programme
+from service.decision.policy import Authority, Citation, PolicyVersion, Program
 from service.policies.notices import Notice, NoticeLibrary
 
-_PROGRAMMES = {
-    Programme.MEDICARE_ADVANTAGE: "Medicare Advantage",
-    Programme.ORIGINAL_MEDICARE: "Original Medicare",
-    Programme.NOT_TOLD: "Programme not told",
+_PROGRAMS = {
+    Program.MEDICARE_ADVANTAGE: "Medicare Advantage",
+    Program.ORIGINAL_MEDICARE: "Original Medicare",
+    Program.UNKNOWN: "Program not told",
 }
 
 
@@ -54,9 +54,9 @@ def _section(title: str, lines: Iterator[RenderableType]) -> Iterator[Renderable
 
 def _answers(policy: PolicyVersion) -> Iterator[RenderableType]:
     services = [NamedService(s.code.value, s.name, s.group_name) for s in policy.services]
-    for programme, name in _PROGRAMMES.items():
-        statement = fill(policy.wording[programme].statement, services)
-        answer = policy.rulings[programme].covered.value
+    for program, name in _PROGRAMS.items():
+        statement = fill(policy.wording[program].statement, services)
+        answer = policy.determinations[program].covered.value
         yield Text.assemble((f"{name}: {answer}. ", "bold red"), statement)
 
 
@@ -84,13 +84,13 @@ def _authority(authority: Authority) -> Text:
 
 
 def _reasons(policy: PolicyVersion) -> Iterator[Text]:
-    for programme, name in _PROGRAMMES.items():
-        yield Text(f"{name}: {policy.rulings[programme].reason}")
+    for program, name in _PROGRAMS.items():
+        yield Text(f"{name}: {policy.determinations[program].reason}")
 
 
 def _notices(policy: PolicyVersion, notices: NoticeLibrary, on: date) -> Iterator[Text]:
-    for programme, name in _PROGRAMMES.items():
-        editions = [notices.edition(n, on) for n in policy.notices[programme]]
+    for program, name in _PROGRAMS.items():
+        editions = [notices.edition(n, on) for n in policy.notices[program]]
         text = Text(f"{name}: ")
         text.append(", ".join(map(_notice, editions)) or "none")
         if any(n.expired_on(on) for n in editions):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
-from service.ehr.fhir_query import Need
+from service.ehr.fhir_query import FhirQuery
 from service.fhir.document import Document, Resource
 from service.fhir.resources import Resources
 
@@ -28,36 +28,36 @@ class Call(Protocol):
     def encounter_id(self) -> str | None: ...
 
 
-class Answering(Enum):
+class HookTier(Enum):
     """How much a hook's answer says."""
 
-    FULL = "full"
+    PRIMARY = "primary"
     """Both cards and coverage information, always (CRD 2.2.1 hook-16): the primary hooks."""
     EARLY = "early"
     """One line of early warning, and coverage information that asks for no form (hook-19)."""
-    QUIET = "quiet"
+    SECONDARY = "secondary"
     """One line, and only where something is not covered."""
 
     @property
     def states_coverage(self) -> bool:
-        return self is not Answering.QUIET
+        return self is not HookTier.SECONDARY
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ReviewTarget:
     """A resource that coverage is asked about, and the appointment that sets its day, if any."""
 
     resource: Resource
     appointment: Resource | None = None
 
 
-def no_needs(_: Call, __: Resources) -> Sequence[Need]:
+def no_needs(_: Call, __: Resources) -> Sequence[FhirQuery]:
     """For a hook whose context brings everything that is its own."""
     return ()
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class CdsService:
     """One CDS service: one id, one hook.
 
     `prefetch` are standard CDS Hooks templates, only what every call needs (CRD 2.2.1 found-27);
@@ -72,9 +72,9 @@ class Service:
     description: str
     prefetch: Mapping[str, str]
     context_schema: Mapping[str, Any]
-    asked: Callable[[Call, Resources], Sequence[Asked]]
-    answering: Answering
-    needs: Callable[[Call, Resources], Sequence[Need]] = no_needs
+    asked: Callable[[Call, Resources], Sequence[ReviewTarget]]
+    tier: HookTier
+    needs: Callable[[Call, Resources], Sequence[FhirQuery]] = no_needs
 
 
 PATIENT = "Patient/{{context.patientId}}"

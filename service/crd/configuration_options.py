@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from service.crd.cds_service import Answering
+from service.crd.cds_service import HookTier
 
 COVERAGE_INFO = "coverage-info"
 GUIDELINE = "guideline"
@@ -45,10 +45,10 @@ _MAX_CARDS: Mapping[str, object] = {
     "default": DEFAULT_MAX_CARDS,
 }
 
-OFFERED: Mapping[Answering, tuple[Mapping[str, object], ...]] = {
-    Answering.FULL: (_COVERAGE_INFO, _GUIDELINE, _CLAIM, _MAX_CARDS),
-    Answering.EARLY: (_COVERAGE_INFO, _GUIDELINE, _MAX_CARDS),
-    Answering.QUIET: (_GUIDELINE, _MAX_CARDS),
+OFFERED: Mapping[HookTier, tuple[Mapping[str, object], ...]] = {
+    HookTier.PRIMARY: (_COVERAGE_INFO, _GUIDELINE, _CLAIM, _MAX_CARDS),
+    HookTier.EARLY: (_COVERAGE_INFO, _GUIDELINE, _MAX_CARDS),
+    HookTier.SECONDARY: (_GUIDELINE, _MAX_CARDS),
 }
 """One option for each kind of answer that a hook can give (CRD 2.2.1 dev-5)."""
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from service.crd.cds_service import Service
+from service.crd.cds_service import CdsService
 from service.crd.configuration_options import OFFERED
 from service.crd.versions import CrdVersion
 
 
-def discovery(services: Iterable[Service]) -> dict[str, object]:
+def discovery(services: Iterable[CdsService]) -> dict[str, object]:
     """The CDS Hooks discovery response with CRD's extensions (CRD 2.2.1 dev-1 to dev-8)."""
     return {"services": [_described(s) for s in services]}
 
 
-def _described(service: Service) -> dict[str, object]:
+def _described(service: CdsService) -> dict[str, object]:
     return {
         "id": service.id,
         "hook": service.hook,
@@ -23,6 +23,6 @@ def _described(service: Service) -> dict[str, object]:
         "prefetch": dict(service.prefetch),
         "extension": {
             "davinci-crd.version": [v.value for v in CrdVersion],
-            "davinci-crd.configuration-options": [dict(o) for o in OFFERED[service.answering]],
+            "davinci-crd.configuration-options": [dict(o) for o in OFFERED[service.tier]],
         },
     }

@@ -12,7 +12,7 @@ from typing import Any
 
 import jiter
 
-from service.crd.cds_service import Service
+from service.crd.cds_service import CdsService
 from service.crd.configuration_options import Options, read_options
 from service.crd.validation import RequestValidator, check_depth
 from service.crd.versions import CrdVersion, negotiate
@@ -24,7 +24,7 @@ from service.fhir.document import Document
 class HookRequest:
     """One call of a CDS service. `access_token` goes to `fhir_server` and nowhere else."""
 
-    service: Service
+    service: CdsService
     document: Document
     hook_instance: str
     version: CrdVersion
@@ -70,7 +70,7 @@ def asked_version(data: object) -> CrdVersion:
 class RequestReader:
     """Reads the calls of one service."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: CdsService) -> None:
         self.service = service
         self._validator = RequestValidator(service.hook, service.context_schema)
 

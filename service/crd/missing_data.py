@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
-from service.crd.cds_service import Answering
+from service.crd.cds_service import HookTier
 from service.crd.hook_request import HookRequest
 from service.decision.evaluate import in_scope
 from service.ehr.fhir_query import (
-    Need,
+    FhirQuery,
     Read,
     Search,
     code_needs,
@@ -27,7 +27,7 @@ from service.fhir.orders import read_standing
 from service.fhir.resources import Resources
 
 
-def missing_needs(request: HookRequest, resources: Resources) -> Sequence[Need]:
+def missing_needs(request: HookRequest, resources: Resources) -> Sequence[FhirQuery]:
     """What is missing of the hook's own resources, of coverage, encounter and codes.
 
     As long as nothing is asked about, only what may bring it up: an encounter without orders costs
@@ -49,7 +49,7 @@ def missing_needs(request: HookRequest, resources: Resources) -> Sequence[Need]:
     ]
 
 
-def required(needs: Sequence[Need]) -> list[Read]:
+def required(needs: Sequence[FhirQuery]) -> list[Read]:
     """Those of the needs without which there is nothing to answer."""
     return [n for n in needs if isinstance(n, Read) and n.required_at is not None]
 
@@ -66,7 +66,7 @@ def coverage_search(request: HookRequest) -> Search:
 
 def _coverage(
     request: HookRequest, resources: Resources, orders: Sequence[Resource]
-) -> Iterator[Need]:
+) -> Iterator[FhirQuery]:
     coverages = resources.of_type("Coverage")
     if not coverages and not _was_searched(request):
         yield coverage_search(request)
@@ -95,12 +95,12 @@ def _is_outcome(entry: Mapping[str, object]) -> bool:
 
 def _encounters(
     request: HookRequest, resources: Resources, orders: Sequence[Resource]
-) -> Iterator[Need]:
+) -> Iterator[FhirQuery]:
     """The encounter, where it matters: emergency care changes which notices are advised.
 
     It is the context's; where that names none, the orders' own.
     """
-    if request.service.answering is not Answering.FULL:
+    if request.service.tier is not HookTier.PRIMARY:
         return
     for order in orders:
         for reference in islice(encounters_of(order, request.encounter_id), 1):

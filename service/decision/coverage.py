@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from service.decision.order import Code, Order, ServiceDay
-from service.decision.policy import Programme
+from service.decision.policy import Program
 
 
 class PolicyLink(NamedTuple):
@@ -39,7 +39,7 @@ class Payer:
     system: str
     identifier: str
     name: str
-    line_of_business: Programme
+    line_of_business: Program
     policies: tuple[PolicyLink, ...]
     contact: Contact | None = None
 

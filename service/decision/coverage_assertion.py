@@ -35,7 +35,7 @@ def coverage_assertion_id(determination: Determination, ehr: str, said: Sequence
         " ".join(sorted(f"{c.system}|{c.value}" for c in d.billing_codes)),
         f"{d.day.earliest}/{d.day.latest}" if told else "",
         f"{d.policy.id}|{d.policy.version}" if d.policy else "",
-        d.programme.programme.value,
+        d.program.program.value,
         *said,
     )
     return "cc" + hashlib.sha256("\n".join(facts).encode()).hexdigest()[:30]

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from service.decision.coverage import Coverage, CoverageFinding
 from service.decision.order import Code, Order, ServiceDay
-from service.decision.policy import Covered, PolicyVersion, Ruling, Service
-from service.decision.programs import ProgrammeFinding
+from service.decision.policy import Covered, PolicyDetermination, PolicyService, PolicyVersion
+from service.decision.programs import ProgramFinding
 
 
-class Gap(StrEnum):
+class UndeterminedReason(StrEnum):
     """What kept a determination from being made; each is worded in `cards/texts/gaps.yaml`."""
 
     NO_CODE = "no_code"
@@ -56,7 +56,7 @@ class NoticeOnFile:
 
 
 @dataclass(frozen=True, slots=True)
-class PassedOver:
+class RejectedForm:
     """A form for this patient and order that does not count: its id and why not, a key of texts."""
 
     form: str
@@ -67,7 +67,7 @@ class TraceStep(NamedTuple):
     """One step of the way from order to answer, for logs, testers and call-centre staff.
 
     It names codes, references and days, never a patient's name or what an order was called.
-    `topic` is "data" (what was fetched), "coding", "date", "coverage", "programme", "policy",
+    `topic` is "data" (what was fetched), "coding", "date", "coverage", "program", "policy",
     "authority", "answer" or "notice"; `finding` is what was found, `because` from what.
     """
 
@@ -80,28 +80,28 @@ class TraceStep(NamedTuple):
 class Determination:
     """What was determined of one order under one coverage, and the way that led there.
 
-    `policy` and `ruling` are None exactly when `gap` says what kept a determination from being
-    made; then `covered` is conditional (or indeterminate for technical trouble). `matched` are the
-    policy's services that the order's codings met; `billing_codes` the codes the statement is for.
+    `policy` and `policy_determination` are None exactly when `undetermined` holds the reason; then
+    `covered` is conditional (or indeterminate for technical trouble). `matched` are the policy's
+    services that the order's codings met; `billing_codes` the codes the statement is for.
     `notices` are to be suggested; once one of them is known to have been given, `notice_on_file`
-    names it and none is suggested any more. `passed_over` are forms that came back but do not
+    names it and none is suggested any more. `rejected_forms` are forms that came back but do not
     count.
     """
 
     order: Order
     finding: CoverageFinding
     covered: Covered
-    programme: ProgrammeFinding
+    program: ProgramFinding
     day: ServiceDay
     policy: PolicyVersion | None = None
-    ruling: Ruling | None = None
-    gap: Gap | None = None
-    matched: tuple[Service, ...] = ()
+    policy_determination: PolicyDetermination | None = None
+    undetermined: UndeterminedReason | None = None
+    matched: tuple[PolicyService, ...] = ()
     billing_codes: tuple[Code, ...] = ()
     notices: tuple[str, ...] = ()
     trace: tuple[TraceStep, ...] = field(default=())
     notice_on_file: NoticeOnFile | None = None
-    passed_over: tuple[PassedOver, ...] = ()
+    rejected_forms: tuple[RejectedForm, ...] = ()
 
     @property
     def coverage(self) -> Coverage | None:

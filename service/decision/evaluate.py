@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import date
 
 from service.decision.coverage import CoverageFinding, CoverageOutcome, Payer
-from service.decision.determination import Determination, Gap, TraceStep
+from service.decision.determination import Determination, TraceStep, UndeterminedReason
 from service.decision.order import NO_DAY_TOLD, Code, Order, ServiceDay, Standing
-from service.decision.policy import Covered, Policies, PolicyVersion, Service
-from service.decision.programs import find_programme
+from service.decision.policy import Covered, Policies, PolicyService, PolicyVersion
+from service.decision.programs import find_program
 
 INACTIVE_ORDER_STATUSES = frozenset(
     {"revoked", "cancelled", "entered-in-error", "stopped", "noshow"}
@@ -41,7 +41,7 @@ def evaluate(
     `patient` the context's patient as "Patient/id" (an order for another one is not decided);
     `emergency` whether the encounter is emergency care (then no advance notice is suggested);
     `unread_code` whether a resource that holds a code of the order could not be fetched.
-    Out comes exactly one Determination; trouble is a `gap` in it, never an exception.
+    Out comes exactly one Determination; trouble is a `undetermined` in it, never an exception.
     """
     other_patient = None not in (patient, order.patient) and patient != order.patient
     day = service_day(order, today)
@@ -69,57 +69,61 @@ class _Evaluation:
         self.other_patient = other_patient
         self.emergency = emergency
         self.unread = unread
-        self.programme = find_programme(finding.usable)
+        self.program = find_program(finding.usable)
         self.trace: list[TraceStep] = []
 
     def run(self) -> Determination:
         self._note("date", _days(self.day), self.day.source)
         self._note("coverage", self.finding.outcome.value, self.finding.because)
-        self._note("programme", self.programme.programme.value, self._programme_source())
+        self._note("program", self.program.program.value, self._program_source())
         codes = self._readable_codes()
         if self.other_patient:
-            return self._gap(Gap.OTHER_PATIENT, codes)
+            return self._undetermined(UndeterminedReason.OTHER_PATIENT, codes)
         # Of another payer's coverage nothing is said, whether it is active or not.
         coverage = self.finding.coverage
         if coverage is not None and coverage.payer is None and coverage.payer_told:
-            return self._gap(Gap.PAYER_NOT_OURS, codes)
+            return self._undetermined(UndeterminedReason.PAYER_NOT_OURS, codes)
         if not codes:
-            return self._gap(Gap.NO_CODE, codes)
+            return self._undetermined(UndeterminedReason.NO_CODE, codes)
         return self._under_policies(codes, coverage.payer if coverage else None)
 
     def _under_policies(self, codes: tuple[Code, ...], payer: Payer | None) -> Determination:
         versions = [v for c in codes for v in self._versions(c, payer)]
         if not versions:
-            return self._gap(Gap.NO_POLICY, codes)
+            return self._undetermined(UndeterminedReason.NO_POLICY, codes)
         first = {v.id: v for v in versions if v.in_force_on(self.day.earliest)}
         last = {v.id: v for v in versions if v.in_force_on(self.day.latest)}
         if first != last:
-            return self._gap(Gap.DAY_NOT_PRECISE, codes)
+            return self._undetermined(UndeterminedReason.DAY_NOT_PRECISE, codes)
         if not first:
             self._note("policy", "none in force", f"{_named(versions)} on {_days(self.day)}")
-            return self._gap(Gap.NO_POLICY_THAT_DAY, codes)
+            return self._undetermined(UndeterminedReason.NO_POLICY_THAT_DAY, codes)
         if len(first) > 1:
             self._note("policy", "several in force", _named(list(first.values())))
-            return self._gap(Gap.SEVERAL_POLICIES, codes)
+            return self._undetermined(UndeterminedReason.SEVERAL_POLICIES, codes)
         (policy,) = first.values()
         return self._ruled(policy, codes)
 
     def _ruled(self, policy: PolicyVersion, codes: tuple[Code, ...]) -> Determination:
         matched = self._matched(policy, codes)
-        ruling = policy.rulings[self.programme.programme]
+        policy_determination = policy.determinations[self.program.program]
         authority = policy.governing_authority
         self._note("policy", f"{policy.id} version {policy.version}", f"in force {_days(self.day)}")
         self._note("authority", authority.name, _searched(policy))
-        self._note("answer", ruling.covered.value, f"{policy.id}: {ruling.reason_id}")
-        notices = self._notices(policy, ruling.covered)
+        self._note(
+            "answer",
+            policy_determination.covered.value,
+            f"{policy.id}: {policy_determination.reason_id}",
+        )
+        notices = self._notices(policy, policy_determination.covered)
         return Determination(
             order=self.order,
             finding=self.finding,
-            covered=ruling.covered,
-            programme=self.programme,
+            covered=policy_determination.covered,
+            program=self.program,
             day=self.day,
             policy=policy,
-            ruling=ruling,
+            policy_determination=policy_determination,
             matched=matched,
             billing_codes=tuple(s.code for s in matched),
             notices=notices,
@@ -148,7 +152,7 @@ class _Evaluation:
         applied = {link.policy_id for link in payer.policies}
         return [v for v in found if v.id in applied]
 
-    def _matched(self, policy: PolicyVersion, codes: tuple[Code, ...]) -> tuple[Service, ...]:
+    def _matched(self, policy: PolicyVersion, codes: tuple[Code, ...]) -> tuple[PolicyService, ...]:
         by_code = {s.code: s for s in policy.services}
         for coding in self.order.codings:
             service = by_code.get(coding.code) if coding.code else None
@@ -166,29 +170,31 @@ class _Evaluation:
         if self.emergency:
             self._note("notice", "none", "no advance notice is given in emergency care")
             return ()
-        notices = policy.notices[self.programme.programme]
-        self._note("notice", ", ".join(notices) or "none", self.programme.programme.value)
+        notices = policy.notices[self.program.program]
+        self._note("notice", ", ".join(notices) or "none", self.program.program.value)
         return notices
 
-    def _gap(self, gap: Gap, codes: tuple[Code, ...]) -> Determination:
-        if self.unread and gap is not Gap.OTHER_PATIENT:
+    def _undetermined(self, reason: UndeterminedReason, codes: tuple[Code, ...]) -> Determination:
+        if self.unread and reason is not UndeterminedReason.OTHER_PATIENT:
             # What could not be read may be what is missing: that is said first.
-            gap = Gap.TECHNICAL
-        covered = Covered.INDETERMINATE if gap is Gap.TECHNICAL else Covered.CONDITIONAL
-        self._note("answer", covered.value, gap.value)
+            reason = UndeterminedReason.TECHNICAL
+        covered = (
+            Covered.INDETERMINATE if reason is UndeterminedReason.TECHNICAL else Covered.CONDITIONAL
+        )
+        self._note("answer", covered.value, reason.value)
         return Determination(
             order=self.order,
             finding=self.finding,
             covered=covered,
-            programme=self.programme,
+            program=self.program,
             day=self.day,
-            gap=gap,
+            undetermined=reason,
             billing_codes=codes,
             trace=tuple(self.trace),
         )
 
-    def _programme_source(self) -> str:
-        return f"{self.programme.source}: {self.programme.evidence}"
+    def _program_source(self) -> str:
+        return f"{self.program.source}: {self.program.evidence}"
 
     def _note(self, topic: str, finding: str, because: str) -> None:
         self.trace.append(TraceStep(topic, finding, because))

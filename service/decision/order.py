@@ -48,7 +48,7 @@ class ServiceDay:
 
 
 @dataclass(frozen=True, slots=True)
-class ExistingStatement:
+class ExistingCoverageInformation:
     """A coverage-information extension that the order already carries."""
 
     coverage: str | None
@@ -82,4 +82,4 @@ class Order:
     do_not_perform: bool = False
     patient: str | None = None
     insurance: tuple[str, ...] = ()
-    statements: tuple[ExistingStatement, ...] = ()
+    statements: tuple[ExistingCoverageInformation, ...] = ()

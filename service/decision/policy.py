@@ -14,12 +14,12 @@ from typing import Protocol
 from service.decision.order import Code
 
 
-class Programme(StrEnum):
-    """Which Medicare programme pays, as far as the request or the payer's configuration told."""
+class Program(StrEnum):
+    """Which Medicare program pays, as far as the request or the payer's configuration told."""
 
     MEDICARE_ADVANTAGE = "medicare_advantage"
     ORIGINAL_MEDICARE = "original_medicare"
-    NOT_TOLD = "not_told"
+    UNKNOWN = "not_told"
 
 
 class Covered(StrEnum):
@@ -61,7 +61,7 @@ class Authority:
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class PolicyService:
     """One code that a policy speaks of, with our own short name for it and its group's."""
 
     code: Code
@@ -71,8 +71,8 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
-class Ruling:
-    """What the policy determines for one programme: the answer, and the reason with its sources.
+class PolicyDetermination:
+    """What the policy determines for one program: the answer, and the reason with its sources.
 
     `for_patient` is the reason in words that a patient reads on a notice; a template as `Wording`.
     """
@@ -86,7 +86,7 @@ class Ruling:
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """What a card says for one programme; templates of `cards`, with {services} and {codes}.
+    """What a card says for one program; templates of `cards`, with {services} and {codes}.
 
     `summary` is a card's summary, under 140 characters once filled; `statement` is the first
     paragraph of its detail.
@@ -101,7 +101,7 @@ class PolicyVersion:
     """One published version of a policy: in force from `starts` to `ends`, both inclusive.
 
     `review_last` and `review_next` are "YYYY-MM" or a day, as published. `notices` names, by
-    programme, the advance notices to suggest, as ids of the notice library.
+    program, the advance notices to suggest, as ids of the notice library.
     """
 
     id: str
@@ -113,11 +113,11 @@ class PolicyVersion:
     review_last: str
     review_next: str
     summary: str
-    services: tuple[Service, ...]
+    services: tuple[PolicyService, ...]
     authorities: tuple[Authority, ...]
-    rulings: Mapping[Programme, Ruling]
-    notices: Mapping[Programme, tuple[str, ...]]
-    wording: Mapping[Programme, Wording]
+    determinations: Mapping[Program, PolicyDetermination]
+    notices: Mapping[Program, tuple[str, ...]]
+    wording: Mapping[Program, Wording]
     reservations: tuple[str, ...]
     related: tuple[Citation, ...]
     citations: tuple[Citation, ...]
@@ -128,9 +128,9 @@ class PolicyVersion:
         """The version's name: its first effective day, ISO."""
         return self.starts.isoformat()
 
-    def reason_for_patient(self, programme: Programme) -> str:
+    def reason_for_patient(self, program: Program) -> str:
         """Why it may not be paid, in plain words; the card's statement where none are written."""
-        return self.rulings[programme].for_patient or self.wording[programme].statement
+        return self.determinations[program].for_patient or self.wording[program].statement
 
     @property
     def governing_authority(self) -> Authority:

@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import NamedTuple
 
-from service.decision.determination import Determination, NoticeOnFile, PassedOver, TraceStep
+from service.decision.determination import Determination, NoticeOnFile, RejectedForm, TraceStep
 
 COMPLETED = frozenset({"completed", "amended"})
 """QuestionnaireResponse.status of what somebody has finished."""
 
 
 @dataclass(frozen=True, slots=True)
-class NoticeRecord:
+class SubmittedForm:
     """A form of ours that came back, reduced to what decides whether it counts.
 
     `reference` is "Type/id", `form` the form's id. `patient` and `orders` are references as
@@ -45,7 +45,7 @@ class NoticeRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordRule:
+class FormAcceptanceRule:
     """What a form must be to put a notice on file; one for each edition of a notice and form.
 
     It speaks of forms of the days from `starts` to `ends`, both inclusive. `strength` orders the
@@ -69,8 +69,8 @@ class RecordRule:
 
 def with_notices_on_file(
     determination: Determination,
-    records: Sequence[NoticeRecord],
-    rules: Sequence[RecordRule],
+    records: Sequence[SubmittedForm],
+    rules: Sequence[FormAcceptanceRule],
     *,
     patient: str,
     today: date,
@@ -86,7 +86,7 @@ def with_notices_on_file(
         return d
     steps: list[TraceStep] = []
     counting: list[tuple[int, date, NoticeOnFile]] = []
-    passed_over: list[PassedOver] = []
+    rejected_forms: list[RejectedForm] = []
     for record in records:
         rule = _rule(record, d, rules)
         objection = next(_objections(record, rule, d, patient, today), None)
@@ -94,23 +94,25 @@ def with_notices_on_file(
         if objection is not None:
             steps.append(TraceStep("notice", "does not count", f"{because}: {objection.because}"))
             if record.patient == patient and d.order.reference in record.orders:
-                passed_over.append(PassedOver(record.form, objection.why))
+                rejected_forms.append(RejectedForm(record.form, objection.why))
         elif rule is not None and record.day is not None:
             steps.append(TraceStep("notice", "on file", f"{because} of {record.day}"))
             counting.append((rule.strength, record.day, _on_file(rule, record, record.day)))
     trace = (*d.trace, *steps)
     if not counting:
-        return replace(d, trace=trace, passed_over=tuple(dict.fromkeys(passed_over)))
+        return replace(d, trace=trace, rejected_forms=tuple(dict.fromkeys(rejected_forms)))
     best = min(counting, key=lambda c: (c[0], -c[1].toordinal()))[2]
     return replace(d, notices=(), notice_on_file=best, trace=trace)
 
 
-def _on_file(rule: RecordRule, record: NoticeRecord, day: date) -> NoticeOnFile:
+def _on_file(rule: FormAcceptanceRule, record: SubmittedForm, day: date) -> NoticeOnFile:
     option = None if record.refused else record.option
     return NoticeOnFile(rule.notice, record.form, record.reference, day, option, record.refused)
 
 
-def _rule(record: NoticeRecord, d: Determination, rules: Iterable[RecordRule]) -> RecordRule | None:
+def _rule(
+    record: SubmittedForm, d: Determination, rules: Iterable[FormAcceptanceRule]
+) -> FormAcceptanceRule | None:
     """The rule for the record's form on its day, or on any day for one that tells none."""
     fitting = [r for r in rules if r.form == record.form and r.notice in d.notices]
     day = record.day
@@ -125,7 +127,11 @@ class _Objection(NamedTuple):
 
 
 def _objections(
-    record: NoticeRecord, rule: RecordRule | None, d: Determination, patient: str, today: date
+    record: SubmittedForm,
+    rule: FormAcceptanceRule | None,
+    d: Determination,
+    patient: str,
+    today: date,
 ) -> Iterator[_Objection]:
     if record.status not in COMPLETED:
         yield _Objection("not_completed", "not completed")
@@ -141,14 +147,14 @@ def _objections(
     elif record.day > today:
         yield _Objection("future", "dated in the future")
     elif rule is None:
-        because = f"no form of this programme's notice in force on {record.day}"
+        because = f"no form of this program's notice in force on {record.day}"
         yield _Objection("edition", because)
     else:
         yield from _of_the_day(record.day, rule, d)
         yield from _of_the_patient(record, rule)
 
 
-def _of_the_day(day: date, rule: RecordRule, d: Determination) -> Iterator[_Objection]:
+def _of_the_day(day: date, rule: FormAcceptanceRule, d: Determination) -> Iterator[_Objection]:
     if day > d.day.latest:
         yield _Objection("after_service", "dated after the service")
     if d.day.latest > months_after(day, rule.valid_months):
@@ -156,7 +162,7 @@ def _of_the_day(day: date, rule: RecordRule, d: Determination) -> Iterator[_Obje
         yield _Objection("too_old", because)
 
 
-def _of_the_patient(record: NoticeRecord, rule: RecordRule) -> Iterator[_Objection]:
+def _of_the_patient(record: SubmittedForm, rule: FormAcceptanceRule) -> Iterator[_Objection]:
     if rule.prints_expiry is not None and record.edition != rule.prints_expiry:
         yield _Objection("edition", "not on the edition in force that day")
     if record.refused:

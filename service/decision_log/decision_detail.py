@@ -16,12 +16,12 @@ _MOST_CALLS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class LookedUp:
+class DecisionDetail:
     """`others` are the other times that the same was asserted, newest first; `replaces` and
     `replaced_by` the assertion ids before and after this one; `said` is the feedback on the cards.
 
-    `namesakes` have the same id and are not the same: clients whose EHRs do not tell their address
-    may have a patient and an order of the same ids.
+    `same_id_elsewhere` have the same id and are not the same: clients whose EHRs do not tell
+    their address may have a patient and an order of the same ids.
     """
 
     decision: Decision
@@ -30,7 +30,7 @@ class LookedUp:
     replaces: str | None
     replaced_by: str | None
     said: tuple[FeedbackRow, ...]
-    namesakes: tuple[Decision, ...] = ()
+    same_id_elsewhere: tuple[Decision, ...] = ()
 
     @property
     def determination(self) -> DeterminationRow:
@@ -43,26 +43,26 @@ class LookedUp:
 
 
 @dataclass(frozen=True, slots=True)
-class WholeCall:
+class CallDetail:
     """A call, also one that was refused or in which nothing was determined."""
 
     call: LoggedCall
     said: tuple[FeedbackRow, ...]
 
 
-def whole_call(connection: Connection, call_id: str) -> WholeCall | None:
+def call_detail(connection: Connection, call_id: str) -> CallDetail | None:
     """A call by its id; None if there is none."""
     call = queries.one_call(connection, call_id)
-    return None if call is None else WholeCall(call, _said(connection, call))
+    return None if call is None else CallDetail(call, _said(connection, call))
 
 
-def by_assertion(connection: Connection, assertion_id: str) -> LookedUp | None:
+def by_assertion(connection: Connection, assertion_id: str) -> DecisionDetail | None:
     """The last decision that asserted this; None if none did."""
     found = queries.by_assertion(connection, assertion_id, _MOST_CALLS)
     return _whole(connection, found[0], found[1:]) if found else None
 
 
-def by_place(connection: Connection, call_id: str, position: int) -> LookedUp | None:
+def by_place(connection: Connection, call_id: str, position: int) -> DecisionDetail | None:
     """The decision on the order at this position of a call; None if there is none."""
     decision = queries.one_decision(connection, call_id, position)
     if decision is None:
@@ -85,17 +85,17 @@ def order_references(written: str) -> tuple[str, ...]:
 
 def _whole(
     connection: Connection, decision: Decision, others: Sequence[Decision]
-) -> LookedUp | None:
+) -> DecisionDetail | None:
     call = queries.one_call(connection, decision.call_id)
     if call is None:  # pruned meanwhile
         return None
     asserted = decision.determination.assertion_id is not None
     before = queries.replaced_by_log(connection, decision) if asserted else None
-    return LookedUp(
+    return DecisionDetail(
         decision=decision,
         call=call,
         others=tuple(d for d in others if _whose(d) == _whose(decision)),
-        namesakes=tuple(d for d in others if _whose(d) != _whose(decision)),
+        same_id_elsewhere=tuple(d for d in others if _whose(d) != _whose(decision)),
         replaces=decision.determination.replaces or before,
         replaced_by=queries.replacement(connection, decision) if asserted else None,
         said=_said(connection, call),

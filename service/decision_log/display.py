@@ -9,13 +9,13 @@ from datetime import datetime, tzinfo
 import msgspec
 
 from cards import texts
-from service.decision_log.decision_detail import LookedUp
+from service.decision_log.decision_detail import DecisionDetail
 from service.decision_log.queries import LoggedCall
 from service.decision_log.rows import DeterminationRow, FeedbackRow
 from service.fhir.systems import COVERAGE_INFORMATION
 
 
-def facts(found: LookedUp, zone: tzinfo) -> Iterator[tuple[str, str]]:
+def facts(found: DecisionDetail, zone: tzinfo) -> Iterator[tuple[str, str]]:
     """(name, what the log says) of a decision and its call; what is not known is left out."""
     told = {
         **_of_call(found.call, zone),
@@ -58,9 +58,9 @@ def _of_determination(d: DeterminationRow) -> dict[str, str | None]:
         "Day of service": f"{d.service_day} ({d.day_source})",
         "Coverage": f"{d.coverage or 'none'} ({d.coverage_outcome})",
         "Payer": d.payer,
-        "Programme": d.programme,
+        "Program": d.program,
         "Policy": f"{d.policy_id}, version {d.policy_version}" if d.policy_id else None,
-        "Reason": d.reason_id or gap_in_words(d),
+        "Reason": d.reason_id or undetermined_text(d),
         "Holds for": ", ".join(short_codes(d.billing_codes)),
         "Notices": ", ".join(msgspec.json.decode(d.notices)),
         "Stated": _stated(d),
@@ -80,12 +80,12 @@ def caller(client: str, ehr: str | None) -> str:
     return f"{client}, {ehr or 'EHR not told'}"
 
 
-def gap_in_words(d: DeterminationRow) -> str:
+def undetermined_text(d: DeterminationRow) -> str:
     """Why no policy answered, as the coverage information says it; "" if one did."""
-    if d.gap is None:
+    if d.undetermined is None:
         return ""
-    wording = texts.table("gaps").get(d.gap)
-    return str(wording["reason"]).strip() if wording else d.gap
+    wording = texts.table("undetermined").get(d.undetermined)
+    return str(wording["reason"]).strip() if wording else d.undetermined
 
 
 def moment(at: datetime, zone: tzinfo) -> str:
@@ -100,7 +100,7 @@ def short_codes(written: str) -> list[str]:
 
 def answer_in_short(d: DeterminationRow) -> str:
     """What was answered, and for what gap where no policy answered."""
-    return d.covered if d.gap is None else f"{d.covered} ({d.gap})"
+    return d.covered if d.undetermined is None else f"{d.covered} ({d.undetermined})"
 
 
 def policy_in_short(d: DeterminationRow) -> str:

@@ -7,7 +7,7 @@ import msgspec
 from service.decision_log.stored_json import read_kept
 from service.ehr.fetch_report import FetchReport, Outcome
 from service.ehr.fhir_client import Access
-from service.ehr.fhir_query import Need, Read
+from service.ehr.fhir_query import FhirQuery, Read
 from service.ehr.resource_fetcher import Fetched, Plan
 from service.fhir.document import Document, Resource
 from service.fhir.resources import Resources
@@ -62,7 +62,7 @@ class FetchedBefore:
         return Fetched(reports, failed, came)
 
 
-def _is_trouble(need: Need, outcome: Outcome | None) -> bool:
+def _is_trouble(need: FhirQuery, outcome: Outcome | None) -> bool:
     absent = outcome is Outcome.NOT_FOUND and isinstance(need, Read)
     return outcome not in (None, Outcome.FETCHED) and not absent
 

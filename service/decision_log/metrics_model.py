@@ -119,7 +119,7 @@ def _cards(cards: Sequence[Json], said: Iterable[FeedbackRow]) -> Iterator[Json]
 
 
 def _statements(logged: LoggedCall) -> Iterator[Json]:
-    lines = {d.assertion_id: d.programme for d in logged.determinations}
+    lines = {d.assertion_id: d.program for d in logged.determinations}
     for action in logged.answer.get("systemActions", []):
         resource = action.get("resource", {})
         for extension in resource.get("extension", []):

@@ -12,12 +12,12 @@ from sqlalchemy import Connection, Row, Select, and_, func, select
 
 from service.decision_log.instants import first_call_id, instant
 from service.decision_log.rows import (
+    CallPayload,
     CallRow,
     CardRow,
     DeterminationRow,
     FeedbackRow,
-    Kept,
-    unpack_kept,
+    unpack_payload,
 )
 from service.decision_log.stored_json import read_kept
 from service.decision_log.tables import call, card, determination, feedback
@@ -38,9 +38,9 @@ class LoggedCall:
         return instant(self.row.received_at)
 
     @cached_property
-    def kept(self) -> Kept:
+    def kept(self) -> CallPayload:
         """Request, answer and traces, unpacked."""
-        return unpack_kept(self.row.kept)
+        return unpack_payload(self.row.kept)
 
     @cached_property
     def answer(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from service.deadline import in_time
+from service.deadline import run_with_deadline
 from service.decision_log.fetched_resources import fetched_resources
 from service.decision_log.log_store import StoreUnavailable, is_sqlite
 from service.errors import RecordsUnavailable
@@ -32,7 +32,7 @@ def recall(database_url: str, assertion_id: str, client: str) -> Recalled | None
     Raises RecordsUnavailable if the log cannot be read now.
     """
     try:
-        return in_time(lambda: _look_up(database_url, assertion_id, client), _SECONDS)
+        return run_with_deadline(lambda: _look_up(database_url, assertion_id, client), _SECONDS)
     except (StoreUnavailable, TimeoutError) as error:
         raise RecordsUnavailable(f"the decision log cannot be read ({error})") from None
 
@@ -42,7 +42,7 @@ def _look_up(database_url: str, assertion_id: str, client: str) -> Recalled | No
     from sqlalchemy.exc import SQLAlchemyError
 
     from service.decision_log.database import database_file, open_engine
-    from service.decision_log.rows import unpack_kept
+    from service.decision_log.rows import unpack_payload
     from service.decision_log.tables import call, determination
 
     if is_sqlite(database_url) and not database_file(database_url).exists():
@@ -62,7 +62,7 @@ def _look_up(database_url: str, assertion_id: str, client: str) -> Recalled | No
         raise StoreUnavailable(type(getattr(error, "orig", None) or error).__name__) from error
     if found is None:
         return None
-    kept = unpack_kept(found.kept)
+    kept = unpack_payload(found.kept)
     if kept.request is None:
         return None
     fetched = fetched_resources(kept.fetched)

@@ -22,7 +22,7 @@ _json = msgspec.json.Encoder().encode
 _encode_kept = msgspec.msgpack.Encoder().encode
 
 
-class Kept(msgspec.Struct, frozen=True):
+class CallPayload(msgspec.Struct, frozen=True):
     """What of a call is kept whole: the bytes, and the trace of each determination in order.
 
     A trace is a list of (topic, finding, because).
@@ -35,7 +35,7 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class CallRow(msgspec.Struct, frozen=True, gc=False):
-    """`kept` is a Kept as MessagePack, compressed in one: request and answer are much alike."""
+    """`kept` is a CallPayload as MessagePack, compressed in one: its parts are much alike."""
 
     call_id: str
     received_at: int
@@ -67,11 +67,11 @@ class DeterminationRow(msgspec.Struct, frozen=True, gc=False):
     coverage: str | None
     coverage_outcome: str
     payer: str | None
-    programme: str
+    program: str
     service_day: str
     day_source: str
     covered: str
-    gap: str | None
+    undetermined: str | None
     policy_id: str | None
     policy_version: str | None
     reason_id: str | None
@@ -118,9 +118,28 @@ class Entry(msgspec.Struct, frozen=True):
     feedback: list[FeedbackRow] = []
 
 
-_decode_kept = msgspec.msgpack.Decoder(Kept).decode
+_decode_kept = msgspec.msgpack.Decoder(CallPayload).decode
 encode_entry = msgspec.msgpack.Encoder().encode
-decode_entry = msgspec.msgpack.Decoder(Entry).decode
+_decode_entry = msgspec.msgpack.Decoder(Entry).decode
+
+_FORMER_NAMES = {"programme": "program", "gap": "undetermined"}
+"""Names of 0.1.0 in entries that still wait in a spool → today's."""
+
+
+def decode_entry(payload: bytes) -> Entry:
+    """The rows of a spooled entry, also of one that an earlier version wrote.
+
+    Raises msgspec.DecodeError if it is none.
+    """
+    try:
+        return _decode_entry(payload)
+    except msgspec.ValidationError:
+        written = msgspec.msgpack.decode(payload)
+        for row in written["determinations"]:
+            for former, name in _FORMER_NAMES.items():
+                if former in row:
+                    row[name] = row.pop(former)
+        return msgspec.convert(written, Entry)
 
 
 def together(entries: Iterable[Entry]) -> Entry:
@@ -168,16 +187,16 @@ def _call_row(call: CallRecord) -> CallRow:
     )
 
 
-def unpack_kept(kept: bytes) -> Kept:
+def unpack_payload(kept: bytes) -> CallPayload:
     """What was kept of a call."""
     return _decode_kept(unpack(kept))
 
 
-def _kept(call: CallRecord) -> Kept:
+def _kept(call: CallRecord) -> CallPayload:
     traces = [
         [(s.topic, s.finding, s.because) for s in d.determination.trace] for d in call.decided
     ]
-    return Kept(call.request, call.answer, call.fetched, traces)
+    return CallPayload(call.request, call.answer, call.fetched, traces)
 
 
 def _determination_row(call_id: str, position: int, decided: Decided) -> DeterminationRow:
@@ -195,14 +214,14 @@ def _determination_row(call_id: str, position: int, decided: Decided) -> Determi
         coverage=told(coverage.reference) if coverage else None,
         coverage_outcome=d.finding.outcome.value,
         payer=f"{payer.system}|{payer.identifier}" if payer else None,
-        programme=d.programme.programme.value,
+        program=d.program.program.value,
         service_day=_days(d.day),
         day_source=d.day.source,
         covered=d.covered.value,
-        gap=d.gap.value if d.gap else None,
+        undetermined=d.undetermined.value if d.undetermined else None,
         policy_id=d.policy.id if d.policy else None,
         policy_version=d.policy.version if d.policy else None,
-        reason_id=d.ruling.reason_id if d.ruling else None,
+        reason_id=d.policy_determination.reason_id if d.policy_determination else None,
         billing_codes=_text([f"{c.system}|{c.value}" for c in d.billing_codes]),
         notices=_text(d.notices),
     )

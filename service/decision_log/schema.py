@@ -11,13 +11,13 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.deadline import in_time
+from service.deadline import run_with_deadline
 from service.decision_log.database import database_file, make_private_file, open_engine
 from service.decision_log.database_errors import trouble
 from service.decision_log.log_store import StoreUnavailable, is_sqlite
 from service.errors import ConfigurationError
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest revision in `migrations/versions`; a test holds the two together."""
 
 _VERSION_TABLE = "alembic_version"
@@ -35,7 +35,7 @@ def prepare(url: str) -> None:
         upgrade(url)
         return
     try:
-        found = in_time(lambda: revision(url), _LOOK_SECONDS)
+        found = run_with_deadline(lambda: revision(url), _LOOK_SECONDS)
     except TimeoutError as error:
         raise StoreUnavailable(str(error)) from None
     if found != REVISION:

@@ -14,13 +14,13 @@ from cards import texts
 from cards.dialects import DIALECTS
 from cards.questionnaires import Form, Forms
 from cards.vocabulary import Json
-from service.crd.cds_service import Service
+from service.crd.cds_service import CdsService
 from service.crd.hook_request import RequestReader
 from service.crd.versions import CrdVersion
 from service.decision.coverage import CoverageOutcome, choose_coverage
 from service.decision.determination import Determination
 from service.decision.evaluate import evaluate, in_scope, service_day
-from service.decision.policy import Policies, Programme
+from service.decision.policy import Policies, Program
 from service.dtr.logged_calls import LoggedCalls
 from service.dtr.package_output import Issue, output_parameters, package_bundle
 from service.dtr.package_request import PackageRequest, read_package_request
@@ -33,7 +33,7 @@ from service.fhir.orders import ORDER_TYPES, read_order
 from service.fhir.people import Person, read_person
 from service.fhir.resources import Resources
 from service.policies.notices import Notice, NoticeLibrary
-from service.response.form_filler import Filling, FormFiller
+from service.response.form_filler import FormFiller, PrefillContext
 from service.review.order_review import gather
 
 _PURPOSE_OF_NO_NOTICE = "retain-doc"
@@ -74,7 +74,7 @@ class QuestionnairePackages:
 
     def __init__(
         self,
-        services: Sequence[Service],
+        services: Sequence[CdsService],
         forms: Forms,
         notices: NoticeLibrary,
         policies: Policies,
@@ -199,19 +199,19 @@ class _Packaging:
 
     def _want_forms(self, considered: Considered, settled: str) -> None:
         determination, place = considered.determination, considered.resource.place
-        if determination.gap is not None:
-            reason = texts.table("gaps")[determination.gap.value]["reason"]
+        if determination.undetermined is not None:
+            reason = texts.table("undetermined")[determination.undetermined.value]["reason"]
             self._say("warning", "incomplete", "order_gap", place, reason=reason)
             return
         self.considered.append(considered)
         if not determination.notices:
             self._say("information", "informational", settled, place)
             return
-        if determination.programme.programme is Programme.NOT_TOLD:
-            self._say("information", "informational", "programme_not_told", self.coverage.place)
+        if determination.program.program is Program.UNKNOWN:
+            self._say("information", "informational", "program_not_told", self.coverage.place)
         for notice_id in determination.notices:
             notice = self.shared.notices.edition(notice_id, self.now.date())
-            form = self.shared.filler.names.form(notice.questionnaire)
+            form = self.shared.filler.links.form(notice.questionnaire)
             wanted = self.wanted.setdefault(form.id, Wanted(form, notice))
             wanted.orders.append(considered)
 
@@ -232,7 +232,7 @@ class _Packaging:
 
     def _bundle(self, wanted: Wanted) -> Json:
         encounter_id = self.recalled.encounter_id if self.recalled else None
-        filling = Filling(
+        filling = PrefillContext(
             patient=self.asked.patient,
             person=self._person(),
             orders=tuple(c.resource.reference for c in wanted.orders),

@@ -28,7 +28,7 @@ from urllib3.exceptions import DecodeError, HTTPError, ReadTimeoutError
 from service import __version__
 from service.ehr.allowlist import Base, OutboundPolicy, bracketed
 from service.ehr.fetch_report import Outcome
-from service.ehr.fhir_query import Need, Read
+from service.ehr.fhir_query import FhirQuery, Read
 from service.ehr.patient_check import is_of_server
 from service.errors import ConfigurationError, FetchFailed
 from service.fhir.document import Document
@@ -110,7 +110,7 @@ class FhirClient:
         self._addresses: tuple[str, ...] | None = None
         self._bytes_left = shared.limits.max_bytes
 
-    def documents(self, need: Need, deadline: float) -> list[Document]:
+    def documents(self, need: FhirQuery, deadline: float) -> list[Document]:
         """What answers a need: the resource read, or every page of the search.
 
         Each document is a JSON object; nothing more is known of it. FetchFailed says how it ended

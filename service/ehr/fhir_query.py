@@ -58,7 +58,7 @@ class Search:
         )
 
 
-Need = Read | Search
+FhirQuery = Read | Search
 
 
 def missing(

@@ -18,14 +18,14 @@ import structlog
 
 from service.ehr.fetch_report import FetchReport, Outcome, TokenUse, token_use
 from service.ehr.fhir_client import Access, FhirClient, FhirClients
-from service.ehr.fhir_query import Need, Read, Search
+from service.ehr.fhir_query import FhirQuery, Read, Search
 from service.ehr.patient_check import is_of_another
 from service.errors import FetchFailed
 from service.fhir.document import Document, Resource
 from service.fhir.references import parse_literal
 from service.fhir.resources import Resources, resources_in
 
-Plan = Callable[[Resources], Sequence[Need]]
+Plan = Callable[[Resources], Sequence[FhirQuery]]
 """What is needed and missing, given what is at hand."""
 
 _MOST_NEEDS = 24
@@ -43,7 +43,7 @@ class Fetched:
     """
 
     reports: tuple[FetchReport, ...] = ()
-    failed: frozenset[Need] = frozenset()
+    failed: frozenset[FhirQuery] = frozenset()
     resources: tuple[Resource, ...] = ()
 
     @property
@@ -51,15 +51,15 @@ class Fetched:
         return token_use(self.reports)
 
 
-class Completing(Protocol):
-    """Whoever completes the resources of a call; see Fetcher.complete."""
+class ResourceFetcher(Protocol):
+    """Whoever completes the resources of a call; see EhrFetcher.complete."""
 
     def complete(
         self, resources: Resources, plan: Plan, access: Access | None, patient: str
     ) -> Fetched: ...
 
 
-class Fetcher:
+class EhrFetcher:
     """Completes the resources of calls.
 
     `budget` is the time in seconds for one call; `fits` says whether data are FHIR as far as we
@@ -90,14 +90,14 @@ class Fetcher:
         return _Fetching(self, client, resources, plan, patient).run()
 
 
-def _all_refused(needs: Sequence[Need], outcome: Outcome) -> Fetched:
+def _all_refused(needs: Sequence[FhirQuery], outcome: Outcome) -> Fetched:
     unmet = tuple(dict.fromkeys(needs))
     return Fetched(tuple(FetchReport(n.label, outcome, 0) for n in unmet), frozenset(unmet))
 
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    need: Need
+    need: FhirQuery
     outcome: Outcome
     documents: Sequence[Document] = ()
     finished: float = 0.0
@@ -108,7 +108,7 @@ class _Fetching:
 
     def __init__(
         self,
-        shared: Fetcher,
+        shared: EhrFetcher,
         client: FhirClient,
         resources: Resources,
         plan: Plan,
@@ -121,12 +121,12 @@ class _Fetching:
         self._patient = patient
         self._clock = shared.clients.monotonic
         self._deadline = self._clock() + shared.budget
-        self._asked: set[Need] = set()
-        self._waiting: deque[Need] = deque()
-        self._under_way: dict[Need, float] = {}
+        self._asked: set[FhirQuery] = set()
+        self._waiting: deque[FhirQuery] = deque()
+        self._under_way: dict[FhirQuery, float] = {}
         self._results: SimpleQueue[_Result] = SimpleQueue()
         self._reports: list[FetchReport] = []
-        self._failed: set[Need] = set()
+        self._failed: set[FhirQuery] = set()
         self._arrived: list[Resource] = []
 
     def run(self) -> Fetched:
@@ -170,7 +170,7 @@ class _Fetching:
                 self._shared.debts.remove(server)
                 self._results.put(_Result(need, Outcome.ERROR, finished=self._clock()))
 
-    def _work(self, need: Need, server: str) -> None:
+    def _work(self, need: FhirQuery, server: str) -> None:
         documents: Sequence[Document] = ()
         try:
             documents = self._client.documents(need, self._deadline)
@@ -191,7 +191,7 @@ class _Fetching:
             outcome = self._use(result.need, result.documents)
         self._report(result.need, outcome, result.finished)
 
-    def _report(self, need: Need, outcome: Outcome, finished: float) -> None:
+    def _report(self, need: FhirQuery, outcome: Outcome, finished: float) -> None:
         started = self._under_way.get(need, finished)
         took = round((finished - started) * 1000)
         self._reports.append(FetchReport(need.label, outcome, max(took, 0)))
@@ -200,7 +200,7 @@ class _Fetching:
             self._failed.add(need)
         self._under_way = {n: at for n, at in self._under_way.items() if n != need}
 
-    def _use(self, need: Need, documents: Sequence[Document]) -> Outcome:
+    def _use(self, need: FhirQuery, documents: Sequence[Document]) -> Outcome:
         """Add what came to the resources at hand, all of it or nothing but for other patients'."""
         if not all(self._shared.fits(d.data) for d in documents):
             return Outcome.NOT_FHIR

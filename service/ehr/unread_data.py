@@ -11,7 +11,7 @@ from dataclasses import replace
 from service.decision.coverage import Coverage, CoverageFinding, CoverageOutcome
 from service.decision.order import Order
 from service.ehr.fhir_query import (
-    Need,
+    FhirQuery,
     Search,
     code_needs,
     insurance_needs,
@@ -27,7 +27,7 @@ def with_trouble(
     order: Order,
     resource: Resource,
     resources: Resources,
-    failed: Set[Need],
+    failed: Set[FhirQuery],
 ) -> CoverageFinding:
     """The finding as it is, or UNREACHABLE where what it misses could not be fetched.
 
@@ -59,7 +59,7 @@ def with_trouble(
     return finding
 
 
-def has_unread_code(order: Resource, resources: Resources, failed: Set[Need]) -> bool:
+def has_unread_code(order: Resource, resources: Resources, failed: Set[FhirQuery]) -> bool:
     """Whether what holds an order's code could not be had.
 
     That is a Medication, Device or Procedure that could not be fetched, or for an appointment an

@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from service.decision.order import ExistingStatement, Order, OrderCoding, ServiceDay, Standing
+from service.decision.order import (
+    ExistingCoverageInformation,
+    Order,
+    OrderCoding,
+    ServiceDay,
+    Standing,
+)
 from service.fhir.dates import day_range, period_range
 from service.fhir.document import Resource
 from service.fhir.references import parse_literal
@@ -274,7 +280,9 @@ def _participants(data: Mapping[str, Any], resources: Resources) -> Iterator[str
                 yield local
 
 
-def _statements(data: Mapping[str, Any], resources: Resources) -> Iterator[ExistingStatement]:
+def _statements(
+    data: Mapping[str, Any], resources: Resources
+) -> Iterator[ExistingCoverageInformation]:
     extensions = data.get("extension")
     for extension in extensions if isinstance(extensions, list) else ():
         if not is_statement(extension):
@@ -290,7 +298,7 @@ def _statements(data: Mapping[str, Any], resources: Resources) -> Iterator[Exist
                 if isinstance(value, str):
                     values[part["url"]] = value
         coverage = values.get("coverage")
-        yield ExistingStatement(
+        yield ExistingCoverageInformation(
             coverage=resources.local(coverage) if coverage else None,
             covered=values.get("covered"),
             assertion_id=values.get("coverage-assertion-id"),

@@ -1,4 +1,4 @@
-"""Forms of ours that came back (QuestionnaireResponse), read into the decision's `NoticeRecord`.
+"""Forms of ours that came back (QuestionnaireResponse), read into the decision's `SubmittedForm`.
 
 What counts is not decided here. An answer of an unexpected kind is as good as none.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from typing import Any
 
-from service.decision.submitted_form import NoticeRecord
+from service.decision.submitted_form import SubmittedForm
 from service.fhir.dates import day_range
 from service.fhir.document import Resource
 from service.fhir.resources import Resources
@@ -39,9 +39,9 @@ Answers = Mapping[str, list[Any]]
 
 def notice_records(
     resources: Resources, form_of: Callable[[str], str | None]
-) -> tuple[NoticeRecord, ...]:
+) -> tuple[SubmittedForm, ...]:
     """Every response at hand to one of our forms; `form_of` tells a canonical's form id."""
-    found: list[NoticeRecord] = []
+    found: list[SubmittedForm] = []
     for resource in resources.of_type("QuestionnaireResponse"):
         canonical = resource.data.get("questionnaire")
         form = form_of(canonical) if isinstance(canonical, str) else None
@@ -50,7 +50,7 @@ def notice_records(
     return tuple(found)
 
 
-def read_notice_record(resource: Resource, resources: Resources, form: str) -> NoticeRecord:
+def read_notice_record(resource: Resource, resources: Resources, form: str) -> SubmittedForm:
     """One response to the form of this id."""
     data = resource.data
     answers: dict[str, list[Any]] = {}
@@ -58,7 +58,7 @@ def read_notice_record(resource: Resource, resources: Resources, form: str) -> N
         answers.setdefault(link_id, []).append(value)
     refused = _first(answers, REFUSED) is True
     status = data.get("status")
-    return NoticeRecord(
+    return SubmittedForm(
         reference=resource.reference,
         form=form,
         status=status if isinstance(status, str) else None,

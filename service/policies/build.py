@@ -10,10 +10,10 @@ from service.decision.policy import (
     Authority,
     Citation,
     Covered,
+    PolicyDetermination,
+    PolicyService,
     PolicyVersion,
-    Programme,
-    Ruling,
-    Service,
+    Program,
     Wording,
 )
 from service.policies.drafts import Draft, code_of
@@ -35,9 +35,11 @@ def policy_version(draft: Draft) -> PolicyVersion:
         summary=data["summary"],
         services=tuple(_services(data)),
         authorities=tuple(_authority(a, citations) for a in data["authorities"]),
-        rulings={p: _ruling(data["determinations"][p], citations) for p in Programme},
-        notices={p: tuple(data["advance_notice"].get(p, ())) for p in Programme},
-        wording={p: Wording(**data["wording"][p]) for p in Programme},
+        determinations={
+            p: _policy_determination(data["determinations"][p], citations) for p in Program
+        },
+        notices={p: tuple(data["advance_notice"].get(p, ())) for p in Program},
+        wording={p: Wording(**data["wording"][p]) for p in Program},
         reservations=tuple(data["reservations"]),
         related=tuple(citations[c] for c in data.get("related", ())),
         citations=tuple(citations.values()),
@@ -45,10 +47,10 @@ def policy_version(draft: Draft) -> PolicyVersion:
     )
 
 
-def _services(data: Mapping[str, Any]) -> Iterator[Service]:
+def _services(data: Mapping[str, Any]) -> Iterator[PolicyService]:
     for group in data["services"]:
         for entry in group["codes"]:
-            yield Service(code_of(entry), entry["name"], group["id"], group["name"])
+            yield PolicyService(code_of(entry), entry["name"], group["id"], group["name"])
 
 
 def _authority(entry: Mapping[str, Any], citations: Mapping[str, Citation]) -> Authority:
@@ -61,9 +63,11 @@ def _authority(entry: Mapping[str, Any], citations: Mapping[str, Citation]) -> A
     )
 
 
-def _ruling(entry: Mapping[str, Any], citations: Mapping[str, Citation]) -> Ruling:
+def _policy_determination(
+    entry: Mapping[str, Any], citations: Mapping[str, Citation]
+) -> PolicyDetermination:
     reason = entry["reason"]
-    return Ruling(
+    return PolicyDetermination(
         covered=Covered(entry["covered"]),
         reason_id=reason["id"],
         reason=reason["text"],

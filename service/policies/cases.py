@@ -15,7 +15,7 @@ from service.decision.coverage import Coverage, CoverageFinding, CoverageOutcome
 from service.decision.determination import Determination
 from service.decision.evaluate import evaluate
 from service.decision.order import Code, Order, OrderCoding, ServiceDay
-from service.decision.policy import Policies, Programme
+from service.decision.policy import Policies, Program
 from service.decision.programs import SOURCE_OF_PAYMENT
 from service.fhir.systems import CPT, canonical_code
 from service.policies import files
@@ -28,14 +28,14 @@ _PLACE = "the case"
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What a case expects. None is "not told", except for `gap`: there it means no gap.
+    """What a case expects. None is "not told", except for `undetermined`: there it means no gap.
 
     `matched` are code values and `notices` ids, both in order.
     """
 
     covered: str
-    gap: str | None
-    programme: str | None
+    undetermined: str | None
+    program: str | None
     policy: str | None
     version: str | None
     notices: tuple[str, ...] | None
@@ -111,8 +111,11 @@ def _differences(expect: Expectation, got: Determination) -> Iterator[str]:
     policy = got.policy
     pairs: Mapping[str, tuple[object, object]] = {
         "covered": (expect.covered, got.covered.value),
-        "gap": (expect.gap or "none", got.gap.value if got.gap else "none"),
-        "programme": (expect.programme, got.programme.programme.value),
+        "undetermined": (
+            expect.undetermined or "none",
+            got.undetermined.value if got.undetermined else "none",
+        ),
+        "program": (expect.program, got.program.program.value),
         "policy": (expect.policy, policy.id if policy else "none"),
         "version": (expect.version, policy.version if policy else "none"),
         "notices": (expect.notices, got.notices),
@@ -138,8 +141,8 @@ def _case(policy: str, entry: Mapping[str, Any]) -> Case:
         emergency=entry.get("emergency", False),
         expect=Expectation(
             covered=expect["covered"],
-            gap=expect.get("gap"),
-            programme=expect.get("programme"),
+            undetermined=expect.get("undetermined"),
+            program=expect.get("program"),
             policy=expect.get("policy"),
             version=expect.get("version"),
             notices=tuple(expect["notices"]) if "notices" in expect else None,
@@ -205,6 +208,6 @@ def _payer(policy: str, written: Mapping[str, Any]) -> Payer:
         system="http://example.org/payers",
         identifier="payer-of-the-case",
         name="Payer of the Case",
-        line_of_business=Programme(written.get("line_of_business", Programme.NOT_TOLD)),
+        line_of_business=Program(written.get("line_of_business", Program.UNKNOWN)),
         policies=(PolicyLink(policy),),
     )

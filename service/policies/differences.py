@@ -14,7 +14,7 @@ class Change:
 
     `section` is "title", "summary", "coverage", "wording", "services", "authorities", "reason",
     "for-patient", "advance-notice", "reservations", "citations" or "review"; `item` is what within
-    it (a code, a programme, a citation's id), "" where the section is one text. `before` is None
+    it (a code, a program, a citation's id), "" where the section is one text. `before` is None
     for what was added, `after` for what was removed.
     """
 
@@ -38,21 +38,21 @@ def _statements(version: PolicyVersion) -> Iterator[tuple[tuple[str, str], str]]
     """Everything that a version says, each with its section and item."""
     yield ("title", ""), version.title
     yield ("summary", ""), version.summary
-    for programme, ruling in version.rulings.items():
-        yield ("coverage", programme), ruling.covered.value
-    for programme, wording in version.wording.items():
-        yield ("wording", programme), wording.statement
+    for program, policy_determination in version.determinations.items():
+        yield ("coverage", program), policy_determination.covered.value
+    for program, wording in version.wording.items():
+        yield ("wording", program), wording.statement
     for service in version.services:
         yield ("services", service.code.value), f"{service.name} ({service.group_name})"
     for authority in version.authorities:
         yield ("authorities", authority.name), _found(authority)
-    for programme, ruling in version.rulings.items():
-        yield ("reason", programme), ruling.reason
-    for programme, ruling in version.rulings.items():
-        if ruling.for_patient:
-            yield ("for-patient", programme), ruling.for_patient
-    for programme, notices in version.notices.items():
-        yield ("advance-notice", programme), ", ".join(notices) or "none"
+    for program, policy_determination in version.determinations.items():
+        yield ("reason", program), policy_determination.reason
+    for program, policy_determination in version.determinations.items():
+        if policy_determination.for_patient:
+            yield ("for-patient", program), policy_determination.for_patient
+    for program, notices in version.notices.items():
+        yield ("advance-notice", program), ", ".join(notices) or "none"
     for reservation in version.reservations:
         yield ("reservations", reservation), reservation
     for citation in version.citations:

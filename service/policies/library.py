@@ -26,7 +26,7 @@ def load_library(directory: Path, payers_file: Path) -> OnFile:
     """Read the policies and notices under `directory`, and the payers.
 
     Raises LibraryError with everything that would make an answer wrong: what stops a policy or a
-    notice by itself, a notice that is not for the programme or lacks the reason that it gives, a
+    notice by itself, a notice that is not for the program or lacks the reason that it gives, a
     payer with a policy that is not on file.
     """
     drafts = read_drafts(directory, cases=False)

@@ -1,4 +1,4 @@
-"""Advance notices: what to tell the patient before the service, with which form, by programme.
+"""Advance notices: what to tell the patient before the service, with which form, by program.
 
 Forms come in editions that expire, so a notice is dated like a policy: one file an edition.
 """
@@ -11,8 +11,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-from service.decision.policy import Programme
-from service.decision.submitted_form import RecordRule
+from service.decision.policy import Program
+from service.decision.submitted_form import FormAcceptanceRule
 from service.errors import ConfigurationError, LibraryError
 from service.policies.drafts import Draft, Drafts, read_drafts
 from service.policies.lint.rule_table import STOPPING_NOTICES
@@ -111,7 +111,7 @@ class Notice:
     `form` is the form's number ("CMS-R-131") and `edition` what is printed on it, None where there
     is no set form; `prints_expiry` is the day on which the print says that it expires. `starts` to
     `ends`, both inclusive, is when the edition may be used.
-    `programmes` are those it is for, `programme_label` their name for people. `questionnaire` is
+    `programs` are those it is for, `program_label` their name for people. `questionnaire` is
     the id of the form that records it; `doc_needed` the code by version of CRD ("2.0", "2.2");
     `doc_purpose` a code that both versions know. `summary` and `advice` are templates with
     {services} and {codes}; `advice` is Markdown, a paragraph each, in the order of doing, where
@@ -127,8 +127,8 @@ class Notice:
     edition: str | None
     starts: date
     ends: date | None
-    programmes: tuple[Programme, ...]
-    programme_label: str
+    programs: tuple[Program, ...]
+    program_label: str
     questionnaire: str
     doc_needed: Mapping[str, str]
     doc_purpose: str
@@ -195,15 +195,15 @@ class NoticeLibrary:
         started = [n for n in editions if n.starts <= day]
         return started[-1] if started else editions[0]
 
-    def record_rules(self) -> tuple[RecordRule, ...]:
+    def form_acceptance_rules(self) -> tuple[FormAcceptanceRule, ...]:
         """What a form on file must be to count, for every edition, strongest forms first."""
         return tuple(_rule(n, strength) for n in self for strength in range(len(n.records)))
 
 
-def _rule(notice: Notice, strength: int) -> RecordRule:
+def _rule(notice: Notice, strength: int) -> FormAcceptanceRule:
     kind = notice.records[strength]
     own = kind.questionnaire == notice.questionnaire
-    return RecordRule(
+    return FormAcceptanceRule(
         notice=notice.id,
         form=kind.questionnaire,
         strength=strength,
@@ -240,8 +240,8 @@ def _notice(draft: Draft) -> Notice:
         edition=data.get("edition"),
         starts=draft.starts,
         ends=draft.ends,
-        programmes=tuple(map(Programme, data["programmes"])),
-        programme_label=data["programme_label"],
+        programs=tuple(map(Program, data["programs"])),
+        program_label=data["program_label"],
         questionnaire=data["questionnaire"],
         doc_needed=dict(data["doc_needed"]),
         doc_purpose=data["doc_purpose"],

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from service.decision.coverage import Contact, Payer, PolicyLink
-from service.decision.policy import Programme
+from service.decision.policy import Program
 from service.errors import LibraryError
 from service.policies import files
 from service.policies.files import LibraryFile
@@ -52,7 +52,7 @@ def _payer(entry: Mapping[str, Any]) -> Payer:
         system=entry["identifier"]["system"],
         identifier=entry["identifier"]["value"],
         name=entry["name"],
-        line_of_business=Programme(entry["line_of_business"]),
+        line_of_business=Program(entry["line_of_business"]),
         policies=tuple(PolicyLink(p["id"], p.get("url")) for p in entry["policies"]),
         contact=Contact(**contact) if contact else None,
     )

@@ -6,17 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 
 from cards.naming import NamedService, fill
-from service.decision.policy import Authority, Citation, PolicyVersion, Programme
+from service.decision.policy import Authority, Citation, PolicyVersion, Program
 from service.policies.notices import Notice, NoticeLibrary
 
 Document = dict[str, object]
 PageUrl = Callable[[PolicyVersion], str]
 
 
-def statement(policy: PolicyVersion, programme: Programme) -> str:
-    """The policy's coverage statement for a programme, about all of its services."""
+def statement(policy: PolicyVersion, program: Program) -> str:
+    """The policy's coverage statement for a program, about all of its services."""
     services = named_services(policy)
-    return fill(policy.wording[programme].statement, services)
+    return fill(policy.wording[program].statement, services)
 
 
 def named_services(policy: PolicyVersion) -> tuple[NamedService, ...]:
@@ -56,17 +56,20 @@ def policy_document(
         "published": policy.published.isoformat(),
         "summary": policy.summary,
         "coverage": {
-            programme.value: {
-                "covered": ruling.covered.value,
-                "statement": statement(policy, programme),
-                "reason": {"id": ruling.reason_id, "text": ruling.reason},
-                "citations": [c.id for c in ruling.citations],
+            program.value: {
+                "covered": policy_determination.covered.value,
+                "statement": statement(policy, program),
+                "reason": {
+                    "id": policy_determination.reason_id,
+                    "text": policy_determination.reason,
+                },
+                "citations": [c.id for c in policy_determination.citations],
                 "advance_notices": [
-                    _notice(notices.edition(n, on), policy, programme, on)
-                    for n in policy.notices[programme]
+                    _notice(notices.edition(n, on), policy, program, on)
+                    for n in policy.notices[program]
                 ],
             }
-            for programme, ruling in policy.rulings.items()
+            for program, policy_determination in policy.determinations.items()
         },
         "services": [
             {
@@ -95,8 +98,8 @@ def _review(policy: PolicyVersion, today: date) -> Document:
     }
 
 
-def _notice(notice: Notice, policy: PolicyVersion, programme: Programme, on: date) -> Document:
-    reason, services = policy.reason_for_patient(programme), named_services(policy)
+def _notice(notice: Notice, policy: PolicyVersion, program: Program, on: date) -> Document:
+    reason, services = policy.reason_for_patient(program), named_services(policy)
     return {
         "id": notice.id,
         "title": notice.title,

@@ -10,11 +10,11 @@ from cards.dialects import DIALECTS
 from cards.vocabulary import Action, Answer
 from service.decision.coverage_assertion import replaced_assertion
 from service.response.card_writer import CardWriter
-from service.response.coverage_information_writer import StatementWriter, already_stated
+from service.response.coverage_information_writer import CoverageInformationWriter, already_stated
 from service.response.order_update import with_statement
-from service.response.response_context import Addressee, Decided
+from service.response.response_context import Decided, ResponseContext
 
-__all__ = ["Addressee", "Asserted", "Decided", "Reply", "Responder"]
+__all__ = ["Asserted", "Decided", "Reply", "Responder", "ResponseContext"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +43,19 @@ class Responder:
     """Writes the body of an answer, as the caller's options want it."""
 
     cards: CardWriter
-    statements: StatementWriter
+    statements: CoverageInformationWriter
 
-    def reply(self, decided: Sequence[Decided], to: Addressee) -> Reply:
+    def reply(self, decided: Sequence[Decided], to: ResponseContext) -> Reply:
         """Cards, most important first, and one systemAction for each order with something new."""
         cards = self.cards.cards(decided, to)
         wanted = [c for c in cards if to.options.wants(c.source.topic.code)]
-        stated = to.answering.states_coverage and to.options.coverage_info
+        stated = to.tier.states_coverage and to.options.coverage_info
         made = [self._stated(item, to) if stated else None for item in decided]
         actions = [action for m in made if m is not None and (action := m[1]) is not None]
         answer = Answer(cards=wanted[: to.options.max_cards], system_actions=actions)
         return Reply(answer, tuple(m[0] if m is not None else None for m in made))
 
-    def _stated(self, item: Decided, to: Addressee) -> tuple[Asserted, Action | None] | None:
+    def _stated(self, item: Decided, to: ResponseContext) -> tuple[Asserted, Action | None] | None:
         """What is asserted of an order, and the update that says so where it is new."""
         statement = self.statements.statement(item.determination, to)
         # Without an id there is nothing that an EHR could update.

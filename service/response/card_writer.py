@@ -18,23 +18,28 @@ from cards.noncoverage import Noncoverage, SearchedAuthority, noncoverage_card
 from cards.not_checked import Unchecked, Why, not_checked_card
 from cards.task import PayerReference
 from cards.vocabulary import Card
-from service.crd.cds_service import Answering
+from service.crd.cds_service import HookTier
 from service.decision.coverage import CoverageOutcome
-from service.decision.determination import Determination, Gap
-from service.decision.policy import Authority, Covered, PolicyVersion, Ruling
+from service.decision.determination import Determination, UndeterminedReason
+from service.decision.policy import Authority, Covered, PolicyDetermination, PolicyVersion
 from service.fhir.order_details import OrderDetails
 from service.policies.notices import Notice, NoticeTask
-from service.response.form_filler import Filling, FormFiller, NoticeSuggestion, named_services
+from service.response.form_filler import (
+    FormFiller,
+    NoticeSuggestion,
+    PrefillContext,
+    named_services,
+)
 from service.response.notice_status import modifiers_of, on_file_sentences
-from service.response.response_context import Addressee, Decided
-from service.response.response_links import Names
+from service.response.response_context import Decided, ResponseContext
+from service.response.response_links import ResponseLinks
 
 
-class Ruled(NamedTuple):
+class CardGroup(NamedTuple):
     """Determinations that a policy made and that share their cards."""
 
     policy: PolicyVersion
-    ruling: Ruling
+    policy_determination: PolicyDetermination
     determinations: tuple[Determination, ...]
 
     @property
@@ -64,14 +69,14 @@ class Ruled(NamedTuple):
 class _Beginning(NamedTuple):
     """What the forms of one notice card are begun with."""
 
-    group: Ruled
+    group: CardGroup
     details: Mapping[str, OrderDetails]
-    to: Addressee
+    to: ResponseContext
 
-    def filling(self, notice: Notice) -> Filling:
+    def filling(self, notice: Notice) -> PrefillContext:
         group, to = self.group, self.to
         coverage = group.first.coverage
-        return Filling(
+        return PrefillContext(
             patient=to.patient,
             person=to.person,
             orders=group.pointed_at,
@@ -90,16 +95,16 @@ class _Beginning(NamedTuple):
 class CardWriter:
     """Writes the cards of an answer, the policy cards before the notice cards."""
 
-    names: Names
+    links: ResponseLinks
     filler: FormFiller
     suggestion: NoticeSuggestion
     new_uuid: Callable[[], str]
 
-    def cards(self, decided: Sequence[Decided], to: Addressee) -> list[Card]:
+    def cards(self, decided: Sequence[Decided], to: ResponseContext) -> list[Card]:
         """Every card there is to show; the caller's options are applied by others."""
         worth = [i.determination for i in decided if _worth_a_card(i.determination, to)]
         groups = list(grouped(worth))
-        if to.answering is not Answering.FULL:
+        if to.tier is not HookTier.PRIMARY:
             early = [early_warning_card(self._facts(g, to), *self._style(to)) for g in groups]
             return [*early, *self._not_checked(decided, to)]
         details = {i.determination.order.reference: i.details for i in decided}
@@ -110,13 +115,17 @@ class CardWriter:
             *self._not_checked(decided, to),
         ]
 
-    def _not_checked(self, decided: Sequence[Decided], to: Addressee) -> Iterator[Card]:
+    def _not_checked(self, decided: Sequence[Decided], to: ResponseContext) -> Iterator[Card]:
         """What silence would pass for an all-clear of, but where quiet is kept."""
-        if to.answering is Answering.QUIET:
+        if to.tier is HookTier.SECONDARY:
             return
         orders = [i.determination.order for i in decided]
-        gaps = [i.determination.gap for i in decided]
-        others = [o for o, gap in zip(orders, gaps, strict=True) if gap is Gap.OTHER_PATIENT]
+        gaps = [i.determination.undetermined for i in decided]
+        others = [
+            o
+            for o, gap in zip(orders, gaps, strict=True)
+            if gap is UndeterminedReason.OTHER_PATIENT
+        ]
         reasons: dict[Why, list[Unchecked]] = {
             "unread": [Unchecked(label, _pointed_at(label)) for label in to.orders_unread],
             "other_patient": [
@@ -125,26 +134,26 @@ class CardWriter:
         }
         for why, unchecked in reasons.items():
             if unchecked:
-                insurer = self.names.operator_name
+                insurer = self.links.operator_name
                 yield not_checked_card(why, unchecked, insurer, *self._style(to))
 
-    def _style(self, to: Addressee) -> tuple[Dialect, Callable[[], str]]:
+    def _style(self, to: ResponseContext) -> tuple[Dialect, Callable[[], str]]:
         return DIALECTS[to.version], self.new_uuid
 
-    def _facts(self, group: Ruled, to: Addressee) -> Noncoverage:
+    def _facts(self, group: CardGroup, to: ResponseContext) -> Noncoverage:
         policy, today = group.policy, to.now.date()
-        notices = [n for d in group.determinations for n in self.names.editions(d, today)]
-        wording = policy.wording[group.first.programme.programme]
+        notices = [n for d in group.determinations for n in self.links.editions(d, today)]
+        wording = policy.wording[group.first.program.program]
         return Noncoverage(
             services=group.services,
             summary=wording.summary,
             statement=wording.statement,
-            reason=group.ruling.reason,
+            reason=group.policy_determination.reason,
             authorities=tuple(_searched(a) for a in policy.authorities),
             # A conditional answer is somebody else's to settle: Original Medicare's.
-            governs=group.ruling.covered is not Covered.CONDITIONAL,
+            governs=group.policy_determination.covered is not Covered.CONDITIONAL,
             policy_title=policy.title,
-            policy_url=self.names.policy_page(group.first, policy),
+            policy_url=self.links.policy_page(group.first, policy),
             starts=policy.version,
             ends=policy.ends.isoformat() if policy.ends else None,
             still_in_force=policy.in_force_on(today),
@@ -153,30 +162,30 @@ class CardWriter:
             review_overdue=policy.review_overdue_on(today),
             reservations=policy.reservations,
             ama_notice=policy.ama_notice,
-            insurer=self.names.insurer(group.first),
+            insurer=self.links.insurer(group.first),
             note=self._coverage_note(group.first),
             further_links=tuple(dict.fromkeys(self._links(notices, group))),
             several_orders=to.orders_in_request > len(group.determinations),
             ordered_as=group.ordered_as,
             references=group.pointed_at,
-            on_file=tuple(self._on_file(group)) if to.answering is Answering.FULL else (),
+            on_file=tuple(self._on_file(group)) if to.tier is HookTier.PRIMARY else (),
         )
 
-    def _on_file(self, group: Ruled) -> Iterator[str]:
+    def _on_file(self, group: CardGroup) -> Iterator[str]:
         for d in group.determinations:
-            sentences = on_file_sentences(d, self.names.notices, named_services([d]))
+            sentences = on_file_sentences(d, self.links.notices, named_services([d]))
             if text := " ".join(sentences):
                 yield text
 
     def _notice_card(
-        self, group: Ruled, details: Mapping[str, OrderDetails], to: Addressee
+        self, group: CardGroup, details: Mapping[str, OrderDetails], to: ResponseContext
     ) -> Card:
-        editions = self.names.editions(group.first, to.now.date())
+        editions = self.links.editions(group.first, to.now.date())
         begin = _Beginning(group, details, to)
         facts = AdvanceNotice(
             notices=tuple(self._notice_text(n, begin) for n in editions),
             services=group.services,
-            insurer=self.names.insurer(group.first),
+            insurer=self.links.insurer(group.first),
             payer=self._payer_reference(group.first),
             patient=to.patient,
             encounter=to.encounter,
@@ -190,7 +199,7 @@ class CardWriter:
     def _notice_text(self, notice: Notice, begin: _Beginning) -> NoticeText:
         return NoticeText(
             title=notice.title,
-            programme_label=notice.programme_label,
+            program_label=notice.program_label,
             summary=notice.summary,
             advice=tuple(_advice(notice, begin)),
             links=tuple(self._links([notice], begin.group)),
@@ -198,7 +207,7 @@ class CardWriter:
             modifiers=modifiers_of(notice),
         )
 
-    def _links(self, notices: Sequence[Notice], group: Ruled) -> Iterator[tuple[str, str]]:
+    def _links(self, notices: Sequence[Notice], group: CardGroup) -> Iterator[tuple[str, str]]:
         """(label, URL): the links of the notices, then what the policy's page says of each.
 
         Both cards have them, for not every client shows links in a detail (CRD 2.2.1 resp-10).
@@ -206,7 +215,7 @@ class CardWriter:
         yield from ((link.label, link.url) for notice in notices for link in notice.links)
         label = texts.table("phrases")["notice_link"]
         for notice in notices:
-            url = self.names.notice_page(group.first, group.policy, notice)
+            url = self.links.notice_page(group.first, group.policy, notice)
             if url:
                 yield label.format(name=notice.short_name), url
 
@@ -222,7 +231,7 @@ class CardWriter:
     def _form_text(
         self, notice: Notice, form_id: str, task: NoticeTask, begin: _Beginning
     ) -> FormText:
-        form = self.names.form(form_id)
+        form = self.links.form(form_id)
         # Only what was asked for is known to be missing (CRD 2.2.1 dev-20).
         missing = form.canonical in begin.to.questionnaires_missing
         response = None
@@ -241,7 +250,7 @@ class CardWriter:
     def _payer_reference(self, d: Determination) -> PayerReference:
         payer = d.coverage.payer if d.coverage else None
         if payer is None:
-            return PayerReference(self.names.insurer(d))
+            return PayerReference(self.links.insurer(d))
         return PayerReference(payer.name, system=payer.system, identifier=payer.identifier)
 
     def _coverage_note(self, d: Determination) -> str | None:
@@ -250,25 +259,25 @@ class CardWriter:
             return None
         key = "payer_not_told" if d.coverage is not None else d.finding.outcome.value
         note: str = texts.table("phrases")["coverage_notes"][key]
-        return note.format(insurer=self.names.operator_name)
+        return note.format(insurer=self.links.operator_name)
 
 
-def grouped(determinations: Iterable[Determination]) -> Iterator[Ruled]:
-    """Determinations that share their cards: same policy version, coverage and programme."""
+def grouped(determinations: Iterable[Determination]) -> Iterator[CardGroup]:
+    """Determinations that share their cards: same policy version, coverage and program."""
     groups: dict[object, list[Determination]] = {}
     for d in determinations:
-        if d.policy is not None and d.ruling is not None:
+        if d.policy is not None and d.policy_determination is not None:
             coverage = d.coverage.reference if d.coverage else d.finding.outcome
             version = (d.policy.id, d.policy.version)
-            key = (version, coverage, d.programme.programme)
+            key = (version, coverage, d.program.program)
             groups.setdefault(key, []).append(d)
     for group in groups.values():
-        policy, ruling = group[0].policy, group[0].ruling
-        if policy is not None and ruling is not None:
-            yield Ruled(policy, ruling, tuple(group))
+        policy, policy_determination = group[0].policy, group[0].policy_determination
+        if policy is not None and policy_determination is not None:
+            yield CardGroup(policy, policy_determination, tuple(group))
 
 
-def _worth_a_card(d: Determination, to: Addressee) -> bool:
+def _worth_a_card(d: Determination, to: ResponseContext) -> bool:
     if d.policy is None or d.covered is Covered.COVERED:
         return False
     if d.coverage is not None or not to.version.needs_one_coverage:
@@ -299,10 +308,12 @@ def _advice(notice: Notice, begin: _Beginning) -> Iterator[str]:
     elif notice.expired_on(max(d.day.latest for d in group.determinations)):
         yield phrases["notice_expires"].format(form=form, day=notice.ends)
     records = {r.questionnaire for r in notice.records}
-    passed_over = (p.why for d in group.determinations for p in d.passed_over if p.form in records)
-    for why in dict.fromkeys(passed_over):
-        yield phrases["passed_over"].format(
-            notice=notice.short_name, because=phrases["why_passed_over"][why]
+    rejected_forms = (
+        p.why for d in group.determinations for p in d.rejected_forms if p.form in records
+    )
+    for why in dict.fromkeys(rejected_forms):
+        yield phrases["rejected_forms"].format(
+            notice=notice.short_name, because=phrases["why_rejected"][why]
         )
-    reason = group.policy.reason_for_patient(group.first.programme.programme)
+    reason = group.policy.reason_for_patient(group.first.program.program)
     yield from notice.advice_on(today, reason)

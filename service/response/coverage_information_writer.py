@@ -12,99 +12,111 @@ from cards.coverage_information import (
     CLAIM_MODIFIER,
     NOTICE_ON_FILE,
     ContactPoint,
+    CoverageInformation,
     Detail,
     Documentation,
-    Statement,
 )
 from cards.naming import fill
-from service.crd.cds_service import Answering
+from service.crd.cds_service import HookTier
 from service.crd.versions import CrdVersion
 from service.decision.coverage import CoverageOutcome
 from service.decision.coverage_assertion import coverage_assertion_id
-from service.decision.determination import Determination, Gap
+from service.decision.determination import Determination, UndeterminedReason
 from service.decision.order import NO_DAY_TOLD, Order
-from service.decision.policy import Covered, PolicyVersion, Ruling
+from service.decision.policy import Covered, PolicyDetermination, PolicyVersion
 from service.fhir.systems import CPT, HCPCS
 from service.policies.notices import Notice
 from service.response.form_filler import named_services
 from service.response.notice_status import claim_modifier, on_file_sentences
-from service.response.response_context import Addressee
-from service.response.response_links import Names
+from service.response.response_context import ResponseContext
+from service.response.response_links import ResponseLinks
 
 _BILLING_SYSTEMS = frozenset({CPT, HCPCS})
 
 
 @dataclass(frozen=True, slots=True)
-class StatementWriter:
+class CoverageInformationWriter:
     """Puts determinations into statements on orders."""
 
-    names: Names
+    links: ResponseLinks
 
-    def statement(self, d: Determination, to: Addressee) -> Statement | None:
+    def statement(self, d: Determination, to: ResponseContext) -> CoverageInformation | None:
         """What is stated of the order; None where there is no one coverage to point at.
 
         Nor is anything stated of another patient's order: it would put this patient's coverage
         into that one's chart. A card tells.
         """
         coverage = d.finding.coverage
-        if coverage is None or not coverage.can_be_pointed_at or d.gap is Gap.OTHER_PATIENT:
+        if (
+            coverage is None
+            or not coverage.can_be_pointed_at
+            or d.undetermined is UndeterminedReason.OTHER_PATIENT
+        ):
             return None
-        if d.gap is Gap.PAYER_NOT_OURS:
-            return self._without_policy(d, to, coverage.reference, Gap.PAYER_NOT_OURS)
+        if d.undetermined is UndeterminedReason.PAYER_NOT_OURS:
+            return self._without_policy(
+                d, to, coverage.reference, UndeterminedReason.PAYER_NOT_OURS
+            )
         if d.finding.outcome is CoverageOutcome.UNREACHABLE:
-            return self._without_policy(d, to, coverage.reference, Gap.TECHNICAL)
+            return self._without_policy(d, to, coverage.reference, UndeterminedReason.TECHNICAL)
         if coverage.payer is None and not coverage.payer_told:
             # A card may say what the policy says; a statement on this coverage would be a guess.
-            return self._without_policy(d, to, coverage.reference, Gap.PAYER_NOT_TOLD)
+            return self._without_policy(
+                d, to, coverage.reference, UndeterminedReason.PAYER_NOT_TOLD
+            )
         if d.finding.outcome is CoverageOutcome.NOT_ACTIVE:
             return self._without_policy(d, to, coverage.reference, "no_active_coverage")
-        if d.policy is not None and d.ruling is not None:
-            return self._ruled(d, to, coverage.reference, d.policy, d.ruling)
-        return self._without_policy(d, to, coverage.reference, d.gap.value) if d.gap else None
+        if d.policy is not None and d.policy_determination is not None:
+            return self._by_policy(d, to, coverage.reference, d.policy, d.policy_determination)
+        return (
+            self._without_policy(d, to, coverage.reference, d.undetermined.value)
+            if d.undetermined
+            else None
+        )
 
-    def _ruled(
+    def _by_policy(
         self,
         d: Determination,
-        to: Addressee,
+        to: ResponseContext,
         coverage: str,
         policy: PolicyVersion,
-        ruling: Ruling,
-    ) -> Statement:
+        policy_determination: PolicyDetermination,
+    ) -> CoverageInformation:
         # A form is asked for where it can be acted upon, at signing and booking (hook-19).
-        full = to.answering is Answering.FULL
-        editions = self.names.editions(d, to.now.date()) if full else []
+        full = to.tier is HookTier.PRIMARY
+        editions = self.links.editions(d, to.now.date()) if full else []
         services = named_services([d])
-        said = [_of_programme(n, fill(n.summary, services), editions) for n in editions]
+        said = [_of_program(n, fill(n.summary, services), editions) for n in editions]
         if full:
-            said.extend(on_file_sentences(d, self.names.notices, services))
+            said.extend(on_file_sentences(d, self.links.notices, services))
         expires = _expires_on(d, policy)
         asserted = [d.covered.value, *(n.id for n in editions), *_on_file(d, full)]
         if expires:
             asserted.append(expires.isoformat())
-        return Statement(
+        return CoverageInformation(
             coverage=coverage,
             covered=d.covered.value,
             codes=d.billing_codes,
-            reasons=(ruling.reason,),
+            reasons=(policy_determination.reason,),
             assumptions=_assumptions(d),
             stated_on=to.now.date(),
             expires_on=expires,
             assertion_id=coverage_assertion_id(d, to.ehr, asserted),
             documentation=tuple(self._documentation(n, editions, to.version) for n in editions),
-            policy_url=self.names.policy_page(d, policy),
+            policy_url=self.links.policy_page(d, policy),
             instructions=" ".join(said) or None,
             details=tuple(self._details(d, editions)) if full else (),
             contact=_contact(d),
         )
 
     def _without_policy(
-        self, d: Determination, to: Addressee, coverage: str, gap: str
-    ) -> Statement:
-        wording: Mapping[str, Any] = texts.table("gaps")[gap]
+        self, d: Determination, to: ResponseContext, coverage: str, gap: str
+    ) -> CoverageInformation:
+        wording: Mapping[str, Any] = texts.table("undetermined")[gap]
         covered = Covered(wording.get("covered", Covered.CONDITIONAL))
-        if gap == Gap.TECHNICAL:
+        if gap == UndeterminedReason.TECHNICAL:
             covered = Covered.INDETERMINATE
-        return Statement(
+        return CoverageInformation(
             coverage=coverage,
             covered=covered.value,
             codes=tuple(c for c in d.billing_codes if c.system in _BILLING_SYSTEMS),
@@ -122,16 +134,16 @@ class StatementWriter:
         return Documentation(
             doc_needed=notice.doc_needed[version.value],
             doc_purpose=notice.doc_purpose,
-            reason=_of_programme(notice, notice.documentation_reason, editions),
-            questionnaire=self.names.form(notice.questionnaire).canonical,
+            reason=_of_program(notice, notice.documentation_reason, editions),
+            questionnaire=self.links.form(notice.questionnaire).canonical,
         )
 
     def _details(self, d: Determination, editions: Sequence[Notice]) -> Iterator[Detail]:
         """The notice on file, and the modifier that the claim line takes as things stand."""
         found = d.notice_on_file
         if found is not None:
-            editions = [self.names.notices.edition(found.notice, found.day)]
-            text = " ".join(on_file_sentences(d, self.names.notices, named_services([d])))
+            editions = [self.links.notices.edition(found.notice, found.day)]
+            text = " ".join(on_file_sentences(d, self.links.notices, named_services([d])))
             # A response without an id of its own cannot be pointed at.
             known = found.record.startswith("QuestionnaireResponse/")
             yield Detail(NOTICE_ON_FILE, found.record if known else found.form, text)
@@ -144,9 +156,9 @@ class StatementWriter:
                 yield Detail(CLAIM_MODIFIER, modifier.code, because)
 
 
-def _of_programme(notice: Notice, text: str, editions: Sequence[Notice]) -> str:
-    """What is said of one of several notices names its programme: only one of them is right."""
-    return text if len(editions) == 1 else f"{notice.programme_label}: {text}"
+def _of_program(notice: Notice, text: str, editions: Sequence[Notice]) -> str:
+    """What is said of one of several notices names its program: only one of them is right."""
+    return text if len(editions) == 1 else f"{notice.program_label}: {text}"
 
 
 def _on_file(d: Determination, full: bool) -> Iterator[str]:
@@ -156,7 +168,7 @@ def _on_file(d: Determination, full: bool) -> Iterator[str]:
         yield f"{found.record} {found.day} {found.option} {found.refused}"
 
 
-def already_stated(order: Order, statement: Statement) -> bool:
+def already_stated(order: Order, statement: CoverageInformation) -> bool:
     """Whether the order carries this very statement: the assertion id stands for its facts.
 
     Then nothing is new and no update is sent (CRD 2.2.1 resp-35).

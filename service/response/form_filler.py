@@ -9,13 +9,13 @@ from enum import StrEnum
 
 from cards.naming import NamedService, codes_phrase, fill, services_phrase
 from cards.questionnaires import Form
-from cards.questionnaires.response import Answers, Begun, begun_response
+from cards.questionnaires.response import Answers, ResponseDraft, begun_response
 from cards.vocabulary import Json
 from service.decision.determination import Determination
 from service.fhir.order_details import OrderDetails
 from service.fhir.people import Person
 from service.policies.notices import Notice
-from service.response.response_links import Names
+from service.response.response_links import ResponseLinks
 
 
 class NoticeSuggestion(StrEnum):
@@ -39,10 +39,10 @@ class NoticeSuggestion(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Filling:
+class PrefillContext:
     """What a form is begun with. References are "Type/id"; `now` has a time zone.
 
-    `determinations` share their policy, coverage and programme; there may be none. `details` are
+    `determinations` share their policy, coverage and program; there may be none. `details` are
     those of their orders. `purpose` is a code of CRD's documentation reasons.
     """
 
@@ -63,15 +63,15 @@ class Filling:
 class FormFiller:
     """Begins forms."""
 
-    names: Names
+    links: ResponseLinks
     new_uuid: Callable[[], str]
 
-    def begun(self, form: Form, filling: Filling) -> Json:
+    def begun(self, form: Form, filling: PrefillContext) -> Json:
         """The QuestionnaireResponse, in progress; the patient's own blanks stay empty."""
         services = named_services(filling.determinations)
         return begun_response(
             form,
-            Begun(
+            ResponseDraft(
                 id=self.new_uuid(),
                 patient=filling.patient,
                 authored=filling.now,
@@ -85,7 +85,7 @@ class FormFiller:
             ),
         )
 
-    def _answers(self, filling: Filling, services: Sequence[NamedService]) -> Answers:
+    def _answers(self, filling: PrefillContext, services: Sequence[NamedService]) -> Answers:
         answers: dict[str, list[str | date]] = {}
         if filling.person and filling.person.name:
             answers["patient-name"] = [filling.person.name]
@@ -102,9 +102,9 @@ class FormFiller:
             first = filling.determinations[0]
             answers["planned-on"] = list(_planned_days(filling.determinations))
             if first.coverage is not None and first.coverage.payer is not None:
-                answers["plan"] = [self.names.insurer(first)]
+                answers["plan"] = [self.links.insurer(first)]
             if first.policy is not None:
-                wording = first.policy.wording[first.programme.programme]
+                wording = first.policy.wording[first.program.program]
                 answers["reason"] = [fill(wording.statement, services)]
         return answers
 
@@ -115,7 +115,9 @@ def named_services(determinations: Sequence[Determination]) -> tuple[NamedServic
     return tuple(NamedService(s.code.value, s.name, s.group_name) for s in met.values())
 
 
-def _blanks(filling: Filling, form: Form, services: Sequence[NamedService]) -> Mapping[str, str]:
+def _blanks(
+    filling: PrefillContext, form: Form, services: Sequence[NamedService]
+) -> Mapping[str, str]:
     """The texts that a notice suggests for the blanks of its own form."""
     notice = filling.notice
     if notice is None or notice.questionnaire != form.id or not filling.determinations:
@@ -123,7 +125,7 @@ def _blanks(filling: Filling, form: Form, services: Sequence[NamedService]) -> M
     first = filling.determinations[0]
     if first.policy is None:
         return {}
-    reason = first.policy.reason_for_patient(first.programme.programme)
+    reason = first.policy.reason_for_patient(first.program.program)
     suggested = ((b.blank, b.suggests(reason)) for b in notice.blanks if b.by != "patient")
     return {blank: fill(text, services) for blank, text in suggested if text}
 

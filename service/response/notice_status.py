@@ -8,7 +8,7 @@ from cards import texts
 from cards.advance_notice import ClaimModifier
 from cards.naming import NamedService, fill
 from service.decision.determination import Determination, NoticeOnFile
-from service.decision.policy import Programme
+from service.decision.policy import Program
 from service.policies.notices import Modifier, Notice, NoticeLibrary
 
 
@@ -40,7 +40,7 @@ def claim_modifier(d: Determination, notice: Notice) -> Modifier | None:
 
     None where no claim goes to Medicare, or where the patient refused to sign.
     """
-    if d.programme.programme is not Programme.ORIGINAL_MEDICARE:
+    if d.program.program is not Program.ORIGINAL_MEDICARE:
         return None
     found = d.notice_on_file
     if found is None:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from cards.vocabulary import Json
-from service.decision.order import ExistingStatement
+from service.decision.order import ExistingCoverageInformation
 from service.fhir.document import Resource
 from service.fhir.orders import is_statement
 
@@ -21,7 +21,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 def with_statement(
-    resource: Resource, stated: Sequence[ExistingStatement], coverage: str, extension: Json
+    resource: Resource,
+    stated: Sequence[ExistingCoverageInformation],
+    coverage: str,
+    extension: Json,
 ) -> dict[str, msgspec.Raw]:
     """The resource's elements as received, our statement on `coverage` added or replaced.
 

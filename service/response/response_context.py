@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from service.crd.cds_service import Answering
+from service.crd.cds_service import HookTier
 from service.crd.configuration_options import Options
 from service.crd.versions import CrdVersion
 from service.decision.determination import Determination
@@ -24,7 +24,7 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True)
-class Addressee:
+class ResponseContext:
     """What of the call shapes the answer. References are "Type/id".
 
     `now` is in the service's time zone; `ehr` is the caller's FHIR base URL or "";
@@ -41,7 +41,7 @@ class Addressee:
     encounter: str | None
     ehr: str
     orders_in_request: int
-    answering: Answering
+    tier: HookTier
     now: datetime
     orders_unread: tuple[str, ...] = ()
     questionnaires_missing: frozenset[str] = frozenset()

@@ -13,7 +13,7 @@ from service.policies.notices import Notice, NoticeLibrary
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class ResponseLinks:
     """`public_url` is this service's base URL as seen from outside, without a trailing slash;
     `operator_name` the insurer's name where a request tells none.
     """

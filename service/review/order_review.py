@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
 from cards.vocabulary import Answer
-from service.crd.cds_service import Answering, Asked, Service
+from service.crd.cds_service import CdsService, HookTier, ReviewTarget
 from service.crd.hook_request import HookRequest, RequestReader
 from service.crd.missing_data import missing_needs, required
 from service.decision.coverage import Coverage, CoverageFinding, CoverageOutcome, choose_coverage
@@ -15,11 +15,11 @@ from service.decision.determination import Determination, TraceStep
 from service.decision.evaluate import evaluate, in_scope, service_day
 from service.decision.order import Order
 from service.decision.policy import Policies
-from service.decision.submitted_form import NoticeRecord, with_notices_on_file
+from service.decision.submitted_form import SubmittedForm, with_notices_on_file
 from service.ehr.fetch_report import FetchReport, Outcome
 from service.ehr.fhir_client import Access
-from service.ehr.fhir_query import Need, Read
-from service.ehr.resource_fetcher import Completing, Fetched
+from service.ehr.fhir_query import FhirQuery, Read
+from service.ehr.resource_fetcher import Fetched, ResourceFetcher
 from service.ehr.unread_data import has_unread_code, with_trouble
 from service.errors import PreconditionFailed, UnhandledPayer, UnknownService
 from service.fhir.coverages import PayerDirectory, read_coverage
@@ -29,7 +29,7 @@ from service.fhir.order_details import read_order_details
 from service.fhir.orders import ORDER_TYPES, patients_of, read_order
 from service.fhir.people import read_person
 from service.fhir.resources import Resources
-from service.response import Addressee, Asserted, Decided, Responder
+from service.response import Asserted, Decided, Responder, ResponseContext
 from service.review.submitted_forms import FormsOnFile
 
 
@@ -57,11 +57,11 @@ class OrderReview:
 
     def __init__(
         self,
-        services: Sequence[Service],
+        services: Sequence[CdsService],
         policies: Policies,
         payers: PayerDirectory,
         responder: Responder,
-        fetcher: Completing,
+        fetcher: ResourceFetcher,
         forms: FormsOnFile,
         clock: Callable[[], datetime],
         zone: tzinfo,
@@ -111,7 +111,7 @@ class OrderReview:
         if request.version.needs_one_coverage:
             refuse_without_payer(determinations)
         unread = unread_orders(request, resources)
-        to = Addressee(
+        to = ResponseContext(
             version=request.version,
             options=request.options,
             patient=request.patient,
@@ -119,7 +119,7 @@ class OrderReview:
             ehr=request.fhir_server or "",
             orders_in_request=max(len(asked) + len(unread), drafts(resources)),
             orders_unread=unread,
-            answering=request.service.answering,
+            tier=request.service.tier,
             now=now,
             questionnaires_missing=self._forms.missing_questionnaires(resources, fetched),
             person=read_person(patient) if patient and patient.type == "Patient" else None,
@@ -132,9 +132,9 @@ class OrderReview:
     ) -> Fetched:
         """Add to the resources what is missing, if the call gave us server and token."""
 
-        def plan(at_hand: Resources) -> Sequence[Need]:
+        def plan(at_hand: Resources) -> Sequence[FhirQuery]:
             needs = [*missing_needs(request, at_hand)]
-            if request.service.answering is Answering.FULL:
+            if request.service.tier is HookTier.PRIMARY:
                 orders = [a.resource for a in request.service.asked(request, at_hand)]
                 needs.extend(self._forms.needs(orders, at_hand, request.patient))
             return needs
@@ -146,13 +146,13 @@ class OrderReview:
 
     def _decide(
         self,
-        asked: Asked,
+        asked: ReviewTarget,
         order: Order,
         request: HookRequest,
         coverages: Sequence[Coverage],
         resources: Resources,
         fetched: Fetched,
-        records: Sequence[NoticeRecord],
+        records: Sequence[SubmittedForm],
         now: datetime,
     ) -> Determination:
         today = now.date()
@@ -178,7 +178,7 @@ class OrderReview:
         )
 
 
-def _read(asked: Asked, resources: Resources, patient: str) -> Order:
+def _read(asked: ReviewTarget, resources: Resources, patient: str) -> Order:
     """The order asked about; where an appointment was made for it, that sets the day of service.
 
     Of an appointment of several patients, mother and child say, this patient's part is read.
@@ -238,7 +238,7 @@ def unread_orders(request: HookRequest, resources: Resources) -> tuple[str, ...]
 
     Where answers are full, they are said (CRD 2.2.1 found-34): the rest is answered all the same.
     """
-    if request.service.answering is not Answering.FULL:
+    if request.service.tier is not HookTier.PRIMARY:
         return ()
     needs = request.service.needs(request, resources)
     return tuple(dict.fromkeys(n.label for n in needs if isinstance(n, Read)))

@@ -13,8 +13,8 @@ from typing import Any
 from cards.coverage_information import NOTICE_ON_FILE
 from cards.questionnaires import Form, Forms
 from service.decision.policy import Policies
-from service.decision.submitted_form import NoticeRecord, RecordRule
-from service.ehr.fhir_query import Need, Search, missing
+from service.decision.submitted_form import FormAcceptanceRule, SubmittedForm
+from service.ehr.fhir_query import FhirQuery, Search, missing
 from service.ehr.resource_fetcher import Fetched
 from service.fhir.document import Resource
 from service.fhir.orders import read_order
@@ -30,19 +30,21 @@ class FormsOnFile:
     """
 
     forms: Forms
-    rules: Sequence[RecordRule]
+    rules: Sequence[FormAcceptanceRule]
     policies: Policies
     offered: tuple[Form, ...] = ()
 
-    def records(self, resources: Resources) -> tuple[NoticeRecord, ...]:
+    def records(self, resources: Resources) -> tuple[SubmittedForm, ...]:
         """The forms of ours among the responses at hand, whatever they are worth."""
         return notice_records(resources, self._form_id)
 
-    def needs(self, orders: Sequence[Resource], resources: Resources, patient: str) -> list[Need]:
+    def needs(
+        self, orders: Sequence[Resource], resources: Resources, patient: str
+    ) -> list[FhirQuery]:
         """What to ask the EHR for: responses that the orders' statements speak of, and whether it
         has the Questionnaires. `patient` is "Patient/id".
         """
-        found: list[Need] = []
+        found: list[FhirQuery] = []
         for order in orders:
             found.extend(self._of_statements(order, resources, patient))
         if self.offered and any(map(self._is_spoken_of, orders)):
@@ -70,7 +72,9 @@ class FormsOnFile:
         codings = read_order(order, Resources()).codings
         return any(c.code and self.policies.versions_for(c.code) for c in codings)
 
-    def _of_statements(self, order: Resource, resources: Resources, patient: str) -> Iterator[Need]:
+    def _of_statements(
+        self, order: Resource, resources: Resources, patient: str
+    ) -> Iterator[FhirQuery]:
         asked: set[str] = set()
         for part in _parts(order.data):
             canonical = part.get("valueCanonical")

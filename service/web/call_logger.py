@@ -50,7 +50,7 @@ def count_refusals(app: Flask, metrics: Metrics) -> None:
         return response
 
 
-class CallKeeper:
+class CallLogger:
     """Keeps calls. `clock` gives the current time with a time zone."""
 
     def __init__(self, recorder: Recorder, metrics: Metrics, clock: Callable[[], datetime]) -> None:
@@ -70,7 +70,7 @@ class CallKeeper:
 class ReceivedCall:
     """A call on its way to its answer: end it with `answered` or `refused`."""
 
-    keeper: CallKeeper
+    call_logger: CallLogger
     id: str
     service_id: str
     client: str
@@ -78,7 +78,7 @@ class ReceivedCall:
     received_at: datetime
     started: float
 
-    def answered(self, review: Review) -> bytes:
+    def complete(self, review: Review) -> bytes:
         """The answer's bytes, once call and answer are kept. Raises RecordsUnavailable."""
         payload = encode(review.answer)
         call = review.request
@@ -98,12 +98,12 @@ class ReceivedCall:
         )
         self._keep(record, call.version.value, "answered")
         for card in shown:
-            self.keeper.metrics.card(card.policy_id, card.topic)
+            self.call_logger.metrics.card(card.policy_id, card.topic)
         for report in review.fetched.reports:
-            self.keeper.metrics.fetch(report.outcome.value)
+            self.call_logger.metrics.fetch(report.outcome.value)
         return payload
 
-    def refused(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
         """Keep a call that is answered with an error; that answer is made from the error.
 
         Raises RecordsUnavailable. A call of no service of ours is not kept.
@@ -134,13 +134,13 @@ class ReceivedCall:
 
     def _keep(self, record: CallRecord, version: str, outcome: str) -> None:
         try:
-            self.keeper.recorder.record(record)
+            self.call_logger.recorder.record(record)
         except RecordsUnavailable:
             outcome = "unavailable"
             raise
         finally:
             seconds = time.perf_counter() - self.started
-            self.keeper.metrics.call(record.hook, version, self.client, outcome, seconds)
+            self.call_logger.metrics.call(record.hook, version, self.client, outcome, seconds)
             g.counted = True
 
 

@@ -19,13 +19,13 @@ from cards.overrides import override_reasons
 from service.decision.determination import TraceStep
 from service.decision_log import display, queries
 from service.decision_log.decision_detail import (
-    LookedUp,
-    WholeCall,
+    CallDetail,
+    DecisionDetail,
     by_assertion,
     by_place,
+    call_detail,
     order_references,
     patient_reference,
-    whole_call,
 )
 from service.decision_log.instants import instant
 from service.decision_log.policy_stats import PolicyStats, policy_stats
@@ -33,7 +33,7 @@ from service.decision_log.queries import Span
 from service.errors import ConfigurationError, TooManyCalls, Unavailable
 from service.web.client_auth import open_to_all
 from service.web.pages import page, problem_page
-from service.web.reader_session import HOME, ReaderDoor, ask_for_a_reader, current_session
+from service.web.reader_session import HOME, ReaderAuth, ask_for_a_reader, current_session
 from service.web.response_view import OrderChange, ShownAnswer, order_changes
 
 _MOST_FOUND = 50
@@ -119,18 +119,18 @@ class DecisionPages:
             return self.search(asked=form, wrong_show="Give an assertion id, or a call's id.")
         asked = {"assertion_id": assertion_id, "call": place, "body": body}
         with self._opened("show", asked) as log:
-            found: LookedUp | WholeCall | None
+            found: DecisionDetail | CallDetail | None
             if call_id and not position:
-                found = whole_call(log, call_id)
+                found = call_detail(log, call_id)
             elif place:
                 at = int(position) if position.isdecimal() and len(position) < 5 else -1
                 found = by_place(log, call_id, at)
             else:
-                found = by_assertion(log, assertion_id) or whole_call(log, assertion_id)
+                found = by_assertion(log, assertion_id) or call_detail(log, assertion_id)
         if found is None:
             wrong = "No decision has this assertion id, and no call this id."
             return self.search(asked=form, wrong_show=wrong)
-        if isinstance(found, WholeCall):
+        if isinstance(found, CallDetail):
             return self._call(found, body)
         return self._decision(found, body)
 
@@ -152,7 +152,7 @@ class DecisionPages:
         asked = asked or {"since": since.date().isoformat() if since else ""}
         return self._page("decisions/feedback.html", counted=counted, asked=asked, wrong=wrong)
 
-    def _decision(self, found: LookedUp, body: str) -> Response:
+    def _decision(self, found: DecisionDetail, body: str) -> Response:
         kept = found.call.kept
         answer = msgspec.convert(found.call.answer, ShownAnswer)
         shown = kept.request if body == "request" else kept.answer
@@ -169,7 +169,7 @@ class DecisionPages:
             body_text=display.body_text(shown) if body else "",
         )
 
-    def _call(self, found: WholeCall, body: str) -> Response:
+    def _call(self, found: CallDetail, body: str) -> Response:
         kept = found.call.kept
         answer = msgspec.convert(found.call.answer, ShownAnswer)
         return self._page(
@@ -211,10 +211,10 @@ class DecisionPages:
         return datetime.combine(day, time(), self._zone) if day else None
 
 
-def decisions_blueprint(pages: DecisionPages, door: ReaderDoor) -> Blueprint:
-    """The pages behind their door."""
+def decisions_blueprint(pages: DecisionPages, reader_auth: ReaderAuth) -> Blueprint:
+    """The pages behind their reader_auth."""
     blueprint = Blueprint("decisions", __name__)
-    ask_for_a_reader(blueprint, door)
+    ask_for_a_reader(blueprint, reader_auth)
 
     @blueprint.get(HOME)
     @open_to_all
@@ -262,14 +262,14 @@ def bars(stats: PolicyStats) -> list[Bar]:
     return [Bar(name, kind, n, round(100 * n / stats.cards, 1)) for name, kind, n in counted]
 
 
-def _statement(found: LookedUp, answer: ShownAnswer) -> tuple[tuple[str, str], ...]:
+def _statement(found: DecisionDetail, answer: ShownAnswer) -> tuple[tuple[str, str], ...]:
     """The coverage information with the decision's assertion id, as (element, value) rows."""
     changes: list[OrderChange] = list(order_changes(answer, None))
     wanted = (_ASSERTION_ID, found.determination.assertion_id)
     return next((rows for c in changes for rows in c.statements if wanted in rows), ())
 
 
-def _said(found: LookedUp) -> dict[str, list[tuple[datetime, str]]]:
+def _said(found: DecisionDetail) -> dict[str, list[tuple[datetime, str]]]:
     """Card → what was said of it and when."""
     said: dict[str, list[tuple[datetime, str]]] = {}
     for item in found.said:

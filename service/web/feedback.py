@@ -8,14 +8,14 @@ from service.crd.hook_request import parse_json
 from service.crd.hooks import SERVICES
 from service.decision_log.feedback_rows import read_feedback
 from service.errors import UnknownService
-from service.web.call_logger import CallKeeper
+from service.web.call_logger import CallLogger
 from service.web.client_auth import current_client
 from service.web.json_body import json_response, read_json_body
 
 _KNOWN = frozenset(s.id for s in SERVICES)
 
 
-def feedback_blueprint(keeper: CallKeeper) -> Blueprint:
+def feedback_blueprint(call_logger: CallLogger) -> Blueprint:
     """The endpoint; feedback is durable before it is answered."""
     feedback = Blueprint("feedback", __name__)
 
@@ -27,11 +27,11 @@ def feedback_blueprint(keeper: CallKeeper) -> Blueprint:
             parse_json(read_json_body()),
             client=current_client().name,
             service_id=service_id,
-            received_at=keeper.clock(),
+            received_at=call_logger.clock(),
         )
-        keeper.recorder.record_feedback(rows)
+        call_logger.recorder.record_feedback(rows)
         for row in rows:
-            keeper.metrics.feedback(row.outcome)
+            call_logger.metrics.feedback(row.outcome)
         return json_response({"received": len(rows)})
 
     return feedback

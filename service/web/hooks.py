@@ -8,7 +8,7 @@ from flask import Blueprint, Response
 
 from service.crd.hooks import SERVICES
 from service.review.order_review import OrderReview
-from service.web.call_logger import CallKeeper
+from service.web.call_logger import CallLogger
 from service.web.client_auth import current_client, open_to_all
 from service.web.json_body import bytes_response, encode, read_json_body
 from service.web.request_log import name_call, note, timed
@@ -17,9 +17,9 @@ _HOOKS = {service.id: service.hook for service in SERVICES}
 
 
 def hooks_blueprint(
-    review: OrderReview, discovery: Mapping[str, object], keeper: CallKeeper
+    review: OrderReview, discovery: Mapping[str, object], call_logger: CallLogger
 ) -> Blueprint:
-    """The two endpoints; `discovery` is written to bytes once, `keeper` keeps every call."""
+    """The two endpoints; `discovery` is written to bytes once, `call_logger` keeps every call."""
     hooks = Blueprint("hooks", __name__)
     discovery_bytes = encode(discovery)
 
@@ -35,13 +35,13 @@ def hooks_blueprint(
         with timed("read"):
             body = read_json_body()
         client = current_client()
-        received = keeper.received(service_id, client.name, body)
+        received = call_logger.received(service_id, client.name, body)
         name_call(received.id)
         try:
             with timed("review"):
                 reviewed = review.review(service_id, body, client.fhir_servers)
         except Exception as error:
-            received.refused(error)
+            received.fail(error)
             raise
         note(
             version=reviewed.request.version.value,
@@ -49,7 +49,7 @@ def hooks_blueprint(
             statements=len(reviewed.answer.system_actions),
         )
         with timed("record"):
-            answer = received.answered(reviewed)
+            answer = received.complete(reviewed)
         return bytes_response(answer)
 
     return hooks

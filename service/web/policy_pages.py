@@ -13,7 +13,7 @@ from flask import Blueprint, Response, request
 from werkzeug.datastructures import MIMEAccept
 
 from cards.naming import fill
-from service.decision.policy import PolicyVersion, Programme
+from service.decision.policy import PolicyVersion, Program
 from service.errors import MalformedRequest, RequestError, UnknownPolicy
 from service.policies.differences import Change, differences
 from service.policies.notices import Notice, NoticeLibrary
@@ -75,8 +75,8 @@ class PolicyPages:
             document = policy_document(policy, versions, self._notices, day, today, self._url)
             return _json(document)
         notices = {
-            programme: [self._notices.edition(n, day) for n in ids]
-            for programme, ids in policy.notices.items()
+            program: [self._notices.edition(n, day) for n in ids]
+            for program, ids in policy.notices.items()
         }
         return _page(
             "policy/policy.html",
@@ -175,15 +175,15 @@ def _history(
     ][::-1]
 
 
-def _places(notices: Mapping[Programme, Sequence[Notice]]) -> dict[str, Programme]:
-    """Notice id → the programme under which it is told; elsewhere it is linked.
+def _places(notices: Mapping[Program, Sequence[Notice]]) -> dict[str, Program]:
+    """Notice id → the program under which it is told; elsewhere it is linked.
 
     That is the first that it is the only notice of, so that its anchor is there exactly once.
     """
-    places: dict[str, Programme] = {}
-    for programme, editions in sorted(notices.items(), key=lambda item: len(item[1]) != 1):
+    places: dict[str, Program] = {}
+    for program, editions in sorted(notices.items(), key=lambda item: len(item[1]) != 1):
         for notice in editions:
-            places.setdefault(notice.id, programme)
+            places.setdefault(notice.id, program)
     return places
 
 

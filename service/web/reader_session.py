@@ -25,7 +25,7 @@ _SIGNING_IN = Client(issuer="sign-in to the decisions page", name="sign-in")
 
 
 @dataclass(frozen=True, slots=True)
-class ReaderDoor:
+class ReaderAuth:
     """What stands before the pages.
 
     `attempts` limits how often a secret is tried; `looks` are the requests that are served at a
@@ -61,7 +61,7 @@ def current_session() -> Session:
     return session
 
 
-def ask_for_a_reader(blueprint: Blueprint, door: ReaderDoor) -> None:
+def ask_for_a_reader(blueprint: Blueprint, reader_auth: ReaderAuth) -> None:
     """Let only readers see the views of a blueprint; adds the sign-in and the sign-out.
 
     The views must be `open_to_all`: a reader has a session, not a client's token. Whoever has none
@@ -70,14 +70,14 @@ def ask_for_a_reader(blueprint: Blueprint, door: ReaderDoor) -> None:
 
     @blueprint.before_request
     def admit() -> Response | None:
-        if not door.looks.acquire(blocking=False):
+        if not reader_auth.looks.acquire(blocking=False):
             raise Unavailable("too many readers at a time", retry_after=2)
-        g.look = door.looks
+        g.look = reader_auth.looks
         if request.method == "POST":
             refusal = _refused_form()
             if refusal is not None:
                 return refusal
-        g.reader_session = door.sessions.found(request.cookies.get(door.cookie, ""))
+        g.reader_session = reader_auth.sessions.found(request.cookies.get(reader_auth.cookie, ""))
         if request.path == SIGN_IN:
             return None
         if g.reader_session is None:
@@ -93,7 +93,7 @@ def ask_for_a_reader(blueprint: Blueprint, door: ReaderDoor) -> None:
     def keep_session(response: Response) -> Response:
         session: Session | None = g.get("reader_session")
         if session is not None:
-            door.keep(response, session)
+            reader_auth.keep(response, session)
         return response
 
     @blueprint.teardown_request
@@ -110,9 +110,9 @@ def ask_for_a_reader(blueprint: Blueprint, door: ReaderDoor) -> None:
     @blueprint.post(SIGN_IN)
     @open_to_all
     def sign_in() -> Response:
-        door.attempts.count(_SIGNING_IN)
+        reader_auth.attempts.count(_SIGNING_IN)
         name, secret = request.form.get("name", ""), request.form.get("secret", "")
-        session = door.sessions.begin(name.strip(), secret.strip())
+        session = reader_auth.sessions.begin(name.strip(), secret.strip())
         g.reader_session = session
         if session is None:
             note(refused="SignIn")
@@ -123,10 +123,10 @@ def ask_for_a_reader(blueprint: Blueprint, door: ReaderDoor) -> None:
     @blueprint.post("/decisions/sign-out")
     @open_to_all
     def sign_out() -> Response:
-        door.sessions.end(current_session())
+        reader_auth.sessions.end(current_session())
         g.reader_session = None
         response = _led_to(SIGN_IN)
-        door.keep(response, None)
+        reader_auth.keep(response, None)
         return response
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import msgspec
 from flask import Blueprint, Response, abort
 
-from service.crd.cds_service import Service
+from service.crd.cds_service import CdsService
 from service.decision.coverage import Payer
 from service.decision.policy import PolicyVersion
 from service.errors import MalformedRequest, RequestError
@@ -45,7 +45,7 @@ class Workbench:
     """
 
     review: Callable[[str, bytes], Review] | None
-    services: Sequence[Service]
+    services: Sequence[CdsService]
     policies: Iterable[PolicyVersion]
     payers: Iterable[Payer]
     fixtures: Fixtures

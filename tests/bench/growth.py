@@ -13,7 +13,7 @@ from statistics import median
 
 from service.bootstrap.app import Library, wire_review
 from service.decision.order import Code
-from service.decision.policy import PolicyVersion, Service
+from service.decision.policy import PolicyService, PolicyVersion
 from service.policies.policy_store import PolicyStore
 from service.review.order_review import OrderReview
 from service.settings import Settings
@@ -84,7 +84,9 @@ def synthetic_policies(like: PolicyVersion, count: int) -> Iterator[PolicyVersio
     """Policies that differ in id and codes; no real code system is named."""
     for p in range(count):
         services = tuple(
-            Service(Code("http://example.org/codes", f"{p}-{c}"), "synthetic", "g", "synthetic")
+            PolicyService(
+                Code("http://example.org/codes", f"{p}-{c}"), "synthetic", "g", "synthetic"
+            )
             for c in range(CODES_A_POLICY)
         )
         yield replace(like, id=f"synthetic-{p}", services=services)

@@ -237,9 +237,9 @@ def test_whatever_a_hook_sends_has_an_option_that_keeps_it_back(
 
 
 @pytest.mark.requirement("crd-2.2.1:found-15", "crd-2.0.1:27")
-def test_one_endpoint_answers_for_all_payers_and_programmes(client: FlaskClient) -> None:
+def test_one_endpoint_answers_for_all_payers_and_programs(client: FlaskClient) -> None:
     labels = {
         name: answer(client, call_of(f"order-sign/{name}"))["cards"][0]["source"]["label"]
-        for name in ("mrs-medicare-advantage", "mrs-original-medicare", "mrs-programme-not-told")
+        for name in ("mrs-medicare-advantage", "mrs-original-medicare", "mrs-program-not-told")
     }
     assert set(labels.values()) == {"Example Health Plan", "Example Payer"}

@@ -87,7 +87,7 @@ def is_form_task(action: dict[str, Any]) -> bool:
     [
         "mrs-medicare-advantage",
         "mrs-original-medicare",
-        "mrs-programme-not-told",
+        "mrs-program-not-told",
         "disc-pain-four-orders",
     ],
 )
@@ -145,7 +145,7 @@ def test_a_record_of_telling_has_a_button_of_its_own_under_medicare_advantage_on
 ) -> None:
     advantage = notice_card(client, fixture("order-sign/mrs-medicare-advantage"))
     original = notice_card(client, fixture("order-sign/mrs-original-medicare"))
-    either = notice_card(client, fixture("order-sign/mrs-programme-not-told"))
+    either = notice_card(client, fixture("order-sign/mrs-program-not-told"))
     assert len(advantage["suggestions"]) == 2
     assert advantage["selectionBehavior"] == "any"
     assert len(original["suggestions"]) == 1
@@ -245,8 +245,8 @@ def test_an_ehr_that_was_not_asked_for_the_form_does_not_get_it(fixture: Read, m
     assert kinds[-1] == "Task"
 
 
-PROGRAMMES = pytest.mark.parametrize(
-    "name", ["mrs-original-medicare", "mrs-medicare-advantage", "mrs-programme-not-told"]
+PROGRAMS = pytest.mark.parametrize(
+    "name", ["mrs-original-medicare", "mrs-medicare-advantage", "mrs-program-not-told"]
 )
 MEDICARE_NUMBER = "1EG4" + "TE5MK73"  # CMS's own sample of the format
 
@@ -264,7 +264,7 @@ def with_medicare_number(request: dict[str, Any]) -> dict[str, Any]:
     return request
 
 
-@PROGRAMMES
+@PROGRAMS
 def test_a_medicare_number_in_the_coverage_gets_into_no_card_and_no_form(
     with_response: FlaskClient, fixture: Read, name: str
 ) -> None:
@@ -281,7 +281,7 @@ def test_a_medicare_number_in_the_coverage_gets_into_no_card_and_no_form(
     assert MEDICARE_NUMBER not in reply.get_data(as_text=True)
 
 
-@PROGRAMMES
+@PROGRAMS
 def test_a_medicare_number_gets_into_no_package(
     client: FlaskClient, fixture: Read, name: str
 ) -> None:
@@ -300,7 +300,7 @@ def test_a_medicare_number_gets_into_no_package(
 
 @pytest.mark.requirement("crd-2.2.1:resp-53")
 @pytest.mark.parametrize("version", ["2.0", "2.2"])
-@PROGRAMMES
+@PROGRAMS
 def test_no_button_cancels_an_order_for_nothing_could_take_its_place(
     client: FlaskClient, fixture: Read, name: str, version: str
 ) -> None:
@@ -360,7 +360,7 @@ def test_blank_e_and_the_card_give_the_reason_of_the_policy_at_hand(
     assert "investigational" not in card["detail"]
 
 
-@PROGRAMMES
+@PROGRAMS
 def test_what_is_said_last_is_one_paragraph_without_a_stray_line_break(
     client: FlaskClient, fixture: Read, name: str
 ) -> None:

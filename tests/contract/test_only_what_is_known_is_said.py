@@ -107,7 +107,7 @@ def test_the_orders_own_encounter_tells_emergency_care(client: FlaskClient) -> N
 
 
 @pytest.mark.parametrize("kind", ["21", "512"])
-def test_a_type_of_payment_outside_medicare_tells_no_medicare_programme(
+def test_a_type_of_payment_outside_medicare_tells_no_medicare_program(
     client: FlaskClient, kind: str
 ) -> None:
     request = alone(MA)
@@ -126,10 +126,10 @@ def test_medicare_without_saying_which_leaves_it_to_the_payers_line_of_business(
     assert summary.startswith("Not covered: MR spectroscopy")
 
 
-def test_where_the_programme_is_not_told_each_instruction_names_its_programme(
+def test_where_the_program_is_not_told_each_instruction_names_its_program(
     client: FlaskClient,
 ) -> None:
-    answered = answer(client, alone("order-sign/mrs-programme-not-told"))
+    answered = answer(client, alone("order-sign/mrs-program-not-told"))
     told = str(next(stated(answered)))
     assert "Medicare Advantage: Before MR spectroscopy" in told
     assert "Original Medicare: Before MR spectroscopy" in told

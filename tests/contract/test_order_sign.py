@@ -168,10 +168,8 @@ def test_under_original_medicare_the_card_says_likely_and_offers_the_abn(
 
 
 @pytest.mark.requirement("cds-hooks-2.0:125")
-def test_where_the_programme_is_not_told_both_notices_are_offered(
-    fixture: Read, sign: Sign
-) -> None:
-    answer = sign(fixture("order-sign/mrs-programme-not-told"))
+def test_where_the_program_is_not_told_both_notices_are_offered(fixture: Read, sign: Sign) -> None:
+    answer = sign(fixture("order-sign/mrs-program-not-told"))
     first, second = answer["cards"]
     assert "under this plan's policy" in first["summary"]
     assert len(second["suggestions"]) == 2

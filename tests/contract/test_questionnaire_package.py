@@ -113,7 +113,7 @@ Package = Callable[[Json], Json]
         ("mrs-medicare-advantage", "organization-determination-request"),
     ],
 )
-def test_an_order_gets_the_form_of_its_programme_with_a_response_begun(
+def test_an_order_gets_the_form_of_its_program_with_a_response_begun(
     package: Package, fixture: Read, name: str, form: str
 ) -> None:
     request = fixture(f"order-sign/{name}")
@@ -260,10 +260,10 @@ def test_a_resource_that_is_no_order_is_a_warning(package: Package, fixture: Rea
     assert [i["code"] for i in issues(output)] == ["not-supported"]
 
 
-def test_where_the_programme_is_not_told_both_forms_come_and_it_is_said_to_pick(
+def test_where_the_program_is_not_told_both_forms_come_and_it_is_said_to_pick(
     package: Package, fixture: Read
 ) -> None:
-    output = package(asked(fixture("order-sign/mrs-programme-not-told")))
+    output = package(asked(fixture("order-sign/mrs-program-not-told")))
     ids = [b["entry"][0]["resource"]["id"] for b in bundles(output)]
     assert ids == ["organization-determination-request", "abn-record"]
     assert "only one is to be filled in" in issues(output)[0]["diagnostics"]

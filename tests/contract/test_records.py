@@ -83,7 +83,7 @@ def test_a_determination_is_logged_with_policy_reason_and_the_way_there(
     (statement,) = stated(answer)
     assert [d.assertion_id] == parts(statement, "coverage-assertion-id")
     assert (d.policy_id, d.policy_version) == ("mr-spectroscopy", "2023-10-01")
-    assert (d.covered, d.reason_id, d.gap) == ("not-covered", "investigational", None)
+    assert (d.covered, d.reason_id, d.undetermined) == ("not-covered", "investigational", None)
     assert (d.order_ref, d.coverage) == ("ServiceRequest/mrs-brain", "Coverage/ma-ann")
     assert msgspec.json.decode(d.codes) == ["http://www.ama-assn.org/go/cpt|76390"]
     assert d.stated == 1

@@ -18,7 +18,7 @@ from service.bootstrap.app import RECORDER, create_app
 from service.cli.decisions.page import DecisionPage
 from service.cli.decisions.shapes import call_json, csv_rows
 from service.decision_log.database import open_engine
-from service.decision_log.decision_detail import by_place, whole_call
+from service.decision_log.decision_detail import by_place, call_detail
 from service.decision_log.display import body_text
 from service.decision_log.metrics_model import metric_record
 from service.decision_log.queries import LoggedCall
@@ -53,7 +53,7 @@ def log(http: FlaskClient, own: Settings) -> Iterator[Connection]:
 def looked_at(log: Connection, call_id: str) -> LoggedCall:
     """The call, after every command that reads the log has read it."""
     log.rollback()
-    whole = whole_call(log, call_id)
+    whole = call_detail(log, call_id)
     assert whole is not None
     call = whole.call
     assert msgspec.json.encode(metric_record(call))

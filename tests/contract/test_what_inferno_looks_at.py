@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from service.crd.cds_service import Answering
+from service.crd.cds_service import HookTier
 from service.crd.hooks import SERVICES
 from tests.contract.answer_rules import check_answer, parts
 from tests.contract.calls import FIXTURE_NAMES, PRIMARY_HOOKS, Json, answer, call_of, post
@@ -21,12 +21,12 @@ from tests.contract.card_kinds import COVERAGE_INFORMATION, is_coverage_informat
 
 each_fixture = pytest.mark.parametrize("name", FIXTURE_NAMES)
 KIND = {
-    (Answering.FULL, "guideline"): "external reference",
-    (Answering.FULL, "claim"): "form completion",
-    (Answering.EARLY, "guideline"): "instructions",
-    (Answering.QUIET, "guideline"): "instructions",
+    (HookTier.PRIMARY, "guideline"): "external reference",
+    (HookTier.PRIMARY, "claim"): "form completion",
+    (HookTier.EARLY, "guideline"): "instructions",
+    (HookTier.SECONDARY, "guideline"): "instructions",
 }
-ANSWERING = {s.hook: s.answering for s in SERVICES}
+ANSWERING = {s.hook: s.tier for s in SERVICES}
 
 
 @pytest.fixture(scope="module")

@@ -164,10 +164,10 @@ def test_an_order_without_billing_options_is_answered(client: FlaskClient) -> No
 
 
 @pytest.mark.requirement("crd-2.2.1:resp-51")
-def test_a_programme_that_the_coverage_does_not_tell_is_taken_from_its_payer(
+def test_a_program_that_the_coverage_does_not_tell_is_taken_from_its_payer(
     client: FlaskClient,
 ) -> None:
-    answered = answer(client, call_of("order-sign/programme-from-the-payer"))
+    answered = answer(client, call_of("order-sign/program-from-the-payer"))
     assert "organization determination" in answered["cards"][1]["summary"]
 
 
@@ -195,17 +195,17 @@ def test_what_is_said_for_machines_is_said_in_the_guides_own_elements(
 
 @pytest.mark.requirement("crd-2.2.1:found-9", "crd-2.0.1:23")
 @pytest.mark.parametrize(
-    ("name", "programme"),
+    ("name", "program"),
     [
         ("mrs-medicare-advantage", "medicare_advantage"),
         ("mrs-original-medicare", "original_medicare"),
-        ("mrs-programme-not-told", "not_told"),
+        ("mrs-program-not-told", "not_told"),
     ],
 )
 def test_cards_and_statements_say_what_the_public_policy_says(
-    client: FlaskClient, name: str, programme: str
+    client: FlaskClient, name: str, program: str
 ) -> None:
-    public = client.get("/policies/mr-spectroscopy.json").get_json()["coverage"][programme]
+    public = client.get("/policies/mr-spectroscopy.json").get_json()["coverage"][program]
     answered = answer(client, call_of(f"order-sign/{name}"))
     (statement,) = stated(answered)
     assert parts(statement, "covered") == [public["covered"]]

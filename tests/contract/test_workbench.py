@@ -63,7 +63,7 @@ def test_an_answer_is_shown_as_cards_changes_and_the_way_to_it(client: FlaskClie
     assert set(steps) == {
         "date",
         "coverage",
-        "programme",
+        "program",
         "coding",
         "policy",
         "authority",

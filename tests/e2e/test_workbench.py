@@ -36,7 +36,7 @@ def fire(page: Page) -> Locator:
 
 
 def fields(page: Page) -> dict[str, str]:
-    return {name: page.locator(f"#{name}").input_value() for name in ("code", "day", "programme")}
+    return {name: page.locator(f"#{name}").input_value() for name in ("code", "day", "program")}
 
 
 def request_of(page: Page) -> Any:
@@ -195,14 +195,14 @@ def test_the_shape_of_a_code_tells_its_system(page: Page, code: str, system: str
     ("coverage", "card", "notice"),
     [
         ("Original Medicare", "Medicare is likely to deny", "ABN (CMS-R-131)"),
-        ("Medicare programme not told", "Not covered", "organization determination"),
+        ("Medicare program not told", "Not covered", "organization determination"),
         ("None came with the request", "Not covered under this plan's policy", "The form depends"),
     ],
 )
 def test_another_coverage_brings_other_cards(
     page: Page, coverage: str, card: str, notice: str
 ) -> None:
-    page.locator("#programme").select_option(label=coverage)
+    page.locator("#program").select_option(label=coverage)
     cards = fire(page)
     expect(cards.first.get_by_role("heading")).to_contain_text(card)
     expect(cards.nth(1).get_by_role("heading")).to_contain_text(notice)
@@ -227,8 +227,8 @@ def test_a_coverage_that_has_ended_or_is_another_payers_is_told(page: Page) -> N
 
 def test_a_coverage_can_be_added_where_none_came(page: Page) -> None:
     bench(page, "order-sign/no-coverage.json")
-    expect(page.locator("#programme")).to_have_value("none")
-    page.locator("#programme").select_option("original_medicare")
+    expect(page.locator("#program")).to_have_value("none")
+    page.locator("#program").select_option("original_medicare")
     expect(fire(page).first).to_contain_text("Medicare is likely to deny")
     expect(page.get_by_role("group", name="Orders")).to_contain_text("Coverage/added")
 
@@ -264,7 +264,7 @@ def test_a_request_of_ones_own_can_be_pasted(page: Page) -> None:
     text = page.get_by_label("The request as JSON")
     expect(text).to_be_focused()
     text.fill((FIXTURES / "order-select" / "sandbox-imaging-tab.json").read_text("utf-8"))
-    assert fields(page) == {"code": "76390", "day": "", "programme": "none"}
+    assert fields(page) == {"code": "76390", "day": "", "program": "none"}
     expect(fire(page)).to_have_count(1)
     expect(page.locator("[data-title]")).to_have_text("order-select-crd")
 

@@ -39,6 +39,6 @@ def test_a_case_that_expects_something_else_fails_and_says_what_came() -> None:
     assert not result.passed
     assert result.differences == (
         "covered: expected conditional, got not-covered",
-        "programme: expected original_medicare, got medicare_advantage",
+        "program: expected original_medicare, got medicare_advantage",
         "notices: expected abn, got organization-determination",
     )

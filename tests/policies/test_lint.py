@@ -47,11 +47,11 @@ EXPECTED = {
     "unknown_answer": Expected(
         POLICY, 21, "determinations.original_medicare.covered", "use one of not-covered, covered"
     ),
-    "unknown_programme": Expected(
+    "unknown_program": Expected(
         "payers.yaml", 5, "payers[0].line_of_business", "use one of medicare_advantage"
     ),
     "misspelt_expectation": Expected(
-        CASES, 6, "cases[0].expect.program", "is programme meant? Known here: covered"
+        CASES, 6, "cases[0].expect.progam", "is program meant? Known here: covered"
     ),
     # files and days
     "id_is_the_folder": Expected(POLICY, 1, "id", "other-scan lies in the folder example-scan"),
@@ -91,10 +91,10 @@ EXPECTED = {
     "notices_are_on_file": Expected(
         POLICY, 27, f"advance_notice.{MA}[0]", "no notice plan-letter is on file"
     ),
-    "programme_has_notice_advice": Expected(
+    "program_has_notice_advice": Expected(
         POLICY, 27, "advance_notice.original_medicare", "no advance notice"
     ),
-    "notice_is_for_the_programme": Expected(
+    "notice_is_for_the_program": Expected(
         POLICY, 27, f"advance_notice.{MA}[0]", "paper-form is for original_medicare"
     ),
     "notice_folder_holds_an_edition": Expected(
@@ -139,8 +139,8 @@ EXPECTED = {
     "every_hcpcs_code_has_a_case": Expected(
         CASES, 2, "cases", 'add one, with the code as {system: hcpcs, code: "X0001"}'
     ),
-    "every_programme_has_a_case": Expected(
-        CASES, 2, "cases", "expects the programme original_medicare"
+    "every_program_has_a_case": Expected(
+        CASES, 2, "cases", "expects the program original_medicare"
     ),
     "every_edge_has_a_case": Expected(CASES, 2, "cases", "2023-12-31, the day before the first"),
     "every_edge_of_an_ended_version_has_a_case": Expected(

@@ -11,7 +11,7 @@ import pytest
 from fhir.resources.R4B.questionnaireresponse import QuestionnaireResponse
 
 from cards.questionnaires import Form, load_forms
-from cards.questionnaires.response import PATIENTS_BLANKS, Begun, begun_response
+from cards.questionnaires.response import PATIENTS_BLANKS, ResponseDraft, begun_response
 from tests.filling import answers_of, questions
 
 DTR = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/"
@@ -23,7 +23,7 @@ EVERYTHING: Mapping[str, tuple[str | date, ...]] = {
     for form in FORMS
     for q in questions(form.resource["item"])
 }
-BEGUN = Begun(
+BEGUN = ResponseDraft(
     id="11111111-1111-4111-8111-111111111111",
     patient="Patient/bo",
     authored=datetime(2026, 11, 22, 15, 30, tzinfo=UTC),

@@ -33,7 +33,7 @@ WHAT_A_HOOK_CALLS_ITS_ORDERS = {
     "encounter-discharge": {"userId", "encounterId"},
 }
 NOT_FHIR_ON_PURPOSE = {"order-sign/system-aliases.json"}  # a padded code
-PROGRAMMES = {"medicare_advantage", "original_medicare", "not_told"}
+PROGRAMS = {"medicare_advantage", "original_medicare", "not_told"}
 
 # Eleven places, 4-3-4 with or without hyphens; letters without S, L, O, I, B, Z (CMS, 2018).
 _LETTER, _EITHER = "[AC-HJKMNP-RT-Y]", "[0-9AC-HJKMNP-RT-Y]"
@@ -200,7 +200,7 @@ def test_every_expectation_is_of_the_known_kinds_and_about_orders_in_the_request
     assert expected.keys() <= {"cards", "worded_for", "statements"}
     assert expected["cards"] in ([], ["guideline"], ["guideline", "claim"])
     assert ("worded_for" in expected) == bool(expected["cards"])
-    assert expected.get("worded_for", "not_told") in PROGRAMMES
+    assert expected.get("worded_for", "not_told") in PROGRAMS
     orders = [statement["order"] for statement in expected["statements"]]
     assert len(set(orders)) == len(orders)
     assert set(orders) <= _references_of(_resources_in(_load(path)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.decision.submitted_form import NoticeRecord
+from service.decision.submitted_form import SubmittedForm
 from service.fhir.document import Document, Resource
 from service.fhir.questionnaire_responses import notice_records, read_notice_record
 from service.fhir.resources import Resources
@@ -32,7 +32,7 @@ def response(*items: dict[str, Any], **more: Any) -> dict[str, Any]:
     }
 
 
-def read(data: dict[str, Any], form: str = "abn-record") -> NoticeRecord:
+def read(data: dict[str, Any], form: str = "abn-record") -> SubmittedForm:
     resource = Resource(data, Document(json.dumps(data).encode(), data), (), "prefetch.form")
     return read_notice_record(resource, Resources(), form)
 

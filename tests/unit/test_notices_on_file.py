@@ -14,11 +14,11 @@ from service.decision import submitted_form
 from service.decision.coverage import CoverageFinding, CoverageOutcome
 from service.decision.determination import Determination
 from service.decision.order import Code, Order, ServiceDay
-from service.decision.policy import Covered, Programme
-from service.decision.programs import ProgrammeFinding
+from service.decision.policy import Covered, Program
+from service.decision.programs import ProgramFinding
 from service.decision.submitted_form import (
-    NoticeRecord,
-    RecordRule,
+    FormAcceptanceRule,
+    SubmittedForm,
     months_after,
     with_notices_on_file,
 )
@@ -27,9 +27,9 @@ from tests.policies import LIBRARY
 
 TODAY = date(2026, 11, 22)
 PATIENT = "Patient/bo"
-RULES = load_notices(LIBRARY).record_rules()
+RULES = load_notices(LIBRARY).form_acceptance_rules()
 
-SIGNED = NoticeRecord(
+SIGNED = SubmittedForm(
     reference="QuestionnaireResponse/abn-1",
     form="abn-record",
     status="completed",
@@ -52,7 +52,7 @@ def determined(
         order=Order("ServiceRequest/mrs", "context", ()),
         finding=CoverageFinding(CoverageOutcome.FOUND, "of the test"),
         covered=Covered.CONDITIONAL,
-        programme=ProgrammeFinding(Programme.ORIGINAL_MEDICARE, "of the test", ""),
+        program=ProgramFinding(Program.ORIGINAL_MEDICARE, "of the test", ""),
         day=ServiceDay(first, until or first, "occurrenceDateTime"),
         billing_codes=tuple(Code("cpt", c) for c in codes or ("76390",)),
         notices=notices or ("abn",),
@@ -60,9 +60,9 @@ def determined(
 
 
 def judged(
-    record: NoticeRecord,
+    record: SubmittedForm,
     determination: Determination | None = None,
-    rules: tuple[RecordRule, ...] = RULES,
+    rules: tuple[FormAcceptanceRule, ...] = RULES,
     today: date = TODAY,
 ) -> Determination:
     return with_notices_on_file(
@@ -106,7 +106,9 @@ def test_an_amended_form_counts_as_a_completed_one() -> None:
         (replace(REFUSED, witnessed=False), "without a note on the form and a witness"),
     ],
 )
-def test_what_does_not_count_leaves_the_notice_and_says_why(record: NoticeRecord, why: str) -> None:
+def test_what_does_not_count_leaves_the_notice_and_says_why(
+    record: SubmittedForm, why: str
+) -> None:
     found = judged(record)
     assert found.notice_on_file is None
     assert found.notices == ("abn",)
@@ -151,12 +153,12 @@ def test_an_abn_settles_nothing_under_medicare_advantage() -> None:
     assert found.notices == ("organization-determination",)
 
 
-def test_either_notice_settles_it_where_the_programme_is_not_told() -> None:
+def test_either_notice_settles_it_where_the_program_is_not_told() -> None:
     assert judged(SIGNED, determined("organization-determination", "abn")).notices == ()
 
 
 def test_a_request_to_the_plan_counts_from_the_day_it_was_sent() -> None:
-    request = NoticeRecord(
+    request = SubmittedForm(
         "QuestionnaireResponse/odr",
         "organization-determination-request",
         "completed",
@@ -171,7 +173,7 @@ def test_a_request_to_the_plan_counts_from_the_day_it_was_sent() -> None:
 
 
 def test_the_strongest_form_is_named_and_of_two_alike_the_newest() -> None:
-    told = NoticeRecord(
+    told = SubmittedForm(
         "QuestionnaireResponse/told",
         "advance-notice-record",
         "completed",
@@ -215,4 +217,4 @@ def test_months_end_on_a_day_that_there_is(day: date, months: int, then: date) -
 def test_every_reason_for_not_counting_has_words_for_people() -> None:
     source = Path(submitted_form.__file__).read_text("utf-8")
     named = set(re.findall(r'_Objection\("(\w+)"', source)) - {"patient", "order"}
-    assert named == set(texts.table("phrases")["why_passed_over"])
+    assert named == set(texts.table("phrases")["why_rejected"])

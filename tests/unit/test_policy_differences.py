@@ -46,11 +46,11 @@ def test_a_code_more_another_reason_a_source_and_a_review_are_all_changes(
 
 def test_another_reason_for_the_patient_is_a_change(versions: tuple[PolicyVersion, ...]) -> None:
     older = versions[0]
-    programme, ruling = next(iter(older.rulings.items()))
-    worded = replace(ruling, for_patient="Medicare may not pay.")
-    newer = replace(older, rulings={**older.rulings, programme: worded})
+    program, policy_determination = next(iter(older.determinations.items()))
+    worded = replace(policy_determination, for_patient="Medicare may not pay.")
+    newer = replace(older, determinations={**older.determinations, program: worded})
     assert differences(older, newer) == (
-        Change("for-patient", programme, None, "Medicare may not pay."),
+        Change("for-patient", program, None, "Medicare may not pay."),
     )
 
 

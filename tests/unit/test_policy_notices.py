@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.decision.policy import Programme
+from service.decision.policy import Program
 from service.errors import ConfigurationError
 from service.policies.notices import Notice, NoticeLibrary, load_notices
 from tests.policies import LIBRARY, SOUND
@@ -67,7 +67,7 @@ def test_both_notices_are_on_file(notices: NoticeLibrary) -> None:
 
 
 def test_the_abn_is_for_original_medicare_on_cmss_own_form(abn: Notice) -> None:
-    assert abn.programmes == (Programme.ORIGINAL_MEDICARE,)
+    assert abn.programs == (Program.ORIGINAL_MEDICARE,)
     assert (abn.form, abn.edition) == ("CMS-R-131", "expires 03/31/2029")
     assert [link.url for link in abn.links] == [
         "https://www.cms.gov/medicare/forms-notices/beneficiary-notices-initiative/ffs-abn"
@@ -121,7 +121,7 @@ def test_the_request_to_the_plan_says_that_the_abn_does_not_apply(
     request_to_the_plan: Notice,
 ) -> None:
     advice = " ".join(request_to_the_plan.advice)
-    assert request_to_the_plan.programmes == (Programme.MEDICARE_ADVANTAGE,)
+    assert request_to_the_plan.programs == (Program.MEDICARE_ADVANTAGE,)
     assert "CMS-R-131 is for Original Medicare" in advice
     assert "42 CFR 422.566" in advice
     assert "CMS-10003" in advice

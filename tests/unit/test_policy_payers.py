@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from service.decision.coverage import Contact, PolicyLink
-from service.decision.policy import Programme
+from service.decision.policy import Program
 from service.errors import LibraryError
 from service.policies.payers import Payers, load_payers
 from tests.policies import PAYERS
@@ -22,14 +22,14 @@ def test_a_payer_is_found_by_system_and_identifier(payers: Payers) -> None:
     plan = payers.by_identifier(SYSTEM, "example-health-plan")
     assert plan is not None
     assert plan.name == "Example Health Plan"
-    assert plan.line_of_business is Programme.MEDICARE_ADVANTAGE
+    assert plan.line_of_business is Program.MEDICARE_ADVANTAGE
     assert plan.policies == (PolicyLink("mr-spectroscopy"),)
 
 
 def test_a_payer_may_leave_its_line_of_business_untold(payers: Payers) -> None:
     payer = payers.by_identifier(SYSTEM, "example-payer")
     assert payer is not None
-    assert payer.line_of_business is Programme.NOT_TOLD
+    assert payer.line_of_business is Program.UNKNOWN
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from cards.naming import NamedService, fill
 from service.decision.order import Code
-from service.decision.policy import Covered, PolicyVersion, Programme
+from service.decision.policy import Covered, PolicyVersion, Program
 from service.errors import LibraryError
 from service.fhir.systems import CPT, HCPCS
 from service.policies.policy_store import PolicyStore, load_policies
@@ -120,39 +120,39 @@ def test_every_authority_that_was_not_found_says_when_and_where_it_was_searched(
         assert authority.found or (authority.searched_when and authority.searched_where)
 
 
-def test_the_answer_differs_by_programme_and_is_never_covered(mrs: PolicyVersion) -> None:
-    assert {p: r.covered for p, r in mrs.rulings.items()} == {
-        Programme.MEDICARE_ADVANTAGE: Covered.NOT_COVERED,
-        Programme.ORIGINAL_MEDICARE: Covered.CONDITIONAL,
-        Programme.NOT_TOLD: Covered.NOT_COVERED,
+def test_the_answer_differs_by_program_and_is_never_covered(mrs: PolicyVersion) -> None:
+    assert {p: r.covered for p, r in mrs.determinations.items()} == {
+        Program.MEDICARE_ADVANTAGE: Covered.NOT_COVERED,
+        Program.ORIGINAL_MEDICARE: Covered.CONDITIONAL,
+        Program.UNKNOWN: Covered.NOT_COVERED,
     }
 
 
-def test_each_programme_gets_its_own_notice_and_both_where_it_is_not_told(
+def test_each_program_gets_its_own_notice_and_both_where_it_is_not_told(
     mrs: PolicyVersion,
 ) -> None:
     assert mrs.notices == {
-        Programme.MEDICARE_ADVANTAGE: ("organization-determination",),
-        Programme.ORIGINAL_MEDICARE: ("abn",),
-        Programme.NOT_TOLD: ("organization-determination", "abn"),
+        Program.MEDICARE_ADVANTAGE: ("organization-determination",),
+        Program.ORIGINAL_MEDICARE: ("abn",),
+        Program.UNKNOWN: ("organization-determination", "abn"),
     }
 
 
-@pytest.mark.parametrize("programme", Programme)
+@pytest.mark.parametrize("program", Program)
 def test_a_summary_naming_all_five_codes_stays_under_140_characters(
-    mrs: PolicyVersion, programme: Programme
+    mrs: PolicyVersion, program: Program
 ) -> None:
     services = [NamedService(s.code.value, s.name, s.group_name) for s in mrs.services]
-    summary = fill(mrs.wording[programme].summary, services)
+    summary = fill(mrs.wording[program].summary, services)
     assert len(summary) < 140
     assert all(s.code in summary for s in services)
 
 
-@pytest.mark.parametrize("programme", Programme)
+@pytest.mark.parametrize("program", Program)
 def test_every_statement_says_investigational_and_that_the_patient_may_have_to_pay(
-    mrs: PolicyVersion, programme: Programme
+    mrs: PolicyVersion, program: Program
 ) -> None:
-    statement = mrs.wording[programme].statement
+    statement = mrs.wording[program].statement
     assert "investigational" in statement
     assert "patient may have to pay" in statement
 
@@ -160,7 +160,7 @@ def test_every_statement_says_investigational_and_that_the_patient_may_have_to_p
 def test_under_original_medicare_the_wording_says_that_the_policy_is_not_medicares(
     mrs: PolicyVersion,
 ) -> None:
-    wording = mrs.wording[Programme.ORIGINAL_MEDICARE]
+    wording = mrs.wording[Program.ORIGINAL_MEDICARE]
     assert "likely to deny" in wording.summary
     assert "not Medicare's" in wording.statement
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from service.decision_log.decision_detail import LookedUp, WholeCall
+from service.decision_log.decision_detail import CallDetail, DecisionDetail
 from service.decision_log.display import (
     answer_in_short,
     caller,
@@ -52,14 +52,14 @@ class DecisionPage:
         self._zone = zone
         self._console = console or wide_console()
 
-    def show(self, found: LookedUp) -> None:
+    def show(self, found: DecisionDetail) -> None:
         """A decision with its call; the other times that it was asserted in a line."""
         d = found.determination
         self._title(f"{d.assertion_id}: {d.covered}")
         if found.others:
             times = ", ".join(moment(other.received_at, self._zone) for other in found.others)
             self._line(f"Asserted before, with the same facts: {times}")
-        for other in found.namesakes:
+        for other in found.same_id_elsewhere:
             when = moment(other.received_at, self._zone)
             self._line(
                 f"The same id, but another call: {when}, {other.client}, {other.patient};"
@@ -71,7 +71,7 @@ class DecisionPage:
         self._heading("Why")
         self._trace(found.trace)
 
-    def call(self, found: WholeCall) -> None:
+    def call(self, found: CallDetail) -> None:
         """A whole call, with each order that was decided in it."""
         call = found.call
         self._title(f"Call {call.row.call_id}: HTTP {call.row.status}")

@@ -13,7 +13,7 @@ from service.decision_log.fetched_resources import FetchedBefore
 from service.decision_log.queries import LoggedCall
 from service.decision_log.rows import DeterminationRow
 from service.ehr.fhir_client import Access
-from service.ehr.resource_fetcher import Completing, Fetched, Plan
+from service.ehr.resource_fetcher import Fetched, Plan, ResourceFetcher
 from service.errors import RequestError
 from service.fhir.resources import Resources
 from service.review.order_review import Review
@@ -44,7 +44,7 @@ class Replay:
         self.decided = 0
         self.skipped = 0
         self._now = datetime.now(UTC)
-        self._fetched: Completing = FetchedBefore(None)
+        self._fetched: ResourceFetcher = FetchedBefore(None)
         self._review = wire_review(settings, Library(settings), lambda: self._now, self)
 
     def changes(self, logged: LoggedCall) -> Iterator[Change]:
@@ -73,9 +73,9 @@ def _differences(logged: LoggedCall, review: Review) -> Iterator[Change]:
     for before, (after, notices) in zip(logged.determinations, _now(review), strict=False):
         for what, was, would_be in (
             ("answer", before.covered, after["covered"]),
-            ("reason", before.reason_id or before.gap, after["reason"]),
+            ("reason", before.reason_id or before.undetermined, after["reason"]),
             ("policy", _version(before), after["policy"]),
-            ("programme", before.programme, after["programme"]),
+            ("program", before.program, after["program"]),
             ("notices", _list(before.notices), " ".join(notices)),
             ("codes", " ".join(short_codes(before.billing_codes)), after["codes"]),
         ):
@@ -92,12 +92,18 @@ def _differences(logged: LoggedCall, review: Review) -> Iterator[Change]:
 
 def _now(review: Review) -> Iterator[tuple[dict[str, str | None], Sequence[str]]]:
     for d in review.determinations:
-        reason = d.ruling.reason_id if d.ruling else d.gap.value if d.gap else None
+        reason = (
+            d.policy_determination.reason_id
+            if d.policy_determination
+            else d.undetermined.value
+            if d.undetermined
+            else None
+        )
         facts = {
             "covered": d.covered.value,
             "reason": reason,
             "policy": f"{d.policy.id} {d.policy.version}" if d.policy else None,
-            "programme": d.programme.programme.value,
+            "program": d.program.program.value,
             "codes": " ".join(c.value for c in d.billing_codes),
         }
         yield facts, d.notices

@@ -21,14 +21,14 @@ def show(identifier: str, body: str | None) -> None:
     """
     from service.cli.decisions.page import DecisionPage
     from service.cli.render import Screen
-    from service.decision_log.decision_detail import by_assertion, whole_call
+    from service.decision_log.decision_detail import by_assertion, call_detail
     from service.decision_log.display import body_text
 
     settings = load()
     identifier = identifier.strip().lower()
     with opened(settings, "show", {"assertion_id": identifier, "body": body}) as connection:
         found = by_assertion(connection, identifier)
-        looked_at = whole_call(connection, identifier) if found is None else None
+        looked_at = call_detail(connection, identifier) if found is None else None
     call = found.call if found else looked_at.call if looked_at else None
     if call is None:
         mention_spool(settings)

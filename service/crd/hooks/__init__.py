@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.crd.cds_service import Service
+from service.crd.cds_service import CdsService
 from service.crd.hooks import (
     appointment_book,
     encounter_discharge,
@@ -12,7 +12,7 @@ from service.crd.hooks import (
     order_sign,
 )
 
-SERVICES: tuple[Service, ...] = (
+SERVICES: tuple[CdsService, ...] = (
     order_sign.SERVICE,
     order_select.SERVICE,
     order_dispatch.SERVICE,

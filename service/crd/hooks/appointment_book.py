@@ -8,37 +8,37 @@ from service.crd.cds_service import (
     COVERAGE,
     ENCOUNTER,
     PATIENT,
-    Answering,
-    Asked,
     Call,
-    Service,
+    CdsService,
+    HookTier,
+    ReviewTarget,
     context_schema,
 )
 from service.decision.evaluate import in_scope
-from service.ehr.fhir_query import Need, orders_behind
+from service.ehr.fhir_query import FhirQuery, orders_behind
 from service.fhir.document import Resource
 from service.fhir.orders import ORDER_TYPES, based_on, read_standing
 from service.fhir.resources import Resources
 
 
-def booked(_: Call, resources: Resources) -> Sequence[Asked]:
+def booked(_: Call, resources: Resources) -> Sequence[ReviewTarget]:
     """Each appointment's orders where it is based on some, else the appointment itself.
 
     An order behind two appointments is asked about once, on the first one's day. One that is not to
     be done tells nothing of what is booked instead; an appointment that is off books nothing.
     """
-    found: dict[str, Asked] = {}
+    found: dict[str, ReviewTarget] = {}
     for appointment in _appointments(resources):
         if not in_scope(read_standing(appointment)):
             continue
         found_behind = [o for r in based_on(appointment) if (o := resources.get(r)) is not None]
         orders = [o for o in found_behind if o.type in ORDER_TYPES and in_scope(read_standing(o))]
         for order in orders or [appointment]:
-            found.setdefault(order.reference, Asked(order, appointment))
+            found.setdefault(order.reference, ReviewTarget(order, appointment))
     return list(found.values())
 
 
-def missing_orders(_: Call, resources: Resources) -> Sequence[Need]:
+def missing_orders(_: Call, resources: Resources) -> Sequence[FhirQuery]:
     """The orders behind the appointments that are not at hand."""
     return [n for a in _appointments(resources) for n in orders_behind(a, resources)]
 
@@ -48,7 +48,7 @@ def _appointments(resources: Resources) -> Iterator[Resource]:
     return (r for r in found if r.type == "Appointment")
 
 
-SERVICE = Service(
+SERVICE = CdsService(
     id="appointment-book-crd",
     hook="appointment-book",
     title="Coverage of services being booked",
@@ -61,6 +61,6 @@ SERVICE = Service(
         ["userId", "patientId", "appointments"], appointments={"$ref": "#/$defs/bundle"}
     ),
     asked=booked,
-    answering=Answering.FULL,
+    tier=HookTier.PRIMARY,
     needs=missing_orders,
 )

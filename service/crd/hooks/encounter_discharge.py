@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from service.crd.cds_service import COVERAGE, ENCOUNTER, PATIENT, Answering, Service, context_schema
+from service.crd.cds_service import (
+    COVERAGE,
+    ENCOUNTER,
+    PATIENT,
+    CdsService,
+    HookTier,
+    context_schema,
+)
 from service.crd.hooks.encounter_hooks import missing_of_the_encounter, of_the_encounter
 
-SERVICE = Service(
+SERVICE = CdsService(
     id="encounter-discharge-crd",
     hook="encounter-discharge",
     title="Coverage of what was ordered in the visit",
@@ -15,6 +22,6 @@ SERVICE = Service(
         ["userId", "patientId", "encounterId"], encounterId={"type": "string", "minLength": 1}
     ),
     asked=of_the_encounter,
-    answering=Answering.QUIET,
+    tier=HookTier.SECONDARY,
     needs=missing_of_the_encounter,
 )

@@ -4,35 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from service.crd.cds_service import Asked, Call
-from service.ehr.fhir_query import Need, Search, missing, orders_behind
+from service.crd.cds_service import Call, ReviewTarget
+from service.ehr.fhir_query import FhirQuery, Search, missing, orders_behind
 from service.fhir.orders import ORDER_TYPES, based_on
 from service.fhir.resources import Resources
 
 
-def of_the_encounter(call: Call, resources: Resources) -> Sequence[Asked]:
+def of_the_encounter(call: Call, resources: Resources) -> Sequence[ReviewTarget]:
     """Orders that name the context's encounter, and appointments that became it."""
     encounter = _encounter(call)
     booked = {resources.local(r) for r in _appointments(call, resources)}
-    found: dict[str, Asked] = {}
+    found: dict[str, ReviewTarget] = {}
     for resource in resources.of_type(*ORDER_TYPES):
         named = resource.data.get("encounter", {}).get("reference")
         if isinstance(named, str) and resources.local(named) == encounter:
-            found[resource.reference] = Asked(resource)
+            found[resource.reference] = ReviewTarget(resource)
         elif resource.type == "Appointment" and resource.reference in booked:
             orders = [o for r in based_on(resource) if (o := resources.get(r)) is not None]
             for order in [o for o in orders if o.type in ORDER_TYPES] or [resource]:
-                found.setdefault(order.reference, Asked(order, resource))
+                found.setdefault(order.reference, ReviewTarget(order, resource))
     return list(found.values())
 
 
-def missing_of_the_encounter(call: Call, resources: Resources) -> Sequence[Need]:
+def missing_of_the_encounter(call: Call, resources: Resources) -> Sequence[FhirQuery]:
     """The encounter, the orders that name it, its appointments and the orders behind those.
 
     A type of order is searched for unless some of that type came: a client that prefetches a type
     prefetches it whole.
     """
-    needs: list[Need] = [*missing(_encounter(call), resources, "Encounter")]
+    needs: list[FhirQuery] = [*missing(_encounter(call), resources, "Encounter")]
     patient = call.patient_id.removeprefix("Patient/")
     for kind in sorted(ORDER_TYPES - {"Appointment"}):
         if not resources.of_type(kind):

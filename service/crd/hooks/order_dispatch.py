@@ -8,24 +8,24 @@ from typing import Any
 from service.crd.cds_service import (
     COVERAGE,
     PATIENT,
-    Answering,
-    Asked,
     Call,
-    Service,
+    CdsService,
+    HookTier,
+    ReviewTarget,
     context_schema,
 )
-from service.ehr.fhir_query import Need, missing
+from service.ehr.fhir_query import FhirQuery, missing
 from service.fhir.orders import ORDER_TYPES
 from service.fhir.resources import Resources
 
 
-def dispatched_orders(call: Call, resources: Resources) -> Sequence[Asked]:
+def dispatched_orders(call: Call, resources: Resources) -> Sequence[ReviewTarget]:
     """The orders that the context names, as far as they are at hand (CRD 2.2.1 hook-30)."""
     found = (resources.get(reference) for reference, _ in named_orders(call))
-    return [Asked(r) for r in found if r is not None and r.type in ORDER_TYPES]
+    return [ReviewTarget(r) for r in found if r is not None and r.type in ORDER_TYPES]
 
 
-def missing_orders(call: Call, resources: Resources) -> Sequence[Need]:
+def missing_orders(call: Call, resources: Resources) -> Sequence[FhirQuery]:
     """The orders that the context names and that are not at hand.
 
     Without any of them there is nothing to answer (CDS Hooks 2.0 statement 54).
@@ -62,7 +62,7 @@ def _context_schema() -> dict[str, Any]:
     return {**schema, "if": without_order, "then": {"required": ["dispatchedOrders"]}}
 
 
-SERVICE = Service(
+SERVICE = CdsService(
     id="order-dispatch-crd",
     hook="order-dispatch",
     title="Coverage of orders about to be sent out",
@@ -75,6 +75,6 @@ SERVICE = Service(
     prefetch={"patient": PATIENT, "coverage": COVERAGE},
     context_schema=_context_schema(),
     asked=dispatched_orders,
-    answering=Answering.FULL,
+    tier=HookTier.PRIMARY,
     needs=missing_orders,
 )

@@ -8,23 +8,23 @@ from service.crd.cds_service import (
     COVERAGE,
     ENCOUNTER,
     PATIENT,
-    Answering,
-    Asked,
     Call,
-    Service,
+    CdsService,
+    HookTier,
+    ReviewTarget,
     context_schema,
 )
 from service.crd.hooks.order_sign import draft_orders
 from service.fhir.resources import Resources
 
 
-def selected_orders(call: Call, resources: Resources) -> Sequence[Asked]:
+def selected_orders(call: Call, resources: Resources) -> Sequence[ReviewTarget]:
     """The draft orders that the context's selections name (CRD 2.2.1 hook-34)."""
     selections = {resources.local(s) for s in call.context["selections"]}
     return [a for a in draft_orders(call, resources) if a.resource.reference in selections]
 
 
-SERVICE = Service(
+SERVICE = CdsService(
     id="order-select-crd",
     hook="order-select",
     title="Coverage of a service just chosen",
@@ -36,5 +36,5 @@ SERVICE = Service(
         draftOrders={"$ref": "#/$defs/bundle"},
     ),
     asked=selected_orders,
-    answering=Answering.EARLY,
+    tier=HookTier.EARLY,
 )

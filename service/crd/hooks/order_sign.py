@@ -8,23 +8,23 @@ from service.crd.cds_service import (
     COVERAGE,
     ENCOUNTER,
     PATIENT,
-    Answering,
-    Asked,
     Call,
-    Service,
+    CdsService,
+    HookTier,
+    ReviewTarget,
     context_schema,
 )
 from service.fhir.orders import ORDER_TYPES
 from service.fhir.resources import Resources
 
 
-def draft_orders(_: Call, resources: Resources) -> Sequence[Asked]:
+def draft_orders(_: Call, resources: Resources) -> Sequence[ReviewTarget]:
     """Every order of the context's draftOrders, in its order; other resources are left aside."""
     found = resources.found_at(("context", "draftOrders"))
-    return [Asked(r) for r in found if r.type in ORDER_TYPES]
+    return [ReviewTarget(r) for r in found if r.type in ORDER_TYPES]
 
 
-SERVICE = Service(
+SERVICE = CdsService(
     id="order-sign-crd",
     hook="order-sign",
     title="Coverage of orders about to be signed",
@@ -37,5 +37,5 @@ SERVICE = Service(
         ["userId", "patientId", "draftOrders"], draftOrders={"$ref": "#/$defs/bundle"}
     ),
     asked=draft_orders,
-    answering=Answering.FULL,
+    tier=HookTier.PRIMARY,
 )

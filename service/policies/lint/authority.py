@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from service.decision.policy import Covered, Programme
+from service.decision.policy import Covered, Program
 from service.errors import Finding
 from service.policies.drafts import Draft, Drafts
 
@@ -35,11 +35,11 @@ def determination_has_an_authority(drafts: Drafts) -> Iterator[Finding]:
 def determination_cites_its_authority(drafts: Drafts) -> Iterator[Finding]:
     for draft in drafts.versions:
         governing = _governing(draft)
-        for programme, determination in draft.data["determinations"].items():
+        for program, determination in draft.data["determinations"].items():
             settled = determination["covered"] != Covered.CONDITIONAL
             cited = determination["reason"]["citations"]
             if governing and settled and governing["found"] not in cited:
-                where = ("determinations", programme, "reason", "citations")
+                where = ("determinations", program, "reason", "citations")
                 problem = f"the governing authority, {governing['found']}, is not cited"
                 yield draft.file.finding(where, problem, f"add {governing['found']}")
 
@@ -47,9 +47,9 @@ def determination_cites_its_authority(drafts: Drafts) -> Iterator[Finding]:
 def plan_policy_does_not_decide_for_medicare(drafts: Drafts) -> Iterator[Finding]:
     for draft in drafts.versions:
         governing = _governing(draft)
-        said = draft.data["determinations"][Programme.ORIGINAL_MEDICARE]["covered"]
+        said = draft.data["determinations"][Program.ORIGINAL_MEDICARE]["covered"]
         if governing and governing["level"] == "plan_policy" and said != Covered.CONDITIONAL:
-            where = ("determinations", Programme.ORIGINAL_MEDICARE.value, "covered")
+            where = ("determinations", Program.ORIGINAL_MEDICARE.value, "covered")
             problem = f"says {said} for Original Medicare, but only a plan's policy was found"
             yield draft.file.finding(
                 where, problem, "say conditional: a plan's policy is not Medicare's"

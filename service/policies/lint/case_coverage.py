@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 
 from service.decision.order import Code
-from service.decision.policy import Programme
+from service.decision.policy import Program
 from service.errors import Finding
 from service.fhir.systems import CPT
 from service.policies.cases import Case, cases_in
@@ -33,20 +33,20 @@ def case_is_told_once(drafts: Drafts) -> Iterator[Finding]:
 
 def every_code_has_a_case(drafts: Drafts) -> Iterator[Finding]:
     for draft, cases in _with_cases(drafts):
-        answered = [c for c in cases if _in_force(draft, c) and c.expect.gap is None]
+        answered = [c for c in cases if _in_force(draft, c) and c.expect.undetermined is None]
         for code in draft.codes:
             if not any(code in c.codes for c in answered):
                 what = f"orders {code.value} while it is in force"
                 yield _missing(drafts, draft, what, _how_to_order(code))
 
 
-def every_programme_has_a_case(drafts: Drafts) -> Iterator[Finding]:
+def every_program_has_a_case(drafts: Drafts) -> Iterator[Finding]:
     for draft, cases in _with_cases(drafts):
-        answered = [c for c in cases if _in_force(draft, c) and c.expect.gap is None]
-        told = {c.expect.programme for c in answered}
-        for programme in Programme:
-            if programme.value not in told:
-                yield _missing(drafts, draft, f"expects the programme {programme}")
+        answered = [c for c in cases if _in_force(draft, c) and c.expect.undetermined is None]
+        told = {c.expect.program for c in answered}
+        for program in Program:
+            if program.value not in told:
+                yield _missing(drafts, draft, f"expects the program {program}")
 
 
 def every_edge_has_a_case(drafts: Drafts) -> Iterator[Finding]:

@@ -41,8 +41,8 @@ def _uses(draft: Draft) -> Iterator[tuple[Where, str]]:
     for i, authority in enumerate(data["authorities"]):
         if "found" in authority:
             yield ("authorities", i, "found"), authority["found"]
-    for programme, determination in data["determinations"].items():
+    for program, determination in data["determinations"].items():
         for i, name in enumerate(determination["reason"]["citations"]):
-            yield ("determinations", programme, "reason", "citations", i), name
+            yield ("determinations", program, "reason", "citations", i), name
     for i, name in enumerate(data.get("related", ())):
         yield ("related", i), name

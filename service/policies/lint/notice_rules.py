@@ -1,4 +1,4 @@
-"""Rules about advance notices: which programme gets which, and which editions may be used."""
+"""Rules about advance notices: which program gets which, and which editions may be used."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import date
 
 from cards.questionnaires import form_ids
-from service.decision.policy import Covered, Programme
+from service.decision.policy import Covered, Program
 from service.errors import Finding
 from service.policies.drafts import Draft, Drafts
 from service.policies.files import Where
@@ -22,37 +22,37 @@ def notices_are_on_file(drafts: Drafts) -> Iterator[Finding]:
                 yield draft.file.finding(where, f"no notice {notice} is on file", repair)
 
 
-def programme_has_notice_advice(drafts: Drafts) -> Iterator[Finding]:
+def program_has_notice_advice(drafts: Drafts) -> Iterator[Finding]:
     for draft in drafts.versions:
-        for programme in Programme:
-            covered = draft.data["determinations"][programme]["covered"] == Covered.COVERED
-            if not covered and not draft.data["advance_notice"].get(programme):
-                where = ("advance_notice", programme.value)
+        for program in Program:
+            covered = draft.data["determinations"][program]["covered"] == Covered.COVERED
+            if not covered and not draft.data["advance_notice"].get(program):
+                where = ("advance_notice", program.value)
                 repair = "name the notice that the patient gets in advance"
-                yield draft.file.finding(where, f"no advance notice for {programme}", repair)
+                yield draft.file.finding(where, f"no advance notice for {program}", repair)
 
 
-def notice_is_for_the_programme(drafts: Drafts) -> Iterator[Finding]:
+def notice_is_for_the_program(drafts: Drafts) -> Iterator[Finding]:
     """An ABN for Medicare Advantage, above all."""
-    programmes = {d.folder: set(d.data["programmes"]) for d in drafts.editions}
+    programs = {d.folder: set(d.data["programs"]) for d in drafts.editions}
     for draft in drafts.versions:
-        for where, programme, notice in _suggested(draft):
-            meant = programmes.get(notice, {programme})
-            if programme != Programme.NOT_TOLD and programme not in meant:
-                problem = f"{notice} is for {', '.join(sorted(meant))}, not for {programme}"
-                yield draft.file.finding(where, problem, "suggest that programme's own notice")
+        for where, program, notice in _suggested(draft):
+            meant = programs.get(notice, {program})
+            if program != Program.UNKNOWN and program not in meant:
+                problem = f"{notice} is for {', '.join(sorted(meant))}, not for {program}"
+                yield draft.file.finding(where, problem, "suggest that program's own notice")
 
 
 def patient_is_told_the_policys_reason(drafts: Drafts) -> Iterator[Finding]:
     """A notice that gives the policy's reason needs it in words for the patient (ABN blank E)."""
     asking = {d.folder for d in drafts.editions if _gives_the_reason(d)}
     for draft in drafts.versions:
-        for _, programme, notice in _suggested(draft):
-            reason = draft.data["determinations"][programme]["reason"]
+        for _, program, notice in _suggested(draft):
+            reason = draft.data["determinations"][program]["reason"]
             if notice in asking and "for_patient" not in reason:
-                problem = f"{notice} tells the patient the reason, and {programme} has none for it"
+                problem = f"{notice} tells the patient the reason, and {program} has none for it"
                 repair = "add for_patient: the reason in words that a patient understands"
-                place = ("determinations", programme, "reason")
+                place = ("determinations", program, "reason")
                 yield draft.file.finding(place, problem, repair)
 
 
@@ -109,6 +109,6 @@ def notice_has_not_expired(drafts: Drafts, on: date) -> Iterator[Finding]:
 
 
 def _suggested(draft: Draft) -> Iterator[tuple[Where, str, str]]:
-    for programme, notices in draft.data["advance_notice"].items():
+    for program, notices in draft.data["advance_notice"].items():
         for i, notice in enumerate(notices):
-            yield ("advance_notice", programme, i), programme, notice
+            yield ("advance_notice", program, i), program, notice

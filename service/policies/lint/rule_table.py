@@ -38,7 +38,7 @@ STOPPING: tuple[Rule, ...] = (
     authority.determination_cites_its_authority,
     authority.plan_policy_does_not_decide_for_medicare,
     notice_rules.notices_are_on_file,
-    notice_rules.programme_has_notice_advice,
+    notice_rules.program_has_notice_advice,
     wording.summary_fits_a_card,
     wording.placeholders_are_known,
 )
@@ -54,7 +54,7 @@ STOPPING_NOTICES: tuple[Rule, ...] = (
 """The same for notice_rules, which are read by themselves."""
 
 TOGETHER: tuple[Rule, ...] = (
-    notice_rules.notice_is_for_the_programme,
+    notice_rules.notice_is_for_the_program,
     notice_rules.patient_is_told_the_policys_reason,
 )
 """The same for policies and notice_rules, where they do not fit each other."""
@@ -73,7 +73,7 @@ ALL: tuple[Rule, ...] = (
     case_coverage.policy_has_cases,
     case_coverage.case_is_told_once,
     case_coverage.every_code_has_a_case,
-    case_coverage.every_programme_has_a_case,
+    case_coverage.every_program_has_a_case,
     case_coverage.every_edge_has_a_case,
 )
 

@@ -5,12 +5,12 @@ const CPT = "http://www.ama-assn.org/go/cpt";
 const HCPCS = "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets";
 // Their shapes tell them apart: E1390 is HCPCS, 76390 and 0609T are CPT.
 const systemOf = (code) => (/^[A-V]\d{4}$/i.test(code) ? HCPCS : CPT);
-const PROGRAMME_OF_TYPE = {
+const PROGRAM_OF_TYPE = {
   11: "medicare_advantage", 111: "medicare_advantage", 112: "medicare_advantage",
   113: "medicare_advantage", 119: "medicare_advantage",
   12: "original_medicare", 121: "original_medicare",
 };
-const TYPE_OF_PROGRAMME = {
+const TYPE_OF_PROGRAM = {
   medicare_advantage: { coding: [{ system: SOURCE_OF_PAYMENT, code: "111" }] },
   original_medicare: { coding: [{ system: SOURCE_OF_PAYMENT, code: "121" }] },
   not_told: { coding: [{ system: "http://terminology.hl7.org/CodeSystem/v3-ActCode", code: "PUBLICPOL" }] },
@@ -72,7 +72,7 @@ export function coverages(request) {
     .map((slot) => new Coverage(slot, request));
 }
 
-export function addCoverage(request, programme) {
+export function addCoverage(request, program) {
   const resource = {
     resourceType: "Coverage",
     id: "added",
@@ -87,7 +87,7 @@ export function addCoverage(request, programme) {
     request.prefetch.coverage = { resourceType: "Bundle", type: "searchset", entry: [{ resource }] };
   }
   const [added] = coverages(request).filter((c) => c.resource === resource);
-  added.programme = programme;
+  added.program = program;
   return added;
 }
 
@@ -156,14 +156,14 @@ class Coverage {
 
   get name() { return name(this.resource); }
 
-  get programme() {
+  get program() {
     const told = (this.resource.type?.coding ?? [])
       .filter(({ system }) => system === SOURCE_OF_PAYMENT)
-      .map(({ code }) => PROGRAMME_OF_TYPE[code]);
+      .map(({ code }) => PROGRAM_OF_TYPE[code]);
     return told.find(Boolean) ?? "not_told";
   }
 
-  set programme(programme) { this.resource.type = structuredClone(TYPE_OF_PROGRAMME[programme]); }
+  set program(program) { this.resource.type = structuredClone(TYPE_OF_PROGRAM[program]); }
 
   get payer() {
     const [payor] = this.resource.payor ?? [];

@@ -50,7 +50,7 @@ function showFields() {
   $("day").value = order?.hasDate ? order.date : "";
   $("day").disabled = !order?.hasDate;
   const coverage = choose($("coverage"), coverages(data));
-  pick($("programme"), coverage?.programme ?? "none");
+  pick($("program"), coverage?.program ?? "none");
   pick($("payer"), coverage?.payer ?? "written");
   $("ends").value = coverage?.ends ?? "";
   $("payer").disabled = $("ends").disabled = !coverage;
@@ -77,11 +77,11 @@ $("ends").addEventListener("change", () => change(({ coverage }) => { coverage.e
 $("payer").addEventListener("change", () => change(({ coverage }) => {
   coverage.setPayer($("payer").value, $("payer").selectedOptions[0].text);
 }));
-$("programme").addEventListener("change", () => change(({ data, coverage }) => {
-  const programme = $("programme").value;
-  if (programme === "none") coverage?.remove();
-  else if (coverage) coverage.programme = programme;
-  else addCoverage(data, programme).setPayer($("payer").options[1].value, $("payer").options[1].text);
+$("program").addEventListener("change", () => change(({ data, coverage }) => {
+  const program = $("program").value;
+  if (program === "none") coverage?.remove();
+  else if (coverage) coverage.program = program;
+  else addCoverage(data, program).setPayer($("payer").options[1].value, $("payer").options[1].text);
 }));
 
 function load(example) {

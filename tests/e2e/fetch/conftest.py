@@ -37,7 +37,7 @@ def elsewhere() -> Iterator[Ehr]:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReviewTarget:
     """A call's review, and its answer as the caller gets it."""
 
     review: Review
@@ -84,7 +84,7 @@ def library() -> Library:
     return Library(Settings())
 
 
-Ask = Callable[..., Asked]
+Ask = Callable[..., ReviewTarget]
 
 
 @pytest.fixture(scope="session")
@@ -107,10 +107,10 @@ def ask(wired: Callable[..., OrderReview]) -> Ask:
 
     def post(
         request: dict[str, Any], allowed: frozenset[str] | None = None, **settings: Any
-    ) -> Asked:
+    ) -> ReviewTarget:
         done = wired(**{"fetch_budget_ms": 20_000, **settings}).review(
             f"{request['hook']}-crd", json.dumps(request).encode(), allowed
         )
-        return Asked(done, msgspec.json.decode(msgspec.json.encode(done.answer)))
+        return ReviewTarget(done, msgspec.json.decode(msgspec.json.encode(done.answer)))
 
     return post

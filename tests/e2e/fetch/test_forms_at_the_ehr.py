@@ -11,7 +11,7 @@ import pytest
 from cards.questionnaires import load_forms
 from service.settings import Settings
 from tests.contract.answer_rules import check_answer
-from tests.e2e.fetch.conftest import Ask, Asked, bare
+from tests.e2e.fetch.conftest import Ask, ReviewTarget, bare
 from tests.e2e.fetch.ehrs import Behaviour, Ehr, Handler, hang, status
 from tests.filling import completed
 
@@ -81,13 +81,13 @@ def signed_before(ehr: Ehr, ask: Ask) -> Callable[[], Json]:
     return request
 
 
-def again(request: Json, asked: Asked) -> Json:
+def again(request: Json, asked: ReviewTarget) -> Json:
     order = asked.answer["systemActions"][0]["resource"]
     request["context"]["draftOrders"]["entry"][0]["resource"] = order
     return request
 
 
-def topics(asked: Asked) -> list[str]:
+def topics(asked: ReviewTarget) -> list[str]:
     check_answer(asked.answer)
     return [c["source"]["topic"]["code"] for c in asked.answer["cards"]]
 
@@ -162,7 +162,7 @@ def test_trouble_with_the_forms_leaves_the_answer_as_it_was(
 class TestTheForm:
     """The Questionnaire in the suggestion: only where the EHR was asked and has none."""
 
-    def created(self, asked: Asked) -> list[Json]:
+    def created(self, asked: ReviewTarget) -> list[Json]:
         check_answer(asked.answer)
         actions: list[Json] = asked.answer["cards"][-1]["suggestions"][0]["actions"]
         return actions

@@ -16,7 +16,7 @@ import requests
 from service.cli.ehr_stub.fhir_server import DEMO_TOKEN
 from tests.contract.answer_rules import check_answer
 from tests.e2e.conftest import Server
-from tests.e2e.fetch.conftest import Ask, Asked, bare
+from tests.e2e.fetch.conftest import Ask, ReviewTarget, bare
 from tests.e2e.fetch.ehrs import (
     Behaviour,
     Ehr,
@@ -108,7 +108,7 @@ each_trouble = pytest.mark.parametrize("trouble", TROUBLE, ids=lambda t: t.repla
 each_slowness = pytest.mark.parametrize("slowness", SLOW, ids=lambda t: t.replace(" ", "-"))
 
 
-def says_that_coverage_was_not_read(asked: Asked) -> None:
+def says_that_coverage_was_not_read(asked: ReviewTarget) -> None:
     """The cards are there, as without coverage, and say why; nothing is stated as if decided."""
     check_answer(asked.answer)
     first = asked.answer["cards"][0]
@@ -221,7 +221,7 @@ def test_a_payer_that_nobody_gives_is_stated_as_technical_trouble(
 
 
 def test_a_statement_of_trouble_does_not_stand_in_the_way_of_the_answer(ehr: Ehr, ask: Ask) -> None:
-    request = bare("order-sign/mrs-programme-not-told", ehr.base)
+    request = bare("order-sign/mrs-program-not-told", ehr.base)
     order = request["context"]["draftOrders"]["entry"][0]["resource"]
     order["insurance"] = [{"reference": "Coverage/not-told-cy"}]
     ehr.misbehave["Coverage"] = status(500)

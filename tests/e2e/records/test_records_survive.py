@@ -20,7 +20,7 @@ import pytest
 from sqlalchemy import select
 
 from service.decision_log.database import open_engine
-from service.decision_log.rows import unpack_kept
+from service.decision_log.rows import unpack_payload
 from service.decision_log.tables import call
 from tests.e2e.records.conftest import NUMBERS
 from tests.e2e.records.instances import Instance, covercard, until
@@ -49,7 +49,7 @@ class Stack:
                 select(call.c.hook_instance, call.c.kept)
             )
             for instance, kept in rows:
-                digest = hashlib.sha256(unpack_kept(kept).answer).hexdigest()
+                digest = hashlib.sha256(unpack_payload(kept).answer).hexdigest()
                 found.setdefault(instance, []).append(digest)
         return found
 

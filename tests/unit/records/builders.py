@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
 from service.decision.coverage import Coverage, CoverageFinding, CoverageOutcome
-from service.decision.determination import Determination, Gap, TraceStep
+from service.decision.determination import Determination, TraceStep, UndeterminedReason
 from service.decision.order import Code, Order, OrderCoding, ServiceDay
-from service.decision.policy import Covered, Programme
-from service.decision.programs import ProgrammeFinding
+from service.decision.policy import Covered, Program
+from service.decision.programs import ProgramFinding
 from service.decision_log.call_record import CallRecord, CardShown, Decided
 from service.decision_log.instants import new_call_id
 
@@ -25,9 +25,9 @@ def determination(order: str = "ServiceRequest/mrs", coverage: str = "Coverage/a
         order=Order(order, "context", (OrderCoding(code, "code", f"{CPT}|76390"),)),
         finding=CoverageFinding(CoverageOutcome.FOUND, "the only one", found),
         covered=Covered.CONDITIONAL,
-        programme=ProgrammeFinding(Programme.NOT_TOLD, "nothing", ""),
+        program=ProgramFinding(Program.UNKNOWN, "nothing", ""),
         day=ServiceDay(date(2026, 12, 1), date(2026, 12, 1), "occurrenceDateTime"),
-        gap=Gap.NO_POLICY,
+        undetermined=UndeterminedReason.NO_POLICY,
         billing_codes=(code,),
         trace=(TraceStep("date", "2026-12-01", "occurrenceDateTime"),),
     )

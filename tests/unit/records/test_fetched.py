@@ -4,7 +4,7 @@ import json
 
 from service.decision_log.fetched_resources import FetchedBefore, fetched_types, written
 from service.ehr.fetch_report import FetchReport, Outcome
-from service.ehr.fhir_query import Need, Read
+from service.ehr.fhir_query import FhirQuery, Read
 from service.ehr.resource_fetcher import Fetched
 from service.fhir.document import Document, Resource
 from service.fhir.resources import Resources
@@ -22,7 +22,7 @@ def fetched() -> Fetched:
     return Fetched(reports, frozenset({Read("Patient/ann")}), (coverage,))
 
 
-def plan(at_hand: Resources) -> list[Need]:
+def plan(at_hand: Resources) -> list[FhirQuery]:
     wanted = ("Coverage/a", "Patient/ann", "Device/d", "Location/never-asked")
     return [Read(reference) for reference in wanted if at_hand.get(reference) is None]
 

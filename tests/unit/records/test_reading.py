@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from service.decision.coverage_assertion import replaced_assertion
-from service.decision.order import ExistingStatement
+from service.decision.order import ExistingCoverageInformation
 from service.decision_log import decision_detail, queries
 from service.decision_log.access_log import accesses, log_access
 from service.decision_log.display import body_text
@@ -112,9 +112,9 @@ def test_an_assertion_on_something_else_is_not_replaced(
 def test_an_order_that_carries_an_older_statement_of_ours_tells_what_is_replaced() -> None:
     order = determination().order
     carried = [
-        ExistingStatement("Coverage/b", "covered", OURS),
-        ExistingStatement("Coverage/a", "not-covered", "another payer's id"),
-        ExistingStatement("Coverage/a", "not-covered", OLDER),
+        ExistingCoverageInformation("Coverage/b", "covered", OURS),
+        ExistingCoverageInformation("Coverage/a", "not-covered", "another payer's id"),
+        ExistingCoverageInformation("Coverage/a", "not-covered", OLDER),
     ]
     order = replace(order, statements=tuple(carried))
     assert replaced_assertion(order, "Coverage/a", OURS) == OLDER

@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Engine, create_engine, select, text
 
 from service.decision_log import schema
 from service.decision_log.database import database_file
@@ -60,7 +61,8 @@ def test_a_server_that_is_not_there_is_a_store_that_is_away() -> None:
 
 def test_a_worker_whose_tables_are_ready_never_imports_alembic(url: str, tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from service.decision_log.opening import open_recorder;"
+        "import sys; from pathlib import Path; "
+        "from service.decision_log.opening import open_recorder;"
         f"r = open_recorder({url!r}, Path({str(tmp_path / 'spool')!r}), 5); r.start();"
         "assert r.health().store_up; r.stop(); print('alembic' in sys.modules)"
     )
@@ -68,3 +70,28 @@ def test_a_worker_whose_tables_are_ready_never_imports_alembic(url: str, tmp_pat
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_rows_of_the_first_revision_keep_their_content_under_the_new_column_names(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path}/log.sqlite3"
+    config = Config()
+    config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+    engine = create_engine(url)
+    row = {"program": "medicare_advantage", "undetermined": "no_policy"}
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        columns = [c.name for c in metadata.tables["determination"].columns]
+        former = {"program": "programme", "undetermined": "gap"}
+        names = [former.get(c, c) for c in columns]
+        values = {n: row.get(c, 0) for c, n in zip(columns, names, strict=True)}
+        marks = ", ".join(f":{n}" for n in names)
+        connection.execute(
+            text(f"INSERT INTO determination ({', '.join(names)}) VALUES ({marks})"), values
+        )
+    assert schema.upgrade(url) is True
+    with engine.connect() as connection:
+        found = connection.execute(select(metadata.tables["determination"])).mappings().one()
+    assert {name: found[name] for name in row} == row

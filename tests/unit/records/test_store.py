@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from service.decision_log import rows, tables
 from service.decision_log.database import database_file
 from service.decision_log.log_store import StoreUnavailable
-from service.decision_log.rows import Entry, decode_entry, encode_entry, entry_of, unpack_kept
+from service.decision_log.rows import Entry, decode_entry, encode_entry, entry_of, unpack_payload
 from service.decision_log.sqlite_store import SqliteStore
 from tests.unit.records.builders import call, shown
 
@@ -59,7 +59,7 @@ def test_request_answer_and_trace_come_back_byte_for_byte(store: SqliteStore, ur
     record = call(request=b'{"n": 1.00}', answer=b'{"cards":[]}')
     store.write(entry_of(record), soon())
     with sqlite3.connect(database_file(url)) as log:
-        kept = unpack_kept(log.execute("SELECT kept FROM call").fetchone()[0])
+        kept = unpack_payload(log.execute("SELECT kept FROM call").fetchone()[0])
     assert (kept.request, kept.answer) == (record.request, record.answer)
     assert kept.traces == [[("date", "2026-12-01", "occurrenceDateTime")]]
 
@@ -153,3 +153,12 @@ def test_two_stores_on_one_file_keep_what_both_write(store: SqliteStore, url: st
         (store, other)[n % 2].write(entry_of(replace(call(), patient=f"Patient/{n}")), soon())
     other.close()
     assert counts(url)["call"] == 20
+
+
+def test_an_entry_spooled_by_the_first_version_is_read_under_the_new_names() -> None:
+    entry = entry_of(call(cards=[shown("one")]))
+    written = msgspec.msgpack.decode(encode_entry(entry))
+    for row in written["determinations"]:
+        row["programme"], row["gap"] = row.pop("program"), row.pop("undetermined")
+    assert entry.determinations
+    assert decode_entry(msgspec.msgpack.encode(written)) == entry

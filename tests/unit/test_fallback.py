@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from service.auth import fallback
 from service.auth.fallback import (
+    DeadlineReplayStore,
+    FallbackCallCounts,
+    FallbackReplayStore,
     InstanceReplayStore,
-    SteadyCallCounts,
-    SteadyReplayStore,
-    TimelyReplayStore,
 )
 from service.errors import Unavailable
 
@@ -54,7 +55,7 @@ def common() -> Common:
 
 
 def test_while_the_database_answers_its_count_counts(common: Common) -> None:
-    counts = SteadyCallCounts(common)
+    counts = FallbackCallCounts(common)
     assert [counts.add("a", 1) for _ in range(3)] == [101, 102, 103]
 
 
@@ -62,7 +63,7 @@ def test_while_it_is_away_each_worker_counts_for_itself_and_leaves_it_alone(
     common: Common,
 ) -> None:
     now = 0.0
-    counts = SteadyCallCounts(common, lambda: now)
+    counts = FallbackCallCounts(common, lambda: now)
     counts.add("a", 1)
     common.away = True
     assert [counts.add("a", 1) for _ in range(5)] == [2, 3, 4, 5, 6]
@@ -78,7 +79,7 @@ def test_a_database_that_hangs_is_waited_for_once(
     common: Common, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fallback, "_PATIENCE_SECONDS", 0.02)
-    counts = SteadyCallCounts(common, lambda: 0.0)
+    counts = FallbackCallCounts(common, lambda: 0.0)
     common.gate.clear()
     assert [counts.add("a", 1) for _ in range(5)] == [1, 2, 3, 4, 5]
     assert common.asked == 1
@@ -90,7 +91,7 @@ def test_where_a_second_use_cannot_be_told_in_time_nobody_is_let_in(
 ) -> None:
     """As where a reader's session has ended, which only the shared database knows."""
     monkeypatch.setattr(fallback, "_PATIENCE_SECONDS", 0.005)
-    store = TimelyReplayStore(common)
+    store = DeadlineReplayStore(common)
     common.gate.clear()
     with pytest.raises(Unavailable):
         store.first_use("a", "jti", soon())
@@ -114,7 +115,7 @@ def soon() -> datetime:
 def test_while_the_database_answers_no_instance_remembers_tokens_for_itself(
     common: Common, own: InstanceReplayStore, tmp_path: Path
 ) -> None:
-    store = SteadyReplayStore(common, own)
+    store = FallbackReplayStore(common, own)
     assert [store.first_use("a", "jti", soon()) for _ in range(2)] == [True, False]
     assert not own.may_know()
     assert list(tmp_path.iterdir()) == []
@@ -125,7 +126,7 @@ def test_while_it_is_away_a_token_counts_once_at_all_workers_of_an_instance(
 ) -> None:
     common.away = True
     other = InstanceReplayStore(tmp_path / "spool" / "used-tokens.sqlite3")
-    workers = [SteadyReplayStore(common, each) for each in (own, other)]
+    workers = [FallbackReplayStore(common, each) for each in (own, other)]
     first = [worker.first_use("a", "jti", soon()) for worker in workers * 2]
     assert first == [True, False, False, False]
     assert common.asked == 2
@@ -136,8 +137,8 @@ def test_a_token_that_was_used_while_it_was_away_is_refused_when_it_is_back(
 ) -> None:
     now = 0.0
     common.away = True
-    worker = SteadyReplayStore(common, own, lambda: now)
-    idle = SteadyReplayStore(common, InstanceReplayStore(tmp_path / "spool/used-tokens.sqlite3"))
+    worker = FallbackReplayStore(common, own, lambda: now)
+    idle = FallbackReplayStore(common, InstanceReplayStore(tmp_path / "spool/used-tokens.sqlite3"))
     assert worker.first_use("a", "jti", soon())
     common.away = False
     now += 60
@@ -150,7 +151,7 @@ def test_a_database_that_hangs_is_waited_for_once_by_tokens_too(
     common: Common, own: InstanceReplayStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fallback, "_PATIENCE_SECONDS", 0.005)
-    store = SteadyReplayStore(common, own, lambda: 0.0)
+    store = FallbackReplayStore(common, own, lambda: 0.0)
     common.gate.clear()
     assert [store.first_use("a", str(n), soon()) for n in range(4)] == [True] * 4
     assert not store.first_use("a", "0", soon())
@@ -162,7 +163,7 @@ def test_where_the_instance_cannot_remember_either_nobody_is_let_in(
     common: Common, tmp_path: Path
 ) -> None:
     (tmp_path / "spool").write_text("no folder")
-    store = SteadyReplayStore(common, InstanceReplayStore(tmp_path / "spool/used-tokens.sqlite3"))
+    store = FallbackReplayStore(common, InstanceReplayStore(tmp_path / "spool/used-tokens.sqlite3"))
     common.away = True
     with pytest.raises(Unavailable):
         store.first_use("a", "jti", soon())
