@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, select, text
 from service.auth.auth_tables import open_engine, used_tokens
 from service.auth.replay_detection import SqlReplayStore
 from service.decision_log.schema import upgrade
-from tests.e2e.records.postgres import PostgresMissing, postgres
+from tests.e2e.decision_log.postgres import PostgresMissing, postgres
 from tests.e2e.servers import Server, free_port, running
 from tests.e2e.signing import Signer, ec_signer, entry, write_clients
 

@@ -9,7 +9,7 @@ import pytest
 from service.decision_log.group_commit import StoreWriter
 from service.decision_log.log_store import EntryRejected, StoreUnavailable
 from service.decision_log.rows import Entry, entry_of
-from tests.unit.records.builders import call
+from tests.unit.decision_log.builders import call
 
 LONG = 5.0
 

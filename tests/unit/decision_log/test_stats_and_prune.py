@@ -15,7 +15,7 @@ from service.decision_log.policy_stats import PolicyStats, policy_stats
 from service.decision_log.queries import Span
 from service.decision_log.retention import count_older, prune
 from service.decision_log.rows import FeedbackRow
-from tests.unit.records.builders import AT, call, shown
+from tests.unit.decision_log.builders import AT, call, shown
 
 Log = Callable[..., None]
 HOUR = timedelta(hours=1)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import FIXTURES
-from tests.e2e.records.instances import Instance, until
+from tests.e2e.decision_log.instances import Instance, until
 from tests.e2e.servers import free_port
 
 BODY = (FIXTURES / "order-sign" / "mrs-medicare-advantage.json").read_bytes()

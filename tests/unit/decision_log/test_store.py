@@ -13,7 +13,7 @@ from service.decision_log.database import database_file
 from service.decision_log.log_store import StoreUnavailable
 from service.decision_log.rows import Entry, decode_entry, encode_entry, entry_of, unpack_payload
 from service.decision_log.sqlite_store import SqliteStore
-from tests.unit.records.builders import call, shown
+from tests.unit.decision_log.builders import call, shown
 
 
 def soon() -> float:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.records.postgres import Postgres, PostgresMissing, postgres
+from tests.e2e.decision_log.postgres import Postgres, PostgresMissing, postgres
 from tests.e2e.servers import free_port
 
 NUMBERS: list[str] = []

@@ -18,7 +18,7 @@ from service.decision_log.rows import Entry, encode_entry, entry_of
 from service.decision_log.spool import Spool
 from service.decision_log.sqlite_store import SqliteStore
 from service.errors import ConfigurationError, RecordsUnavailable
-from tests.unit.records.builders import call
+from tests.unit.decision_log.builders import call
 
 LONG = 10.0
 

@@ -22,11 +22,11 @@ from sqlalchemy import select
 from service.decision_log.database import open_engine
 from service.decision_log.rows import unpack_payload
 from service.decision_log.tables import call
-from tests.e2e.records.conftest import NUMBERS
-from tests.e2e.records.instances import Instance, covercard, until
-from tests.e2e.records.load import Load, compare, load
-from tests.e2e.records.nginx import installed, nginx
-from tests.e2e.records.postgres import Postgres
+from tests.e2e.decision_log.conftest import NUMBERS
+from tests.e2e.decision_log.instances import Instance, covercard, until
+from tests.e2e.decision_log.load import Load, compare, load
+from tests.e2e.decision_log.nginx import installed, nginx
+from tests.e2e.decision_log.postgres import Postgres
 from tests.e2e.servers import free_port
 
 HANG_SECONDS = 2.0

@@ -14,7 +14,7 @@ from service.decision_log.access_log import accesses, log_access
 from service.decision_log.display import body_text
 from service.decision_log.queries import Span
 from service.decision_log.recall import recall
-from tests.unit.records.builders import AT, call, determination
+from tests.unit.decision_log.builders import AT, call, determination
 
 Log = Callable[..., None]
 HOUR = timedelta(hours=1)

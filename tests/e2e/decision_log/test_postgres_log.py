@@ -27,10 +27,10 @@ from service.decision_log.retention import prune
 from service.decision_log.rows import Entry, entry_of, together
 from service.decision_log.tables import metadata
 from service.errors import ConfigurationError
-from tests.e2e.records.instances import covercard
-from tests.e2e.records.postgres import Postgres
-from tests.unit.records.builders import AT, answer_showing, call, shown
-from tests.unit.records.test_stats_and_prune import said
+from tests.e2e.decision_log.instances import covercard
+from tests.e2e.decision_log.postgres import Postgres
+from tests.unit.decision_log.builders import AT, answer_showing, call, shown
+from tests.unit.decision_log.test_stats_and_prune import said
 
 HOUR = timedelta(hours=1)
 
