@@ -69,6 +69,11 @@ class Settings(BaseSettings):
         " loopback only. Default: `open` on loopback without a clients file or a public URL of"
         " another host, else `required`.",
     )
+    keys_max_age: int = Field(
+        86_400,
+        ge=3600,
+        description="Seconds for which a client's keys are trusted while their URL is down.",
+    )
     calls_per_minute: int = Field(
         6000, ge=0, description="Calls that one client may make in a minute; 0 is no limit."
     )

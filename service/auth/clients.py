@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from service.addresses import is_loopback
 from service.auth.fetch_key_set import fetch_key_set
-from service.auth.key_sets import FetchedKeys, FixedKeys, KeySource, read_key_set
+from service.auth.key_sets import KEEP_FOR, FetchedKeys, FixedKeys, KeySource, read_key_set
 from service.auth.operator_files import finding, read_yaml
 from service.ehr.allowlist import parse_base
 from service.errors import Finding, LibraryError
@@ -108,10 +109,12 @@ def load_clients(
     path: Path,
     fetch: Callable[[str], bytes] = fetch_key_set,
     seconds: Callable[[], float] = time.monotonic,
+    keep_for: float = KEEP_FOR,
 ) -> Mapping[str, TrustedClient]:
     """Issuer → client. Key files are read now, key set URLs when a token needs them.
 
-    A relative `jwks_file` is looked for beside the clients file. Raises LibraryError with
+    `keep_for` are the seconds for which keys are trusted while their URL is down. A relative
+    `jwks_file` is looked for beside the clients file. Raises LibraryError with
     everything that is wrong. A client that is trusted for a demonstration is warned of in the log.
     """
     try:
@@ -121,6 +124,7 @@ def load_clients(
     trusted: dict[str, TrustedClient] = {}
     findings: list[Finding] = []
     names = {ANYONE.name}
+    fetched = partial(FetchedKeys, fetch=fetch, seconds=seconds, keep_for=keep_for)
     for index, entry in enumerate(read.clients):
         if entry.issuer in trusted:
             findings.append(_finding(path, ("clients", index, "issuer"), "is listed twice"))
@@ -130,7 +134,7 @@ def load_clients(
             findings.append(_finding(path, ("clients", index, "name"), "is taken"))
         names.add(client.name)
         try:
-            keys = _key_source(entry, path.parent, fetch, seconds)
+            keys = _key_source(entry, path.parent, fetched)
         except (OSError, ValueError) as error:
             field = "jwks_file" if entry.jwks_file is not None else "jwks"
             findings.append(_finding(path, ("clients", index, field), _said(error)))
@@ -157,11 +161,9 @@ def _client(entry: _Entry) -> Client:
     return Client(entry.issuer, entry.name or entry.issuer, frozenset(entry.fhir_servers))
 
 
-def _key_source(
-    entry: _Entry, folder: Path, fetch: Callable[[str], bytes], seconds: Callable[[], float]
-) -> KeySource:
+def _key_source(entry: _Entry, folder: Path, fetched: Callable[[str], FetchedKeys]) -> KeySource:
     if entry.jwks_url is not None:
-        return FetchedKeys(entry.jwks_url, fetch, seconds)
+        return fetched(entry.jwks_url)
     if entry.jwks_file is not None:
         key_set: object = msgspec.json.decode((folder / entry.jwks_file).read_bytes())
     else:

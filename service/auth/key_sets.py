@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 import msgspec
 import structlog
-from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
 from service.errors import Unavailable
@@ -25,7 +24,22 @@ REFRESH_AT_MOST_EVERY = 60
 FRESH_FOR = 3600
 """Seconds after which a key set is fetched again, so that a withdrawn key does not stay trusted."""
 
+KEEP_FOR = 86_400
+"""Seconds for which the last keys stay in use while their URL is down."""
+
+FIRST_WAIT = 2.0
+"""Seconds that a call waits for a key set that has never been read."""
+
+MOST_KEYS = 50
+"""Keys that are looked at in one set."""
+
+MOST_KEYS_OF_AN_ID = 4
+"""Keys that one id may stand for: each is tried for a token."""
+
+_MOST_WAITING = 2
 _SMALLEST_RSA = 2048
+_LARGEST_RSA = 8192
+"""Bits: the time to check a signature grows with the square of it."""
 
 PublicKey = ECKey | RSAKey
 Keys = Mapping[tuple[str, str], Sequence[PublicKey]]
@@ -46,31 +60,38 @@ class KeySource(Protocol):
     def find(self, kid: str, alg: str) -> Sequence[PublicKey]:
         """The keys with this id for this algorithm; none is an empty sequence.
 
-        Raises Unavailable if the keys have never been had and cannot be had now.
+        Raises Unavailable if there are none that may be trusted now: never read, or too long ago.
         """
 
 
 def read_key_set(key_set: object) -> Keys:
-    """The usable public keys of a JWK Set (RFC 7517). Raises ValueError if it is not one."""
+    """The usable public keys of a JWK Set (RFC 7517). Raises ValueError if it is not one.
+
+    Of the first MOST_KEYS entries; of those with one id and algorithm the first
+    MOST_KEYS_OF_AN_ID. An entry that is no usable key is left out; the others stay.
+    """
     listed = key_set.get("keys") if isinstance(key_set, dict) else None
     if not isinstance(listed, list):
         raise ValueError('not a JSON Web Key Set: expected an object with a list "keys"')
     keys: dict[tuple[str, str], list[PublicKey]] = {}
-    for jwk in listed:
+    for jwk in listed[:MOST_KEYS]:
         kid = jwk.get("kid") if isinstance(jwk, dict) else None
         if not isinstance(kid, str) or not _for_verifying(jwk):
             continue
         found = _public_key(jwk)
         if found is not None:
             alg, key = found
-            keys.setdefault((kid, alg), []).append(key)
+            same = keys.setdefault((kid, alg), [])
+            if len(same) < MOST_KEYS_OF_AN_ID:
+                same.append(key)
     return keys
 
 
 def _for_verifying(jwk: Mapping[str, Any]) -> bool:
-    operations = jwk.get("key_ops")
+    operations = jwk.get("key_ops", ["verify"])
     # Some clients publish the private half beside the public one: one with "sign" is left out.
-    return jwk.get("use", "sig") == "sig" and (operations is None or "verify" in operations)
+    for_verifying = operations is None or (isinstance(operations, list) and "verify" in operations)
+    return for_verifying and jwk.get("use", "sig") == "sig"
 
 
 def _public_key(jwk: Mapping[str, Any]) -> tuple[str, PublicKey] | None:
@@ -80,8 +101,11 @@ def _public_key(jwk: Mapping[str, Any]) -> tuple[str, PublicKey] | None:
             return "ES384", ECKey.import_key({n: jwk[n] for n in ("kty", "crv", "x", "y")})
         if jwk.get("kty") == "RSA" and _is_for(jwk, "RS384"):
             key = RSAKey.import_key({n: jwk[n] for n in ("kty", "n", "e")})
-            return ("RS384", key) if key.public_key.key_size >= _SMALLEST_RSA else None
-    except (JoseError, ValueError, TypeError, KeyError):
+            fits = _SMALLEST_RSA <= key.public_key.key_size <= _LARGEST_RSA
+            return ("RS384", key) if fits else None
+    except Exception:
+        # What cryptography raises for odd numbers is no closed list, and one odd key must not
+        # lose the others.
         return None
     return None
 
@@ -104,56 +128,92 @@ class FixedKeys:
 
 
 class FetchedKeys:
-    """Keys at a pinned URL: fetched when first needed, again for an unknown kid and each hour.
+    """Cached JSON Web Key Set at a pinned URL, refreshed in the background.
 
-    However many tokens name unknown keys, the URL is asked at most once a minute; while it is down
-    the last keys stay in use. `fetch` takes the URL and gives bytes or raises KeySetUnreachable;
+    A call asks for no key set and waits for none, but for the very first: until the URL has
+    answered once, `_MOST_WAITING` calls wait for it, each at most `first_wait` seconds; the others
+    are told to come again. The URL is asked again each FRESH_FOR seconds, and for an unknown key
+    id, at most once in REFRESH_AT_MOST_EVERY seconds whatever tokens name. While it is down the
+    last keys stay in use for `keep_for` seconds; then no key of it is trusted any more.
+
+    `fetch` takes the URL and gives bytes within a time of its own, or raises KeySetUnreachable;
     `seconds` is a monotonic clock.
     """
 
     def __init__(
-        self, url: str, fetch: Callable[[str], bytes], seconds: Callable[[], float]
+        self,
+        url: str,
+        fetch: Callable[[str], bytes],
+        seconds: Callable[[], float],
+        *,
+        keep_for: float = KEEP_FOR,
+        first_wait: float = FIRST_WAIT,
     ) -> None:
         self.url = url
         self._fetch = fetch
         self._seconds = seconds
-        self._refreshing = threading.Lock()
+        self._keep_for = keep_for
+        self._first_wait = first_wait
+        self._lock = threading.Lock()
+        self._waiting = threading.BoundedSemaphore(_MOST_WAITING)
+        self._idle = threading.Event()
+        self._idle.set()
         self._keys: Keys = {}
         self._tried: float | None = None
         self._read: float | None = None
 
     @property
     def away(self) -> bool:
-        return self._tried is not None and self._read != self._tried
+        tried = self._tried
+        return self._idle.is_set() and tried is not None and self._read != tried
 
     def find(self, kid: str, alg: str) -> Sequence[PublicKey]:
         found = self._keys.get((kid, alg), ())
-        if not found:
-            with self._refreshing:
-                self._refresh()
-        elif self._is_old() and self._refreshing.acquire(blocking=False):
-            # One call pays for the refresh, the others go on with the keys at hand.
-            try:
-                self._refresh()
-            finally:
-                self._refreshing.release()
-        if self._read is None:
+        if not found or self._age() >= FRESH_FOR:
+            self._refresh()
+            if self._read is None:
+                self._wait_for_the_first()
+            found = self._keys.get((kid, alg), ())
+        if self._age() >= self._keep_for:
             raise Unavailable("this client's keys cannot be read now", REFRESH_AT_MOST_EVERY)
-        return self._keys.get((kid, alg), ())
+        if not found and not self._idle.is_set():
+            # The client may have changed its keys: the answer is later, not no.
+            raise Unavailable("this client's keys are being read", retry_after=1)
+        return found
 
-    def _is_old(self) -> bool:
-        return self._read is None or self._seconds() - self._read >= FRESH_FOR
+    def _age(self) -> float:
+        """Seconds since the keys at hand were read; infinite before the first time."""
+        return float("inf") if self._read is None else self._seconds() - self._read
+
+    def _wait_for_the_first(self) -> None:
+        if not self._waiting.acquire(blocking=False):
+            raise Unavailable("this client's keys are being read", retry_after=1)
+        try:
+            self._idle.wait(self._first_wait)
+        finally:
+            self._waiting.release()
 
     def _refresh(self) -> None:
-        now = self._seconds()
-        if self._tried is not None and now - self._tried < REFRESH_AT_MOST_EVERY:
-            return
-        self._tried = now
+        """Begin to read the key set, unless that is under way or was tried a moment ago."""
+        with self._lock:
+            now = self._seconds()
+            recent = self._tried is not None and now - self._tried < REFRESH_AT_MOST_EVERY
+            if recent or not self._idle.is_set():
+                return
+            self._idle.clear()
+            self._tried = now
+        threading.Thread(target=self._read_now, args=(now,), name="key-set", daemon=True).start()
+
+    def _read_now(self, now: float) -> None:
         try:
             self._keys = read_key_set(msgspec.json.decode(self._fetch(self.url)))
             self._read = now
         except (KeySetUnreachable, ValueError) as error:
             log.warning("key set not read, the last one stays", url=self.url, why=str(error))
+        except Exception:
+            log.exception("key set not read, the last one stays", url=self.url)
+        finally:
+            self._idle.set()
 
 
 class KeySetUnreachable(Exception):

@@ -80,7 +80,7 @@ def _clients(settings: Settings) -> Mapping[str, TrustedClient] | None:
         return None
     if settings.clients_file is None:
         raise ConfigurationError("COVERCARD_CLIENTS_FILE: name the file of the clients")
-    return load_clients(settings.clients_file)
+    return load_clients(settings.clients_file, keep_for=settings.keys_max_age)
 
 
 def _token_checker(

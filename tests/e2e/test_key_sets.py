@@ -1,6 +1,10 @@
 """Where keys come from: the URL that the operator pinned, asked seldom, and nowhere else."""
 
+import contextlib
 import json
+import socket
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +12,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from service.auth.fetch_key_set import fetch_key_set
+from service.auth.key_sets import KeySetUnreachable
 from tests.e2e.listeners import Listener, listening
 from tests.e2e.servers import Server, running
 from tests.e2e.signing import Signer, ec_signer, entry, write_clients
@@ -127,3 +133,81 @@ def test_keys_agreed_out_of_band_need_no_jku_and_a_jku_changes_nothing(
         forged = stranger.token(world.url, header={"jku": f"{trap.url}/jwks.json"})
         assert claim(world.post(forged)) == "signature"
         assert trap.asked == []
+
+
+@contextlib.contextmanager
+def dripping(first: bytes, drop: bytes) -> Iterator[str]:
+    """A host that says `first` and then a drop each twentieth of a second, for ever."""
+    ended = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            connection.sendall(first)
+            while not ended.wait(0.05):
+                connection.sendall(drop)
+
+    def listen() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                threading.Thread(target=drip, args=(connection,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=listen, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/jwks.json"
+        finally:
+            ended.set()
+            listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize(
+    ("first", "drop"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX-Drops: ", b"x"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b" "),
+    ],
+    ids=["headers", "body"],
+)
+def test_a_key_host_that_drips_is_left_when_time_is_up(first: bytes, drop: bytes) -> None:
+    with dripping(first, drop) as url:
+        began = time.monotonic()
+        with pytest.raises(KeySetUnreachable, match="took too long"):
+            fetch_key_set(url, deadline=0.4)
+        assert time.monotonic() - began < 5
+
+
+def test_a_key_host_that_drips_costs_another_client_nothing(tmp_path: Path, order: bytes) -> None:
+    other = ec_signer("https://other.example.org")
+    hung = ec_signer(ISSUER)
+    with dripping(b"HTTP/1.1 200 OK\r\nX-Drops: ", b"x") as url:
+        file = write_clients(tmp_path, {"issuer": ISSUER, "jwks_url": url}, entry(other))
+        with running(
+            tmp_path, clients_file=file, max_concurrent_calls=4, calls_per_minute=0
+        ) as server:
+            theirs = World(server, Listener(""), Listener(""), other, order)
+            ended = threading.Event()
+            refused: list[int] = []
+
+            def attack() -> None:
+                while not ended.is_set():
+                    refused.append(theirs.post(hung.token(theirs.url)).status_code)
+
+            attackers = [threading.Thread(target=attack) for _ in range(6)]
+            for attacker in attackers:
+                attacker.start()
+            try:
+                answered = [theirs.post(other.token(theirs.url)).status_code for _ in range(40)]
+            finally:
+                ended.set()
+                for attacker in attackers:
+                    attacker.join()
+    assert answered.count(200) >= 38
+    assert set(refused) <= {401, 429, 503}
+
+
+def test_an_encoded_key_set_is_not_unfolded(tmp_path: Path) -> None:
+    with listening() as keys:
+        keys.serves("/jwks.json", b"\x1f\x8b\x08", **{"Content-Encoding": "gzip"})
+        with pytest.raises(KeySetUnreachable, match="encoded"):
+            fetch_key_set(f"{keys.url}/jwks.json")

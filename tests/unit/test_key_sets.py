@@ -1,13 +1,18 @@
 """Key sets: what in them is a key, and how seldom their URL is asked."""
 
+import contextlib
 import json
 import threading
+import time
 
 import pytest
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
 from service.auth.key_sets import (
     FRESH_FOR,
+    KEEP_FOR,
+    MOST_KEYS,
+    MOST_KEYS_OF_AN_ID,
     REFRESH_AT_MOST_EVERY,
     FetchedKeys,
     KeySetUnreachable,
@@ -81,7 +86,21 @@ class World:
         return self.body
 
     def knows(self, kid: str) -> bool:
-        return bool(self.keys.find(kid, "ES384"))
+        try:
+            return bool(self.keys.find(kid, "ES384"))
+        finally:
+            self.settle()
+
+    def refreshed(self, kid: str) -> bool:
+        """Whether the key is known once what this look begins has ended."""
+        with contextlib.suppress(Unavailable):
+            self.knows(kid)
+        return self.knows(kid)
+
+    def settle(self) -> None:
+        """Wait until nothing is read in the background any more."""
+        while any(t.name == "key-set" for t in threading.enumerate()):
+            time.sleep(0.001)
 
 
 @pytest.fixture
@@ -100,8 +119,22 @@ def test_an_unknown_key_asks_again_but_not_within_the_same_minute(world: World) 
     assert not world.knows("new")
     assert world.asked == 1
     world.now += 1
-    assert world.knows("new")
+    assert world.refreshed("new")
     assert world.asked == 2
+
+
+def test_a_key_that_is_not_known_while_the_set_is_being_read_is_to_come_again(
+    world: World,
+) -> None:
+    assert world.knows("old")
+    gate = Gate()
+    world.keys._fetch = gate.fetch
+    world.now += REFRESH_AT_MOST_EVERY
+    with pytest.raises(Unavailable, match="being read"):
+        world.keys.find("new", "ES384")
+    gate.open.set()
+    world.settle()
+    assert not world.knows("new")
 
 
 def test_a_withdrawn_key_is_forgotten_within_the_hour(world: World) -> None:
@@ -110,7 +143,7 @@ def test_a_withdrawn_key_is_forgotten_within_the_hour(world: World) -> None:
     world.now += FRESH_FOR - 1
     assert world.knows("old")
     world.now += 1
-    assert not world.knows("old")
+    assert not world.refreshed("old")
 
 
 @pytest.mark.parametrize("body", [None, b"", b"<html>", b"[]", b'{"keys": 1}'])
@@ -119,10 +152,23 @@ def test_the_last_keys_stay_while_the_url_is_down_or_speaks_nonsense(
 ) -> None:
     assert world.knows("old")
     world.body = body
-    world.now += FRESH_FOR * 100
+    world.now += FRESH_FOR
     assert world.knows("old")
     assert not world.knows("new")
     assert world.asked == 2
+
+
+def test_keys_whose_url_is_down_end_after_the_configured_age(world: World) -> None:
+    assert world.knows("old")
+    world.body = None
+    world.now += KEEP_FOR - 1
+    assert world.knows("old")
+    world.now += 1
+    with pytest.raises(Unavailable):
+        world.knows("old")
+    world.body = key_set({**EC, "kid": "old"})
+    world.now += REFRESH_AT_MOST_EVERY
+    assert world.refreshed("old")
 
 
 @pytest.mark.parametrize("body", [None, b"", b"<html>", b"[]", b'{"keys": 1}'])
@@ -149,12 +195,90 @@ def test_a_key_set_is_away_from_the_first_time_it_cannot_be_read_until_it_can(
     assert world.keys.away
     world.body = body
     world.now += REFRESH_AT_MOST_EVERY
-    assert world.knows("old")
+    assert world.refreshed("old")
     assert not world.keys.away
+
+
+class Gate:
+    """A URL that answers when it is let."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.asked = 0
+
+    def fetch(self, url: str) -> bytes:
+        self.asked += 1
+        self.open.wait(10)
+        return key_set({**EC, "kid": "old"})
+
+
+def test_a_url_that_hangs_holds_up_two_calls_for_a_moment_and_no_other() -> None:
+    gate = Gate()
+    keys = FetchedKeys("https://ehr.example.org/jwks", gate.fetch, lambda: 1.0, first_wait=0.2)
+    ready = threading.Barrier(8)
+    taken: list[float] = []
+
+    def find() -> None:
+        ready.wait()
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            keys.find("old", "ES384")
+        taken.append(time.monotonic() - began)
+
+    threads = [threading.Thread(target=find) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    gate.open.set()
+    assert gate.asked == 1
+    assert sorted(t >= 0.2 for t in taken) == [False] * 6 + [True] * 2
+
+
+def test_a_refresh_that_hangs_leaves_the_keys_at_hand_in_use() -> None:
+    world = World()
+    assert world.knows("old")
+    gate = Gate()
+    world.keys._fetch = gate.fetch
+    world.now += FRESH_FOR
+    try:
+        assert [bool(world.keys.find("old", "ES384")) for _ in range(50)] == [True] * 50
+        assert gate.asked == 1
+    finally:
+        gate.open.set()
+        world.settle()
+
+
+def test_of_many_keys_only_so_many_are_looked_at_and_of_one_id_only_four() -> None:
+    many = read_key_set({"keys": [{**EC, "kid": f"k{n}"} for n in range(60)]})
+    assert len(many) == MOST_KEYS
+    same = read_key_set({"keys": [{**EC, "kid": "a"}] * 10})
+    assert [len(keys) for keys in same.values()] == [MOST_KEYS_OF_AN_ID]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {**RSA, "kid": "odd", "e": "AA"},
+        {**RSA, "kid": "odd", "e": "AQ"},
+        {**RSA, "kid": "odd", "n": "AQ" * 100_000},
+        {**RSA, "kid": "odd", "n": ""},
+        {**EC, "kid": "odd", "x": EC["y"]},
+        {**EC, "kid": "odd", "x": ["a"], "y": {}},
+        {**EC, "kid": "odd", "x": "\ud800"},
+        {**EC, "kid": "odd", "key_ops": 7},
+        {**EC, "kid": "odd", "use": ["sig"]},
+    ],
+)
+def test_one_odd_key_does_not_lose_the_others(odd: object) -> None:
+    assert set(read_key_set({"keys": [odd, {**EC, "kid": "good"}]})) == {("good", "ES384")}
 
 
 def test_many_calls_at_once_ask_once() -> None:
     world = World()
+    assert world.knows("old")
+    world.asked = 0
+    world.now += FRESH_FOR
     ready = threading.Barrier(8)
     known: list[bool] = []
 
