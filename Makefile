@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check audit format requirements pictures bench clean
+.PHONY: run test check audit format requirements documents pictures bench matrix clean
 
 run: $(VENV)/.run
 	$(BIN)/covercard serve
@@ -25,8 +25,16 @@ check: $(VENV)/.dev
 audit: $(VENV)/.dev
 	$(BIN)/python .ci/audit.py
 
+# The fast tests with each Python from 3.11 to 3.14 at hand; names the absent ones.
+matrix:
+	.ci/matrix
+
 requirements: $(VENV)/.dev
 	$(BIN)/pytest -q --requirements
+
+# The lists of tests in docs/threat-model.md and docs/forms.md, from the tests' markers.
+documents: $(VENV)/.dev
+	$(BIN)/python -m tests.evidence
 
 # The README's pictures; needs Chromium.
 pictures: $(VENV)/.dev

@@ -53,6 +53,7 @@ def licences(name: str) -> set[str]:
     return {AS_WRITTEN.get(w, w) for w in written}
 
 
+@pytest.mark.threat("unlicensed-package")
 @pytest.mark.parametrize("name", LOCKED)
 def test_a_package_that_is_shipped_may_be_shipped(name: str) -> None:
     try:
@@ -67,6 +68,7 @@ def test_every_exception_is_still_needed() -> None:
     assert set(REASONS) <= set(LOCKED)
 
 
+@pytest.mark.threat("replaced-package")
 def test_every_locked_package_is_locked_by_hash() -> None:
     for lock in (LOCK, LOCK.with_name("requirements-dev.lock")):
         text = lock.read_text("utf-8")

@@ -167,6 +167,7 @@ class TestTheForm:
         actions: list[Json] = asked.answer["cards"][-1]["suggestions"][0]["actions"]
         return actions
 
+    @pytest.mark.form_rule("crd-dev-19")
     @pytest.mark.requirement(
         "crd-2.2.1:dev-19", "crd-2.2.1:dev-20", "crd-2.0.1:134", "crd-2.0.1:135", "crd-2.0.1:136"
     )
