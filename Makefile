@@ -36,7 +36,7 @@ requirements: $(VENV)/.dev
 documents: $(VENV)/.dev
 	$(BIN)/python -m tests.evidence
 
-# The README's pictures; needs Chromium.
+# The documents' pictures; needs Chromium.
 pictures: $(VENV)/.dev
 	$(BIN)/python -m tests.e2e.pictures
 
@@ -53,12 +53,16 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 
 # Hashes are checked for every package; the project itself is installed as it lies here.
+FIRST = @echo "Installing the locked packages into $(VENV): about a minute, this time only."
+
 $(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/.made
+	$(FIRST)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/.made
+	$(FIRST)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

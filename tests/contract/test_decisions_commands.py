@@ -1,4 +1,4 @@
-"""covercard decisions and covercard db, as call centre, policy staff and operators use them."""
+"""covercard decisions and covercard db, as call center, policy staff and operators use them."""
 
 from __future__ import annotations
 

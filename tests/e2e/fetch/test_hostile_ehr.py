@@ -18,7 +18,7 @@ from tests.contract.answer_rules import check_answer
 from tests.e2e.conftest import Server
 from tests.e2e.fetch.conftest import Ask, ReviewTarget, bare
 from tests.e2e.fetch.ehrs import (
-    Behaviour,
+    Behavior,
     Ehr,
     body,
     changed,
@@ -56,7 +56,7 @@ def other_port(ehr: Ehr) -> str:
     return f"http://127.0.0.1:{ehr.port + 1}/fhir/Coverage"
 
 
-TROUBLE: dict[str, tuple[Behaviour, str]] = {
+TROUBLE: dict[str, tuple[Behavior, str]] = {
     "401": (status(401), "rejected-token"),
     "403": (status(403), "refused"),
     "404": (status(404), "not-found"),
@@ -102,7 +102,7 @@ TROUBLE: dict[str, tuple[Behaviour, str]] = {
     ),
     "a page that is no URL": (next_page(lambda _: "http://[x"), "not-allowed"),
 }
-SLOW: dict[str, Behaviour] = {"hangs": hang, "drips head": drip_head, "drips body": drip_body}
+SLOW: dict[str, Behavior] = {"hangs": hang, "drips head": drip_head, "drips body": drip_body}
 
 each_trouble = pytest.mark.parametrize("trouble", TROUBLE, ids=lambda t: t.replace(" ", "-"))
 each_slowness = pytest.mark.parametrize("slowness", SLOW, ids=lambda t: t.replace(" ", "-"))
@@ -121,8 +121,8 @@ def says_that_coverage_was_not_read(asked: ReviewTarget) -> None:
 def test_trouble_with_the_coverage_is_said_and_breaks_nothing(
     trouble: str, ehr: Ehr, ask: Ask
 ) -> None:
-    behaviour, outcome = TROUBLE[trouble]
-    ehr.misbehave["Coverage"] = behaviour
+    behavior, outcome = TROUBLE[trouble]
+    ehr.misbehave["Coverage"] = behavior
     asked = ask(bare(SIGN, ehr.base, "patient", "encounter"))
     assert asked.outcomes == {COVERAGE: outcome}
     says_that_coverage_was_not_read(asked)
@@ -349,7 +349,7 @@ def test_the_bytes_of_all_requests_of_a_call_are_counted_together(ehr: Ehr, ask:
     ids=["redirect", "next page", "absolute reference"],
 )
 def test_nothing_that_a_server_says_leads_to_another_one(
-    leads_off: Callable[[str], Behaviour], ehr: Ehr, elsewhere: Ehr, ask: Ask
+    leads_off: Callable[[str], Behavior], ehr: Ehr, elsewhere: Ehr, ask: Ask
 ) -> None:
     ehr.misbehave["Coverage"] = leads_off(elsewhere.base)
     asked = ask(bare(SIGN, ehr.base))
@@ -519,8 +519,8 @@ def test_the_running_server_prints_neither_token_nor_patient(
     start_server: Callable[..., Server], ehr: Ehr
 ) -> None:
     server = start_server(fetch_budget_ms=300)
-    for behaviour in (serve, status(401), hang, cut_short):
-        ehr.misbehave["Coverage"] = behaviour
+    for behavior in (serve, status(401), hang, cut_short):
+        ehr.misbehave["Coverage"] = behavior
         posted(server, bare(SIGN, ehr.base))
     printed = server.log.read_text("utf-8")
     assert not [w for w in (DEMO_TOKEN, "patient=bo", "Sampleson", "TEST-") if w in printed]
