@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check audit format requirements pictures bench clean
+.PHONY: run test check audit format requirements documents pictures bench matrix clean
 
 run: $(VENV)/.run
 	$(BIN)/covercard serve
@@ -25,10 +25,18 @@ check: $(VENV)/.dev
 audit: $(VENV)/.dev
 	$(BIN)/python .ci/audit.py
 
+# The fast tests with each Python from 3.11 to 3.14 at hand; names the absent ones.
+matrix:
+	.ci/matrix
+
 requirements: $(VENV)/.dev
 	$(BIN)/pytest -q --requirements
 
-# The README's pictures; needs Chromium.
+# The lists of tests in docs/threat-model.md and docs/forms.md, from the tests' markers.
+documents: $(VENV)/.dev
+	$(BIN)/python -m tests.evidence
+
+# The documents' pictures; needs Chromium.
 pictures: $(VENV)/.dev
 	$(BIN)/python -m tests.e2e.pictures
 
@@ -45,12 +53,16 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 
 # Hashes are checked for every package; the project itself is installed as it lies here.
+FIRST = @echo "Installing the locked packages into $(VENV): about a minute, this time only."
+
 $(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/.made
+	$(FIRST)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/.made
+	$(FIRST)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

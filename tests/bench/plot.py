@@ -1,4 +1,4 @@
-"""The picture for the README: calls a second by number of connections, a line a server (SVG)."""
+"""The plot of docs/performance.md: calls a second by connections, a line a server (SVG)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.bench.report import Measured
 
 _WIDTH, _HEIGHT = 640, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 170, 30, 40
-_COLOURS = {
+_COLORS = {
     "floor": "#777777",
     "no-log": "#1f77b4",
     "complete": "#d62728",
@@ -51,15 +51,15 @@ def svg(measured: Sequence[Measured]) -> str:
         f'<text x="{middle:.0f}" y="{_HEIGHT - 4}" text-anchor="middle">connections</text>'
     )
     for m, label_y in zip(measured, _label_heights([y(_last(m)) for m in measured]), strict=True):
-        colour = _COLOURS.get(m.name, "#000000")
+        color = _COLORS.get(m.name, "#000000")
         points = [(x(connections.index(c)), y(m.at(c).rate)) for c in sorted(m.loads)]
         line = " ".join(f"{px:.1f},{py:.1f}" for px, py in points)
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="2"/>')
         parts.extend(
-            f'<circle cx="{px:.1f}" cy="{py:.1f}" r="3" fill="{colour}"/>' for px, py in points
+            f'<circle cx="{px:.1f}" cy="{py:.1f}" r="3" fill="{color}"/>' for px, py in points
         )
         parts.append(
-            f'<text x="{points[-1][0] + 8:.1f}" y="{label_y:.1f}" fill="{colour}">'
+            f'<text x="{points[-1][0] + 8:.1f}" y="{label_y:.1f}" fill="{color}">'
             f"{escape(m.what)}</text>"
         )
     return "\n".join([*parts, "</svg>\n"])

@@ -76,7 +76,7 @@ def _is_coverage_update(card: Json) -> bool:
 
 
 def asks_for_a_form(action: Json) -> bool:
-    """Whether an action creates a Task to complete a questionnaire, as test kits recognise one."""
+    """Whether an action creates a Task to complete a questionnaire, as test kits recognize one."""
     if not _creates(action, {"Task"}):
         return False
     task = action["resource"]

@@ -1,4 +1,4 @@
-"""covercard decisions and covercard db, as call centre, policy staff and operators use them."""
+"""covercard decisions and covercard db, as call center, policy staff and operators use them."""
 
 from __future__ import annotations
 
@@ -251,6 +251,7 @@ def test_an_export_as_csv_has_a_row_a_determination(
     assert rows[0]["assertion_id"] == assertion_id(answer)
 
 
+@pytest.mark.threat("output-injection")
 def test_no_cell_of_a_csv_is_a_formula(run: Run, http: FlaskClient, fixture: Read) -> None:
     request = fixture("order-sign/mrs-medicare-advantage")
     for n, start in enumerate(("=", "+", "-", "@", " =", "\t=")):
@@ -354,6 +355,7 @@ def test_before_anything_is_recorded_a_look_says_so_and_makes_nothing(
     assert not database_file(own.database_url).exists()
 
 
+@pytest.mark.threat("output-injection")
 def test_control_characters_of_a_call_do_not_reach_the_terminal(
     run: Run, http: FlaskClient, fixture: Read
 ) -> None:

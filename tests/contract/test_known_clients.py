@@ -258,7 +258,7 @@ class TestEhrs:
         (statement,) = stated(answer(client, request))
         assert parts(statement, "covered") == ["not-covered"]
 
-    def test_a_contained_payer_is_recognised(self, client: FlaskClient) -> None:
+    def test_a_contained_payer_is_recognized(self, client: FlaskClient) -> None:
         answered = answer(client, call_of("order-sign/references-absolute-urn-and-contained"))
         assert answered["cards"][0]["source"]["label"] == "Example Health Plan"
 

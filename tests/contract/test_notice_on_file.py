@@ -226,6 +226,7 @@ def test_a_form_for_another_service_edition_or_time_changes_nothing(
     assert topics(sign_with(signed(**answers))) == ["guideline", "claim"]
 
 
+@pytest.mark.form_rule("crd-rejected-form")
 @pytest.mark.parametrize(
     ("answers", "because"),
     [
@@ -270,6 +271,7 @@ def test_the_notice_card_says_what_is_missing_on_a_form(
     assert "it is not completed" in sign_with(begun)["cards"][1]["detail"]
 
 
+@pytest.mark.form_rule("crd-other-form")
 @pytest.mark.parametrize(
     "change",
     [

@@ -78,6 +78,7 @@ def is_form_task(action: dict[str, Any]) -> bool:
     )
 
 
+@pytest.mark.form_rule("crd-one-task")
 @pytest.mark.requirement(
     "crd-2.2.1:resp-62", "crd-2.2.1:resp-65", "crd-2.2.1:resp-3", "crd-2.0.1:299"
 )
@@ -164,6 +165,7 @@ def test_an_ehr_that_finds_forms_by_dtr_gets_the_card_without_a_button(fixture: 
     assert "Ask the plan" in card["detail"]
 
 
+@pytest.mark.form_rule("crd-task-references")
 def test_a_response_begun_comes_along_and_the_task_points_at_it(
     with_response: FlaskClient, fixture: Read
 ) -> None:
@@ -209,6 +211,7 @@ def test_the_request_to_the_plan_is_begun_with_member_diagnosis_place_and_day(
     ]
 
 
+@pytest.mark.form_rule("dtr-intended-use")
 @pytest.mark.parametrize(
     ("version", "system"),
     [
@@ -236,6 +239,7 @@ def test_without_the_patient_at_hand_the_name_is_left_to_the_form_filler(
     assert begun["subject"] == {"reference": "Patient/bo"}
 
 
+@pytest.mark.form_rule("crd-dev-20")
 @pytest.mark.requirement("crd-2.2.1:dev-20", "crd-2.0.1:135")
 @pytest.mark.parametrize("mode", ["task", "task-and-form", "task-form-and-response"])
 def test_an_ehr_that_was_not_asked_for_the_form_does_not_get_it(fixture: Read, mode: str) -> None:
@@ -264,6 +268,7 @@ def with_medicare_number(request: dict[str, Any]) -> dict[str, Any]:
     return request
 
 
+@pytest.mark.form_rule("crd-medicare-number-in-card")
 @PROGRAMS
 def test_a_medicare_number_in_the_coverage_gets_into_no_card_and_no_form(
     with_response: FlaskClient, fixture: Read, name: str
@@ -281,6 +286,7 @@ def test_a_medicare_number_in_the_coverage_gets_into_no_card_and_no_form(
     assert MEDICARE_NUMBER not in reply.get_data(as_text=True)
 
 
+@pytest.mark.form_rule("crd-medicare-number-in-package")
 @PROGRAMS
 def test_a_medicare_number_gets_into_no_package(
     client: FlaskClient, fixture: Read, name: str
@@ -298,6 +304,7 @@ def test_a_medicare_number_gets_into_no_package(
     assert MEDICARE_NUMBER not in reply.get_data(as_text=True)
 
 
+@pytest.mark.form_rule("crd-resp-53")
 @pytest.mark.requirement("crd-2.2.1:resp-53")
 @pytest.mark.parametrize("version", ["2.0", "2.2"])
 @PROGRAMS
@@ -339,6 +346,7 @@ def test_an_expired_edition_is_not_recommended_beside_the_warning(fixture: Read)
     assert "**1. Take CMS's own form CMS-R-131** (linked below)." in said
 
 
+@pytest.mark.form_rule("crd-blank-e")
 def test_blank_e_and_the_card_give_the_reason_of_the_policy_at_hand(
     fixture: Read, tmp_path: Path
 ) -> None:

@@ -21,7 +21,7 @@ Break = Callable[[Json], object]
 EXAMPLE = "http://example.org/fhir/"
 CODES = {
     "resourceType": "CodeSystem",
-    "url": f"{EXAMPLE}CodeSystem/colours",
+    "url": f"{EXAMPLE}CodeSystem/colors",
     "concept": [{"code": "warm", "concept": [{"code": "red"}]}, {"code": "blue"}],
 }
 WARM = {
@@ -30,7 +30,7 @@ WARM = {
     "compose": {
         "include": [
             {
-                "system": f"{EXAMPLE}CodeSystem/colours",
+                "system": f"{EXAMPLE}CodeSystem/colors",
                 "filter": [{"property": "concept", "op": "descendent-of", "value": "warm"}],
             }
         ]
@@ -114,7 +114,7 @@ GOOD = {
     "resourceType": "Basic",
     "id": "a",
     "language": "en",
-    "code": {"coding": [{"system": f"{EXAMPLE}CodeSystem/colours", "code": "red"}]},
+    "code": {"coding": [{"system": f"{EXAMPLE}CodeSystem/colors", "code": "red"}]},
     "subject": {"reference": "Patient/a"},
     "author": {"reference": "Practitioner/b"},
     "extension": [
@@ -156,7 +156,7 @@ def test_an_instance_that_conforms_has_no_problem(reddish: Profile) -> None:
         (lambda b: b["code"]["coding"][0].update(code="warm"), "Basic.code: not in "),
         (lambda b: b["subject"].update(reference="Group/a"), "Basic.subject: leads to Group"),
         (lambda b: b.pop("subject"), "Basic: two-authors: no author without a subject"),
-        (lambda b: b.update(colour="red"), "Basic.colour: not in the profile"),
+        (lambda b: b.update(color="red"), "Basic.color: not in the profile"),
         (lambda b: b["extension"].pop(0), "Basic.extension:shade: 1..1, but 0 found"),
         (
             lambda b: b["extension"].append(b["extension"][0]),

@@ -105,6 +105,7 @@ def told(response: Json) -> list[tuple[str, Any]]:
 Package = Callable[[Json], Json]
 
 
+@pytest.mark.form_rule("dtr-package")
 @pytest.mark.requirement("crd-2.2.1:found-4", "crd-2.0.1:17", "crd-2.0.1:18", "crd-2.0.1:19")
 @pytest.mark.parametrize(
     ("name", "form"),
@@ -150,6 +151,7 @@ def test_only_what_was_sent_is_filled_in(package: Package, fixture: Read) -> Non
     assert answers["plan"] == "Example Health Plan"
 
 
+@pytest.mark.form_rule("dtr-shared-response")
 def test_orders_that_share_a_form_share_its_response(package: Package, fixture: Read) -> None:
     (response,) = begun(package(asked(fixture("order-sign/disc-pain-four-orders"))))
     context = [e for e in response["extension"] if e["url"] == DTR + "qr-context"]
@@ -181,6 +183,7 @@ def test_a_form_can_be_asked_for_without_an_order(package: Package, fixture: Rea
     assert not any(e["url"] == DTR + "qr-context" for e in response["extension"])
 
 
+@pytest.mark.form_rule("dtr-unknown-form")
 def test_a_form_that_is_not_there_is_a_warning_and_not_quoted(
     package: Package, fixture: Read
 ) -> None:
@@ -200,6 +203,7 @@ def test_a_form_that_is_not_there_is_a_warning_and_not_quoted(
     assert len(bundles(output)) == 1
 
 
+@pytest.mark.form_rule("dtr-changed-since")
 @pytest.mark.parametrize(
     ("since", "comes"),
     [
@@ -217,6 +221,7 @@ def test_a_form_that_has_not_changed_since_does_not_come_again(
     assert ("has not changed" in texts) != comes
 
 
+@pytest.mark.form_rule("dtr-no-form")
 @pytest.mark.parametrize(
     ("name", "severity", "says"),
     [
@@ -269,6 +274,7 @@ def test_where_the_program_is_not_told_both_forms_come_and_it_is_said_to_pick(
     assert "only one is to be filled in" in issues(output)[0]["diagnostics"]
 
 
+@pytest.mark.form_rule("dtr-bad-call")
 @pytest.mark.parametrize(
     ("body", "status", "says"),
     [
@@ -365,6 +371,7 @@ class TestContext:
         (context,) = [e for e in response["extension"] if e["url"] == DTR + "qr-context"]
         assert context["valueReference"] == {"reference": "ServiceRequest/mrs-brain"}
 
+    @pytest.mark.form_rule("dtr-assertion-id")
     def test_another_client_is_told_the_same_as_for_an_unknown_one(
         self, ask: Callable[..., FlaskClient], request_: Json
     ) -> None:

@@ -106,6 +106,7 @@ def test_cards_and_suggestions_are_logged_by_their_uuids_with_their_policy(
     assert msgspec.json.decode(second.suggestions) == suggested
 
 
+@pytest.mark.threat("misplaced-token")
 def test_the_ehrs_access_token_is_kept_nowhere(
     http: FlaskClient, fixture: Read, logged: Logged, own: Settings
 ) -> None:
@@ -129,6 +130,7 @@ def test_the_ehrs_access_token_is_kept_nowhere(
         assert not file.is_file() or TOKEN.encode() not in file.read_bytes()
 
 
+@pytest.mark.threat("misplaced-token")
 @pytest.mark.parametrize(
     "body",
     [

@@ -71,6 +71,7 @@ def looked_at(log: Connection, call_id: str) -> LoggedCall:
     return call
 
 
+@pytest.mark.threat("unreadable-record")
 @settings(
     max_examples=300,
     deadline=None,
@@ -98,6 +99,7 @@ ODD = [
 ]
 
 
+@pytest.mark.threat("unreadable-record")
 @pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
 @pytest.mark.parametrize("place", ['"x": ', '"prefetch": '])
 def test_what_one_reader_of_json_takes_and_another_does_not_can_be_looked_at(

@@ -152,7 +152,7 @@ def test_nothing_that_is_ours_is_null_or_empty(answers: dict[tuple[str, str], Js
     "crd-2.0.1:259",
 )
 @each_fixture
-def test_every_card_is_recognised_as_exactly_its_kind(
+def test_every_card_is_recognized_as_exactly_its_kind(
     answers: dict[tuple[str, str], Json], name: str
 ) -> None:
     answering = ANSWERING[name.split("/")[0]]

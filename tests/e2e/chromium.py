@@ -47,7 +47,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[OpenPage]:
-    """Opens an address in a window of its own, of a width and a colour scheme.
+    """Opens an address in a window of its own, of a width and a color scheme.
 
     At the end no page may have had an error in its script, something refused by its
     Content-Security-Policy, or anything loaded from another host than its own.

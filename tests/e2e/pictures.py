@@ -1,4 +1,4 @@
-"""The README's pictures of the pages: `make pictures` writes them to docs/pictures.
+"""The documents' pictures of the pages: `make pictures` writes them to docs/pictures.
 
 They are taken of the service itself, on a fixed day, with a made-up patient.
 """
@@ -22,7 +22,7 @@ from tests.e2e.readers import READER, SECRET, readers_file
 
 FOLDER = ROOT / "docs" / "pictures"
 _SCALE = 0.8
-"""A README shows pictures about this much smaller anyway."""
+"""Documents show pictures about this much smaller anyway."""
 
 
 class Quiet(WSGIRequestHandler):

@@ -13,7 +13,7 @@ import requests
 from tests.conftest import FIXTURES
 from tests.e2e.servers import Server
 
-READER, SECRET = "call centre", "kX3-q9vLwT7_b2Zr8NfYc5HdMj4PsAeG"
+READER, SECRET = "call center", "kX3-q9vLwT7_b2Zr8NfYc5HdMj4PsAeG"
 SIGN_IN = "/decisions/sign-in"
 ORDER_SIGN = "/cds-services/order-sign-crd"
 

@@ -32,6 +32,7 @@ def told(reply: requests.Response) -> dict[str, str]:
     return {n: v for n, v in reply.headers.items() if n.lower().startswith("access-control-")}
 
 
+@pytest.mark.threat("cross-origin")
 @pytest.mark.requirement("cds-hooks-2.0:208")
 @pytest.mark.parametrize("origin", [SANDBOX, "https://app.example.org:8443"])
 def test_a_listed_origin_may_send_what_is_accepted_and_no_more(listed: Server, origin: str) -> None:
@@ -57,6 +58,7 @@ def test_a_call_of_a_listed_origin_can_be_read_by_its_page(listed: Server, order
     assert listed.get("/cds-services", headers=headers).headers[f"{CORS}Origin"] == SANDBOX
 
 
+@pytest.mark.threat("cross-origin")
 @pytest.mark.parametrize(
     "origin",
     [
@@ -103,10 +105,12 @@ def test_a_preflight_needs_no_token_for_a_browser_cannot_send_one(guarded: Guard
     assert preflight(guarded.server, SANDBOX).status_code == 200
 
 
+@pytest.mark.threat("cross-origin")
 def test_a_list_with_anything_else_than_whole_origins_stops_the_start(tmp_path: Path) -> None:
     assert "COVERCARD_CORS_ORIGINS" in refused_start(tmp_path, cors_origins="*")
 
 
+@pytest.mark.threat("cached-or-framed")
 @pytest.mark.parametrize("path", ["/cds-services", "/nothing-here", PATH])
 def test_every_answer_tells_browsers_to_load_frame_guess_and_keep_nothing(
     server: Server, path: str
@@ -122,6 +126,7 @@ def test_every_answer_tells_browsers_to_load_frame_guess_and_keep_nothing(
     assert "Set-Cookie" not in reply.headers
 
 
+@pytest.mark.threat("cached-or-framed")
 def test_what_speaks_of_a_patient_is_never_kept_on_the_way(server: Server, order: bytes) -> None:
     json_type = {"Content-Type": "application/json"}
     for body, status in ((order, 200), (b"{", 400)):
@@ -129,6 +134,7 @@ def test_what_speaks_of_a_patient_is_never_kept_on_the_way(server: Server, order
         assert (reply.status_code, reply.headers["Cache-Control"]) == (status, "no-store")
 
 
+@pytest.mark.threat("dns-rebinding")
 @pytest.mark.parametrize("host", ["evil.example.org", "evil.example.org:80", "127.0.0.1.evil.org"])
 def test_an_open_service_does_not_answer_under_a_name_that_is_not_its_own(
     server: Server, order: bytes, host: str
@@ -139,6 +145,7 @@ def test_an_open_service_does_not_answer_under_a_name_that_is_not_its_own(
     assert "Host" in reply.json()["issue"][0]["diagnostics"]
 
 
+@pytest.mark.threat("dns-rebinding")
 def test_a_form_of_a_hostile_page_is_refused_by_its_content_type(
     server: Server, order: bytes
 ) -> None:

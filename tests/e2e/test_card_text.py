@@ -92,12 +92,14 @@ def check(answer: dict[str, Any]) -> None:
             assert page.targets <= ours, text
 
 
+@pytest.mark.threat("markup-injection")
 def test_the_hostile_fixture_shows_as_text(server: Server) -> None:
     reply = server.post("/cds-services/order-sign-crd", json=json.loads(FIXTURE.read_text("utf-8")))
     assert reply.status_code == 200
     check(reply.json())
 
 
+@pytest.mark.threat("dangerous-card", "markup-injection")
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("version", ["2.0", "2.2"])
 def test_an_order_with_a_hostile_name_shows_as_text(
@@ -114,6 +116,7 @@ def test_an_order_with_a_hostile_name_shows_as_text(
     check(reply.json())
 
 
+@pytest.mark.threat("markup-injection")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_person_or_payer_with_a_hostile_name_shows_as_text(server: Server, name: str) -> None:
     text = FIXTURE.read_text("utf-8")
@@ -139,6 +142,7 @@ def rename(value: Any, name: str) -> None:
             rename(inner, name)
 
 
+@pytest.mark.threat("dangerous-card")
 def test_links_lead_to_configured_hosts_only_and_launch_nothing(server: Server) -> None:
     configured = {server.base}
     for file in (ROOT / "service" / "policies").rglob("*.yaml"):

@@ -80,6 +80,7 @@ def test_a_list_of_audiences_that_names_the_url_called_is_accepted(
     assert post(token).status_code == 200
 
 
+@pytest.mark.threat("token-lifetime")
 def test_clocks_may_differ_by_a_few_seconds(
     guarded: Guarded, post: Callable[..., requests.Response]
 ) -> None:
@@ -90,6 +91,7 @@ def test_clocks_may_differ_by_a_few_seconds(
     assert post(behind).status_code == 200
 
 
+@pytest.mark.threat("no-credential")
 @pytest.mark.requirement("cds-hooks-2.0:177")
 @pytest.mark.parametrize(
     "authorization", [None, "null", "Bearer null", "Bearer ", "Bearer", "Basic YTpi", "", "Token x"]
@@ -537,6 +539,14 @@ def three_dots(g: Guarded) -> str:
     return ".."
 
 
+@pytest.mark.threat(
+    "man-in-the-middle",
+    "algorithm-confusion",
+    "key-id-injection",
+    "duplicate-claim",
+    "audience",
+    "token-lifetime",
+)
 @pytest.mark.requirement("cds-hooks-2.0:201", "cds-hooks-2.0:203", "cds-hooks-2.0:195")
 @pytest.mark.parametrize("name", ATTACKS)
 def test_a_token_that_does_not_hold_is_refused_by_the_name_of_its_claim(
@@ -553,6 +563,7 @@ def test_a_token_that_does_not_hold_is_refused_by_the_name_of_its_claim(
     assert [part for part in token.split(".") if len(part) > 8 and part in told] == []
 
 
+@pytest.mark.threat("oversized-credential")
 def test_a_token_of_a_hundred_kilobytes_gets_no_further_than_the_headers(
     guarded: Guarded, post: Callable[..., requests.Response]
 ) -> None:
@@ -560,6 +571,7 @@ def test_a_token_of_a_hundred_kilobytes_gets_no_further_than_the_headers(
     assert reply.status_code == 431
 
 
+@pytest.mark.threat("oversized-credential")
 def test_two_credentials_in_one_call_are_refused(guarded: Guarded, order: bytes) -> None:
     head = (
         f"POST /cds-services/order-sign-crd HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
@@ -570,6 +582,7 @@ def test_two_credentials_in_one_call_are_refused(guarded: Guarded, order: bytes)
     assert talk(guarded.server.port, head.encode() + order).startswith(b"HTTP/1.1 401")
 
 
+@pytest.mark.threat("audience")
 def test_the_url_called_is_the_public_one_whatever_the_host_header_says(
     guarded: Guarded, order: bytes
 ) -> None:
@@ -587,6 +600,7 @@ def test_a_token_counts_once(guarded: Guarded, post: Callable[..., requests.Resp
     assert refused(post(token)) == "jti"
 
 
+@pytest.mark.threat("replay")
 def test_a_token_counts_once_however_many_workers_get_it_at_the_same_time(
     guarded: Guarded, post: Callable[..., requests.Response]
 ) -> None:
@@ -606,6 +620,7 @@ def test_a_token_id_is_one_clients_own(
     assert refused(post(guarded.hospital_rsa.token(guarded.url, jti=jti))) == "jti"
 
 
+@pytest.mark.threat("audience")
 def test_a_query_at_the_url_called_is_no_part_of_the_audience(
     guarded: Guarded, post: Callable[..., requests.Response]
 ) -> None:
@@ -615,6 +630,7 @@ def test_a_query_at_the_url_called_is_no_part_of_the_audience(
     assert refused(post(guarded.hospital.token(guarded.url), url=f"{other}?{guarded.url}")) == "aud"
 
 
+@pytest.mark.threat("feedback-flood")
 def test_feedback_is_taken_from_clients_only_and_under_its_own_url(
     guarded: Guarded, post: Callable[..., requests.Response]
 ) -> None:

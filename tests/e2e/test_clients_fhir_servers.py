@@ -27,6 +27,7 @@ def call(server: Server, signer: Signer, request: dict[str, object]) -> None:
     assert reply.status_code == 200
 
 
+@pytest.mark.threat("ssrf")
 def test_only_the_client_whose_server_it_is_can_have_it_called(tmp_path: Path, ehr: Ehr) -> None:
     owner, other = ec_signer("https://owner.example.org"), ec_signer("https://other.example.org")
     entries = [{**entry(owner), "fhir_servers": [ehr.base]}, entry(other)]

@@ -65,12 +65,14 @@ def accesses(server: Server) -> str:
     ).stdout
 
 
+@pytest.mark.threat("unintended-page")
 def test_without_the_setting_there_is_no_such_page(server: Server) -> None:
     for path in (*PAGES, SIGN_IN):
         assert server.get(path, allow_redirects=False).status_code == 404
     assert "/decisions" not in server.get("/policies").text
 
 
+@pytest.mark.threat("weak-secret")
 @pytest.mark.parametrize(
     ("secret", "said"), [("", "too short"), ("change-me", "too short"), ("ab" * 20, "guessed")]
 )
@@ -81,6 +83,7 @@ def test_an_empty_or_weak_secret_stops_the_start(tmp_path: Path, secret: str, sa
     assert not secret or secret not in told
 
 
+@pytest.mark.threat("weak-secret")
 def test_a_readers_file_that_everybody_may_read_stops_the_start(tmp_path: Path) -> None:
     file = readers_file(tmp_path)
     file.chmod(0o644)
@@ -89,6 +92,7 @@ def test_a_readers_file_that_everybody_may_read_stops_the_start(tmp_path: Path) 
     assert SECRET not in told
 
 
+@pytest.mark.threat("forged-session")
 @pytest.mark.parametrize("path", PAGES)
 def test_who_has_not_signed_in_is_led_to_the_sign_in(door: Server, path: str) -> None:
     reply = door.get(path, allow_redirects=False)
@@ -96,12 +100,14 @@ def test_who_has_not_signed_in_is_led_to_the_sign_in(door: Server, path: str) ->
     assert "Patient/ann" not in reply.text
 
 
+@pytest.mark.threat("forged-session")
 @pytest.mark.parametrize("path", FORMS)
 def test_a_form_without_a_session_finds_nothing(door: Server, path: str) -> None:
     reply = door.post(path, data={"patient": "ann"}, allow_redirects=False)
     assert (reply.status_code, reply.headers["Location"]) == (303, SIGN_IN)
 
 
+@pytest.mark.threat("forged-session")
 def test_a_forged_session_is_none(door: Server, reader: ReaderBrowser) -> None:
     (cookie,) = reader.cookies
     value = str(cookie.value)
@@ -110,6 +116,7 @@ def test_a_forged_session_is_none(door: Server, reader: ReaderBrowser) -> None:
         assert reply.status_code == 303
 
 
+@pytest.mark.threat("stolen-cookie")
 def test_the_cookie_is_for_this_service_alone_and_for_no_script(door: Server) -> None:
     form = {"name": READER, "secret": SECRET}
     cookie = door.post(SIGN_IN, data=form, allow_redirects=False).headers["Set-Cookie"]
@@ -118,6 +125,7 @@ def test_the_cookie_is_for_this_service_alone_and_for_no_script(door: Server) ->
     assert SECRET not in cookie
 
 
+@pytest.mark.threat("stolen-cookie")
 def test_behind_tls_the_cookie_travels_by_tls_only(
     start_server: Callable[..., Server], tmp_path: Path
 ) -> None:
@@ -132,6 +140,7 @@ def test_behind_tls_the_cookie_travels_by_tls_only(
     assert told == {"secure", "httponly", "samesite=strict", "path=/"}
 
 
+@pytest.mark.threat("cross-site-form")
 def test_a_form_that_another_site_sends_is_refused(door: Server, reader: ReaderBrowser) -> None:
     token = reader.token()
     for form, headers in (
@@ -154,6 +163,7 @@ def test_a_form_that_another_site_sends_is_refused(door: Server, reader: ReaderB
     assert reader.get(f"{door.base}/decisions", timeout=30).url.endswith("/decisions")
 
 
+@pytest.mark.threat("endless-form")
 def test_what_no_form_of_ours_is_is_refused_before_it_is_looked_at(
     door: Server, reader: ReaderBrowser
 ) -> None:
@@ -171,6 +181,7 @@ def test_what_no_form_of_ours_is_is_refused_before_it_is_looked_at(
     assert chunked.status_code == 413
 
 
+@pytest.mark.threat("guessing")
 def test_secrets_cannot_be_tried_without_end(
     start_server: Callable[..., Server], tmp_path: Path
 ) -> None:
@@ -188,6 +199,7 @@ def test_secrets_cannot_be_tried_without_end(
         assert "Set-Cookie" not in right.headers
 
 
+@pytest.mark.threat("guessing")
 def test_a_wrong_name_and_a_wrong_secret_are_told_alike(door: Server) -> None:
     pages = []
     for form in ({"name": READER, "secret": "x" * 40}, {"name": "nobody", "secret": SECRET}):
@@ -198,6 +210,7 @@ def test_a_wrong_name_and_a_wrong_secret_are_told_alike(door: Server) -> None:
     assert SECRET not in pages[1]
 
 
+@pytest.mark.threat("forged-session")
 def test_signing_out_ends_the_session_for_every_copy_of_it(
     start_server: Callable[..., Server], tmp_path: Path
 ) -> None:
@@ -214,6 +227,7 @@ def test_signing_out_ends_the_session_for_every_copy_of_it(
         assert after.status_code == 303
 
 
+@pytest.mark.threat("unjustified-access")
 @pytest.mark.requirement("crd-2.0.1:80")
 def test_each_look_is_logged_with_who_when_and_what(door: Server, reader: ReaderBrowser) -> None:
     told = assertion_id(signed(door))
@@ -235,6 +249,7 @@ def test_each_look_is_logged_with_who_when_and_what(door: Server, reader: Reader
         assert [li for li in lines if what in re.sub(r"\s+", " ", li)], what
 
 
+@pytest.mark.threat("patient-in-address")
 def test_nothing_that_is_looked_for_is_in_an_address_the_log_or_a_cache(
     door: Server, reader: ReaderBrowser
 ) -> None:
@@ -264,6 +279,7 @@ def test_nothing_that_is_looked_for_is_in_an_address_the_log_or_a_cache(
     assert {li.get("reader") for li in lines if li.get("route") == "/decisions"} == {READER}
 
 
+@pytest.mark.threat("forged-session")
 def test_the_pages_are_not_for_clients_and_the_calls_not_for_readers(
     start_server: Callable[..., Server], tmp_path: Path
 ) -> None:
@@ -277,6 +293,7 @@ def test_the_pages_are_not_for_clients_and_the_calls_not_for_readers(
     assert reply.status_code == 303
 
 
+@pytest.mark.threat("unintended-page")
 def test_public_pages_do_not_lead_to_the_decisions(
     start_server: Callable[..., Server], tmp_path: Path
 ) -> None:
@@ -285,6 +302,7 @@ def test_public_pages_do_not_lead_to_the_decisions(
     assert 'href="/decisions"' in server.get(SIGN_IN).text
 
 
+@pytest.mark.threat("endless-form")
 def test_a_slow_form_of_a_stranger_holds_no_call(door: Server) -> None:
     """Whoever sends forms without end occupies the places of readers, never those of calls."""
     head = (

@@ -1,4 +1,4 @@
-"""The decision log in a real browser, as a call centre and policy staff use it."""
+"""The decision log in a real browser, as a call center and policy staff use it."""
 
 from __future__ import annotations
 

@@ -64,6 +64,7 @@ def claim(reply: requests.Response) -> str:
     return str(reply.json()["issue"][0]["diagnostics"]).split(":")[0]
 
 
+@pytest.mark.threat("hostile-key-set")
 @pytest.mark.requirement("cds-hooks-2.0:195")
 def test_a_key_set_is_fetched_once_from_its_pinned_url_and_through_no_proxy(world: World) -> None:
     for _ in range(3):
@@ -73,6 +74,7 @@ def test_a_key_set_is_fetched_once_from_its_pinned_url_and_through_no_proxy(worl
     assert world.trap.asked == []
 
 
+@pytest.mark.threat("key-set-storm")
 def test_tokens_with_unknown_keys_make_no_storm_on_the_key_sets_url(world: World) -> None:
     assert world.post(world.client.token(world.url)).status_code == 200
     for number in range(10):
@@ -81,6 +83,7 @@ def test_tokens_with_unknown_keys_make_no_storm_on_the_key_sets_url(world: World
     assert world.keys.asked == ["/jwks.json"]
 
 
+@pytest.mark.threat("key-set-in-token")
 @pytest.mark.requirement("cds-hooks-2.0:195")
 def test_a_key_set_url_that_a_token_brings_along_is_never_asked(world: World) -> None:
     stranger = ec_signer(ISSUER, kid="own")
@@ -106,11 +109,13 @@ def test_where_keys_were_never_had_the_call_is_to_come_again_later(world: World)
     assert reply.json()["resourceType"] == "OperationOutcome"
 
 
+@pytest.mark.threat("hostile-key-set")
 def test_a_key_set_larger_than_a_quarter_megabyte_is_not_read(world: World) -> None:
     world.keys.serves("/jwks.json", key_set(world.client)[:-1] + b" " * 300_000 + b"}")
     assert world.post(world.client.token(world.url)).status_code == 503
 
 
+@pytest.mark.threat("hostile-key-set")
 def test_a_redirect_of_a_key_set_is_not_followed(world: World) -> None:
     world.trap.serves("/jwks.json", key_set(world.client))
     world.keys.serves("/jwks.json", b"", 302, Location=f"{world.trap.url}/jwks.json")
@@ -118,6 +123,7 @@ def test_a_redirect_of_a_key_set_is_not_followed(world: World) -> None:
     assert world.trap.asked == []
 
 
+@pytest.mark.threat("key-set-in-token")
 @pytest.mark.requirement("cds-hooks-2.0:199")
 def test_keys_agreed_out_of_band_need_no_jku_and_a_jku_changes_nothing(
     tmp_path: Path, order: bytes

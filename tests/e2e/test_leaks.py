@@ -147,6 +147,7 @@ def addresses(value: object, name: str = "") -> Iterator[str]:
             yield from re.findall(r"https?://[^\s)\"]+", value)
 
 
+@pytest.mark.threat("patient-in-logs")
 @pytest.mark.parametrize("file", CALLS, ids=[f"{f.parent.name}/{f.stem}" for f in CALLS])
 def test_nothing_of_a_call_is_in_logs_headers_errors_or_addresses(
     server: Server, file: Path
@@ -175,6 +176,7 @@ def test_nothing_of_a_call_is_in_logs_headers_errors_or_addresses(
     assert found(secrets, server.printed()[before:]) == []
 
 
+@pytest.mark.threat("patient-in-logs")
 def test_nothing_of_a_call_that_is_not_let_in_is_in_logs_or_errors(guarded: Guarded) -> None:
     for file in CALLS:
         request = with_credential(file)
@@ -191,6 +193,7 @@ def test_nothing_of_a_call_that_is_not_let_in_is_in_logs_or_errors(guarded: Guar
         assert found(hidden, guarded.server.printed()) == []
 
 
+@pytest.mark.threat("patient-in-logs")
 @pytest.mark.parametrize(
     "path",
     [
@@ -206,6 +209,7 @@ def test_an_address_is_not_logged_for_it_may_name_a_patient(server: Server, path
     assert "Quistgaard" not in server.printed() + reply.text + str(reply.headers)
 
 
+@pytest.mark.threat("log-injection")
 def test_what_a_client_sends_cannot_write_lines_of_the_log(server: Server, order: bytes) -> None:
     forged = '\n{"event": "call", "status": 200, "client": "forged"}\n'
     request = json.loads(order)

@@ -36,6 +36,7 @@ def still_answers(server: Server, order: bytes) -> None:
     assert server.lines("unexpected error") == []
 
 
+@pytest.mark.threat("huge-body")
 def test_a_body_above_the_limit_is_a_413(server: Server, order: bytes) -> None:
     reply = server.post(PATH, data=b" " * 1_100_000, headers=JSON)
     assert reply.status_code == 413
@@ -43,6 +44,7 @@ def test_a_body_above_the_limit_is_a_413(server: Server, order: bytes) -> None:
     still_answers(server, order)
 
 
+@pytest.mark.threat("huge-body")
 def test_a_body_without_an_end_is_a_413_as_soon_as_it_is_too_long(
     server: Server, order: bytes
 ) -> None:
@@ -52,6 +54,7 @@ def test_a_body_without_an_end_is_a_413_as_soon_as_it_is_too_long(
     still_answers(server, order)
 
 
+@pytest.mark.threat("json-bomb")
 @pytest.mark.parametrize("opening", [b"[", b'{"a":', b'{"hook":"order-sign","context":{"a":['])
 def test_json_nested_without_end_is_a_400(server: Server, order: bytes, opening: bytes) -> None:
     reply = server.post(PATH, data=opening * 20_000, headers=JSON)
@@ -61,6 +64,7 @@ def test_json_nested_without_end_is_a_400(server: Server, order: bytes, opening:
     still_answers(server, order)
 
 
+@pytest.mark.threat("gzip-bomb")
 @pytest.mark.parametrize(
     "encoding", ["gzip", "deflate", "br", "zstd", "gzip, gzip", "identity, gzip"]
 )
@@ -79,6 +83,7 @@ def test_a_body_that_says_it_is_not_encoded_is_read(server: Server, order: bytes
     assert reply.status_code == 200
 
 
+@pytest.mark.threat("header-flood")
 @pytest.mark.parametrize(
     "flood",
     [
@@ -94,6 +99,7 @@ def test_a_flood_of_headers_is_a_431(server: Server, order: bytes, flood: list[s
     still_answers(server, order)
 
 
+@pytest.mark.threat("header-flood")
 def test_headers_that_do_not_come_in_time_end_the_connection(
     start_server: Callable[..., Server], order: bytes
 ) -> None:
@@ -103,6 +109,7 @@ def test_headers_that_do_not_come_in_time_end_the_connection(
     still_answers(impatient, order)
 
 
+@pytest.mark.threat("no-credential")
 def test_a_stranger_cannot_hold_a_worker_with_a_slow_body(guarded: Guarded) -> None:
     """The token is looked at before the body is waited for."""
     with socket.create_connection(("127.0.0.1", guarded.server.port), timeout=60) as stranger:
@@ -110,6 +117,7 @@ def test_a_stranger_cannot_hold_a_worker_with_a_slow_body(guarded: Guarded) -> N
         assert stranger.recv(65536).startswith(b"HTTP/1.1 401")
 
 
+@pytest.mark.threat("slow-body")
 def test_calls_above_the_number_answered_at_a_time_are_told_to_come_again(
     start_server: Callable[..., Server], order: bytes
 ) -> None:
@@ -160,6 +168,7 @@ def test_a_client_that_goes_away_in_the_middle_frees_its_place(
     until(200, lambda: narrow.post(PATH, data=order, headers=JSON))
 
 
+@pytest.mark.threat("slow-body")
 def test_a_client_that_never_ends_its_request_cannot_keep_the_service_from_stopping(
     tmp_path: Path,
 ) -> None:
@@ -171,6 +180,7 @@ def test_a_client_that_never_ends_its_request_cannot_keep_the_service_from_stopp
         connection.close()
 
 
+@pytest.mark.threat("call-flood")
 def test_calls_of_one_client_are_counted_for_all_workers_together(
     tmp_path: Path, order: bytes
 ) -> None:
@@ -208,6 +218,7 @@ SMUGGLED = [
 ]
 
 
+@pytest.mark.threat("request-smuggling")
 @pytest.mark.parametrize("raw", SMUGGLED)
 def test_what_two_servers_would_read_differently_is_read_by_none(
     server: Server, order: bytes, raw: bytes
@@ -217,6 +228,7 @@ def test_what_two_servers_would_read_differently_is_read_by_none(
     still_answers(server, order)
 
 
+@pytest.mark.threat("request-smuggling")
 @pytest.mark.parametrize(
     "path",
     [

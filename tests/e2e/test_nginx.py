@@ -149,6 +149,7 @@ def test_a_token_for_the_inner_address_does_not_hold_outside(proxied: Site, orde
     assert reply.status_code == 401
 
 
+@pytest.mark.threat("interception")
 def test_browsers_are_told_to_come_by_tls_only(proxied: Site, order: bytes) -> None:
     for reply in (proxied.call(order), proxied.get("/cds-services"), proxied.get("/nothing")):
         seconds = re.match(r"max-age=(\d+)", reply.headers["Strict-Transport-Security"])
@@ -171,12 +172,14 @@ def handshake(
         return connection.version()
 
 
+@pytest.mark.threat("interception")
 @pytest.mark.requirement("crd-2.2.1:sec-3", "crd-2.0.1:91")
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_tls_1_2_and_1_3_are_spoken(proxied: Site, version: ssl.TLSVersion) -> None:
     assert handshake(proxied, version) == version.name.replace("_", ".")
 
 
+@pytest.mark.threat("interception")
 @pytest.mark.requirement("crd-2.2.1:sec-3", "crd-2.0.1:91")
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 @pytest.mark.parametrize("version", ["TLSv1", "TLSv1_1"])
@@ -193,11 +196,13 @@ def test_ciphers_without_forward_secrecy_or_integrity_are_not_spoken(
         handshake(proxied, ssl.TLSVersion.TLSv1_2, ciphers + ":@SECLEVEL=0")
 
 
+@pytest.mark.threat("impersonated-service")
 def test_who_calls_by_another_name_gets_no_handshake(proxied: Site) -> None:
     with pytest.raises((ssl.SSLError, ConnectionError)):
         handshake(proxied, ssl.TLSVersion.TLSv1_3, name="other.example.org")
 
 
+@pytest.mark.threat("interception")
 def test_a_call_without_tls_is_refused(proxied: Site, order: bytes) -> None:
     reply = requests.post(f"http://localhost:{proxied.port}{PATH}", data=order, timeout=30)
     assert reply.status_code == 400
@@ -212,6 +217,7 @@ def test_what_clients_do_not_need_stays_inside(proxied: Site, path: str) -> None
     assert len(proxied.service.lines("call")) == before + 1
 
 
+@pytest.mark.threat("slow-body")
 def test_a_slow_body_ends_at_the_proxy_and_never_reaches_the_service(
     proxied: Site, order: bytes
 ) -> None:
@@ -237,6 +243,7 @@ def test_the_limits_of_the_service_hold_behind_the_proxy_too(proxied: Site, orde
     assert proxied.call(order).status_code == 200
 
 
+@pytest.mark.threat("files-at-rest")
 def test_the_proxy_writes_nothing_about_a_call(proxied: Site, order: bytes) -> None:
     proxied.call(order)
     proxied.get("/cds-services/Marigold-Quistgaard?patient=Quistgaard")
@@ -248,6 +255,7 @@ def test_the_proxy_writes_nothing_about_a_call(proxied: Site, order: bytes) -> N
         assert b"draftOrders" not in file.read_bytes()
 
 
+@pytest.mark.threat("man-in-the-middle")
 @pytest.mark.requirement("cds-hooks-2.0:175", "cds-hooks-2.0:179", "crd-2.0.1:90")
 def test_with_mutual_tls_only_certificates_of_the_authority_may_connect(
     tmp_path: Path, order: bytes

@@ -77,6 +77,7 @@ def begun_by_the_payer(server: Server, request: Json, order: Json) -> Json:
     return begun
 
 
+@pytest.mark.form_rule("crd-round-trip")
 @pytest.mark.requirement("crd-2.2.1:found-4", "crd-2.2.1:resp-39")
 def test_an_abn_goes_from_card_to_form_to_the_order_and_is_not_asked_for_again(
     server: Server,

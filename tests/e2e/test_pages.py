@@ -132,8 +132,8 @@ def test_on_paper_the_policy_is_there_and_the_navigation_is_not(
 def test_in_the_dark_the_page_is_dark(server: Server, open_page: OpenPage) -> None:
     def lightness(scheme: Scheme) -> int:
         page = open_page(server.base + PAGE, 1440, scheme)
-        colour: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        return sum(map(int, re.findall(r"\d+", colour)[:3]))
+        color: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return sum(map(int, re.findall(r"\d+", color)[:3]))
 
     assert lightness("dark") < 150 < 600 < lightness("light")
 

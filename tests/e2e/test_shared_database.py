@@ -60,6 +60,7 @@ def instances(
         yield both
 
 
+@pytest.mark.threat("replay")
 def test_a_token_that_one_instance_has_seen_is_refused_by_the_other(
     instances: list[Server], signers: list[Signer], order: bytes
 ) -> None:
@@ -80,6 +81,7 @@ def test_of_one_token_at_many_instances_at_once_one_call_is_answered(
     assert statuses == [200] + [401] * 23
 
 
+@pytest.mark.threat("call-flood")
 def test_calls_are_counted_for_both_instances_together(
     instances: list[Server], signers: list[Signer], order: bytes
 ) -> None:
@@ -96,6 +98,7 @@ def test_calls_are_counted_for_both_instances_together(
     pytest.skip("the machine is too slow: no client had its calls counted within one minute")
 
 
+@pytest.mark.threat("files-at-rest")
 def test_what_is_kept_of_a_token_tells_nothing(
     instances: list[Server], signers: list[Signer], order: bytes, database: str
 ) -> None:
@@ -118,6 +121,7 @@ def test_instances_that_start_at_once_make_the_tables_together(database: str) ->
     assert first.count(True) == 1
 
 
+@pytest.mark.threat("replay")
 def test_clients_are_answered_while_postgresql_is_killed_and_each_token_counts_once(
     signers: list[Signer], order: bytes
 ) -> None:

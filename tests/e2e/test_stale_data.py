@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from tests.e2e.servers import Server
 
 PATH = "/cds-services/order-sign-crd"
@@ -17,6 +19,7 @@ def statement(server: Server, request: dict[str, Any]) -> dict[str, Any]:
     return {p["url"]: next((v for k, v in p.items() if k.startswith("value")), None) for p in parts}
 
 
+@pytest.mark.threat("stale-data")
 def test_the_same_call_with_other_data_is_decided_anew(server: Server, order: bytes) -> None:
     before, after = json.loads(order), json.loads(order)
     assert before["hookInstance"] == after["hookInstance"]
@@ -29,6 +32,7 @@ def test_the_same_call_with_other_data_is_decided_anew(server: Server, order: by
     assert statement(server, before)["covered"] == "not-covered"
 
 
+@pytest.mark.threat("stale-data")
 def test_coverage_of_an_earlier_call_does_not_serve_the_next(server: Server, order: bytes) -> None:
     with_coverage, without = json.loads(order), json.loads(order)
     del without["prefetch"]["coverage"]
@@ -40,5 +44,6 @@ def test_coverage_of_an_earlier_call_does_not_serve_the_next(server: Server, ord
     assert server.post(PATH, json=without).json()["systemActions"] == []
 
 
+@pytest.mark.threat("stale-data")
 def test_a_statement_says_of_which_day_it_is(server: Server, order: bytes) -> None:
     assert statement(server, json.loads(order))["date"]

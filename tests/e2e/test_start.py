@@ -18,18 +18,21 @@ def clients_file(tmp_path: Path) -> Path:
     return write_clients(tmp_path, entry(ec_signer(HOSPITAL)))
 
 
+@pytest.mark.threat("open-by-mistake")
 def test_an_open_service_does_not_listen_beyond_loopback(tmp_path: Path) -> None:
     said = refused_start(tmp_path, host="0.0.0.0", client_auth="open")
     assert "COVERCARD_CLIENT_AUTH" in said
     assert "loopback" in said
 
 
+@pytest.mark.threat("open-by-mistake")
 def test_behind_a_proxy_a_forgotten_clients_file_stops_the_start(tmp_path: Path) -> None:
     said = refused_start(tmp_path, public_url="https://covercard.example.org", client_file="x.yaml")
     assert "COVERCARD_CLIENT_FILE is no setting; is COVERCARD_CLIENTS_FILE meant?" in said
     assert "COVERCARD_CLIENTS_FILE: name the file of the clients" in said
 
 
+@pytest.mark.threat("open-by-mistake")
 def test_a_second_service_does_not_share_the_port_of_the_first(tmp_path: Path) -> None:
     with running(tmp_path) as first:
         said = refused_start(tmp_path, port=first.port)
@@ -37,12 +40,14 @@ def test_a_second_service_does_not_share_the_port_of_the_first(tmp_path: Path) -
         assert first.get("/cds-services").status_code == 200
 
 
+@pytest.mark.threat("open-by-mistake")
 def test_beyond_loopback_a_clients_file_and_a_public_url_are_asked_for(tmp_path: Path) -> None:
     said = refused_start(tmp_path, host="0.0.0.0")
     assert "COVERCARD_CLIENTS_FILE" in said
     assert "COVERCARD_PUBLIC_URL" in said
 
 
+@pytest.mark.threat("interception")
 @pytest.mark.requirement("cds-hooks-2.0:2", "cds-hooks-2.0:168", "crd-2.2.1:sec-2", "crd-2.0.1:89")
 def test_a_public_url_without_tls_is_refused(tmp_path: Path, clients_file: Path) -> None:
     said = refused_start(
@@ -70,6 +75,7 @@ def test_the_example_clients_file_works(tmp_path: Path) -> None:
         assert server.lines("call") != []
 
 
+@pytest.mark.threat("demo-keys")
 def test_a_demonstration_profile_is_warned_of_loudly(tmp_path: Path) -> None:
     file = ROOT / "examples" / "clients.demo.yaml"
     with running(tmp_path, clients_file=file) as server:
@@ -84,6 +90,7 @@ def test_an_open_service_says_that_it_is_open(tmp_path: Path) -> None:
         assert "OPEN: whoever can reach this address may call" in server.printed()
 
 
+@pytest.mark.threat("replay")
 def test_while_the_database_is_away_calls_are_answered_and_each_token_counts_once(
     tmp_path: Path, order: bytes
 ) -> None:
@@ -102,6 +109,7 @@ def test_while_the_database_is_away_calls_are_answered_and_each_token_counts_onc
         assert "opensesame" not in server.printed() + "".join(r.text for r in replies)
 
 
+@pytest.mark.threat("replay")
 def test_where_neither_database_nor_spool_can_be_written_nobody_is_let_in(
     tmp_path: Path, order: bytes
 ) -> None:
@@ -129,6 +137,7 @@ def test_a_database_url_that_names_none_stops_the_start_without_its_password(
     assert "opensesame" not in said
 
 
+@pytest.mark.threat("audience")
 def test_behind_a_proxy_tokens_name_the_public_url(tmp_path: Path, order: bytes) -> None:
     signer = ec_signer(HOSPITAL)
     file = write_clients(tmp_path, entry(signer))

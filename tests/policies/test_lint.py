@@ -37,7 +37,7 @@ EXPECTED = {
     "duplicate_key": Expected(POLICY, 3, "(file)", 'duplicate key "title"'),
     "not_yaml": Expected(POLICY, 35, "(file)", "is not YAML"),
     "a_day_that_does_not_exist": Expected(POLICY, 4, "published", "there is no day 2024-02-30"),
-    "a_misspelt_field": Expected(POLICY, 3, "manuel", "is manual meant?"),
+    "a_misspelled_field": Expected(POLICY, 3, "manuel", "is manual meant?"),
     "a_tab": Expected(POLICY, 4, "(file)", "put blanks in the place of tabs"),
     "a_colon_in_a_text": Expected(POLICY, 7, "(file)", "put the text into straight quotes"),
     "a_quote_not_closed": Expected(POLICY, 5, "(file)", "close the quote or bracket"),
@@ -50,7 +50,7 @@ EXPECTED = {
     "unknown_program": Expected(
         "payers.yaml", 5, "payers[0].line_of_business", "use one of medicare_advantage"
     ),
-    "misspelt_expectation": Expected(
+    "misspelled_expectation": Expected(
         CASES, 6, "cases[0].expect.progam", "is program meant? Known here: covered"
     ),
     # files and days

@@ -59,6 +59,7 @@ def guarded(slots: BoundedSemaphore) -> Flask:
     return application(Admission(client_of, BASE, slots, None))
 
 
+@pytest.mark.threat("open-by-mistake")
 def test_a_view_that_says_nothing_asks_for_a_client(guarded: Flask) -> None:
     http = guarded.test_client()
     assert http.get("/later/feature").status_code == 401

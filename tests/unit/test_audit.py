@@ -41,6 +41,7 @@ def report(*packages: dict[str, Any]) -> str:
     return json.dumps({"dependencies": packages, "fixes": []})
 
 
+@pytest.mark.threat("known-vulnerability")
 def test_a_known_vulnerability_fails_and_says_what_repairs_it(tmp_path: Path) -> None:
     status, said = audit(tmp_path, report(WELL, ILL, UNKNOWN, ILL), "Found 1", 1)
     assert status == 1
@@ -53,6 +54,7 @@ def test_packages_without_any_are_counted(tmp_path: Path) -> None:
     assert audit(tmp_path, report(WELL)) == (0, "audit: 1 packages, no known vulnerability\n")
 
 
+@pytest.mark.threat("known-vulnerability")
 def test_where_no_package_could_be_looked_up_it_is_a_skip_and_no_pass(tmp_path: Path) -> None:
     status, said = audit(tmp_path, report(UNKNOWN, {**UNKNOWN, "name": "delta"}))
     assert (status, said) == (0, "audit: SKIPPED: advisories cannot be reached\n")

@@ -52,6 +52,7 @@ def values(response: Mapping[str, Any], url: str) -> list[Any]:
     ]
 
 
+@pytest.mark.form_rule("dtr-response")
 @each_form
 def test_it_is_a_valid_response_of_the_dtr_profile(form: Form) -> None:
     response = begun_response(form, BEGUN)
@@ -68,6 +69,7 @@ def test_it_is_a_valid_response_of_the_dtr_profile(form: Form) -> None:
     assert "author" not in response
 
 
+@pytest.mark.form_rule("dtr-origin")
 @each_form
 def test_every_answer_tells_that_the_server_filled_it_in(form: Form) -> None:
     filled = list(answers_of(begun_response(form, replace(BEGUN, answers=EVERYTHING))["item"]))
@@ -79,6 +81,7 @@ def test_every_answer_tells_that_the_server_filled_it_in(form: Form) -> None:
         assert origin["extension"] == [{"url": "source", "valueCode": "auto-server"}]
 
 
+@pytest.mark.form_rule("crd-patients-blanks")
 @each_form
 def test_the_patients_own_blanks_stay_empty_whatever_the_data_say(form: Form) -> None:
     blanks = dict.fromkeys("ABCDEFGHIJ", "something")

@@ -139,6 +139,7 @@ def test_no_key_of_a_broken_file_is_repeated(tmp_path: Path) -> None:
     assert "opensesame" not in str(wrong.value)
 
 
+@pytest.mark.threat("demo-keys")
 def test_the_sandbox_is_not_trusted_by_a_file_that_does_not_say_demo(tmp_path: Path) -> None:
     entry = {"issuer": SANDBOX, "jwks_url": f"{SANDBOX}/.well-known/jwks.json"}
     with pytest.raises(LibraryError, match="demo: true"):

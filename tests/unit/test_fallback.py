@@ -132,6 +132,7 @@ def test_while_it_is_away_a_token_counts_once_at_all_workers_of_an_instance(
     assert common.asked == 2
 
 
+@pytest.mark.threat("replay")
 def test_a_token_that_was_used_while_it_was_away_is_refused_when_it_is_back(
     common: Common, own: InstanceReplayStore, tmp_path: Path
 ) -> None:

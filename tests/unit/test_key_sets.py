@@ -33,6 +33,7 @@ def test_each_key_is_found_by_its_id_and_its_own_algorithm() -> None:
     assert set(keys) == {("a", "ES384"), ("b", "RS384")}
 
 
+@pytest.mark.threat("algorithm-confusion")
 @pytest.mark.parametrize(
     "jwk",
     [
@@ -112,6 +113,7 @@ def test_nothing_is_asked_before_a_token_comes(world: World) -> None:
     assert world.asked == 0
 
 
+@pytest.mark.threat("key-set-storm")
 def test_an_unknown_key_asks_again_but_not_within_the_same_minute(world: World) -> None:
     assert world.knows("old")
     world.body = key_set({**EC, "kid": "old"}, {**EC, "kid": "new"})
@@ -146,6 +148,7 @@ def test_a_withdrawn_key_is_forgotten_within_the_hour(world: World) -> None:
     assert not world.refreshed("old")
 
 
+@pytest.mark.threat("hostile-key-set")
 @pytest.mark.parametrize("body", [None, b"", b"<html>", b"[]", b'{"keys": 1}'])
 def test_the_last_keys_stay_while_the_url_is_down_or_speaks_nonsense(
     world: World, body: bytes | None

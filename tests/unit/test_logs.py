@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.e2e.servers import ROOT
 
 PROGRAM = """
@@ -26,6 +28,7 @@ warnings.warn("take care", stacklevel=1)
 """
 
 
+@pytest.mark.threat("patient-in-logs")
 def test_every_line_is_json_and_no_message_of_an_exception_is_in_it() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],

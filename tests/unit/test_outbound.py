@@ -133,6 +133,7 @@ def test_a_public_address_is_connected_to(address: str) -> None:
     assert outcome_at(address) == (address,)
 
 
+@pytest.mark.threat("ssrf")
 @pytest.mark.parametrize(
     "address",
     [

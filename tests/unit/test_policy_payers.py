@@ -1,4 +1,4 @@
-"""Payers: recognised by identifier and system together, and nothing else."""
+"""Payers: recognized by identifier and system together, and nothing else."""
 
 from pathlib import Path
 

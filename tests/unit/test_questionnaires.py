@@ -49,6 +49,7 @@ def test_there_is_a_form_for_each_way_of_telling_the_patient() -> None:
     assert {f.id for f in FORMS} == ids
 
 
+@pytest.mark.form_rule("sdc-identity")
 @each_form
 @pytest.mark.requirement("crd-2.2.1:resp-63", "crd-2.0.1:300")
 def test_a_form_is_a_valid_sdc_questionnaire_with_url_and_version(form: Form) -> None:
@@ -64,6 +65,7 @@ def test_a_form_is_a_valid_sdc_questionnaire_with_url_and_version(form: Form) ->
     assert algorithm["valueCoding"]["code"] == "semver"
 
 
+@pytest.mark.form_rule("sdc-items")
 @each_form
 def test_every_item_has_a_text_and_a_link_id_of_its_own(form: Form) -> None:
     items = asked(form)
@@ -71,6 +73,7 @@ def test_every_item_has_a_text_and_a_link_id_of_its_own(form: Form) -> None:
     assert len({i["linkId"] for i in items}) == len(items)
 
 
+@pytest.mark.form_rule("sdc-choices")
 @each_form
 def test_choices_have_options_and_references_say_to_what(form: Form) -> None:
     for item in asked(form):
@@ -90,6 +93,7 @@ def test_dates_and_money_say_how_they_are_written(form: Form) -> None:
             assert extensions(item, url), item["linkId"]
 
 
+@pytest.mark.form_rule("sdc-enable-when")
 @each_form
 def test_a_question_that_depends_on_another_names_one_of_the_form(form: Form) -> None:
     by_link = {i["linkId"]: i for i in asked(form)}
@@ -103,6 +107,7 @@ def test_a_question_that_depends_on_another_names_one_of_the_form(form: Form) ->
                 assert other["type"] == "boolean"
 
 
+@pytest.mark.form_rule("sdc-population")
 @each_form
 def test_the_launch_context_is_the_patient_and_expressions_use_nothing_else(form: Form) -> None:
     (context,) = extensions(form.resource, SDC + "sdc-questionnaire-launchContext")
@@ -113,6 +118,7 @@ def test_the_launch_context_is_the_patient_and_expressions_use_nothing_else(form
     assert all(e.startswith("%patient.") for e in expressions(form).values())
 
 
+@pytest.mark.form_rule("sdc-expressions")
 @each_form
 def test_expressions_find_the_patients_name_and_birth_date(form: Form) -> None:
     for path in (FIXTURES / "resources").glob("Patient-*.json"):
@@ -135,6 +141,7 @@ def test_what_only_the_patient_fills_in_has_no_initial_value(form: Form) -> None
             assert not any(o.get("initialSelected") for o in item.get("answerOption", []))
 
 
+@pytest.mark.form_rule("crd-medicare-number-asked")
 @each_form
 def test_no_form_asks_for_a_medicare_number_and_each_warns_of_it(form: Form) -> None:
     warning = next(i for i in asked(form) if i["linkId"] == "no-number")
@@ -146,6 +153,7 @@ def test_no_form_asks_for_a_medicare_number_and_each_warns_of_it(form: Form) -> 
     assert not MEDICARE_NUMBER.search(json.dumps(form.resource))
 
 
+@pytest.mark.form_rule("dtr-audience")
 @each_form
 def test_who_fills_it_in_and_how_long_that_takes_is_told_as_dtr_asks(form: Form) -> None:
     (audience,) = extensions(form.resource, DTR + "questionnaireAudience")
@@ -199,6 +207,7 @@ def test_the_abn_record_links_cmss_form_as_the_notice_does() -> None:
     assert link in [known.url for known in abn.links]
 
 
+@pytest.mark.form_rule("sdc-signature")
 def test_only_the_form_that_is_its_own_evidence_asks_for_its_authors_signature() -> None:
     url = "http://hl7.org/fhir/StructureDefinition/questionnaire-signatureRequired"
     assert [f.id for f in FORMS if extensions(f.resource, url)] == ["advance-notice-record"]

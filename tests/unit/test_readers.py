@@ -83,6 +83,7 @@ def test_a_weak_secret_stops_the_start_and_is_not_repeated(
     assert len(secret) < 3 or secret not in str(told.value)
 
 
+@pytest.mark.threat("weak-secret")
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -132,6 +133,7 @@ def test_a_wrong_secret_begins_no_session(tmp_path: Path) -> None:
     assert Sessions(two(tmp_path), Ended(), Clock()).begin("desk", OTHER) is None
 
 
+@pytest.mark.threat("forged-session")
 def test_a_session_ends_when_it_is_not_used_and_at_the_latest_after_hours(tmp_path: Path) -> None:
     clock = Clock()
     sessions = Sessions(two(tmp_path), Ended(), clock)
@@ -159,6 +161,7 @@ def test_a_session_that_was_changed_or_is_anothers_is_none(tmp_path: Path) -> No
     assert [text for text in spoilt if sessions.found(text) is not None] == []
 
 
+@pytest.mark.threat("forged-session")
 def test_another_secret_ends_the_sessions_of_the_one_before(tmp_path: Path) -> None:
     clock = Clock()
     before = Sessions(two(tmp_path), Ended(), clock)

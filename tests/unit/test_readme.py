@@ -1,75 +1,75 @@
-"""The README is held against the program: settings, commands, endpoints, dependencies, files."""
+"""The README: short, and what it shows is what happens."""
 
+import json
 import re
-import tomllib
-from pathlib import Path
 
-import click
-from flask import Flask
+from flask.testing import FlaskClient
 
-from service.bootstrap.app import create_app
-from service.cli import cli
-from service.settings import Settings
-from tests.e2e.readers import readers_file
+from tests.documents import ROOT, document
 
-ROOT = Path(__file__).parent.parent.parent
-README = (ROOT / "README.md").read_text("utf-8")
+README = document("README.md")
+MORE = "…"
 
 
-def rows(first_column: str) -> list[str]:
-    """The first cells of the README's table whose first column has this heading."""
-    table = README.split(f"| {first_column} |", 1)[1].split("\n\n", 1)[0]
-    cells = [line.split("|")[1].strip() for line in table.splitlines()[2:]]
-    return [re.sub(r"`([^`]*)`.*", r"\1", c) for c in cells]
+def test_it_is_short() -> None:
+    assert len(README.text.encode()) <= 6000
 
 
-def test_every_setting_is_a_row_of_the_table_and_the_other_way_round() -> None:
-    settings = [f"COVERCARD_{name.upper()}" for name in Settings.model_fields]
-    assert sorted(rows("setting")) == sorted(settings)
+def test_every_page_of_docs_is_reached_from_it() -> None:
+    reached, waiting = set(), [README]
+    while waiting:
+        page = waiting.pop()
+        reached.add(page.path)
+        for target in page.links():
+            path = (page.path.parent / target.partition("#")[0]).resolve()
+            if path.suffix == ".md" and path not in reached:
+                waiting.append(document(path.relative_to(ROOT).as_posix()))
+    assert set((ROOT / "docs").rglob("*.md")) - reached == set()
 
 
-def test_every_command_is_a_row_of_the_table_and_the_other_way_round() -> None:
-    def names(group: click.Group, prefix: str) -> list[str]:
-        found: list[str] = []
-        for name, command in group.commands.items():
-            if isinstance(command, click.Group):
-                found.extend(names(command, f"{prefix} {name}"))
-            else:
-                found.append(f"{prefix} {name}")
+def test_the_answer_that_it_shows_is_the_answer(client: FlaskClient) -> None:
+    command = next(c for c in README.commands() if c.startswith("curl"))
+    path = re.search(r"http://127\.0\.0\.1:8642(\S+)", command)
+    file = re.search(r"-d @(\S+)", command)
+    kind = re.search(r"'Content-Type: ([^']+)'", command)
+    assert path and file and kind
+    reply = client.post(path[1], data=(ROOT / file[1]).read_bytes(), content_type=kind[1])
+    assert reply.status_code == 200
+    (shown,) = README.code("json")
+    assert differences(json.loads(shown), reply.get_json()) == []
+
+
+def differences(shown: object, sent: object, place: str = "") -> list[str]:
+    """Where a shortened answer does not fit the whole one.
+
+    Members may be left out; of a list, items; of a text, what stands at a `…`.
+    """
+    if isinstance(shown, dict) and isinstance(sent, dict):
+        found = [f"{place}.{k} is not sent" for k in shown if k not in sent]
+        for key in shown.keys() & sent.keys():
+            found += differences(shown[key], sent[key], f"{place}.{key}")
         return found
-
-    documented = [" ".join(r.split()[: 3 if _is_group(r) else 2]) for r in rows("command")]
-    assert sorted(documented) == sorted(names(cli, "covercard"))
-
-
-def _is_group(row: str) -> bool:
-    return isinstance(cli.commands.get(row.split()[1]), click.Group)
-
-
-def test_every_endpoint_is_a_row_of_the_table_and_the_other_way_round(tmp_path: Path) -> None:
-    app: Flask = create_app(Settings(readers_file=readers_file(tmp_path)))
-    routes = {
-        f"{method} {rule.rule}"
-        for rule in app.url_map.iter_rules()
-        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
-        if "static" not in rule.rule
-    }
-    documented = {re.sub(r"\?.*", "", r) for r in rows("endpoint")}
-    assert documented == {_readable(r) for r in routes}
+    if isinstance(shown, list) and isinstance(sent, list):
+        rest = iter(sent)
+        return [
+            f"{place}[{n}] is not among what is sent, or in another order"
+            for n, item in enumerate(shown)
+            if item != MORE and not any(differences(item, other) == [] for other in rest)
+        ]
+    if isinstance(shown, str) and isinstance(sent, str) and MORE in shown:
+        pattern = ".+".join(map(re.escape, shown.split(MORE))).removesuffix(".+")
+        return [] if re.match(pattern, sent) else [f"{place} is another text"]
+    return [] if shown == sent else [f"{place} is {sent!r}"]
 
 
-def _readable(route: str) -> str:
-    return re.sub(r"<(?:\w+:)?(\w+)>", r"<\1>", route).replace("_", "-")
+def test_a_shortened_answer_that_does_not_fit_is_found() -> None:
+    sent = {"a": [{"b": "one text"}, {"b": "two"}], "c": 1}
+    assert differences({"a": [{"b": "one …"}, MORE]}, sent) == []
+    assert differences({"a": [{"b": "two"}, {"b": "one text"}]}, sent) != []
+    assert differences({"a": [{"b": "another …"}]}, sent) != []
+    assert differences({"d": 1}, sent) == [".d is not sent"]
+    assert differences({"c": 2}, sent) == [".c is 1"]
 
 
-def test_every_dependency_has_its_reason() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    declared = [re.split(r"[\[>=<]", d)[0].lower() for d in project["dependencies"]]
-    assert sorted(r.lower() for r in rows("package")) == sorted(declared)
-
-
-def test_every_file_that_the_readme_links_is_there() -> None:
-    targets = re.findall(r"\]\((?!https?://|#)([^)#]+)", README)
-    assert targets
-    missing = [t for t in targets if not (ROOT / t).exists()]
-    assert missing == []
+def test_it_says_that_the_first_start_takes_a_minute() -> None:
+    assert "first start takes about a minute" in README.text

@@ -17,7 +17,7 @@ from service.cli.ehr_stub.fhir_server import DEMO_TOKEN
 from service.cli.ehr_stub.resource_store import Store
 
 FIXTURES = Path(__file__).parents[3] / "fhir_fixtures"
-Behaviour = Callable[["Handler"], None]
+Behavior = Callable[["Handler"], None]
 
 
 class Ehr:
@@ -29,7 +29,7 @@ class Ehr:
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.store = Store(FIXTURES / "resources")
-        self.misbehave: dict[str, Behaviour] = {}
+        self.misbehave: dict[str, Behavior] = {}
         self.requests: list[tuple[str, Mapping[str, str]]] = []
         self.release = threading.Event()
         self.hanging = threading.Semaphore(0)
@@ -112,7 +112,7 @@ def serve(handler: Handler) -> None:
     handler.send_json(answer or {"resourceType": "OperationOutcome"}, 200 if answer else 404)
 
 
-def status(code: int) -> Behaviour:
+def status(code: int) -> Behavior:
     return lambda h: h.send_json({"resourceType": "OperationOutcome"}, code)
 
 
@@ -120,12 +120,12 @@ def nonsense_status(handler: Handler) -> None:
     handler.wfile.write(b"HTTP/1.1 999 What\r\nContent-Length: 0\r\n\r\n")
 
 
-def body(text: str | bytes, **headers: str) -> Behaviour:
+def body(text: str | bytes, **headers: str) -> Behavior:
     data = text if isinstance(text, bytes) else text.encode()
     return lambda h: h.send(data, **headers)
 
 
-def redirect(to: str) -> Behaviour:
+def redirect(to: str) -> Behavior:
     return lambda h: h.send(b"", 302, Location=to)
 
 
@@ -192,12 +192,12 @@ def zip_bomb(handler: Handler) -> None:
     handler.send(gzip.compress(b" " * 1_000_000, 9) * 100, Content_Encoding="gzip")
 
 
-def changed(change: Callable[[Any], Any]) -> Behaviour:
+def changed(change: Callable[[Any], Any]) -> Behavior:
     """The good answer, changed."""
     return lambda h: h.send_json(change(found(h)))
 
 
-def each_coverage(change: Callable[[dict[str, Any]], Any]) -> Behaviour:
+def each_coverage(change: Callable[[dict[str, Any]], Any]) -> Behavior:
     """The good answer to a search for coverage, each Coverage in it changed in place."""
 
     def edit(bundle: Any) -> Any:
@@ -211,6 +211,6 @@ def each_coverage(change: Callable[[dict[str, Any]], Any]) -> Behaviour:
     return changed(edit)
 
 
-def next_page(to: Callable[[Handler], str]) -> Behaviour:
+def next_page(to: Callable[[Handler], str]) -> Behavior:
     """The good answer, with a link to a next page."""
     return lambda h: h.send_json(found(h) | {"link": [{"relation": "next", "url": to(h)}]})

@@ -12,7 +12,7 @@ from cards.questionnaires import load_forms
 from service.settings import Settings
 from tests.contract.answer_rules import check_answer
 from tests.e2e.fetch.conftest import Ask, ReviewTarget, bare
-from tests.e2e.fetch.ehrs import Behaviour, Ehr, Handler, hang, status
+from tests.e2e.fetch.ehrs import Behavior, Ehr, Handler, hang, status
 from tests.filling import completed
 
 Json = dict[str, Any]
@@ -25,7 +25,7 @@ SEARCHED = "QuestionnaireResponse?patient&questionnaire"
 ASKED_FOR = "Questionnaire?url&version"
 
 
-def holding(*resources: Json) -> Behaviour:
+def holding(*resources: Json) -> Behavior:
     """Reads and searches find these resources, by id or by the form that they answer."""
 
     def answer(handler: Handler) -> None:
@@ -150,7 +150,7 @@ def test_another_patients_form_is_dropped(
 
 @pytest.mark.parametrize("trouble", [hang, status(403), status(500), status(404)])
 def test_trouble_with_the_forms_leaves_the_answer_as_it_was(
-    ehr: Ehr, ask: Ask, signed_before: Before, trouble: Behaviour
+    ehr: Ehr, ask: Ask, signed_before: Before, trouble: Behavior
 ) -> None:
     request = signed_before()
     ehr.misbehave["QuestionnaireResponse"] = trouble
@@ -167,6 +167,7 @@ class TestTheForm:
         actions: list[Json] = asked.answer["cards"][-1]["suggestions"][0]["actions"]
         return actions
 
+    @pytest.mark.form_rule("crd-dev-19")
     @pytest.mark.requirement(
         "crd-2.2.1:dev-19", "crd-2.2.1:dev-20", "crd-2.0.1:134", "crd-2.0.1:135", "crd-2.0.1:136"
     )
@@ -193,7 +194,7 @@ class TestTheForm:
 
     @pytest.mark.parametrize("trouble", [hang, status(403), status(404)])
     def test_an_ehr_that_does_not_answer_gets_the_task_alone(
-        self, ehr: Ehr, ask: Ask, trouble: Behaviour
+        self, ehr: Ehr, ask: Ask, trouble: Behavior
     ) -> None:
         ehr.misbehave["Questionnaire"] = trouble
         asked = ask(

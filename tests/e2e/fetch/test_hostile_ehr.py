@@ -18,7 +18,7 @@ from tests.contract.answer_rules import check_answer
 from tests.e2e.conftest import Server
 from tests.e2e.fetch.conftest import Ask, ReviewTarget, bare
 from tests.e2e.fetch.ehrs import (
-    Behaviour,
+    Behavior,
     Ehr,
     body,
     changed,
@@ -56,7 +56,7 @@ def other_port(ehr: Ehr) -> str:
     return f"http://127.0.0.1:{ehr.port + 1}/fhir/Coverage"
 
 
-TROUBLE: dict[str, tuple[Behaviour, str]] = {
+TROUBLE: dict[str, tuple[Behavior, str]] = {
     "401": (status(401), "rejected-token"),
     "403": (status(403), "refused"),
     "404": (status(404), "not-found"),
@@ -102,7 +102,7 @@ TROUBLE: dict[str, tuple[Behaviour, str]] = {
     ),
     "a page that is no URL": (next_page(lambda _: "http://[x"), "not-allowed"),
 }
-SLOW: dict[str, Behaviour] = {"hangs": hang, "drips head": drip_head, "drips body": drip_body}
+SLOW: dict[str, Behavior] = {"hangs": hang, "drips head": drip_head, "drips body": drip_body}
 
 each_trouble = pytest.mark.parametrize("trouble", TROUBLE, ids=lambda t: t.replace(" ", "-"))
 each_slowness = pytest.mark.parametrize("slowness", SLOW, ids=lambda t: t.replace(" ", "-"))
@@ -121,8 +121,8 @@ def says_that_coverage_was_not_read(asked: ReviewTarget) -> None:
 def test_trouble_with_the_coverage_is_said_and_breaks_nothing(
     trouble: str, ehr: Ehr, ask: Ask
 ) -> None:
-    behaviour, outcome = TROUBLE[trouble]
-    ehr.misbehave["Coverage"] = behaviour
+    behavior, outcome = TROUBLE[trouble]
+    ehr.misbehave["Coverage"] = behavior
     asked = ask(bare(SIGN, ehr.base, "patient", "encounter"))
     assert asked.outcomes == {COVERAGE: outcome}
     says_that_coverage_was_not_read(asked)
@@ -140,6 +140,7 @@ def test_the_answer_leaves_while_the_ehr_has_yet_to_answer(
     says_that_coverage_was_not_read(asked)
 
 
+@pytest.mark.threat("hostile-ehr")
 def test_a_connection_that_only_drips_is_closed_when_time_is_up(ehr: Ehr, ask: Ask) -> None:
     ehr.misbehave["Coverage"] = drip_body
     ask(bare(SIGN, ehr.base, "patient", "encounter"), fetch_budget_ms=400)
@@ -254,6 +255,7 @@ def test_a_resource_other_than_the_one_asked_for_is_not_used(ehr: Ehr, ask: Ask)
         assert len(asked.summaries) == 2
 
 
+@pytest.mark.threat("hostile-ehr")
 def test_another_patients_encounter_is_dropped_and_reported(ehr: Ehr, ask: Ask) -> None:
     ehr.misbehave["Encounter"] = changed(
         lambda e: e | {"class": {"code": "EMER"}, "subject": {"reference": "Patient/ann"}}
@@ -324,6 +326,7 @@ def test_more_orders_than_one_call_may_ask_about_are_reported(ehr: Ehr, ask: Ask
     assert asked.summaries
 
 
+@pytest.mark.threat("hostile-ehr")
 def test_the_bytes_of_all_requests_of_a_call_are_counted_together(ehr: Ehr, ask: Ask) -> None:
     ehr.misbehave["Encounter"] = changed(lambda e: e | {"text": {"div": "x" * 3000}})
     asked = ask(bare(SIGN, ehr.base), fetch_max_bytes=6000)
@@ -333,6 +336,7 @@ def test_the_bytes_of_all_requests_of_a_call_are_counted_together(ehr: Ehr, ask:
 # What the token and the requests must never reach.
 
 
+@pytest.mark.threat("redirect")
 @pytest.mark.parametrize(
     "leads_off",
     [
@@ -345,7 +349,7 @@ def test_the_bytes_of_all_requests_of_a_call_are_counted_together(ehr: Ehr, ask:
     ids=["redirect", "next page", "absolute reference"],
 )
 def test_nothing_that_a_server_says_leads_to_another_one(
-    leads_off: Callable[[str], Behaviour], ehr: Ehr, elsewhere: Ehr, ask: Ask
+    leads_off: Callable[[str], Behavior], ehr: Ehr, elsewhere: Ehr, ask: Ask
 ) -> None:
     ehr.misbehave["Coverage"] = leads_off(elsewhere.base)
     asked = ask(bare(SIGN, ehr.base))
@@ -354,6 +358,7 @@ def test_nothing_that_a_server_says_leads_to_another_one(
     check_answer(asked.answer)
 
 
+@pytest.mark.threat("hostile-reference")
 def test_a_reference_to_another_host_is_not_followed_and_said_to_be_unread(
     ehr: Ehr, elsewhere: Ehr, ask: Ask
 ) -> None:
@@ -368,6 +373,7 @@ def test_a_reference_to_another_host_is_not_followed_and_said_to_be_unread(
     assert asked.statements["ServiceRequest/mrs-brain"]["covered"] == "conditional"
 
 
+@pytest.mark.threat("hostile-reference")
 @pytest.mark.parametrize(
     "reference",
     [
@@ -396,6 +402,7 @@ def test_a_reference_that_is_none_is_not_followed(reference: str, ehr: Ehr, ask:
     assert "ServiceRequest/mrs-brain" in asked.statements
 
 
+@pytest.mark.threat("hostile-reference")
 @pytest.mark.parametrize(
     "id", ["../../metadata", "a,b", "a|b", "a$b", "bo&status=cancelled", "%2e%2e", "a b", "x" * 200]
 )
@@ -437,6 +444,7 @@ def test_a_server_that_the_client_may_not_name_is_not_called(ehr: Ehr, ask: Ask)
     assert ask(bare(SIGN, ehr.base), frozenset({ehr.base})).token_use == "used"
 
 
+@pytest.mark.threat("ssrf")
 def test_in_open_mode_no_server_of_the_network_is_called(ask: Ask) -> None:
     for server in ("https://ehr.example.org/fhir", "http://169.254.169.254/latest", "", "no URL"):
         request = bare(SIGN, server)
@@ -444,6 +452,7 @@ def test_in_open_mode_no_server_of_the_network_is_called(ask: Ask) -> None:
         assert outcomes == ({"not-allowed"} if server else set())
 
 
+@pytest.mark.threat("redirect")
 def test_no_proxy_of_the_environment_sees_the_call(
     ehr: Ehr, elsewhere: Ehr, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -455,6 +464,7 @@ def test_no_proxy_of_the_environment_sees_the_call(
     assert elsewhere.requests == []
 
 
+@pytest.mark.threat("redirect")
 def test_no_password_of_the_environment_replaces_the_token(
     ehr: Ehr, ask: Ask, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
@@ -509,8 +519,8 @@ def test_the_running_server_prints_neither_token_nor_patient(
     start_server: Callable[..., Server], ehr: Ehr
 ) -> None:
     server = start_server(fetch_budget_ms=300)
-    for behaviour in (serve, status(401), hang, cut_short):
-        ehr.misbehave["Coverage"] = behaviour
+    for behavior in (serve, status(401), hang, cut_short):
+        ehr.misbehave["Coverage"] = behavior
         posted(server, bare(SIGN, ehr.base))
     printed = server.log.read_text("utf-8")
     assert not [w for w in (DEMO_TOKEN, "patient=bo", "Sampleson", "TEST-") if w in printed]

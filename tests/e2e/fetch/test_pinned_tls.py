@@ -133,6 +133,7 @@ def outcome(shared: FhirClients, ehr: Ehr, name: str = NAME, *, times: int = 1) 
     return Outcome.FETCHED
 
 
+@pytest.mark.threat("dns-change")
 def test_the_certificate_is_verified_against_the_name_though_the_address_is_connected_to(
     authority: Authority, start: Start
 ) -> None:
@@ -146,6 +147,7 @@ def test_the_certificate_is_verified_against_the_name_though_the_address_is_conn
     assert headers["Host"] == f"{NAME}:{ehr.port}"
 
 
+@pytest.mark.threat("dns-change")
 def test_a_name_is_looked_up_once_a_call(authority: Authority, start: Start) -> None:
     resolver = Resolver([["127.0.0.1"], [METADATA]])
     ehr = start(authority.server(NAME))
@@ -154,6 +156,7 @@ def test_a_name_is_looked_up_once_a_call(authority: Authority, start: Start) -> 
     assert len(ehr.requests) == 3
 
 
+@pytest.mark.threat("dns-change")
 def test_a_name_that_leads_elsewhere_in_the_next_call_leads_nowhere(
     authority: Authority, start: Start
 ) -> None:

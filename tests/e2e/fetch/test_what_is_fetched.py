@@ -243,6 +243,7 @@ def test_the_appointment_of_an_encounter_leads_to_its_order(ehr: Ehr, ask: Ask) 
     assert asked.summaries
 
 
+@pytest.mark.threat("stale-data")
 def test_what_came_along_wins_over_what_is_fetched(ehr: Ehr, ask: Ask) -> None:
     request = bare("order-sign/mrs-medicare-advantage", ehr.base, *ALL_OF_IT)
     coverage = request["prefetch"]["coverage"]["entry"][0]["resource"]

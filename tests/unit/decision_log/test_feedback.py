@@ -93,6 +93,7 @@ def test_members_that_nobody_knows_are_ignored() -> None:
     assert row.card_uuid == "4e0a3a1e"
 
 
+@pytest.mark.threat("unreadable-record")
 @pytest.mark.parametrize(
     ("item", "place"),
     [
@@ -143,6 +144,7 @@ def test_without_a_list_there_is_no_feedback(data: object) -> None:
         read_feedback(data, client="c", service_id="s", received_at=AT)
 
 
+@pytest.mark.threat("feedback-flood")
 def test_more_items_than_a_clinician_could_have_seen_are_refused_at_once() -> None:
     assert len(read(*[ACCEPTED] * 1000)) == 1000
     with pytest.raises(MalformedRequest, match="at most 1000"):

@@ -164,7 +164,7 @@ def test_a_decision_is_looked_up_by_the_place_where_it_was_made(log: Log, engine
     assert found.trace == [("date", "2026-12-01", "occurrenceDateTime")]
 
 
-def test_what_asserts_nothing_is_looked_up_too_and_has_no_neighbours(
+def test_what_asserts_nothing_is_looked_up_too_and_has_no_neighbors(
     log: Log, engine: Engine
 ) -> None:
     silent = call(assertion_id=None)

@@ -1,13 +1,15 @@
-"""Everything that is shipped has a licence that lets a payer run it: an allow-list, no exceptions
+"""Everything that is shipped has a license that lets a payer run it: an allow-list, no exceptions
 but those with a reason."""
 
 import re
+import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
 
-LOCK = Path(__file__).parent.parent.parent / "requirements.lock"
+ROOT = Path(__file__).parent.parent.parent
+LOCK = ROOT / "requirements.lock"
 LOCKED = re.findall(r"^([A-Za-z0-9._-]+)==", LOCK.read_text("utf-8"), flags=re.MULTILINE)
 
 ALLOWED = {
@@ -40,7 +42,7 @@ REASONS = {
 }
 
 
-def licences(name: str) -> set[str]:
+def licenses(name: str) -> set[str]:
     """The SPDX identifiers of an installed package; the words as written where they are unknown."""
     metadata = distribution(name).metadata
     expression = metadata.get("License-Expression")
@@ -53,20 +55,32 @@ def licences(name: str) -> set[str]:
     return {AS_WRITTEN.get(w, w) for w in written}
 
 
+@pytest.mark.threat("unlicensed-package")
 @pytest.mark.parametrize("name", LOCKED)
 def test_a_package_that_is_shipped_may_be_shipped(name: str) -> None:
     try:
-        found = licences(name)
+        found = licenses(name)
     except PackageNotFoundError:
         pytest.skip(f"{name} is for another platform and not installed here")
     assert found <= ALLOWED or name in REASONS, f"{name}: {found}"
 
 
+def test_the_project_itself_is_under_the_apache_license() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    text = (ROOT / "LICENSE").read_text("utf-8")
+    assert project["license"] == "Apache-2.0"
+    assert project["license-files"] == ["LICENSE"]
+    assert "Apache License" in text
+    assert "Version 2.0, January 2004" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+
+
 def test_every_exception_is_still_needed() -> None:
-    assert {n for n in REASONS if n in LOCKED and licences(n) <= ALLOWED} == set()
+    assert {n for n in REASONS if n in LOCKED and licenses(n) <= ALLOWED} == set()
     assert set(REASONS) <= set(LOCKED)
 
 
+@pytest.mark.threat("replaced-package")
 def test_every_locked_package_is_locked_by_hash() -> None:
     for lock in (LOCK, LOCK.with_name("requirements-dev.lock")):
         text = lock.read_text("utf-8")
