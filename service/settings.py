@@ -77,6 +77,16 @@ class Settings(BaseSettings):
     calls_per_minute: int = Field(
         6000, ge=0, description="Calls that one client may make in a minute; 0 is no limit."
     )
+    max_json_values: int = Field(
+        100_000, ge=1000, description="JSON members and elements that one call may hold."
+    )
+    max_resources: int = Field(
+        1000, ge=10, description="Resources that one call may hold in context and prefetch."
+    )
+    max_orders: int = Field(100, ge=1, description="Orders that one call may ask about.")
+    max_references: int = Field(
+        200, ge=10, description="References of one call to resources that it does not hold."
+    )
     call_counts: Literal["memory", "database"] | None = Field(
         None,
         description="Where calls are counted: `memory` (one worker's) or `database` (those of all"

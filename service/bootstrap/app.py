@@ -11,6 +11,7 @@ from flask import Flask
 from cards.questionnaires import Forms, load_forms
 from service.bootstrap.security import secure
 from service.bootstrap.wire_pages import wire_pages
+from service.crd.call_limits import CallLimits
 from service.crd.discovery import discovery
 from service.crd.hooks import SERVICES
 from service.crd.validation import is_fhir
@@ -102,6 +103,17 @@ def wire_review(
         forms=wire_forms_on_file(settings, library, forms),
         clock=clock,
         zone=settings.zone,
+        limits=call_limits(settings),
+    )
+
+
+def call_limits(settings: Settings) -> CallLimits:
+    """What one call may hold."""
+    return CallLimits(
+        values=settings.max_json_values,
+        resources=settings.max_resources,
+        orders=settings.max_orders,
+        references=settings.max_references,
     )
 
 
@@ -144,6 +156,7 @@ def wire_packages(
         logged_calls=logged_calls,
         clock=clock,
         zone=settings.zone,
+        limits=call_limits(settings),
     )
 
 

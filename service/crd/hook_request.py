@@ -12,6 +12,7 @@ from typing import Any
 
 import jiter
 
+from service.crd.call_limits import CallLimits
 from service.crd.cds_service import CdsService
 from service.crd.configuration_options import Options, read_options
 from service.crd.validation import RequestValidator, check_depth
@@ -68,17 +69,20 @@ def asked_version(data: object) -> CrdVersion:
 
 
 class RequestReader:
-    """Reads the calls of one service."""
+    """Reads the calls of one service, within the limits of a call."""
 
-    def __init__(self, service: CdsService) -> None:
+    def __init__(self, service: CdsService, limits: CallLimits) -> None:
         self.service = service
+        self._limits = limits
         self._validator = RequestValidator(service.hook, service.context_schema)
 
     def read(self, body: bytes) -> HookRequest:
         """The call in `body`, or a RequestError naming each place and what was expected.
 
-        It is MalformedRequest (400) or, by the version asked for, UnprocessableRequest (422).
+        It is MalformedRequest (400) or, by the version asked for, UnprocessableRequest (422);
+        BodyTooLarge (413) before anything is decoded.
         """
+        self._limits.check_values(body)
         data = parse_json(body)
         version = asked_version(data)
         if not isinstance(data, dict):

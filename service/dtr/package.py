@@ -14,6 +14,7 @@ from cards import texts
 from cards.dialects import DIALECTS
 from cards.questionnaires import Form, Forms
 from cards.vocabulary import Json
+from service.crd.call_limits import CallLimits
 from service.crd.cds_service import CdsService
 from service.crd.hook_request import RequestReader
 from service.crd.versions import CrdVersion
@@ -83,8 +84,12 @@ class QuestionnairePackages:
         logged_calls: LoggedCalls,
         clock: Callable[[], datetime],
         zone: tzinfo,
+        limits: CallLimits,
     ) -> None:
-        self.readers: Mapping[str, RequestReader] = {s.id: RequestReader(s) for s in services}
+        self.limits = limits
+        self.readers: Mapping[str, RequestReader] = {
+            s.id: RequestReader(s, limits) for s in services
+        }
         self.forms = forms
         self.notices = notices
         self.policies = policies
@@ -100,7 +105,7 @@ class QuestionnairePackages:
         Raises a RequestError: 400 or 422 for a wrong call, 404 where all that was asked for is a
         context that this client has no answer of.
         """
-        asked = read_package_request(body)
+        asked = read_package_request(body, self.limits)
         now = self._clock().astimezone(self._zone)
         return _Packaging(self, asked, self._recall(asked, client), now).run()
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from service.crd.call_limits import CallLimits
 from service.crd.hook_request import parse_json
 from service.crd.validation import Validator, check_depth, with_fhir
 from service.errors import MalformedRequest, UnprocessableRequest
@@ -64,12 +65,13 @@ class PackageRequest:
     resources: Resources
 
 
-def read_package_request(body: bytes) -> PackageRequest:
+def read_package_request(body: bytes, limits: CallLimits) -> PackageRequest:
     """The call in `body`.
 
     MalformedRequest (400) for what is no Parameters resource, UnprocessableRequest (422) for one
     that lacks what the operation needs (DTR 2.2 dtr-1).
     """
+    limits.check_values(body)
     data = parse_json(body)
     check_depth(data)
     _validator.check(data)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
 from cards.vocabulary import Answer
+from service.crd.call_limits import CallLimits
 from service.crd.cds_service import CdsService, HookTier, ReviewTarget
 from service.crd.hook_request import HookRequest, RequestReader
 from service.crd.missing_data import missing_needs, required
@@ -52,7 +53,7 @@ class OrderReview:
 
     `forms` are those that come back; `fetcher` gets from the EHR what a call did not bring along;
     `clock` gives the current time with
-    a time zone; `zone` is where a day begins.
+    a time zone; `zone` is where a day begins; `limits` bound what one call may hold.
     """
 
     def __init__(
@@ -65,8 +66,12 @@ class OrderReview:
         forms: FormsOnFile,
         clock: Callable[[], datetime],
         zone: tzinfo,
+        limits: CallLimits,
     ) -> None:
-        self._readers: Mapping[str, RequestReader] = {s.id: RequestReader(s) for s in services}
+        self._readers: Mapping[str, RequestReader] = {
+            s.id: RequestReader(s, limits) for s in services
+        }
+        self._limits = limits
         self._policies = policies
         self._payers = payers
         self._responder = responder
@@ -89,10 +94,13 @@ class OrderReview:
         request = reader.read(body)
         now = self._clock().astimezone(self._zone)
         resources = gather(request)
+        self._limits.check_resources([*resources])
+        self._limits.check_references(missing_needs(request, resources))
         fetched = self._fetch(request, resources, allowed_fhir_servers)
         asked = request.service.asked(request, resources)
         if not asked:
             refuse_without_orders(request, resources, fetched)
+        self._limits.check_orders([a.resource for a in asked])
         coverages = [
             read_coverage(r, resources, self._payers) for r in resources.of_type("Coverage")
         ]
