@@ -1,6 +1,6 @@
 """The published guides that answers are held against, read in place; never copied into the project.
 
-They lie where the requirements plugin finds the statements; without them their tests are skipped.
+Where they are absent, the tests that need them are skipped and say so.
 """
 
 from __future__ import annotations
@@ -9,16 +9,11 @@ import functools
 import json
 from typing import Any
 
-import pytest
-
 from tests.contract.profiles import SDC_TEMP, Package
-from tests.requirements_plugin import SPECIFICATIONS
+from tests.requirements.specifications import CRD_2_0_PACKAGE, CRD_2_2_EXAMPLES
 
 CRD_PROFILES = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/"
 CARD_TYPES = "http://hl7.org/fhir/us/davinci-crd/ValueSet/cardType"
-
-_PACKAGE_2_0 = SPECIFICATIONS / "ig" / "davinci-crd-2.0.1.tgz"
-_EXAMPLES_2_2 = SPECIFICATIONS / "ig" / "crd-2.2.1"
 
 _VALUE_SETS = {
     # Of the SDC guide: a Task either asks for a form to be filled in, or for fulfilment.
@@ -30,25 +25,19 @@ _VALUE_SETS = {
     ),
 }
 
-needs_crd_2_0 = pytest.mark.skipif(
-    not _PACKAGE_2_0.is_file(),
-    reason="CRD 2.0.1's package is not at hand: COVERCARD_SPECIFICATIONS names the folder that "
-    "holds ig/davinci-crd-2.0.1.tgz",
-)
-needs_crd_2_2 = pytest.mark.skipif(
-    not _EXAMPLES_2_2.is_dir(),
-    reason="CRD 2.2.1's examples are not at hand: COVERCARD_SPECIFICATIONS names the folder that "
-    "holds ig/crd-2.2.1",
-)
+needs_crd_2_0 = CRD_2_0_PACKAGE.needed
+needs_crd_2_2 = CRD_2_2_EXAMPLES.needed
 
 
 @functools.cache
 def crd_2_0() -> Package:
     """CRD 2.0.1's package."""
-    return Package(_PACKAGE_2_0, _VALUE_SETS)
+    return Package(CRD_2_0_PACKAGE.path, _VALUE_SETS)
 
 
 def crd_2_2_example(name: str) -> dict[str, Any]:
     """An official example of CRD 2.2.1, such as "CRDServiceRequest"."""
-    loaded: dict[str, Any] = json.loads((_EXAMPLES_2_2 / f"{name}.json").read_text("utf-8"))
+    loaded: dict[str, Any] = json.loads(
+        CRD_2_2_EXAMPLES.path.with_name(f"{name}.json").read_text("utf-8")
+    )
     return loaded

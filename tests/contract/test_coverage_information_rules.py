@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tarfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,9 +14,8 @@ from flask.testing import FlaskClient
 
 from tests.conftest import FIXTURES
 from tests.contract.answer_rules import parts, stated
-from tests.requirements_plugin import SPECIFICATIONS
+from tests.contract.guides import CRD_PROFILES, crd_2_0, needs_crd_2_0
 
-PACKAGE = SPECIFICATIONS / "ig" / "davinci-crd-2.0.1.tgz"
 REQUESTS = sorted(
     p.relative_to(FIXTURES).as_posix().removesuffix(".json") for p in FIXTURES.glob("*-*/*.json")
 )
@@ -35,16 +33,10 @@ def answered(client: FlaskClient, name: str, version: str) -> Iterator[dict[str,
 @pytest.fixture(scope="module")
 def invariants() -> dict[str, str]:
     """CRD 2.0.1's own FHIRPath of crd-ci-q1 to q5, read in place."""
-    if not PACKAGE.is_file():
-        pytest.skip("no specifications at hand (set COVERCARD_SPECIFICATIONS)")
-    with tarfile.open(PACKAGE) as package:
-        file = package.extractfile("package/StructureDefinition-ext-coverage-information.json")
-        assert file is not None
-        definition = json.load(file)
-    root = definition["snapshot"]["element"][0]
+    profile = crd_2_0().profile(f"{CRD_PROFILES}ext-coverage-information")
     return {
         c["key"]: plainly(c["expression"])
-        for c in root["constraint"]
+        for c in profile.root.definition["constraint"]
         if c["key"].startswith("crd-ci-")
     }
 
@@ -69,6 +61,7 @@ def test_in_2_0_no_authorization_is_said_to_be_needless_where_something_may_be_c
         assert parts(statement, "pa-needed") == ["no-auth" if needless else "conditional"]
 
 
+@needs_crd_2_0
 @pytest.mark.parametrize("name", REQUESTS)
 def test_in_2_0_every_statement_keeps_the_invariants_of_the_profile(
     client: FlaskClient, invariants: dict[str, str], name: str
