@@ -55,9 +55,8 @@ def lint(directory: Path | None, payers: Path | None, on: datetime | None) -> No
 @_DIRECTORY
 def test(directory: Path | None) -> None:
     """Run every case of every policy; exit code 1 if one fails, or if there is none."""
-    from service.policies.cases import load_cases, run_case
-    from service.policies.drafts import CASES
-    from service.policies.policy_store import load_policies
+    from service.policies.cases import CASES, load_cases, run_case
+    from service.policies.library import load_policies
 
     directory = directory or _settings().policies_dir
     policies = load_policies(directory)
@@ -84,8 +83,7 @@ def show(policy_id: str, on: datetime | None, directory: Path | None) -> None:
     from rich.console import Console
 
     from service.cli.policy_display import policy_page
-    from service.policies.notices import load_notices
-    from service.policies.policy_store import load_policies
+    from service.policies.library import load_notices, load_policies
 
     settings = _settings()
     directory = directory or settings.policies_dir

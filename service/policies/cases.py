@@ -9,37 +9,211 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal, get_args
 
+from pydantic import AliasChoices, BeforeValidator, Field, PlainValidator
+
+from cards.texts.placeholders import wrong
 from service.decision.coverage import Coverage, CoverageFinding, CoverageOutcome, Payer, PolicyLink
-from service.decision.determination import Determination
+from service.decision.determination import Determination, UndeterminedReason
 from service.decision.evaluate import evaluate
 from service.decision.order import Code, Order, OrderCoding, ServiceDay
-from service.decision.policy import Policies, Program
+from service.decision.policy import Covered, Policies, Program
 from service.decision.programs import SOURCE_OF_PAYMENT
-from service.fhir.systems import CPT, canonical_code
+from service.fhir.systems import canonical_code
 from service.policies import files
-from service.policies.drafts import CASES, SYSTEMS
-from service.policies.files import LibraryFile
+from service.policies.fields import (
+    Day,
+    Id,
+    Model,
+    ProgramName,
+    Several,
+    Some,
+    Text,
+    Told,
+    Write,
+    day_written,
+    text_only,
+)
+from service.policies.policy_file import SYSTEMS
+
+CASES = "cases.yaml"
 
 _PATIENT = "Patient/of-the-case"
 _PLACE = "the case"
 
+CoverageWord = Literal["none", "several", "not_active", "other_patient", "unreachable"]
+"""How the search for the coverage ended, where no single one is found."""
 
-@dataclass(frozen=True, slots=True)
-class Expectation:
-    """What a case expects. None is "not told", except for `undetermined`: there it means no gap.
+
+class CaseCode(Model):
+    """A code of the order, in any system; without a system or a code it is an empty coding."""
+
+    system: Annotated[
+        Told[Annotated[str, Field(pattern=r"^(cpt|hcpcs|\S+:\S+)$")]],
+        Write("cpt, hcpcs, or the address of another system"),
+    ] = None
+    code: Told[Text] = None
+
+    def coding(self, place: str) -> OrderCoding:
+        system = SYSTEMS.get(self.system or "", self.system or "")
+        code = self.code or ""
+        return OrderCoding(canonical_code(system, code), place, f"{system}|{code}")
+
+
+class CaseDays(Model):
+    """The days of service, both inclusive."""
+
+    first: Day = Field(alias="from")
+    last: Day = Field(alias="to")
+
+
+def _code(written: object) -> CaseCode:
+    """A code alone is a CPT code."""
+    if not isinstance(text_only(written), str):
+        return CaseCode.model_validate(written)
+    if not str(written).strip():
+        raise wrong("the code is empty", "write a CPT code as text, or a mapping")
+    return CaseCode(system="cpt", code=str(written))
+
+
+def _days(written: object) -> CaseDays:
+    if isinstance(text_only(written), str):
+        day = day_written(written)
+        return CaseDays.model_construct(first=day, last=day)
+    return CaseDays.model_validate(written)
+
+
+def _types(written: object) -> object:
+    return [written] if isinstance(text_only(written), str) else written
+
+
+class CaseOrder(Model):
+    """What is ordered."""
+
+    codes: Several[
+        Annotated[CaseCode, PlainValidator(_code, json_schema_input_type=Text | CaseCode)]
+    ] = Field(description="Each a CPT code as text, or a mapping of system and code.")
+    service_date: Told[
+        Annotated[CaseDays, PlainValidator(_days, json_schema_input_type=Day | CaseDays)]
+    ] = Field(None, description="The day of service, or from and to; the case's own if left out.")
+    name: Told[Text] = Field(None, description="What the orderer calls it.")
+    for_another_patient: bool = Field(False, description="The order is another patient's.")
+
+    def order(self) -> Order:
+        days = self.service_date
+        return Order(
+            reference="ServiceRequest/of-the-case",
+            place=_PLACE,
+            codings=tuple(c.coding(f"{_PLACE}.order.codes[{i}]") for i, c in enumerate(self.codes)),
+            name=self.name,
+            service_day=ServiceDay(days.first, days.last, "service_date") if days else None,
+            status="draft",
+            intent="order",
+            patient="Patient/somebody-else" if self.for_another_patient else _PATIENT,
+        )
+
+
+class CaseCoverage(Model):
+    """The one coverage of the case."""
+
+    type: Annotated[
+        Some[Text],
+        BeforeValidator(_types, json_schema_input_type=Text | Some[Text]),
+        Write("Source of Payment codes, quoted"),
+    ] = Field((), description="Coverage.type: Source of Payment codes, quoted.")
+    line_of_business: ProgramName = Field(
+        Program.UNKNOWN, description="What the payers file says of the payer."
+    )
+    payer: Literal["ours", "unknown", "not_told"] = "ours"
+
+    def coverage(self, policy: str) -> Coverage:
+        return Coverage(
+            reference="Coverage/of-the-case",
+            place=_PLACE,
+            payer=self._payer(policy) if self.payer == "ours" else None,
+            payer_told=self.payer != "not_told",
+            type_codes=tuple(Code(SOURCE_OF_PAYMENT, t) for t in self.type),
+            status="active",
+            beneficiary=_PATIENT,
+        )
+
+    def _payer(self, policy: str) -> Payer:
+        return Payer(
+            system="http://example.org/payers",
+            identifier="payer-of-the-case",
+            name="Payer of the Case",
+            line_of_business=self.line_of_business,
+            policies=(PolicyLink(policy),),
+        )
+
+
+def _coverage(written: object) -> CoverageOutcome | CaseCoverage:
+    if not isinstance(written, str):
+        return CaseCoverage.model_validate(written)
+    if written not in get_args(CoverageWord):
+        words = ", ".join(get_args(CoverageWord))
+        raise wrong(f"{written!r} is not known here", f"use one of {words}, or a mapping")
+    return CoverageOutcome(written)
+
+
+class Expectation(Model):
+    """What a case expects; what is left out is not looked at, but for `undetermined`.
 
     `matched` are code values and `notices` ids, both in order.
     """
 
-    covered: str
-    undetermined: str | None
-    program: str | None
-    policy: str | None
-    version: str | None
-    notices: tuple[str, ...] | None
-    matched: tuple[str, ...] | None
+    covered: Covered = Field(strict=False)
+    undetermined: Told[Annotated[UndeterminedReason, Field(strict=False)]] = Field(
+        None,
+        validation_alias=AliasChoices("undetermined", "gap"),
+        description="Why no policy answers; left out, one does.",
+    )
+    program: Told[ProgramName] = Field(None, validation_alias=AliasChoices("program", "programme"))
+    policy: Told[Id] = None
+    version: Told[Day] = Field(None, description="The version's first effective day.")
+    notices: Told[Several[Id]] = None
+    matched: Told[Several[Text]] = None
+
+
+class CaseEntry(Model):
+    """One sentence about the policy."""
+
+    it: Text = Field(description="The sentence.")
+    on: Day = Field(description="The day on which the order is looked at.")
+    order: CaseOrder
+    coverage: Annotated[
+        CoverageOutcome | CaseCoverage,
+        PlainValidator(_coverage, json_schema_input_type=CoverageWord | CaseCoverage),
+    ]
+    emergency: bool = False
+    expect: Expectation
+
+    def case(self, policy: str) -> Case:
+        found = self.coverage
+        if isinstance(found, CaseCoverage):
+            finding = CoverageFinding(CoverageOutcome.FOUND, _PLACE, found.coverage(policy))
+        else:
+            finding = CoverageFinding(found, _PLACE)
+        return Case(
+            policy=policy,
+            it=self.it,
+            on=self.on,
+            order=self.order.order(),
+            finding=finding,
+            emergency=self.emergency,
+            expect=self.expect,
+        )
+
+
+class CasesFile(Model):
+    """Sentences about what a policy answers: <id>/cases.yaml"""
+
+    cases: Some[CaseEntry]
+
+    def of(self, policy: str) -> list[Case]:
+        """The cases, as those of the policy in this folder."""
+        return [entry.case(policy) for entry in self.cases]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +260,7 @@ class CaseResult:
 
 def load_cases(folder: Path) -> list[Case]:
     """The cases of the policy in `folder`. Raises LibraryError if its cases.yaml is wrong."""
-    return cases_in(files.load(folder / CASES, "cases"))
-
-
-def cases_in(file: LibraryFile) -> list[Case]:
-    """The cases in a cases.yaml that fits its schema."""
-    return [_case(file.path.parent.name, entry) for entry in file.data["cases"]]
+    return files.load(folder / CASES, CasesFile).data.of(folder.name)
 
 
 def run_case(case: Case, policies: Policies) -> CaseResult:
@@ -110,14 +279,17 @@ def run_case(case: Case, policies: Policies) -> CaseResult:
 def _differences(expect: Expectation, got: Determination) -> Iterator[str]:
     policy = got.policy
     pairs: Mapping[str, tuple[object, object]] = {
-        "covered": (expect.covered, got.covered.value),
+        "covered": (expect.covered.value, got.covered.value),
         "undetermined": (
             expect.undetermined or "none",
             got.undetermined.value if got.undetermined else "none",
         ),
         "program": (expect.program, got.program.program.value),
         "policy": (expect.policy, policy.id if policy else "none"),
-        "version": (expect.version, policy.version if policy else "none"),
+        "version": (
+            expect.version and expect.version.isoformat(),
+            policy.version if policy else "none",
+        ),
         "notices": (expect.notices, got.notices),
         "matched": (expect.matched, tuple(s.code.value for s in got.matched)),
     }
@@ -128,86 +300,3 @@ def _differences(expect: Expectation, got: Determination) -> Iterator[str]:
 
 def _words(value: object) -> str:
     return (", ".join(value) or "nothing") if isinstance(value, tuple) else str(value)
-
-
-def _case(policy: str, entry: Mapping[str, Any]) -> Case:
-    expect = entry["expect"]
-    return Case(
-        policy=policy,
-        it=entry["it"],
-        on=date.fromisoformat(entry["on"]),
-        order=_order(entry["order"]),
-        finding=_finding(policy, entry["coverage"]),
-        emergency=entry.get("emergency", False),
-        expect=Expectation(
-            covered=expect["covered"],
-            undetermined=expect.get("undetermined"),
-            program=expect.get("program"),
-            policy=expect.get("policy"),
-            version=expect.get("version"),
-            notices=tuple(expect["notices"]) if "notices" in expect else None,
-            matched=tuple(expect["matched"]) if "matched" in expect else None,
-        ),
-    )
-
-
-def _order(entry: Mapping[str, Any]) -> Order:
-    return Order(
-        reference="ServiceRequest/of-the-case",
-        place=_PLACE,
-        codings=tuple(_coding(i, c) for i, c in enumerate(entry["codes"])),
-        name=entry.get("name"),
-        service_day=_service_day(entry.get("service_date")),
-        status="draft",
-        intent="order",
-        patient="Patient/somebody-else" if entry.get("for_another_patient") else _PATIENT,
-    )
-
-
-def _coding(index: int, written: str | Mapping[str, str]) -> OrderCoding:
-    if isinstance(written, str):
-        system, code = CPT, written
-    else:
-        system, code = written.get("system", ""), written.get("code", "")
-        system = SYSTEMS.get(system, system)
-    place = f"{_PLACE}.order.codes[{index}]"
-    return OrderCoding(canonical_code(system, code), place, f"{system}|{code}")
-
-
-def _service_day(written: str | Mapping[str, str] | None) -> ServiceDay | None:
-    if written is None:
-        return None
-    if isinstance(written, str):
-        day = date.fromisoformat(written)
-        return ServiceDay(day, day, "service_date")
-    first, last = date.fromisoformat(written["from"]), date.fromisoformat(written["to"])
-    return ServiceDay(first, last, "service_date")
-
-
-def _finding(policy: str, written: str | Mapping[str, Any]) -> CoverageFinding:
-    if isinstance(written, str):
-        return CoverageFinding(CoverageOutcome(written), _PLACE)
-    types = written.get("type", [])
-    told = written.get("payer", "ours")
-    coverage = Coverage(
-        reference="Coverage/of-the-case",
-        place=_PLACE,
-        payer=_payer(policy, written) if told == "ours" else None,
-        payer_told=told != "not_told",
-        type_codes=tuple(
-            Code(SOURCE_OF_PAYMENT, t) for t in ([types] if isinstance(types, str) else types)
-        ),
-        status="active",
-        beneficiary=_PATIENT,
-    )
-    return CoverageFinding(CoverageOutcome.FOUND, _PLACE, coverage)
-
-
-def _payer(policy: str, written: Mapping[str, Any]) -> Payer:
-    return Payer(
-        system="http://example.org/payers",
-        identifier="payer-of-the-case",
-        name="Payer of the Case",
-        line_of_business=Program(written.get("line_of_business", Program.UNKNOWN)),
-        policies=(PolicyLink(policy),),
-    )

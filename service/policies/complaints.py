@@ -1,108 +1,181 @@
-"""What a schema's refusal means to the person who wrote the file, and how to mend it."""
+"""What a model's refusal means to the person who wrote the file, and how to repair it."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
-from typing import Any
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from jsonschema.exceptions import ValidationError
+from pydantic import AliasChoices, BaseModel
+from pydantic_core import ErrorDetails
 
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+from service.policies.fields import Write
+from service.yaml_files import Where
+
 _KINDS = {
-    "object": "a mapping (name: value)",
-    "array": "a list",
-    "string": "text",
-    "boolean": "true or false",
+    "model_type": "a mapping (name: value)",
+    "dict_type": "a mapping (name: value)",
+    "tuple_type": "a list",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "string_type": "text",
 }
+_NOT_ONE_OF_THESE = ("literal_error", "enum")
+_UNKNOWN = ("extra_forbidden", "invalid_key")
+_KEY = "[key]"
+"""What pydantic puts behind a mapping's key that does not fit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """`at` names the field inside the refused mapping, where it is one of its fields."""
+    """What is wrong at a field, and how to repair it."""
 
+    at: Where
     problem: str
     repair: str
-    at: str | None = None
 
 
-def of(error: ValidationError, written: str | None) -> Iterator[Complaint]:
-    """The complaints in one schema error; `written` is the value as it stands in the file."""
-    kind = str(error.validator)
-    if kind == "additionalProperties":
-        yield from _unknown(error)
-    elif kind == "required":
-        yield from _missing(error)
-    elif kind == "type":
-        yield _wrong_type(error, written)
-    elif kind == "oneOf":
-        yield _one_of(error)
-    elif kind == "enum":
-        allowed = ", ".join(map(str, _list(error.validator_value)))
-        yield Complaint(f"{error.instance!r} is not known here", f"use one of {allowed}")
-    elif kind in ("minItems", "uniqueItems"):
-        few = kind == "minItems"
-        problem = "the list is empty" if few else "the list names something twice"
-        yield Complaint(problem, "add an entry" if few else "leave one of the two")
-    elif _DAY.fullmatch(str(error.instance)) and "YYYY-MM-DD" in (_description(error) or ""):
-        yield Complaint(f"there is no day {error.instance}", "write a day of the calendar")
-    else:
-        wanted = _description(error) or f"something that fits {kind}: {error.validator_value}"
-        yield Complaint(f"{error.instance!r} does not fit", f"write {wanted}")
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What a model says of one of its fields: its type, and what is to be written there."""
+
+    type: Any
+    wanted: str | None = None
 
 
-def _unknown(error: ValidationError) -> Iterator[Complaint]:
-    known: dict[str, Any] = _schema(error).get("properties", {})
-    fields: dict[str, Any] = error.instance if isinstance(error.instance, dict) else {}
-    for name, value in fields.items():
-        if (name, value) == ("indicator", "critical"):
-            repair = "remove it: a card about coverage is a warning at most"
-            yield Complaint("critical is for danger to life", repair, name)
-        elif name not in known:
-            yield Complaint("unknown field", _meant(str(name), known, fields), str(name))
+def of(error: ErrorDetails, model: type[BaseModel], data: object, written: str | None) -> Complaint:
+    """One error as a complaint; `written` is the value as it stands in the file `data` is of."""
+    at = tuple(step for step in error["loc"] if step != _KEY)
+    kind, value, words = error["type"], error["input"], error.get("ctx", {})
+    if kind == "wrong":
+        return Complaint(at, words["problem"], words["repair"])
+    if kind in _UNKNOWN or _KEY in error["loc"]:
+        at = (*at[:-1], str(at[-1]))
+        return _unknown(at, value, _known(field_at(model, at[:-1]).type), _at(data, at[:-1]))
+    if kind == "missing":
+        return Complaint(at, "is missing", "add it")
+    if kind == "too_short":
+        return Complaint(at, "the list is empty", "add an entry")
+    field = field_at(model, at)
+    if kind in _NOT_ONE_OF_THESE:
+        return Complaint(at, f"{value!r} is not known here", f"use one of {_choices(field.type)}")
+    if kind == "tuple_type":
+        return _wrong_type(at, _KINDS[kind], value, "a list: [one, another]", written)
+    if kind in _KINDS:
+        return _wrong_type(at, _KINDS[kind], value, field.wanted, written)
+    return Complaint(at, f"{value!r} does not fit", f"write {field.wanted or error['msg']}")
 
 
-def _meant(name: str, known: Collection[str], written: Collection[str]) -> str:
-    """How to mend an unknown field; whoever removes a misspelt one would lose what it holds."""
-    open_to_all = [k for k in known if k not in written]
+def _unknown(at: Where, value: object, known: Collection[str], beside: object) -> Complaint:
+    name = str(at[-1])
+    if not isinstance(value, str) and name in known:
+        return Complaint(at, f"{name} is not quoted and not read as text", f'quote it: "{name}"')
+    if (name, value) == ("indicator", "critical"):
+        repair = "remove it: a card about coverage is a warning at most"
+        return Complaint(at, "critical is for danger to life", repair)
+    open_to_all = [k for k in known if not (isinstance(beside, Mapping) and k in beside)]
     for near in get_close_matches(name, open_to_all, n=1):
-        return f"is {near} meant? Known here: {', '.join(known)}"
-    return f"remove it, or indent it like its neighbours; known here: {', '.join(known)}"
+        # A misspelt field that is removed would lose what it holds.
+        repair = f"is {near} meant? Known here: {', '.join(known)}"
+        return Complaint(at, "unknown field", repair)
+    repair = f"remove it, or indent it like its neighbors; known here: {', '.join(known)}"
+    return Complaint(at, "unknown field", repair)
 
 
-def _missing(error: ValidationError) -> Iterator[Complaint]:
-    # One error comes for each missing field; its message begins with the field's name.
-    name = error.message.split("'")[1]
-    yield Complaint("is missing", "add it", name)
-
-
-def _wrong_type(error: ValidationError, written: str | None) -> Complaint:
-    wanted = [str(w) for w in _list(error.validator_value)]
-    value = error.instance
-    if "string" in wanted and written and isinstance(value, (bool, int, float, date)):
-        return Complaint(f"{written} is not quoted and not read as text", f'quote it: "{written}"')
-    kinds = " or ".join(_KINDS.get(w, w) for w in wanted)
+def _wrong_type(
+    at: Where, kind: str, value: object, wanted: str | None, written: str | None
+) -> Complaint:
+    if kind == "text" and written and isinstance(value, (bool, int, float, date)):
+        return Complaint(
+            at, f"{written} is not quoted and not read as text", f'quote it: "{written}"'
+        )
     found = "nothing" if value is None else f"{type(value).__name__} {value!r}"
-    wanted_here = (error.absolute_path and _description(error)) or kinds
-    return Complaint(f"expected {kinds}, found {found[:60]}", f"write {wanted_here}")
+    return Complaint(at, f"expected {kind}, found {found[:60]}", f"write {wanted or kind}")
 
 
-def _one_of(error: ValidationError) -> Complaint:
-    choices = [c["required"][0] for c in _list(error.validator_value) if c.get("required")]
-    return Complaint("needs exactly one of " + " and ".join(choices), "keep or add one of them")
+def field_at(model: type[BaseModel], where: Iterable[str | int]) -> Field:
+    """The field at a place of a file of this model, as far as the way is known."""
+    field = Field(model)
+    for step in where:
+        if isinstance(step, int):
+            field = next(map(_field, _members(field.type)), field)
+        else:
+            field = next((f for n, f in _fields(field.type) if n == step), Field(Any))
+    return field
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+def _fields(type_: object) -> Iterator[tuple[str, Field]]:
+    """The fields of a mapping with every name that each is read under, its present one first."""
+    for model in _alternatives(type_):
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            for name, info in model.model_fields.items():
+                alias = info.validation_alias or name
+                names = alias.choices if isinstance(alias, AliasChoices) else [alias]
+                wanted = next((m.wanted for m in info.metadata if isinstance(m, Write)), None)
+                field = _field(info.annotation)
+                for n in names:
+                    yield str(n), Field(field.type, wanted or field.wanted)
 
 
-def _schema(error: ValidationError) -> dict[str, Any]:
-    return error.schema if isinstance(error.schema, dict) else {}
+def _known(type_: object) -> list[str]:
+    """The names of a mapping's fields, or the keys that it may have."""
+    for model in _alternatives(type_):
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            aliases = ((n, info.validation_alias or n) for n, info in model.model_fields.items())
+            return [
+                str(a.choices[0]) if isinstance(a, AliasChoices) else str(a) for _, a in aliases
+            ]
+        if get_origin(model) is dict:
+            return [str(key) for key in get_args(get_args(model)[0])]
+    return []
 
 
-def _description(error: ValidationError) -> str | None:
-    described: str | None = _schema(error).get("description")
-    return described
+def _members(type_: object) -> Iterator[Any]:
+    for each in _alternatives(type_):
+        if get_origin(each) is tuple:
+            yield get_args(each)[0]
+
+
+def _alternatives(type_: object) -> Iterator[Any]:
+    """The types that a value may be of, without what is only said about them."""
+    origin = get_origin(type_)
+    if origin is Annotated:
+        yield from _alternatives(get_args(type_)[0])
+    elif origin in (Union, UnionType):
+        for each in get_args(type_):
+            yield from _alternatives(each)
+    elif type_ is not NoneType:
+        yield type_
+
+
+def _field(type_: object) -> Field:
+    wanted = None
+    for each in (type_, *get_args(type_)):
+        if get_origin(each) is Annotated:
+            said = (m.wanted for m in each.__metadata__ if isinstance(m, Write))
+            wanted = wanted or next(said, None)
+    return Field(type_, wanted)
+
+
+def _choices(type_: object) -> str:
+    """The values of an enumeration or of literals, as they are written."""
+    found: list[str] = []
+    for each in _alternatives(type_):
+        if get_origin(each) is Literal:
+            found += [str(v) for v in get_args(each)]
+        elif isinstance(each, type) and issubclass(each, Enum):
+            found += [str(v.value) for v in each]
+    return ", ".join(found)
+
+
+def _at(data: object, where: Where) -> object:
+    for step in where:
+        try:
+            data = data[step]  # type: ignore[index]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return data

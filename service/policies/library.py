@@ -1,19 +1,23 @@
-"""All that the service answers by, read together: policies, notices and payers."""
+"""All that the service answers by, read from the operator's files: policies, notices and payers.
+
+Whatever would make an answer wrong or ambiguous stops the reading, with everything found at once.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from service.errors import Finding, LibraryError
 from service.policies import files
-from service.policies.drafts import read_drafts
 from service.policies.files import LibraryFile
+from service.policies.folder import LibraryFolder, read_folder
 from service.policies.lint.payer_rules import duplicate_payers, unknown_policies
-from service.policies.lint.rule_table import START
-from service.policies.notices import NoticeLibrary, notices_of
-from service.policies.payers import Payers, payers_of
-from service.policies.policy_store import PolicyStore, policies_of
+from service.policies.lint.rule_table import START, STOPPING, STOPPING_NOTICES, Rule
+from service.policies.notices import NoticeLibrary
+from service.policies.payers import Payers, PayersFile
+from service.policies.policy_store import PolicyStore
 
 
 class OnFile(NamedTuple):
@@ -29,19 +33,62 @@ def load_library(directory: Path, payers_file: Path) -> OnFile:
     notice by itself, a notice that is not for the program or lacks the reason that it gives, a
     payer with a policy that is not on file.
     """
-    drafts = read_drafts(directory, cases=False)
-    found = [*drafts.findings, *(f for rule in START for f in rule(drafts))]
+    folder = read_folder(directory, cases=False)
+    found = _found(folder, START)
     payers = _payers(payers_file, found)
     if payers is not None:
-        found.extend((*duplicate_payers(payers), *unknown_policies(payers, drafts)))
+        found.extend((*duplicate_payers(payers), *unknown_policies(payers, folder)))
     if found or payers is None:
         raise LibraryError(found)
-    return OnFile(policies_of(drafts), notices_of(drafts), payers_of(payers))
+    return OnFile(_policies(folder), _notices(folder), Payers.of(payers.data))
 
 
-def _payers(path: Path, found: list[Finding]) -> LibraryFile | None:
+def load_policies(directory: Path) -> PolicyStore:
+    """Read every policy under `directory`.
+
+    Raises LibraryError with everything that would make an answer wrong or ambiguous: files that do
+    not fit their model, versions that overlap, citations that do not resolve, a determination
+    that its authority does not carry, and so on (the rules of lint that stop a start).
+    """
+    folder = read_folder(directory, notices=False, cases=False)
+    _stop(_found(folder, STOPPING))
+    return _policies(folder)
+
+
+def load_notices(directory: Path) -> NoticeLibrary:
+    """Read every notice under `directory`/_notices. Raises LibraryError with all that is wrong."""
+    folder = read_folder(directory, policies=False, cases=False)
+    _stop(_found(folder, STOPPING_NOTICES))
+    return _notices(folder)
+
+
+def load_payers(path: Path) -> Payers:
+    """Read the payers file. Raises LibraryError with everything that is wrong with it."""
+    file = files.load(path, PayersFile)
+    _stop(list(duplicate_payers(file)))
+    return Payers.of(file.data)
+
+
+def _found(folder: LibraryFolder, rules: Sequence[Rule]) -> list[Finding]:
+    return [*folder.findings, *(f for rule in rules for f in rule(folder))]
+
+
+def _stop(found: list[Finding]) -> None:
+    if found:
+        raise LibraryError(found)
+
+
+def _policies(folder: LibraryFolder) -> PolicyStore:
+    return PolicyStore([file.data.version() for file in folder.versions])
+
+
+def _notices(folder: LibraryFolder) -> NoticeLibrary:
+    return NoticeLibrary([file.data for file in folder.editions])
+
+
+def _payers(path: Path, found: list[Finding]) -> LibraryFile[PayersFile] | None:
     try:
-        return files.load(path, "payers")
+        return files.load(path, PayersFile)
     except LibraryError as error:
         found.extend(error.findings)
         return None

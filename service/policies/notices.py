@@ -6,144 +6,191 @@ Forms come in editions that expire, so a notice is dated like a policy: one file
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
-from service.decision.policy import Program
+from pydantic import AfterValidator, AliasChoices, Field
+
+from cards.texts.placeholders import Placeholders, wrong
 from service.decision.submitted_form import FormAcceptanceRule
-from service.errors import ConfigurationError, LibraryError
-from service.policies.drafts import Draft, Drafts, read_drafts
-from service.policies.lint.rule_table import STOPPING_NOTICES
+from service.errors import ConfigurationError
+from service.policies.fields import (
+    Day,
+    EachOnce,
+    Id,
+    Model,
+    Period,
+    ProgramName,
+    Sentence,
+    Several,
+    Some,
+    Template,
+    Text,
+    Told,
+    Url,
+    Write,
+)
 
 _REASON, _EDITION = "{reason}", "{edition}"
 
-
-@dataclass(frozen=True, slots=True)
-class NoticeLink:
-    label: str
-    url: str
+Advice = Annotated[Text, Placeholders("services", "codes", "reason", "edition")]
+OnFile = Annotated[Text, Placeholders("services", "codes", "day")]
 
 
-@dataclass(frozen=True, slots=True)
-class NoticeTask:
-    """The to-do that a click on the card creates.
+class NoticeLink(Model):
+    """An address that goes with the notice."""
 
-    `label` is the button; `description` and `reason` are templates with {services} and {codes};
-    `after_completion` is a code of CRD's afterCompletionCode value set.
-    """
-
-    label: str
-    description: str
-    reason: str
-    after_completion: str
+    label: Text
+    url: Url
 
 
-@dataclass(frozen=True, slots=True)
-class Blank:
-    """A blank of the form: its letter, what it holds, and by whom ("staff", "provider", "patient").
+class NoticeTask(Model):
+    """The to-do that a click on the card creates."""
 
-    `text` suggests what to write, a template, where {reason} is the policy's reason in the
-    patient's words; a patient's blank never has one.
-    """
+    label: Sentence = Field(description="The button.")
+    description: Template
+    reason: Template
+    after_completion: Literal[
+        "prior-auth-include", "initial-claim-include", "all-claims-include"
+    ] = Field(description="A code of CRD's afterCompletionCode value set.")
 
-    blank: str
-    holds: str
-    by: str
-    text: str | None = None
+
+class Blank(Model):
+    """A blank of the form: its letter, what it holds, and by whom it is filled in."""
+
+    blank: Annotated[str, Field(pattern=r"^[A-Z]$"), Write("a blank's letter")]
+    holds: Sentence
+    by: Literal["staff", "provider", "patient"]
+    text: Told[Advice] = Field(
+        None,
+        description="What to write, where {reason} is the policy's reason in the "
+        "patient's words; a patient's blank never has one.",
+    )
 
     def suggests(self, reason: str) -> str | None:
         """What to write, {services} and {codes} still to be filled in."""
         return self.text.replace(_REASON, reason) if self.text else None
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
-    """A choice that the form gives the patient, in our words.
+class Option(Model):
+    """A choice that the form gives the patient, in our words."""
 
-    `on_file` says what was chosen once the form is on file; `claim` is whether Medicare is billed.
-    """
-
-    option: str
-    means: str
-    on_file: str
-    claim: bool
+    option: Text
+    means: Sentence
+    on_file: Sentence = Field(description="Says what was chosen once the form is on file.")
+    claim: bool = Field(description="Whether Medicare is billed.")
 
 
-@dataclass(frozen=True, slots=True)
-class Modifier:
-    """A claim modifier and when it goes on the line: `goes_with` a notice on file, or with none."""
+ModifierCode = Annotated[
+    str, Field(pattern=r"^[A-Z0-9]{2}$"), Write("a modifier of two capital letters or digits")
+]
 
-    code: str
+
+class Modifier(Model):
+    """A claim modifier and when it goes on the line: with a notice on file, or with none."""
+
+    code: ModifierCode
     goes_with: Literal["notice-on-file", "no-notice"]
-    when: str
+    when: Sentence
 
 
-@dataclass(frozen=True, slots=True)
-class UnfitModifier:
+class UnfitModifier(Model):
     """A claim modifier that does not belong here, and why."""
 
-    code: str
-    because: str
+    code: ModifierCode
+    because: Sentence
 
 
-@dataclass(frozen=True, slots=True)
-class RecordKind:
-    """A form that puts the notice on file once somebody has filled it in.
+class RecordKind(Model):
+    """A form that puts the notice on file once it is filled in."""
 
-    `questionnaire` is the form's id. It counts for `valid_months` from the day that it tells.
-    `text` and `refused` are templates with {services}, {codes} and {day}; a refusal to sign counts
-    where there is a text for it. `task` is the button for a form that the notice's own is not.
+    questionnaire: Id = Field(description="The form's id.")
+    valid_months: Annotated[int, Field(ge=1), Write("a number of months, at least 1")] = Field(
+        description="How long it counts, from the day that it tells."
+    )
+    text: OnFile = Field(description="What is said of the form on file; {day} is the day of it.")
+    refused: Told[OnFile] = Field(
+        None, description="The same of a refusal to sign; without it a refusal does not count."
+    )
+    task: Told[NoticeTask] = Field(
+        None, description="The button for a form that the notice's own is not."
+    )
+
+
+_DOC_NEEDED: Mapping[str, tuple[str, ...]] = {
+    "2.0": ("clinical", "admin", "both", "conditional"),
+    "2.2": ("clinical", "admin", "patient", "conditional"),
+}
+
+
+def _codes_of_each_version(by_version: dict[str, str]) -> dict[str, str]:
+    for version, codes in _DOC_NEEDED.items():
+        if by_version.get(version) not in codes:
+            raise wrong(f'no code for "{version}"', f'write "{version}": {" or ".join(codes)}')
+    return by_version
+
+
+class Notice(Model):
+    """One edition of an advance notice: _notices/<id>/<effective start>.yaml
+
+    `advice` is Markdown, a paragraph each, in the order of doing, where {reason} is the policy's
+    reason in the patient's words and {edition} stands for `edition_note`, as long as the edition
+    may be used.
     """
 
-    questionnaire: str
-    valid_months: int
-    text: str
-    refused: str | None = None
-    task: NoticeTask | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """One edition of a notice.
-
-    `form` is the form's number ("CMS-R-131") and `edition` what is printed on it, None where there
-    is no set form; `prints_expiry` is the day on which the print says that it expires. `starts` to
-    `ends`, both inclusive, is when the edition may be used.
-    `programs` are those it is for, `program_label` their name for people. `questionnaire` is
-    the id of the form that records it; `doc_needed` the code by version of CRD ("2.0", "2.2");
-    `doc_purpose` a code that both versions know. `summary` and `advice` are templates with
-    {services} and {codes}; `advice` is Markdown, a paragraph each, in the order of doing, where
-    {reason} is the policy's reason in the patient's words and {edition} stands for `edition_note`,
-    which says what edition to use as long as it may be used.
-    `records` are the forms that put the notice on file, strongest first.
-    """
-
-    id: str
-    title: str
-    short_name: str
-    form: str | None
-    edition: str | None
-    starts: date
-    ends: date | None
-    programs: tuple[Program, ...]
-    program_label: str
-    questionnaire: str
-    doc_needed: Mapping[str, str]
-    doc_purpose: str
-    documentation_reason: str
-    summary: str
-    advice: tuple[str, ...]
-    links: tuple[NoticeLink, ...]
+    id: Id = Field(description="The same as the folder.")
+    title: Text
+    short_name: Text
+    form: Told[Text] = Field(None, description='The form\'s number, "CMS-R-131".')
+    edition: Told[Text] = Field(None, description="What is printed on the form.")
+    edition_note: Template = Field(
+        "", description="Which edition to use, as long as it may be used."
+    )
+    prints_expiry: Told[Day] = Field(
+        None, description="The day on which the print says that the form expires."
+    )
+    effective: Period = Field(description="When the edition may be used.")
+    programs: Annotated[Some[ProgramName], EachOnce] = Field(
+        validation_alias=AliasChoices("programs", "programmes"),
+        description="The Medicare programs that it is for.",
+    )
+    program_label: Text = Field(
+        validation_alias=AliasChoices("program_label", "programme_label"),
+        description="Their name for people.",
+    )
+    questionnaire: Id = Field(description="The id of the form that records it.")
+    doc_needed: Annotated[
+        dict[
+            Literal["2.0", "2.2"],
+            Literal["clinical", "admin", "both", "patient", "conditional"],
+        ],
+        AfterValidator(_codes_of_each_version),
+    ] = Field(description="CRD's doc-needed, by version of CRD.")
+    doc_purpose: Literal["withpa", "withclaim", "withorder", "retain-doc", "OTH"] = Field(
+        description="CRD's doc-purpose, a code that all versions know."
+    )
+    documentation_reason: Sentence
+    summary: Template = Field(description="A card's summary, with {services} and {codes}.")
+    advice: Some[Advice] = Field(description="Markdown, a paragraph each, in the order of doing.")
+    links: Several[NoticeLink]
     task: NoticeTask
-    blanks: tuple[Blank, ...] = ()
-    options: tuple[Option, ...] = ()
-    modifiers: tuple[Modifier, ...] = ()
-    why_not: tuple[UnfitModifier, ...] = ()
-    prints_expiry: date | None = None
-    edition_note: str = ""
-    records: tuple[RecordKind, ...] = ()
+    records: Several[RecordKind] = Field(
+        (), description="The forms that put the notice on file, strongest first."
+    )
+    blanks: Several[Blank] = ()
+    options: Several[Option] = ()
+    modifiers: Several[Modifier] = ()
+    why_not: Several[UnfitModifier] = ()
+
+    @property
+    def starts(self) -> date:
+        """The first day on which the edition may be used."""
+        return self.effective.start
+
+    @property
+    def ends(self) -> date | None:
+        """The last day on which the edition may be used."""
+        return self.effective.end
 
     @property
     def offered_forms(self) -> tuple[str, ...]:
@@ -214,54 +261,3 @@ def _rule(notice: Notice, strength: int) -> FormAcceptanceRule:
         options=frozenset(o.option for o in notice.options) if own else frozenset(),
         refusal_counts=kind.refused is not None,
     )
-
-
-def load_notices(directory: Path) -> NoticeLibrary:
-    """Read every notice under `directory`/_notices. Raises LibraryError with all that is wrong."""
-    drafts = read_drafts(directory, policies=False, cases=False)
-    findings = [*drafts.findings, *(f for rule in STOPPING_NOTICES for f in rule(drafts))]
-    if findings:
-        raise LibraryError(findings)
-    return notices_of(drafts)
-
-
-def notices_of(drafts: Drafts) -> NoticeLibrary:
-    """The notices of drafts with which nothing is wrong."""
-    return NoticeLibrary([_notice(d) for d in drafts.editions])
-
-
-def _notice(draft: Draft) -> Notice:
-    data: Mapping[str, Any] = draft.data
-    return Notice(
-        id=data["id"],
-        title=data["title"],
-        short_name=data["short_name"],
-        form=data.get("form"),
-        edition=data.get("edition"),
-        starts=draft.starts,
-        ends=draft.ends,
-        programs=tuple(map(Program, data["programs"])),
-        program_label=data["program_label"],
-        questionnaire=data["questionnaire"],
-        doc_needed=dict(data["doc_needed"]),
-        doc_purpose=data["doc_purpose"],
-        documentation_reason=data["documentation_reason"],
-        summary=data["summary"],
-        advice=tuple(data["advice"]),
-        links=tuple(NoticeLink(**link) for link in data["links"]),
-        task=NoticeTask(**data["task"]),
-        blanks=tuple(Blank(**blank) for blank in data.get("blanks", ())),
-        options=tuple(Option(**option) for option in data.get("options", ())),
-        modifiers=tuple(Modifier(**m) for m in data.get("modifiers", ())),
-        why_not=tuple(UnfitModifier(**m) for m in data.get("why_not", ())),
-        prints_expiry=date.fromisoformat(printed)
-        if (printed := data.get("prints_expiry"))
-        else None,
-        edition_note=data.get("edition_note", ""),
-        records=tuple(map(_record, data.get("records", ()))),
-    )
-
-
-def _record(data: Mapping[str, Any]) -> RecordKind:
-    task = data.get("task")
-    return RecordKind(**{**data, "task": NoticeTask(**task) if task else None})

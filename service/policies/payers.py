@@ -1,17 +1,81 @@
-"""The payers that this service answers for, recognised by their identifiers."""
+"""The payers that this service answers for, recognized by their identifiers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal
 
-from service.decision.coverage import Contact, Payer, PolicyLink
-from service.decision.policy import Program
-from service.errors import LibraryError
-from service.policies import files
-from service.policies.files import LibraryFile
-from service.policies.lint.payer_rules import duplicate_payers
+from pydantic import Field
+
+from service.decision import coverage as core
+from service.decision.coverage import Payer, PolicyLink
+from service.policies.fields import (
+    Id,
+    Model,
+    ProgramName,
+    Several,
+    Some,
+    Text,
+    Told,
+    Url,
+    Write,
+)
+
+
+class PayerIdentifier(Model):
+    """What a payer is recognized by in a request."""
+
+    system: Annotated[str, Field(pattern=r"^\S+$"), Write("the identifier's system as a URI")]
+    value: Annotated[
+        str,
+        Field(pattern=r"^\S(.*\S)?$"),
+        Write("the identifier's value, quoted, without blanks around it"),
+    ]
+
+
+class Contact(Model):
+    """Whom to ask about an answer."""
+
+    name: Text
+    system: Literal["phone", "fax", "email", "url", "sms", "other"]
+    value: Text
+
+
+class AppliedPolicy(Model):
+    """A policy that the payer applies."""
+
+    id: Id
+    url: Told[Url] = Field(None, description="The payer's own page of the policy.")
+
+
+class PayerEntry(Model):
+    """A payer that the service answers for."""
+
+    identifier: PayerIdentifier
+    name: Text = Field(description="As on the member's card.")
+    line_of_business: ProgramName = Field(
+        description="Used where Coverage.type does not tell the program."
+    )
+    contact: Told[Contact] = None
+    policies: Several[AppliedPolicy]
+
+    def payer(self) -> Payer:
+        told = self.contact
+        return Payer(
+            system=self.identifier.system,
+            identifier=self.identifier.value,
+            name=self.name,
+            line_of_business=self.line_of_business,
+            policies=tuple(PolicyLink(p.id, p.url) for p in self.policies),
+            contact=core.Contact(told.name, told.system, told.value) if told else None,
+        )
+
+
+class PayersFile(Model):
+    """The payers that the service answers for."""
+
+    operator: Text = Field(description="The insurer's name where a request has no coverage.")
+    payers: Some[PayerEntry]
 
 
 class Payers:
@@ -24,35 +88,14 @@ class Payers:
         self.operator_name = operator_name
         self._by_identifier = {(p.system, p.identifier): p for p in payers}
 
+    @classmethod
+    def of(cls, file: PayersFile) -> Payers:
+        """The payers of a file with which nothing is wrong."""
+        return cls(file.operator, [entry.payer() for entry in file.payers])
+
     def __iter__(self) -> Iterator[Payer]:
         return iter(self._by_identifier.values())
 
     def by_identifier(self, system: str, value: str) -> Payer | None:
         """The payer with this identifier, compared exactly; None if it is not one of ours."""
         return self._by_identifier.get((system, value))
-
-
-def load_payers(path: Path) -> Payers:
-    """Read the payers file. Raises LibraryError with everything that is wrong with it."""
-    file = files.load(path, "payers")
-    findings = list(duplicate_payers(file))
-    if findings:
-        raise LibraryError(findings)
-    return payers_of(file)
-
-
-def payers_of(file: LibraryFile) -> Payers:
-    """The payers of a file with which nothing is wrong."""
-    return Payers(file.data["operator"], [_payer(p) for p in file.data["payers"]])
-
-
-def _payer(entry: Mapping[str, Any]) -> Payer:
-    contact = entry.get("contact")
-    return Payer(
-        system=entry["identifier"]["system"],
-        identifier=entry["identifier"]["value"],
-        name=entry["name"],
-        line_of_business=Program(entry["line_of_business"]),
-        policies=tuple(PolicyLink(p["id"], p.get("url")) for p in entry["policies"]),
-        contact=Contact(**contact) if contact else None,
-    )

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
-from pathlib import Path
 from typing import TypeVar
 
 from service.decision.order import Code
 from service.decision.policy import PolicyVersion
-from service.errors import LibraryError
-from service.policies.build import policy_version
-from service.policies.drafts import Drafts, read_drafts
-from service.policies.lint.rule_table import STOPPING
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -55,25 +50,6 @@ class PolicyStore:
     def in_force(self, policy_id: str, day: date) -> PolicyVersion | None:
         """The version of a policy that is in force on `day`, if one is."""
         return next((v for v in self.versions(policy_id) if v.in_force_on(day)), None)
-
-
-def load_policies(directory: Path) -> PolicyStore:
-    """Read every policy under `directory`.
-
-    Raises LibraryError with everything that would make an answer wrong or ambiguous: files that do
-    not fit their schema, versions that overlap, citations that do not resolve, a determination
-    that its authority does not carry, and so on (the rules of lint that stop a start).
-    """
-    drafts = read_drafts(directory, notices=False, cases=False)
-    findings = [*drafts.findings, *(f for rule in STOPPING for f in rule(drafts))]
-    if findings:
-        raise LibraryError(findings)
-    return policies_of(drafts)
-
-
-def policies_of(drafts: Drafts) -> PolicyStore:
-    """The policies of drafts with which nothing is wrong."""
-    return PolicyStore([policy_version(d) for d in drafts.versions])
 
 
 def _frozen(lists: Mapping[K, list[V]]) -> Mapping[K, tuple[V, ...]]:

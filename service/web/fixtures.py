@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from service.errors import ConfigurationError
+from service.yaml_files import load_yaml
 
 _ROW = re.compile(r"^\| `([^`]+\.json)` \| ([^|]+) \|", re.MULTILINE)
 
@@ -81,7 +81,7 @@ def load_fixtures(folder: Path) -> Fixtures:
     readme = folder / "README.md"
     shown = dict(_ROW.findall(readme.read_text("utf-8"))) if readme.is_file() else {}
     try:
-        entries: Mapping[str, Any] = YAML(typ="safe").load(listing.read_text("utf-8")) or {}
+        entries: Any = load_yaml(listing) or {}
         fixtures = tuple(_fixture(name, e, shown.get(name, "")) for name, e in entries.items())
     except (YAMLError, KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError(

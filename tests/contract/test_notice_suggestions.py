@@ -15,7 +15,8 @@ from fhir.resources.R4B.task import Task
 from flask.testing import FlaskClient
 
 from service.bootstrap.app import create_app
-from service.policies.notices import Notice, load_notices
+from service.policies.library import load_notices
+from service.policies.notices import Notice
 from service.settings import Settings
 from tests.conftest import NOW
 from tests.contract.answer_rules import check_answer

@@ -4,9 +4,9 @@ from functools import cache
 
 import pytest
 
-from service.policies.cases import Case, load_cases, run_case
-from service.policies.drafts import CASES
-from service.policies.policy_store import PolicyStore, load_policies
+from service.policies.cases import CASES, Case, load_cases, run_case
+from service.policies.library import load_policies
+from service.policies.policy_store import PolicyStore
 from tests.policies import LIBRARY
 
 

@@ -8,10 +8,9 @@ from typing import NamedTuple
 import pytest
 
 from service.errors import LibraryError
-from service.policies.library import load_library
+from service.policies.library import load_library, load_payers
 from service.policies.lint import lint_library, payer_rules
 from service.policies.lint.rule_table import ALL, DATED, START
-from service.policies.payers import load_payers
 from tests.policies import BROKEN, LIBRARY, PAYERS, SOUND
 
 ON = date(2024, 6, 15)

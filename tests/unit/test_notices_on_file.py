@@ -22,7 +22,7 @@ from service.decision.submitted_form import (
     months_after,
     with_notices_on_file,
 )
-from service.policies.notices import load_notices
+from service.policies.library import load_notices
 from tests.policies import LIBRARY
 
 TODAY = date(2026, 11, 22)

@@ -8,7 +8,7 @@ import pytest
 
 from service.decision.policy import PolicyVersion
 from service.policies.differences import Change, differences
-from service.policies.policy_store import load_policies
+from service.policies.library import load_policies
 from tests.libraries import POLICY, two_versions
 
 

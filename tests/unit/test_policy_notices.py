@@ -8,7 +8,8 @@ import pytest
 
 from service.decision.policy import Program
 from service.errors import ConfigurationError
-from service.policies.notices import Notice, NoticeLibrary, load_notices
+from service.policies.library import load_notices
+from service.policies.notices import Notice, NoticeLibrary
 from tests.policies import LIBRARY, SOUND
 
 ON = date(2026, 11, 22)

@@ -7,7 +7,8 @@ import pytest
 from service.decision.coverage import Contact, PolicyLink
 from service.decision.policy import Program
 from service.errors import LibraryError
-from service.policies.payers import Payers, load_payers
+from service.policies.library import load_payers
+from service.policies.payers import Payers
 from tests.policies import PAYERS
 
 SYSTEM = "http://example.org/payers"

@@ -11,7 +11,8 @@ from service.decision.order import Code
 from service.decision.policy import Covered, PolicyVersion, Program
 from service.errors import LibraryError
 from service.fhir.systems import CPT, HCPCS
-from service.policies.policy_store import PolicyStore, load_policies
+from service.policies.library import load_policies
+from service.policies.policy_store import PolicyStore
 from tests.policies import LIBRARY, SOUND
 
 ON = date(2026, 11, 22)

@@ -12,7 +12,7 @@ from fhir.resources.R4B.questionnaire import Questionnaire
 from cards.questionnaires import Form, Forms, form_ids, load_forms
 from cards.questionnaires.response import PATIENTS_BLANKS
 from service.fhir import questionnaire_responses
-from service.policies.notices import load_notices
+from service.policies.library import load_notices
 from tests.conftest import FIXTURES
 from tests.filling import completed, questions
 from tests.policies import LIBRARY

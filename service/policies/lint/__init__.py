@@ -8,13 +8,14 @@ from pathlib import Path
 
 from service.errors import Finding, LibraryError
 from service.policies import files
-from service.policies.drafts import Drafts, read_drafts
+from service.policies.folder import LibraryFolder, read_folder
 from service.policies.lint.payer_rules import (
     duplicate_payers,
     policies_are_applied,
     unknown_policies,
 )
 from service.policies.lint.rule_table import ALL, DATED
+from service.policies.payers import PayersFile
 
 
 def lint_library(directory: Path, payers_path: Path | None, on: date) -> list[Finding]:
@@ -23,23 +24,23 @@ def lint_library(directory: Path, payers_path: Path | None, on: date) -> list[Fi
     `on` is the day for which reviews and editions are looked at. Sorted by file and line, each
     finding once; a `Finding.warning` is no error. Raises LibraryError if `directory` is none.
     """
-    drafts = read_drafts(directory)
-    found = [*drafts.findings]
+    folder = read_folder(directory)
+    found = [*folder.findings]
     for rule in ALL:
-        found.extend(rule(drafts))
+        found.extend(rule(folder))
     for dated in DATED:
-        found.extend(dated(drafts, on))
+        found.extend(dated(folder, on))
     if payers_path is not None:
-        found.extend(_payers(payers_path, drafts))
+        found.extend(_payers(payers_path, folder))
     return sorted(dict.fromkeys(found), key=lambda f: (str(f.file), f.line or 0, f.field))
 
 
-def _payers(path: Path, drafts: Drafts) -> Iterator[Finding]:
+def _payers(path: Path, folder: LibraryFolder) -> Iterator[Finding]:
     try:
-        payers = files.load(path, "payers")
+        payers = files.load(path, PayersFile)
     except LibraryError as error:
         yield from error.findings
         return
     yield from duplicate_payers(payers)
-    yield from unknown_policies(payers, drafts)
-    yield from policies_are_applied(payers, drafts)
+    yield from unknown_policies(payers, folder)
+    yield from policies_are_applied(payers, folder)

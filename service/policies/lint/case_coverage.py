@@ -10,70 +10,72 @@ from service.decision.order import Code
 from service.decision.policy import Program
 from service.errors import Finding
 from service.fhir.systems import CPT
-from service.policies.cases import Case, cases_in
-from service.policies.drafts import CASES, SYSTEMS, Draft, Drafts
+from service.policies.cases import CASES, Case
+from service.policies.fields import Period
+from service.policies.folder import LibraryFolder, Version
+from service.policies.policy_file import SYSTEMS
 
 
-def policy_has_cases(drafts: Drafts) -> Iterator[Finding]:
-    broken = {f.file for f in drafts.findings}
-    for policy, versions in drafts.policies.items():
-        path = drafts.directory / policy / CASES
-        if versions and policy not in drafts.cases and path not in broken:
+def policy_has_cases(folder: LibraryFolder) -> Iterator[Finding]:
+    broken = {f.file for f in folder.findings}
+    for policy, versions in folder.policies.items():
+        path = folder.directory / policy / CASES
+        if versions and policy not in folder.cases and path not in broken:
             yield Finding(path, "(file)", "the policy has no cases", f"add {policy}/{CASES}")
 
 
-def case_is_told_once(drafts: Drafts) -> Iterator[Finding]:
-    for file in drafts.cases.values():
-        times = Counter(entry["it"] for entry in file.data["cases"])
-        for i, entry in enumerate(file.data["cases"]):
-            if times.pop(entry["it"], 1) > 1:
+def case_is_told_once(folder: LibraryFolder) -> Iterator[Finding]:
+    for file in folder.cases.values():
+        times = Counter(entry.it for entry in file.data.cases)
+        for i, entry in enumerate(file.data.cases):
+            if times.pop(entry.it, 1) > 1:
                 repair = "let each sentence say what it alone shows"
                 yield file.finding(("cases", i, "it"), "another case has this sentence", repair)
 
 
-def every_code_has_a_case(drafts: Drafts) -> Iterator[Finding]:
-    for draft, cases in _with_cases(drafts):
-        answered = [c for c in cases if _in_force(draft, c) and c.expect.undetermined is None]
-        for code in draft.codes:
+def every_code_has_a_case(folder: LibraryFolder) -> Iterator[Finding]:
+    for file, cases in _with_cases(folder):
+        answered = [c for c in cases if _in_force(file, c) and c.expect.undetermined is None]
+        for code in file.data.codes:
             if not any(code in c.codes for c in answered):
                 what = f"orders {code.value} while it is in force"
-                yield _missing(drafts, draft, what, _how_to_order(code))
+                yield _missing(folder, file, what, _how_to_order(code))
 
 
-def every_program_has_a_case(drafts: Drafts) -> Iterator[Finding]:
-    for draft, cases in _with_cases(drafts):
-        answered = [c for c in cases if _in_force(draft, c) and c.expect.undetermined is None]
+def every_program_has_a_case(folder: LibraryFolder) -> Iterator[Finding]:
+    for file, cases in _with_cases(folder):
+        answered = [c for c in cases if _in_force(file, c) and c.expect.undetermined is None]
         told = {c.expect.program for c in answered}
         for program in Program:
-            if program.value not in told:
-                yield _missing(drafts, draft, f"expects the program {program}")
+            if program not in told:
+                yield _missing(folder, file, f"expects the program {program}")
 
 
-def every_edge_has_a_case(drafts: Drafts) -> Iterator[Finding]:
+def every_edge_has_a_case(folder: LibraryFolder) -> Iterator[Finding]:
     """The first day of a version, the day before it, and its last day if it has one."""
-    for draft, cases in _with_cases(drafts):
-        days = {c.day for c in cases if c.codes & draft.codes.keys()}
-        for name, day in _edges(draft):
+    for file, cases in _with_cases(folder):
+        days = {c.day for c in cases if c.codes & file.data.codes.keys()}
+        for name, day in _edges(file.data.effective):
             if day not in days:
-                yield _missing(drafts, draft, f"has its service on {day}, {name}")
+                yield _missing(folder, file, f"has its service on {day}, {name}")
 
 
-def _edges(draft: Draft) -> Iterator[tuple[str, date]]:
-    yield "the first day", draft.starts
-    yield "the day before the first", draft.starts - timedelta(days=1)
-    if draft.ends is not None:
-        yield "the last day", draft.ends
+def _edges(period: Period) -> Iterator[tuple[str, date]]:
+    yield "the first day", period.start
+    yield "the day before the first", period.start - timedelta(days=1)
+    if period.end is not None:
+        yield "the last day", period.end
 
 
-def _in_force(draft: Draft, case: Case) -> bool:
-    return case.day is not None and draft.starts <= case.day <= (draft.ends or date.max)
+def _in_force(file: Version, case: Case) -> bool:
+    return case.day is not None and file.data.effective.holds(case.day)
 
 
-def _with_cases(drafts: Drafts) -> Iterator[tuple[Draft, list[Case]]]:
-    for policy, file in drafts.cases.items():
-        cases = cases_in(file)
-        for draft in drafts.policies[policy]:
-            yield draft, cases
+def _with_cases(folder: LibraryFolder) -> Iterator[tuple[Version, list[Case]]]:
+    for policy, file in folder.cases.items():
+        cases = file.data.of(policy)
+        for version in folder.policies[policy]:
+            yield version, cases
 
 
 def _how_to_order(code: Code) -> str:
@@ -83,7 +85,6 @@ def _how_to_order(code: Code) -> str:
     return f'add one, with the code as {{system: {system}, code: "{code.value}"}}'
 
 
-def _missing(drafts: Drafts, draft: Draft, what: str, repair: str = "add one") -> Finding:
-    file = drafts.cases[draft.folder]
-    version = draft.file.path.name
-    return file.finding(("cases",), f"no case for {version} {what}", repair)
+def _missing(folder: LibraryFolder, file: Version, what: str, repair: str = "add one") -> Finding:
+    cases = folder.cases[file.folder]
+    return cases.finding(("cases",), f"no case for {file.path.name} {what}", repair)

@@ -2,74 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
-from itertools import chain, pairwise
+from itertools import pairwise
 
 from service.errors import Finding
-from service.policies.drafts import Draft, Drafts
+from service.policies.folder import Edition, LibraryFolder, Version
 
 
-def _everything(drafts: Drafts) -> Iterator[Draft]:
-    return chain(drafts.versions, drafts.editions)
+def id_is_the_folder(folder: LibraryFolder) -> Iterator[Finding]:
+    for file in folder.every_file:
+        if file.data.id != file.folder:
+            problem = f"{file.data.id} lies in the folder {file.folder}"
+            yield file.finding(("id",), problem, "give both the same name")
 
 
-def id_is_the_folder(drafts: Drafts) -> Iterator[Finding]:
-    for draft in _everything(drafts):
-        if draft.data["id"] != draft.folder:
-            problem = f"{draft.data['id']} lies in the folder {draft.folder}"
-            yield draft.file.finding(("id",), problem, "give both the same name")
+def file_name_is_the_start(folder: LibraryFolder) -> Iterator[Finding]:
+    for file in folder.every_file:
+        start = file.data.effective.start
+        if file.path.stem != start.isoformat():
+            problem = f"starts on {start}, but the file is {file.path.name}"
+            repair = f"rename the file to {start}.yaml, or fix the start"
+            yield file.finding(("effective", "start"), problem, repair)
 
 
-def file_name_is_the_start(drafts: Drafts) -> Iterator[Finding]:
-    for draft in _everything(drafts):
-        if draft.file.path.stem != draft.starts.isoformat():
-            problem = f"starts on {draft.starts}, but the file is {draft.file.path.name}"
-            repair = f"rename the file to {draft.starts}.yaml, or mend the start"
-            yield draft.file.finding(("effective", "start"), problem, repair)
+def end_is_not_before_the_start(folder: LibraryFolder) -> Iterator[Finding]:
+    for file in folder.every_file:
+        period = file.data.effective
+        if period.end is not None and period.end < period.start:
+            problem = f"ends on {period.end}, before it starts"
+            yield file.finding(("effective", "end"), problem, "fix the start or the end")
 
 
-def end_is_not_before_the_start(drafts: Drafts) -> Iterator[Finding]:
-    for draft in _everything(drafts):
-        if draft.ends is not None and draft.ends < draft.starts:
-            problem = f"ends on {draft.ends}, before it starts"
-            yield draft.file.finding(("effective", "end"), problem, "mend the start or the end")
+def versions_do_not_overlap(folder: LibraryFolder) -> Iterator[Finding]:
+    dated: list[Sequence[Version | Edition]] = [*folder.policies.values()]
+    dated += folder.notices.values()
+    for files in dated:
+        for earlier, later in pairwise(files):
+            period, start = earlier.data.effective, later.data.effective.start
+            if period.overlaps(later.data.effective):
+                problem = f"still in force when {later.path.name} starts"
+                last = start - timedelta(days=1)
+                at = ("effective", "end") if period.end else ("effective",)
+                yield earlier.finding(at, problem, f'set end: "{last}"')
 
 
-def versions_do_not_overlap(drafts: Drafts) -> Iterator[Finding]:
-    for versions in chain(drafts.policies.values(), drafts.notices.values()):
+def versions_leave_no_gap(folder: LibraryFolder) -> Iterator[Finding]:
+    for versions in folder.policies.values():
         for earlier, later in pairwise(versions):
-            if earlier.overlaps(later):
-                problem = f"still in force when {later.file.path.name} starts"
-                last = later.starts - timedelta(days=1)
-                at = ("effective", "end") if earlier.ends else ("effective",)
-                yield earlier.file.finding(at, problem, f'set end: "{last}"')
+            end, start = earlier.data.effective.end, later.data.effective.start
+            if end and start - end > timedelta(days=1):
+                problem = f"no version is in force between {end} and {start}"
+                repair = "fix this start or the earlier version's end"
+                yield later.finding(("effective", "start"), problem, repair)
 
 
-def versions_leave_no_gap(drafts: Drafts) -> Iterator[Finding]:
-    for versions in drafts.policies.values():
-        for earlier, later in pairwise(versions):
-            if earlier.ends and later.starts - earlier.ends > timedelta(days=1):
-                problem = f"no version is in force between {earlier.ends} and {later.starts}"
-                repair = "mend this start or the earlier version's end"
-                yield later.file.finding(("effective", "start"), problem, repair)
-
-
-def folder_holds_a_version(drafts: Drafts) -> Iterator[Finding]:
-    broken = {f.file.parent for f in drafts.findings}
-    for folder, versions in drafts.policies.items():
-        place = drafts.directory / folder
+def folder_holds_a_version(folder: LibraryFolder) -> Iterator[Finding]:
+    broken = {f.file.parent for f in folder.findings}
+    for name, versions in folder.policies.items():
+        place = folder.directory / name
         if not versions and place not in broken:
             repair = "add <effective start>.yaml, or remove the folder"
             yield Finding(place, "(folder)", "holds no version of a policy", repair)
 
 
-def review_is_not_overdue(drafts: Drafts, on: date) -> Iterator[Finding]:
-    for draft in drafts.versions:
-        due: str = draft.data["review"]["next"]
-        in_force = draft.starts <= on and (draft.ends is None or on <= draft.ends)
-        if in_force and due < on.isoformat()[: len(due)]:
-            yield draft.file.finding(
+def review_is_not_overdue(folder: LibraryFolder, on: date) -> Iterator[Finding]:
+    for file in folder.versions:
+        due = file.data.review.next
+        if file.data.effective.holds(on) and due < on.isoformat()[: len(due)]:
+            yield file.finding(
                 ("review", "next"),
                 f"the review was due {due} and is overdue",
                 "review the policy and publish the next version",

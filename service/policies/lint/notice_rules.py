@@ -8,107 +8,108 @@ from datetime import date
 from cards.questionnaires import form_ids
 from service.decision.policy import Covered, Program
 from service.errors import Finding
-from service.policies.drafts import Draft, Drafts
-from service.policies.files import Where
+from service.policies.folder import NOTICES, LibraryFolder
+from service.policies.notices import Notice
+from service.policies.policy_file import PolicyFile
+from service.yaml_files import Where
 
 
-def notices_are_on_file(drafts: Drafts) -> Iterator[Finding]:
-    for draft in drafts.versions:
-        for where, _, notice in _suggested(draft):
-            if notice not in drafts.notice_ids:
-                repair = (
-                    f"add _notices/{notice}, or name one of {', '.join(sorted(drafts.notice_ids))}"
-                )
-                yield draft.file.finding(where, f"no notice {notice} is on file", repair)
+def notices_are_on_file(folder: LibraryFolder) -> Iterator[Finding]:
+    for file in folder.versions:
+        for where, _, notice in _suggested(file.data):
+            if notice not in folder.notice_ids:
+                on_file = ", ".join(sorted(folder.notice_ids))
+                repair = f"add {NOTICES}/{notice}, or name one of {on_file}"
+                yield file.finding(where, f"no notice {notice} is on file", repair)
 
 
-def program_has_notice_advice(drafts: Drafts) -> Iterator[Finding]:
-    for draft in drafts.versions:
+def program_has_notice_advice(folder: LibraryFolder) -> Iterator[Finding]:
+    for file in folder.versions:
         for program in Program:
-            covered = draft.data["determinations"][program]["covered"] == Covered.COVERED
-            if not covered and not draft.data["advance_notice"].get(program):
+            covered = file.data.determinations.of(program).covered is Covered.COVERED
+            if not covered and not file.data.advance_notice.of(program):
                 where = ("advance_notice", program.value)
                 repair = "name the notice that the patient gets in advance"
-                yield draft.file.finding(where, f"no advance notice for {program}", repair)
+                yield file.finding(where, f"no advance notice for {program}", repair)
 
 
-def notice_is_for_the_program(drafts: Drafts) -> Iterator[Finding]:
+def notice_is_for_the_program(folder: LibraryFolder) -> Iterator[Finding]:
     """An ABN for Medicare Advantage, above all."""
-    programs = {d.folder: set(d.data["programs"]) for d in drafts.editions}
-    for draft in drafts.versions:
-        for where, program, notice in _suggested(draft):
+    programs = {edition.folder: set(edition.data.programs) for edition in folder.editions}
+    for file in folder.versions:
+        for where, program, notice in _suggested(file.data):
             meant = programs.get(notice, {program})
-            if program != Program.UNKNOWN and program not in meant:
+            if program is not Program.UNKNOWN and program not in meant:
                 problem = f"{notice} is for {', '.join(sorted(meant))}, not for {program}"
-                yield draft.file.finding(where, problem, "suggest that program's own notice")
+                yield file.finding(where, problem, "suggest that program's own notice")
 
 
-def patient_is_told_the_policys_reason(drafts: Drafts) -> Iterator[Finding]:
+def patient_is_told_the_policys_reason(folder: LibraryFolder) -> Iterator[Finding]:
     """A notice that gives the policy's reason needs it in words for the patient (ABN blank E)."""
-    asking = {d.folder for d in drafts.editions if _gives_the_reason(d)}
-    for draft in drafts.versions:
-        for _, program, notice in _suggested(draft):
-            reason = draft.data["determinations"][program]["reason"]
-            if notice in asking and "for_patient" not in reason:
+    asking = {edition.folder for edition in folder.editions if _gives_the_reason(edition.data)}
+    for file in folder.versions:
+        for _, program, notice in _suggested(file.data):
+            reason = file.data.determinations.of(program).reason
+            if notice in asking and reason.for_patient is None:
                 problem = f"{notice} tells the patient the reason, and {program} has none for it"
                 repair = "add for_patient: the reason in words that a patient understands"
-                place = ("determinations", program, "reason")
-                yield draft.file.finding(place, problem, repair)
+                place = ("determinations", program.value, "reason")
+                yield file.finding(place, problem, repair)
 
 
-def _gives_the_reason(edition: Draft) -> bool:
-    texts = [*edition.data["advice"], *(b.get("text", "") for b in edition.data.get("blanks", ()))]
+def _gives_the_reason(notice: Notice) -> bool:
+    texts = [*notice.advice, *(b.text for b in notice.blanks if b.text)]
     return any("{reason}" in text for text in texts)
 
 
-def notice_folder_holds_an_edition(drafts: Drafts) -> Iterator[Finding]:
-    broken = {f.file.parent.name for f in drafts.findings}
-    for name, editions in drafts.notices.items():
+def notice_folder_holds_an_edition(folder: LibraryFolder) -> Iterator[Finding]:
+    broken = {f.file.parent.name for f in folder.findings}
+    for name, editions in folder.notices.items():
         if not editions and name not in broken:
-            place = drafts.directory / "_notices" / name
+            place = folder.directory / NOTICES / name
             repair = "add <effective start>.yaml, or remove the folder"
             yield Finding(place, "(folder)", "holds no edition of a notice", repair)
 
 
-def forms_are_on_file(drafts: Drafts) -> Iterator[Finding]:
+def forms_are_on_file(folder: LibraryFolder) -> Iterator[Finding]:
     """A form that is not here could be neither filled in nor found again."""
-    for draft in drafts.editions:
-        named: list[tuple[Where, str]] = [(("questionnaire",), draft.data["questionnaire"])]
-        for i, record in enumerate(draft.data.get("records", ())):
-            named.append((("records", i, "questionnaire"), record["questionnaire"]))
+    for file in folder.editions:
+        named: list[tuple[Where, str]] = [(("questionnaire",), file.data.questionnaire)]
+        for i, record in enumerate(file.data.records):
+            named.append((("records", i, "questionnaire"), record.questionnaire))
         for where, form in named:
             if form not in form_ids():
                 repair = f"name one of {', '.join(sorted(form_ids()))}"
-                yield draft.file.finding(where, f"there is no form {form}", repair)
+                yield file.finding(where, f"there is no form {form}", repair)
 
 
-def patient_fills_the_patients_blanks(drafts: Drafts) -> Iterator[Finding]:
+def patient_fills_the_patients_blanks(folder: LibraryFolder) -> Iterator[Finding]:
     """Blanks G, I and J of an ABN are the patient's: nobody suggests what to write there."""
-    for draft in drafts.editions:
-        for i, blank in enumerate(draft.data.get("blanks", ())):
-            patients = blank["by"] == "patient"
-            if patients and "text" in blank:
-                problem = f"blank {blank['blank']} is the patient's and has a text"
-                yield draft.file.finding(("blanks", i, "text"), problem, "remove the text")
-            if draft.data.get("form") == "CMS-R-131" and blank["blank"] in "GIJ" and not patients:
-                problem = f"blank {blank['blank']} of CMS-R-131 is filled in by {blank['by']}"
-                yield draft.file.finding(("blanks", i, "by"), problem, "write: by: patient")
+    for file in folder.editions:
+        for i, blank in enumerate(file.data.blanks):
+            patients = blank.by == "patient"
+            if patients and blank.text is not None:
+                problem = f"blank {blank.blank} is the patient's and has a text"
+                yield file.finding(("blanks", i, "text"), problem, "remove the text")
+            if file.data.form == "CMS-R-131" and blank.blank in "GIJ" and not patients:
+                problem = f"blank {blank.blank} of CMS-R-131 is filled in by {blank.by}"
+                yield file.finding(("blanks", i, "by"), problem, "write: by: patient")
 
 
-def notice_has_not_expired(drafts: Drafts, on: date) -> Iterator[Finding]:
-    for editions in drafts.notices.values():
-        started = [e for e in editions if e.starts <= on]
+def notice_has_not_expired(folder: LibraryFolder, on: date) -> Iterator[Finding]:
+    for editions in folder.notices.values():
+        started = [e for e in editions if e.data.starts <= on]
         latest = started[-1] if started else None
-        if latest and latest.ends is not None and latest.ends < on:
-            yield latest.file.finding(
+        if latest and latest.data.expired_on(on):
+            yield latest.finding(
                 ("effective", "end"),
-                f"the edition expired on {latest.ends}",
+                f"the edition expired on {latest.data.ends}",
                 "add the new edition as a file of its own",
                 warning=True,
             )
 
 
-def _suggested(draft: Draft) -> Iterator[tuple[Where, str, str]]:
-    for program, notices in draft.data["advance_notice"].items():
-        for i, notice in enumerate(notices):
-            yield ("advance_notice", program, i), program, notice
+def _suggested(policy: PolicyFile) -> Iterator[tuple[Where, Program, str]]:
+    for program in Program:
+        for i, notice in enumerate(policy.advance_notice.of(program)):
+            yield ("advance_notice", program.value, i), program, notice

@@ -5,35 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from service.errors import Finding
-from service.policies.drafts import Drafts
 from service.policies.files import LibraryFile
+from service.policies.folder import LibraryFolder
+from service.policies.payers import PayersFile
 
 
-def duplicate_payers(payers: LibraryFile) -> Iterator[Finding]:
+def duplicate_payers(payers: LibraryFile[PayersFile]) -> Iterator[Finding]:
     seen: set[tuple[str, str]] = set()
-    for i, payer in enumerate(payers.data["payers"]):
-        identifier = (payer["identifier"]["system"], payer["identifier"]["value"])
+    for i, payer in enumerate(payers.data.payers):
+        identifier = (payer.identifier.system, payer.identifier.value)
         if identifier in seen:
             problem = f"{identifier[0]}|{identifier[1]} stands for two payers"
             yield payers.finding(("payers", i, "identifier"), problem, "give each its own")
         seen.add(identifier)
 
 
-def unknown_policies(payers: LibraryFile, drafts: Drafts) -> Iterator[Finding]:
-    for i, payer in enumerate(payers.data["payers"]):
-        for j, policy in enumerate(payer["policies"]):
-            if policy["id"] not in drafts.policies:
-                problem = f"{payer['name']} names the policy {policy['id']}, which is not on file"
-                repair = (
-                    f"name one of {', '.join(sorted(drafts.policies)) or 'the policies on file'}"
-                )
-                yield payers.finding(("payers", i, "policies", j, "id"), problem, repair)
+def unknown_policies(payers: LibraryFile[PayersFile], folder: LibraryFolder) -> Iterator[Finding]:
+    on_file = ", ".join(sorted(folder.policies)) or "the policies on file"
+    for i, payer in enumerate(payers.data.payers):
+        for j, policy in enumerate(payer.policies):
+            if policy.id not in folder.policies:
+                problem = f"{payer.name} names the policy {policy.id}, which is not on file"
+                where = ("payers", i, "policies", j, "id")
+                yield payers.finding(where, problem, f"name one of {on_file}")
 
 
-def policies_are_applied(payers: LibraryFile, drafts: Drafts) -> Iterator[Finding]:
+def policies_are_applied(
+    payers: LibraryFile[PayersFile], folder: LibraryFolder
+) -> Iterator[Finding]:
     """A policy that no payer lists answers for nobody; it may be one that is still to come."""
-    applied = {policy["id"] for payer in payers.data["payers"] for policy in payer["policies"]}
-    for policy in sorted(drafts.policies.keys() - applied):
+    applied = {policy.id for payer in payers.data.payers for policy in payer.policies}
+    for policy in sorted(folder.policies.keys() - applied):
         problem = f"no payer applies the policy {policy}: nobody is answered by it"
         repair = f'add "- id: {policy}" to the policies of each payer that does'
         yield payers.finding(("payers",), problem, repair, warning=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 
 from service.errors import Finding
-from service.policies.drafts import Drafts
+from service.policies.folder import LibraryFolder
 from service.policies.lint import (
     authority,
     case_coverage,
@@ -18,8 +18,8 @@ from service.policies.lint import (
     wording,
 )
 
-Rule = Callable[[Drafts], Iterator[Finding]]
-DatedRule = Callable[[Drafts, date], Iterator[Finding]]
+Rule = Callable[[LibraryFolder], Iterator[Finding]]
+DatedRule = Callable[[LibraryFolder, date], Iterator[Finding]]
 
 _FILES: tuple[Rule, ...] = (
     effective_periods.id_is_the_folder,
@@ -40,7 +40,6 @@ STOPPING: tuple[Rule, ...] = (
     notice_rules.notices_are_on_file,
     notice_rules.program_has_notice_advice,
     wording.summary_fits_a_card,
-    wording.placeholders_are_known,
 )
 """What would make an answer wrong or ambiguous: the service does not start with it."""
 
@@ -49,15 +48,14 @@ STOPPING_NOTICES: tuple[Rule, ...] = (
     notice_rules.notice_folder_holds_an_edition,
     notice_rules.forms_are_on_file,
     notice_rules.patient_fills_the_patients_blanks,
-    wording.placeholders_are_known,
 )
-"""The same for notice_rules, which are read by themselves."""
+"""The same for notices, which are read by themselves."""
 
 TOGETHER: tuple[Rule, ...] = (
     notice_rules.notice_is_for_the_program,
     notice_rules.patient_is_told_the_policys_reason,
 )
-"""The same for policies and notice_rules, where they do not fit each other."""
+"""The same for policies and notices, where they do not fit each other."""
 
 START: tuple[Rule, ...] = tuple(dict.fromkeys((*STOPPING, *STOPPING_NOTICES, *TOGETHER)))
 """All that the service does not start with."""

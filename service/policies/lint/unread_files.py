@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from service.errors import Finding
-from service.policies.drafts import CASES, NOTICES, Drafts
+from service.policies.cases import CASES
+from service.policies.folder import NOTICES, LibraryFolder
 
 PAYERS = "payers.yaml"
 
 
-def every_file_is_read(drafts: Drafts) -> Iterator[Finding]:
+def every_file_is_read(folder: LibraryFolder) -> Iterator[Finding]:
     """A version under a slightly wrong name or in the wrong place would never come into force."""
-    top = drafts.directory
+    top = folder.directory
     for path in sorted(top.rglob("*")):
         within = path.relative_to(top).parts
         folders = within[1:-1] if within[0] == NOTICES else within[:-1]

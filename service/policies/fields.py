@@ -1,0 +1,147 @@
+"""The types of field that the library's files are made of: strict, frozen, each with its repair.
+
+A file's models are pydantic's. They validate when a file is read and never in a call.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from types import NoneType
+from typing import Annotated, Any, Generic, TypeVar, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticKnownError
+
+from cards.texts.placeholders import Placeholders, wrong
+from service.decision.policy import Program
+
+T = TypeVar("T")
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+class Model(BaseModel):
+    """A mapping of a file: every field known and of its type, nothing converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """What is to be written into a field, in words: the repair where a value does not fit."""
+
+    wanted: str
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {**handler(schema), "description": self.wanted}
+
+
+class _LeftOutOrTold:
+    """A field that may be left out, but not be left empty: `end:` without a value is an error."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        (told,) = (t for t in get_args(source) if t is not NoneType)
+        return handler.generate_schema(told)
+
+
+def text_only(value: object) -> object:
+    """Refuse what YAML reads as another type than text because it is not quoted."""
+    if isinstance(value, (bool, int, float, date)):
+        raise PydanticKnownError("string_type")
+    return value
+
+
+def day_written(value: object) -> date:
+    """A quoted day as YYYY-MM-DD."""
+    if not isinstance(value, str):
+        raise PydanticKnownError("string_type")
+    if not _DAY.fullmatch(value):
+        raise PydanticKnownError("string_pattern_mismatch", {"pattern": _DAY.pattern})
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise wrong(f"there is no day {value}", "write a day of the calendar") from None
+
+
+def _each_once(values: Sequence[T]) -> Sequence[T]:
+    if len(set(values)) < len(values):
+        raise wrong("the list names something twice", "leave one of the two")
+    return values
+
+
+Told = Annotated[T | None, _LeftOutOrTold()]
+"""A field that may be left out."""
+Several = Annotated[tuple[T, ...], Field(strict=False)]
+"""A list."""
+Some = Annotated[tuple[T, ...], Field(strict=False, min_length=1)]
+"""A list with an entry at least."""
+EachOnce = AfterValidator(_each_once)
+
+Text = Annotated[str, Field(pattern=r"\S"), Write("some text")]
+Sentence = Annotated[Text, Placeholders()]
+"""A text that people read, with nothing to fill in."""
+Template = Annotated[Text, Placeholders("services", "codes")]
+"""A text that people read, filled in for the order at hand."""
+Id = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64),
+    Write("an id in lower-case letters, digits and hyphens"),
+]
+Day = Annotated[
+    date,
+    BeforeValidator(day_written),
+    WithJsonSchema({"type": "string", "format": "date"}),
+    Write('a day as "YYYY-MM-DD"'),
+]
+MonthOrDay = Annotated[
+    str,
+    Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?$"),
+    Write('a month or a day as "YYYY-MM" or "YYYY-MM-DD"'),
+]
+Url = Annotated[
+    str, Field(pattern=r"^https?://[^\s]+$"), Write("an address that begins with https://")
+]
+ProgramName = Annotated[Program, Field(strict=False)]
+
+
+class Period(Model):
+    """The days on which a version is in force, both inclusive; without an end it stays so."""
+
+    start: Day = Field(description="The first day.")
+    end: Told[Day] = Field(None, description="The last day.")
+
+    def overlaps(self, other: Period) -> bool:
+        """Whether there is a day that is in both."""
+        return (self.end or date.max) >= other.start and (other.end or date.max) >= self.start
+
+    def holds(self, day: date) -> bool:
+        return self.start <= day <= (self.end or date.max)
+
+
+class ByProgram(Model, Generic[T]):
+    """One value for each Medicare program; `not_told` where the request does not tell it."""
+
+    medicare_advantage: T
+    original_medicare: T
+    not_told: T
+
+    def of(self, program: Program) -> T:
+        value: T = getattr(self, program.value)
+        return value

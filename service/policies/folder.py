@@ -1,0 +1,115 @@
+"""A library's folder as read: policies, notices and cases, before their parts are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from service.errors import Finding, LibraryError
+from service.policies import files
+from service.policies.cases import CASES, CasesFile
+from service.policies.files import LibraryFile
+from service.policies.notices import Notice
+from service.policies.policy_file import PolicyFile
+
+M = TypeVar("M", bound=BaseModel)
+Dated = TypeVar("Dated", PolicyFile, Notice)
+
+NOTICES = "_notices"
+
+Version = LibraryFile[PolicyFile]
+"""One version of a policy, in its file."""
+Edition = LibraryFile[Notice]
+"""One edition of a notice, in its file."""
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryFolder:
+    """Everything under a library's directory that could be read, and what could not.
+
+    Versions and editions are sorted by their start; `notice_ids` are known even where the notices
+    were not read; `findings` are the files that did not fit.
+    """
+
+    directory: Path
+    policies: Mapping[str, tuple[Version, ...]]
+    notices: Mapping[str, tuple[Edition, ...]]
+    notice_ids: frozenset[str]
+    cases: Mapping[str, LibraryFile[CasesFile]]
+    findings: tuple[Finding, ...]
+
+    @property
+    def versions(self) -> Iterator[Version]:
+        """Every version of every policy."""
+        for versions in self.policies.values():
+            yield from versions
+
+    @property
+    def editions(self) -> Iterator[Edition]:
+        """Every edition of every notice."""
+        for editions in self.notices.values():
+            yield from editions
+
+    @property
+    def every_file(self) -> Iterator[Version | Edition]:
+        """Every version of every policy and every edition of every notice."""
+        yield from self.versions
+        yield from self.editions
+
+
+def read_folder(
+    directory: Path, *, policies: bool = True, notices: bool = True, cases: bool = True
+) -> LibraryFolder:
+    """Read a library, all of it or some kinds of files only.
+
+    Files that do not fit come back as findings. Raises LibraryError if `directory` is no directory.
+    """
+    if not directory.is_dir():
+        problem, repair = "is not a directory", "set COVERCARD_POLICIES_DIR to the policy folder"
+        raise LibraryError([Finding(directory, "(folder)", problem, repair)])
+    reader = _Reader()
+    policy_folders = _folders(directory)
+    notice_folders = _folders(directory / NOTICES)
+    return LibraryFolder(
+        directory=directory,
+        policies={f.name: reader.dated(f, PolicyFile) for f in policy_folders if policies},
+        notices={f.name: reader.dated(f, Notice) for f in notice_folders if notices},
+        notice_ids=frozenset(f.name for f in notice_folders),
+        cases=dict(reader.cases(policy_folders)) if cases else {},
+        findings=tuple(reader.findings),
+    )
+
+
+def _folders(place: Path) -> list[Path]:
+    """The folders in a place, without hidden ones and those that begin with an underscore."""
+    if not place.is_dir():
+        return []
+    return sorted(f for f in place.iterdir() if f.is_dir() and f.name[0] not in "._")
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    findings: list[Finding] = field(default_factory=list)
+
+    def dated(self, folder: Path, model: type[Dated]) -> tuple[LibraryFile[Dated], ...]:
+        paths = sorted(p for p in folder.glob("*.yaml") if p.name.lower() != CASES)
+        read = [file for path in paths if (file := self.read(path, model))]
+        return tuple(sorted(read, key=lambda file: file.data.effective.start))
+
+    def cases(self, folders: Sequence[Path]) -> Iterator[tuple[str, LibraryFile[CasesFile]]]:
+        for folder in folders:
+            path = folder / CASES
+            file = self.read(path, CasesFile) if path.is_file() else None
+            if file:
+                yield folder.name, file
+
+    def read(self, path: Path, model: type[M]) -> LibraryFile[M] | None:
+        try:
+            return files.load(path, model)
+        except LibraryError as error:
+            self.findings.extend(error.findings)
+            return None

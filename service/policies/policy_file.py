@@ -1,0 +1,229 @@
+"""A policy version's file, <policy>/<effective start>.yaml → the PolicyVersion that decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from cards.texts.placeholders import wrong
+from service.decision import policy as core
+from service.decision.order import Code
+from service.decision.policy import Covered, PolicyVersion, Program
+from service.fhir.systems import CPT, HCPCS
+from service.policies.fields import (
+    ByProgram,
+    Day,
+    EachOnce,
+    Id,
+    Model,
+    MonthOrDay,
+    Period,
+    Sentence,
+    Several,
+    Some,
+    Template,
+    Text,
+    Told,
+    Url,
+    Write,
+)
+
+SYSTEMS: Mapping[str, str] = {"cpt": CPT, "hcpcs": HCPCS}
+"""The names by which the files call the systems of codes."""
+
+LEVELS = ("ncd", "lcd", "other_lcd", "plan_policy")
+"""The levels of authority, in the order in which they are searched."""
+
+BillingCode = Annotated[
+    str,
+    Field(pattern=r"^[A-Z0-9]{5}$"),
+    Write("a code of five capital letters and digits, quoted"),
+]
+
+
+class CodeEntry(Model):
+    """One code that the policy speaks of."""
+
+    system: Literal["cpt", "hcpcs"] = Field(description="The code's system.")
+    code: BillingCode
+    name: Text = Field(description="A short name in our own words, never the CPT descriptor.")
+
+    @property
+    def canonical(self) -> Code:
+        return Code(SYSTEMS[self.system], self.code)
+
+
+class ServiceGroup(Model):
+    """Codes that cards call by one name."""
+
+    id: Id
+    name: Text = Field(description="What cards call these services together.")
+    codes: Some[CodeEntry]
+
+
+class Searched(Model):
+    """A search that found nothing."""
+
+    searched: Text = Field(description="Where it was searched.")
+    when: MonthOrDay = Field(description='When, as "YYYY-MM" or "YYYY-MM-DD".')
+
+
+class AuthorityEntry(Model):
+    """One level of authority: what was found there, or where and when it was searched."""
+
+    level: Literal["ncd", "lcd", "other_lcd", "plan_policy"]
+    name: Text
+    found: Told[Id] = Field(None, description="The id of the citation that was found.")
+    none_found: Told[Searched] = Field(None, description="Where and when nothing was found.")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> AuthorityEntry:
+        if (self.found is None) == (self.none_found is None):
+            raise wrong("needs exactly one of found and none_found", "keep or add one of them")
+        return self
+
+
+class Reason(Model):
+    """Why the policy says what it says."""
+
+    id: Id
+    text: Sentence = Field(description="For the card and the coverage information.")
+    for_patient: Told[Template] = Field(
+        None, description="The same in words that a patient understands, for a notice."
+    )
+    citations: Annotated[Several[Id], EachOnce] = Field(description="Ids of citations below.")
+
+
+class Determination(Model):
+    """What the policy determines for one program."""
+
+    covered: Literal[Covered.NOT_COVERED, Covered.COVERED, Covered.CONDITIONAL]
+    reason: Reason
+
+
+class CardWording(Model):
+    """What a card says for one program; {services} and {codes} are filled in."""
+
+    summary: Template = Field(description="A card's summary: under 140 characters once filled in.")
+    statement: Template = Field(description="The first paragraph of its detail.")
+
+
+class AdvanceNotices(Model):
+    """The notices that the patient gets in advance, by program: ids of _notices."""
+
+    medicare_advantage: Annotated[Several[Id], EachOnce] = ()
+    original_medicare: Annotated[Several[Id], EachOnce] = ()
+    not_told: Annotated[Several[Id], EachOnce] = ()
+
+    def of(self, program: Program) -> tuple[str, ...]:
+        notices: tuple[str, ...] = getattr(self, program.value)
+        return notices
+
+
+class Review(Model):
+    """When the policy was last reviewed and will be next."""
+
+    last: MonthOrDay
+    next: MonthOrDay
+
+
+class CitationEntry(Model):
+    """A source that the policy rests on."""
+
+    id: Id
+    title: Text
+    section: Told[Text] = None
+    url: Told[Url] = Field(None, description="Its address, only where it is really known.")
+
+
+class PolicyFile(Model):
+    """One published version of a coverage policy: <id>/<effective start>.yaml"""
+
+    id: Id = Field(description="The same as the folder.")
+    title: Text
+    manual: Text = Field(description="The manual that the policy is of.")
+    published: Day
+    effective: Period
+    review: Review
+    summary: Sentence
+    services: Some[ServiceGroup]
+    ama_notice: Told[Text] = Field(None, description="What is said of the AMA's rights in CPT.")
+    authorities: Some[AuthorityEntry] = Field(
+        description="What was searched: ncd, lcd, other_lcd, plan_policy, in this order."
+    )
+    determinations: ByProgram[Determination]
+    advance_notice: AdvanceNotices
+    wording: ByProgram[CardWording]
+    reservations: Several[Sentence] = Field(description="What a reader should keep in mind.")
+    related: Annotated[Several[Id], EachOnce] = Field(
+        (), description="Ids of citations that are related, without carrying a reason."
+    )
+    citations: Some[CitationEntry]
+
+    @property
+    def codes(self) -> Mapping[Code, CodeEntry]:
+        """Every code with its entry."""
+        return {c.canonical: c for group in self.services for c in group.codes}
+
+    @property
+    def governing(self) -> AuthorityEntry | None:
+        """The first authority found, in the order searched."""
+        return next((a for a in self.authorities if a.found is not None), None)
+
+    def version(self) -> PolicyVersion:
+        """The version, where every citation resolves (see lint.citations)."""
+        citations = {c.id: core.Citation(c.id, c.title, c.section, c.url) for c in self.citations}
+        return PolicyVersion(
+            id=self.id,
+            title=self.title,
+            manual=self.manual,
+            published=self.published,
+            starts=self.effective.start,
+            ends=self.effective.end,
+            review_last=self.review.last,
+            review_next=self.review.next,
+            summary=self.summary,
+            services=tuple(self._services()),
+            authorities=tuple(_authority(a, citations) for a in self.authorities),
+            determinations={
+                p: _determination(self.determinations.of(p), citations) for p in Program
+            },
+            notices={p: self.advance_notice.of(p) for p in Program},
+            wording={p: _wording(self.wording.of(p)) for p in Program},
+            reservations=self.reservations,
+            related=tuple(citations[c] for c in self.related),
+            citations=tuple(citations.values()),
+            ama_notice=self.ama_notice,
+        )
+
+    def _services(self) -> Iterator[core.PolicyService]:
+        for group in self.services:
+            for entry in group.codes:
+                yield core.PolicyService(entry.canonical, entry.name, group.id, group.name)
+
+
+def _authority(entry: AuthorityEntry, citations: Mapping[str, core.Citation]) -> core.Authority:
+    if entry.none_found is None:
+        return core.Authority(entry.level, entry.name, citation=citations[entry.found or ""])
+    searched = entry.none_found
+    return core.Authority(
+        entry.level, entry.name, searched_where=searched.searched, searched_when=searched.when
+    )
+
+
+def _determination(
+    entry: Determination, citations: Mapping[str, core.Citation]
+) -> core.PolicyDetermination:
+    return core.PolicyDetermination(
+        covered=entry.covered,
+        reason_id=entry.reason.id,
+        reason=entry.reason.text,
+        citations=tuple(citations[c] for c in entry.reason.citations),
+        for_patient=entry.reason.for_patient,
+    )
+
+
+def _wording(entry: CardWording) -> core.Wording:
+    return core.Wording(entry.summary, entry.statement)

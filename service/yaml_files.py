@@ -1,0 +1,67 @@
+"""Strict YAML 1.2, as every file of the operator's is read: plain data, and where it stands.
+
+A key that stands twice, a tag, a tab and more than one document are errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+Where = tuple[str | int, ...]
+"""The way to a field from the top of the file: ("services", 0, "name")."""
+
+
+def load_yaml(path: Path) -> object:
+    """The plain data of a file. Raises OSError, ValueError (no UTF-8, no such day), YAMLError."""
+    loaded: object = YAML(typ="safe").load(path.read_text("utf-8"))
+    return loaded
+
+
+def field_name(where: Where) -> str:
+    """("services", 0, "name") as "services[0].name"; the file itself as "(file)"."""
+    name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in where)
+    return name.lstrip(".") or "(file)"
+
+
+def line_of(path: Path, where: Where) -> int | None:
+    """The line of a field, or of the nearest one above it that is in the file.
+
+    It costs a second reading: for messages about what is wrong.
+    """
+    line = None
+    for node in _way(path, where):
+        line = int(node.start_mark.line) + 1
+    return line
+
+
+def written_at(path: Path, where: Where) -> str | None:
+    """A scalar's characters as they stand in the file (0610, not 610)."""
+    nodes = list(_way(path, where))
+    whole = len(nodes) == len(where) + 1
+    return nodes[-1].value if whole and isinstance(nodes[-1], ScalarNode) else None
+
+
+def _way(path: Path, where: Where) -> Iterator[Node]:
+    """The nodes from the top of the file to a field, as far as they exist."""
+    try:
+        node: Node | None = YAML(typ="safe").compose(path.read_text("utf-8"))
+    except (OSError, ValueError, YAMLError):
+        return
+    if node is None:
+        return
+    yield node
+    for step in where:
+        if isinstance(node, MappingNode):
+            node = next((v for k, v in node.value if k.value == str(step)), None)
+        elif isinstance(node, SequenceNode) and isinstance(step, int):
+            node = node.value[step] if step < len(node.value) else None
+        else:
+            return
+        if node is None:
+            return
+        yield node
