@@ -128,7 +128,12 @@ def choose_coverage(
         return CoverageFinding(
             CoverageOutcome.OTHER_PATIENT, "every coverage names another beneficiary"
         )
-    active = [c for c in own if c.status in (None, "active") and _spans(c, day)]
+    standing = [c for c in own if c.status in (None, "active")]
+    active = [c for c in standing if _spans(c, day)]
+    if not active:
+        # The rest of a period that is open at one side: a coverage that starts next month counts
+        # for an order that goes on, unless there is one that counts today.
+        active = [c for c in standing if _meets(c, day)]
     if not active:
         return CoverageFinding(
             CoverageOutcome.NOT_ACTIVE,
@@ -147,4 +152,11 @@ def choose_coverage(
 def _spans(coverage: Coverage, day: ServiceDay) -> bool:
     starts_in_time = coverage.starts is None or coverage.starts <= day.latest
     ends_late_enough = coverage.ends is None or coverage.ends >= day.earliest
+    return starts_in_time and ends_late_enough
+
+
+def _meets(coverage: Coverage, day: ServiceDay) -> bool:
+    """Whether the coverage and the days have one in common, an open side having no bound."""
+    starts_in_time = day.open_end or coverage.starts is None or coverage.starts <= day.latest
+    ends_late_enough = day.open_start or coverage.ends is None or coverage.ends >= day.earliest
     return starts_in_time and ends_late_enough

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 
 from service.decision.determination import Determination
-from service.decision.order import NO_DAY_TOLD, Order
+from service.decision.order import Order, ServiceDay
 
 _OURS = re.compile(r"cc[0-9a-f]{30}")
 
@@ -25,7 +25,7 @@ def coverage_assertion_id(determination: Determination, ehr: str, said: Sequence
     forms asked for. A hook that asks for no form thus asserts something else than one that does.
     """
     d = determination
-    told = d.day.source != NO_DAY_TOLD
+    told = d.order.service_day
     coverage = d.finding.coverage
     facts = (
         ehr.rstrip("/"),
@@ -33,12 +33,18 @@ def coverage_assertion_id(determination: Determination, ehr: str, said: Sequence
         d.order.patient or "",
         coverage.reference if coverage else "",
         " ".join(sorted(f"{c.system}|{c.value}" for c in d.billing_codes)),
-        f"{d.day.earliest}/{d.day.latest}" if told else "",
+        # Of an open period the written days: those that count move on with today.
+        _written(told) if told else "",
         f"{d.policy.id}|{d.policy.version}" if d.policy else "",
         d.program.program.value,
         *said,
     )
     return "cc" + hashlib.sha256("\n".join(facts).encode()).hexdigest()[:30]
+
+
+def _written(day: ServiceDay) -> str:
+    is_open = day.open_start or day.open_end
+    return str(day) if is_open else f"{day.earliest}/{day.latest}"
 
 
 def replaced_assertion(order: Order, coverage: str, assertion_id: str) -> str | None:

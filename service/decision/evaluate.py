@@ -22,7 +22,8 @@ def in_scope(order: Order | Standing) -> bool:
 
 def service_day(order: Order, today: date) -> ServiceDay:
     """The day that counts for the order: the one it tells, else the day of the call."""
-    return order.service_day or ServiceDay(today, today, NO_DAY_TOLD)
+    told = order.service_day
+    return told.as_of(today) if told else ServiceDay(today, today, NO_DAY_TOLD)
 
 
 def evaluate(
@@ -73,7 +74,8 @@ class _Evaluation:
         self.trace: list[TraceStep] = []
 
     def run(self) -> Determination:
-        self._note("date", _days(self.day), self.day.source)
+        told = self.order.service_day
+        self._note("date", _days(self.day), f"{self.day.source}: {told}" if told else NO_DAY_TOLD)
         self._note("coverage", self.finding.outcome.value, self.finding.because)
         self._note("program", self.program.program.value, self._program_source())
         codes = self._readable_codes()

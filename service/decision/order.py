@@ -7,7 +7,7 @@ came with a request and is untrusted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import NamedTuple
 
@@ -40,11 +40,44 @@ class ServiceDay:
     """The day of service, or the days between which it lies when the order is imprecise.
 
     `source` names the element that told it ("occurrenceDateTime"), or NO_DAY_TOLD when none did.
+    A period that tells one side only is open at the other (FHIR R4, Period): both days are then the
+    one that is told, and `open_start` or `open_end` says that it goes on.
     """
 
     earliest: date
     latest: date
     source: str
+    open_start: bool = False
+    open_end: bool = False
+
+    @property
+    def single(self) -> date | None:
+        """The day of service, where one day is told."""
+        is_open = self.open_start or self.open_end
+        return None if is_open or self.earliest != self.latest else self.earliest
+
+    def as_of(self, today: date) -> ServiceDay:
+        """The days that count on `today`: of an open period, its day that is nearest to today.
+
+        What is signed today under an order that goes on is given from today on.
+        """
+        if self.open_start and self.open_end:
+            nearest = today
+        elif self.open_end:
+            nearest = max(self.earliest, today)
+        elif self.open_start:
+            nearest = min(self.latest, today)
+        else:
+            return self
+        return replace(self, earliest=nearest, latest=nearest)
+
+    def __str__(self) -> str:
+        """ "2026-12-01", "2026-12-01/2026-12-05", "2026-12-01/.." where the end is open."""
+        if self.single:
+            return self.single.isoformat()
+        first = ".." if self.open_start else self.earliest.isoformat()
+        last = ".." if self.open_end else self.latest.isoformat()
+        return f"{first}/{last}"
 
 
 @dataclass(frozen=True, slots=True)

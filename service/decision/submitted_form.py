@@ -100,8 +100,9 @@ def with_notices_on_file(
             counting.append((rule.strength, record.day, _on_file(rule, record, record.day)))
     trace = (*d.trace, *steps)
     if not counting:
-        return replace(d, trace=trace, rejected_forms=tuple(dict.fromkeys(rejected_forms)))
-    best = min(counting, key=lambda c: (c[0], -c[1].toordinal()))[2]
+        told = sorted(set(rejected_forms), key=lambda f: (f.form, f.why))
+        return replace(d, trace=trace, rejected_forms=tuple(told))
+    best = min(counting, key=lambda c: (c[0], -c[1].toordinal(), c[2].record))[2]
     return replace(d, notices=(), notice_on_file=best, trace=trace)
 
 

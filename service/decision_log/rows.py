@@ -10,7 +10,6 @@ from collections.abc import Iterable
 
 import msgspec
 
-from service.decision.order import ServiceDay
 from service.decision_log.call_record import CallRecord, CardShown, Decided
 from service.decision_log.compression import pack, unpack
 from service.decision_log.instants import microseconds
@@ -215,7 +214,7 @@ def _determination_row(call_id: str, position: int, decided: Decided) -> Determi
         coverage_outcome=d.finding.outcome.value,
         payer=f"{payer.system}|{payer.identifier}" if payer else None,
         program=d.program.program.value,
-        service_day=_days(d.day),
+        service_day=str(d.day),
         day_source=d.day.source,
         covered=d.covered.value,
         undetermined=d.undetermined.value if d.undetermined else None,
@@ -238,12 +237,6 @@ def _card_row(call_id: str, position: int, card: CardShown) -> CardRow:
         form=int(card.form),
         suggestions=_text(card.suggestions),
     )
-
-
-def _days(day: ServiceDay) -> str:
-    if day.earliest == day.latest:
-        return day.earliest.isoformat()
-    return f"{day.earliest.isoformat()}/{day.latest.isoformat()}"
 
 
 def _text(value: object) -> str:

@@ -5,7 +5,7 @@ One table says where each type keeps its codes and dates; a new order type is a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -95,6 +95,9 @@ _SHAPES: Mapping[str, _Shape] = {
         name=("description", "serviceType.text"),
     ),
 }
+
+_Days = tuple[date | None, date | None]
+"""First and last day of a period; None where it is open or cannot be read."""
 
 ORDER_TYPES = frozenset(_SHAPES)
 _CODE_OF_REFERENCED = {"Device": "type", "Medication": "code", "Procedure": "code"}
@@ -224,32 +227,39 @@ def _resolve(
 
 
 def _service_day(data: Mapping[str, Any], shape: _Shape) -> ServiceDay | None:
-    for path in shape.dates:
-        told = [(at, days) for at, value in _walk(data, path) if (days := _days(value))]
-        if told:  # several requested periods: any of their days may be the one
-            first = min(days[0] for _, days in told)
-            return ServiceDay(first, max(days[1] for _, days in told), told[0][0])
-    for path in shape.timings:
-        for at, timing in _walk(data, path):
-            days = _timing_days(timing)
-            if days:
-                return ServiceDay(*days, at)
+    readers: list[tuple[str, Callable[[object], _Days | None]]]
+    readers = [(path, _days) for path in shape.dates]
+    readers += [(path, _timing_days) for path in shape.timings]
+    for path, read in readers:
+        told = [(at, days) for at, value in _walk(data, path) if (days := read(value))]
+        if told:  # several requested periods or dosages: any of their days may be the one
+            return _from_first_to_last([days for _, days in told], told[0][0])
     return None
 
 
-def _days(value: object) -> tuple[date, date] | None:
+def _from_first_to_last(ranges: Sequence[_Days], source: str) -> ServiceDay:
+    """The days between which all of the ranges lie; an open side of one is one of all."""
+    written = [day for days in ranges for day in days if day is not None]
+    return ServiceDay(
+        min(written),
+        max(written),
+        source,
+        open_start=any(first is None for first, _ in ranges),
+        open_end=any(last is None for _, last in ranges),
+    )
+
+
+def _days(value: object) -> _Days | None:
     return _period_days(value) if isinstance(value, Mapping) else day_range(value)
 
 
-def _period_days(value: object) -> tuple[date, date] | None:
-    """A period's days; an open end adds nothing, for most orders would then span all time."""
+def _period_days(value: object) -> _Days | None:
+    """A period's days, one of them None where that side is open; None where neither is told."""
     start, end = period_range(value)
-    if start is None and end is None:
-        return None
-    return (start or end, end or start)  # type: ignore[return-value]
+    return None if start is None and end is None else (start, end)
 
 
-def _timing_days(timing: object) -> tuple[date, date] | None:
+def _timing_days(timing: object) -> _Days | None:
     if not isinstance(timing, Mapping):
         return None
     events = timing.get("event")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from service.fhir.document import Document, Path, Resource
 from service.fhir.references import host_of, parse_literal
@@ -36,11 +38,33 @@ def resources_in(document: Document, value: Any, path: Path) -> Iterator[Resourc
             yield Resource(node, document, at, full_url)
 
 
-class Resources:
-    """What a call was given or has fetched; the first of two with the same type and id counts.
+_GIVEN = {"context": 2, "prefetch": 1}
 
-    Given data is added before fetched data, and so wins over it. `server` is the FHIR base URL that
-    the call names, if it names one.
+
+def _weight(resource: Resource) -> tuple[int, str, int, bytes]:
+    """What makes one of two resources of the same type and id count, the greater one.
+
+    The last part only tells two apart that nothing else does, so that their order does not.
+    """
+    meta = resource.data.get("meta")
+    updated = meta.get("lastUpdated") if isinstance(meta, Mapping) else None
+    return (
+        _GIVEN.get(str(resource.path[0]), 0) if resource.path else 0,
+        updated if isinstance(updated, str) else "",
+        len(resource.data),
+        msgspec.json.encode(resource.data, order="sorted"),
+    )
+
+
+class Resources:
+    """What a call was given or has fetched, whatever the order of its members and entries.
+
+    Of several with the same type and id one counts: the context's before a prefetched one, and that
+    before a fetched one; else the one updated last, else the one that says more. `server` is the
+    FHIR base URL that the call names, if it names one.
+
+    A full URL leads to the resource of its entry, also where that resource is known already (FHIR
+    R4, Bundle, references). One that stands for several resources leads to none of them.
 
     An absolute reference is taken for "Type/id" of this EHR only if it leads there: another
     server's Patient/1 is another person (FHIR R4, references). The host tells: that of `server`;
@@ -51,6 +75,7 @@ class Resources:
     def __init__(self, server: str | None = None) -> None:
         self._by_type: dict[str, list[Resource]] = {}
         self._by_reference: dict[str, Resource] = {}
+        self._by_full_url: dict[str, str | None] = {}
         self._server = host_of(server) if server else None
         self._hosts: set[str | None] = set()
         self._found: dict[Path, tuple[Resource, ...]] = {}
@@ -67,14 +92,18 @@ class Resources:
 
     def add(self, resource: Resource) -> None:
         key = resource.reference
-        if key in self._by_reference:
-            return
-        self._by_reference[key] = resource
-        if resource.full_url:
-            self._by_reference.setdefault(resource.full_url, resource)
-            if resource.full_url.startswith("http"):
-                self._hosts.add(host_of(resource.full_url))
-        self._by_type.setdefault(resource.type, []).append(resource)
+        if url := resource.full_url:
+            self._by_full_url[url] = key if self._by_full_url.get(url, key) == key else None
+            if url.startswith("http"):
+                self._hosts.add(host_of(url))
+        known = self._by_reference.get(key)
+        if known is None:
+            self._by_reference[key] = resource
+            self._by_type.setdefault(resource.type, []).append(resource)
+        elif known.data != resource.data and _weight(resource) > _weight(known):
+            self._by_reference[key] = resource
+            of_type = self._by_type[resource.type]
+            of_type[of_type.index(known)] = resource
 
     def __iter__(self) -> Iterator[Resource]:
         """All of them, by type."""
@@ -85,15 +114,21 @@ class Resources:
 
     def get(self, reference: str) -> Resource | None:
         """What an absolute, relative, versioned or urn reference points at, if it is at hand."""
-        return self._by_reference.get(reference) or self._by_reference.get(self._own(reference))
+        return self._at(reference) or self._by_reference.get(self._own(reference))
 
     def local(self, reference: str) -> str:
         """ "Type/id" of a reference to this EHR's; a urn:uuid is looked up in the Bundles.
 
         A reference to another server's stays as it is written.
         """
-        resource = self._by_reference.get(reference)
+        resource = self._at(reference)
         return resource.reference if resource else self._own(reference)
+
+    def _at(self, reference: str) -> Resource | None:
+        found = self._by_reference.get(reference)
+        if found is None and (key := self._by_full_url.get(reference)):
+            found = self._by_reference.get(key)
+        return found
 
     def _own(self, reference: str) -> str:
         literal = parse_literal(reference)

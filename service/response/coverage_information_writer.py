@@ -22,7 +22,7 @@ from service.crd.versions import CrdVersion
 from service.decision.coverage import CoverageOutcome
 from service.decision.coverage_assertion import coverage_assertion_id
 from service.decision.determination import Determination, UndeterminedReason
-from service.decision.order import NO_DAY_TOLD, Order
+from service.decision.order import Order
 from service.decision.policy import Covered, PolicyDetermination, PolicyVersion
 from service.fhir.systems import CPT, HCPCS
 from service.policies.notices import Notice
@@ -181,18 +181,20 @@ def already_stated(order: Order, statement: CoverageInformation) -> bool:
 
 def _assumptions(d: Determination) -> tuple[str, ...]:
     """What was taken for granted beyond what the call tells (CRD 2.2.1 impl-5)."""
-    if d.day.source != NO_DAY_TOLD:
+    told = d.order.service_day
+    if told is not None and not (told.open_start or told.open_end):
         return ()
-    sentence: str = texts.table("phrases")["day_assumed"]
+    sentence: str = texts.table("phrases")["open_days_assumed" if told else "day_assumed"]
     return (sentence.format(day=d.day.earliest.isoformat()),)
 
 
 def _expires_on(d: Determination, policy: PolicyVersion) -> date | None:
-    """The last day that the statement can hold for; where the order tells its day, that bounds it.
+    """The last day that the statement can hold for; where the order tells its last day, that is it.
 
     It is the end of the policy or of the coverage, whichever is first (CRD 2.2.1 resp-30).
     """
-    if d.day.source != NO_DAY_TOLD:
+    told = d.order.service_day
+    if told is not None and not told.open_end:
         return None
     ends = [policy.ends, d.coverage.ends if d.coverage else None]
     return min((day for day in ends if day is not None), default=None)

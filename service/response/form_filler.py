@@ -134,4 +134,4 @@ def _planned_days(determinations: Sequence[Determination]) -> Sequence[date]:
     """The day of service where all orders tell the same one."""
     days = {d.order.service_day for d in determinations}
     told = days.pop() if len(days) == 1 else None
-    return [told.earliest] if told and told.earliest == told.latest else []
+    return [told.single] if told and told.single else []

@@ -122,7 +122,13 @@ def test_the_code_of_what_is_booked_is_found_in(
         ([{"start": "2026-12-01", "end": "2026-12-02"}], "not-covered"),
         # Before the policy's first day, or on either side of it: no day is picked.
         ([{"start": "2023-09-01", "end": "2023-09-02"}], "conditional"),
-        ([{"start": "2023-10-05"}, {"start": "2023-09-20"}], "conditional"),
+        (
+            [
+                {"start": "2023-10-05", "end": "2023-10-06"},
+                {"start": "2023-09-20", "end": "2023-09-21"},
+            ],
+            "conditional",
+        ),
     ],
 )
 def test_a_slot_without_a_start_is_looked_up_for_the_periods_asked_for(

@@ -24,11 +24,11 @@ from service.fhir.resources import Resources
 def booked(_: Call, resources: Resources) -> Sequence[ReviewTarget]:
     """Each appointment's orders where it is based on some, else the appointment itself.
 
-    An order behind two appointments is asked about once, on the first one's day. One that is not to
-    be done tells nothing of what is booked instead; an appointment that is off books nothing.
+    An order behind two appointments is asked about once, on the earlier one's day. One that is not
+    to be done tells nothing of what is booked instead; an appointment that is off books nothing.
     """
     found: dict[str, ReviewTarget] = {}
-    for appointment in _appointments(resources):
+    for appointment in sorted(_appointments(resources), key=_start):
         if not in_scope(read_standing(appointment)):
             continue
         found_behind = [o for r in based_on(appointment) if (o := resources.get(r)) is not None]
@@ -36,6 +36,11 @@ def booked(_: Call, resources: Resources) -> Sequence[ReviewTarget]:
         for order in orders or [appointment]:
             found.setdefault(order.reference, ReviewTarget(order, appointment))
     return list(found.values())
+
+
+def _start(appointment: Resource) -> str:
+    start = appointment.data.get("start")
+    return start if isinstance(start, str) else ""
 
 
 def missing_orders(_: Call, resources: Resources) -> Sequence[FhirQuery]:

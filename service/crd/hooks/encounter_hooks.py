@@ -11,18 +11,22 @@ from service.fhir.resources import Resources
 
 
 def of_the_encounter(call: Call, resources: Resources) -> Sequence[ReviewTarget]:
-    """Orders that name the context's encounter, and appointments that became it."""
+    """Appointments that became the context's encounter, and orders that name it.
+
+    An order that is both is asked about on the appointment's day.
+    """
     encounter = _encounter(call)
     booked = {resources.local(r) for r in _appointments(call, resources)}
     found: dict[str, ReviewTarget] = {}
-    for resource in resources.of_type(*ORDER_TYPES):
-        named = resource.data.get("encounter", {}).get("reference")
-        if isinstance(named, str) and resources.local(named) == encounter:
-            found[resource.reference] = ReviewTarget(resource)
-        elif resource.type == "Appointment" and resource.reference in booked:
+    for resource in resources.of_type("Appointment"):
+        if resource.reference in booked:
             orders = [o for r in based_on(resource) if (o := resources.get(r)) is not None]
             for order in [o for o in orders if o.type in ORDER_TYPES] or [resource]:
                 found.setdefault(order.reference, ReviewTarget(order, resource))
+    for resource in resources.of_type(*sorted(ORDER_TYPES)):
+        named = resource.data.get("encounter", {}).get("reference")
+        if isinstance(named, str) and resources.local(named) == encounter:
+            found.setdefault(resource.reference, ReviewTarget(resource))
     return list(found.values())
 
 
