@@ -80,8 +80,9 @@ class _Statements:
         # A member that has changed may have given up numbers.
         self.remove_numbers = (
             f"DELETE FROM {table} AS t WHERE (payer, key, id) IN ("
-            f"SELECT t.payer, {alternates} JOIN stage s ON {_SAME} "
-            "WHERE t.version <> s.version OR s.remove = 1) "
+            f"SELECT o.payer, a.value, o.id FROM stage s JOIN {table} o "
+            f"ON o.payer = s.payer AND o.key = s.key AND o.id = s.id, {alternates} "
+            "WHERE o.version <> s.version OR s.remove = 1) "
             f"AND NOT EXISTS (SELECT 1 FROM stage s WHERE {_SAME} AND s.remove = 0)"
         )
         self.remove_delta = (
@@ -130,7 +131,7 @@ class _Merging:
 
 class _SqliteStaging(_Merging):
     def __init__(self, connection: sqlite3.Connection, kind: Kind) -> None:
-        super().__init__(kind, f"a.value, t.id FROM {kind.table} t, {_SQLITE_ALTERNATES} a")
+        super().__init__(kind, "json_each(o.record, '$.alternates') a")
         self._connection = connection
         connection.execute("PRAGMA temp_store = FILE")
         # What was a member's is overwritten, not only forgotten.
@@ -164,15 +165,12 @@ class _SqliteStaging(_Merging):
         self._connection.execute(statement)
 
 
-_SQLITE_ALTERNATES = "json_each(t.record, '$.alternates')"
-_POSTGRES_ALTERNATES = "jsonb_array_elements_text(t.record::jsonb -> 'alternates')"
+_POSTGRES_ALTERNATES = "jsonb_array_elements_text(o.record::jsonb -> 'alternates') a(value)"
 
 
 class _PostgresStaging(_Merging):
     def __init__(self, connection: psycopg.Connection, kind: Kind) -> None:
-        super().__init__(
-            kind, f"a.value, t.id FROM {kind.table} t, {_POSTGRES_ALTERNATES} a(value)"
-        )
+        super().__init__(kind, _POSTGRES_ALTERNATES)
         self._connection = connection
         columns = ", ".join(f"{name} text NOT NULL" for name in _COLUMNS.split(", "))
         # One import at a time: what one compares, another must not change.

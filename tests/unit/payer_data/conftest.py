@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from service.decision_log.schema import upgrade
+from service.payer_data.embedded import open_embedded
 from service.payer_data.files import RecordReader
 from service.payer_data.importing import ImportReport, import_file
+from service.payer_data.port import PayerData
 from service.payer_data.rows import KINDS
 from service.payer_data.tables import MIGRATIONS
 from tests.unit.payer_data.people import PAYER
@@ -28,6 +30,14 @@ def url(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path}/payer-data.sqlite3"
     upgrade(url, MIGRATIONS)
     return url
+
+
+@pytest.fixture
+def source(url: str) -> Iterator[PayerData]:
+    """The embedded source."""
+    source = open_embedded(url)
+    yield source
+    source.close()
 
 
 @pytest.fixture

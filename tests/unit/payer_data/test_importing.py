@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
-from service.decision_log.database import database_file
+from service.decision_log.database import open_engine
 from service.errors import ConfigurationError
-from service.payer_data.embedded import open_embedded
-from service.payer_data.files import Refusal
+from service.payer_data import staging
+from service.payer_data.files import RecordReader, Refusal
+from service.payer_data.importing import import_file
 from service.payer_data.port import PayerData, Records, Wanted
-from tests.unit.payer_data.conftest import OTHER_PAYER, Import
+from service.payer_data.rows import KINDS
+from service.payer_data.tables import imports
+from tests.unit.payer_data.conftest import AT, OTHER_PAYER, Import
 from tests.unit.payer_data.people import PAYER
 
 HEADER = "number,program,birth_date,family,given,alternates,starts,ends\n"
 ANN = "TEST-MEMBER-0001,medicare_advantage,1951-04-12,Testcase,Ann,1AB2-C3D;77,2022-01-01,\n"
 BO = "TEST-MEMBER-0002,original_medicare,1948-09-30,Sampleson,Bo,,2022-01-01,2026-12-31\n"
-
-
-@pytest.fixture
-def source(url: str) -> Iterator[PayerData]:
-    source = open_embedded(url)
-    yield source
-    source.close()
 
 
 def ask(source: PayerData, *numbers: str, payer: str = PAYER, **more: frozenset[str]) -> Records:
@@ -165,15 +160,9 @@ def test_a_file_that_is_none_is_refused_and_nothing_is_changed(
     assert names(ask(source, "77")) == {"Ann"}
 
 
-def test_a_file_in_another_encoding_is_refused(put: Import, tmp_path: Path) -> None:
-    from service.payer_data.files import RecordReader
-    from service.payer_data.importing import import_file
-    from service.payer_data.rows import KINDS
-    from tests.unit.payer_data.conftest import AT
-
+def test_a_file_in_another_encoding_is_refused(url: str, tmp_path: Path) -> None:
     path = tmp_path / "members.csv"
     path.write_bytes((HEADER + ANN.replace("Ann", "Ännchen")).encode("latin-1"))
-    url = f"sqlite:///{tmp_path}/payer-data.sqlite3"
     with pytest.raises(ConfigurationError, match="expected UTF-8"):
         import_file(
             url,
@@ -209,8 +198,6 @@ def test_what_bears_on_an_order_comes_with_the_member(put: Import, source: Payer
 def test_who_reads_sees_the_old_state_until_an_import_is_whole(
     put: Import, url: str, source: PayerData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from service.payer_data import staging
-
     put("members", HEADER + ANN)
     seen: list[set[str]] = []
     merge = staging._Merging.merge
@@ -228,14 +215,15 @@ def test_who_reads_sees_the_old_state_until_an_import_is_whole(
 def test_an_import_that_breaks_off_leaves_everything_as_it_was(
     put: Import, url: str, source: PayerData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from service.payer_data import staging
-
     put("members", HEADER + ANN)
 
-    def breaks(self: object, **values: object) -> None:
+    merge = staging._Merging.merge
+
+    def breaks_off(self: staging._Merging, *, whole: bool) -> None:
+        merge(self, whole=whole)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(staging._SqliteStaging, "note", breaks)
+    monkeypatch.setattr(staging._Merging, "merge", breaks_off)
     with pytest.raises(KeyboardInterrupt):
         put("members", HEADER + BO)
     assert names(ask(source, "77")) == {"Ann"}
@@ -246,9 +234,9 @@ def test_an_import_that_breaks_off_leaves_everything_as_it_was(
 def test_each_import_is_on_record_without_a_word_of_a_member(put: Import, url: str) -> None:
     put("members", HEADER + ANN)
     put("members", HEADER + ANN)
-    with sqlite3.connect(database_file(url)) as database:
-        rows = database.execute("SELECT * FROM payer_import ORDER BY import_id").fetchall()
-    assert [(row[2], row[5:]) for row in rows] == [
+    with open_engine(url).connect() as connection:
+        rows = connection.execute(select(imports).order_by(imports.c.import_id)).all()
+    assert [(row[2], tuple(row[5:])) for row in rows] == [
         ("members", (1, 0, 0, 0)),
         ("members", (0, 0, 0, 0)),
     ]
