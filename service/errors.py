@@ -15,6 +15,7 @@
     │   └── UnknownContext         404  no answer of this client with that assertion id
     ├── FetchFailed                something of the EHR's could not be read; reported, never raised
     │                              as far as the caller
+    ├── PayerDataUnavailable       the payer's own records could not be read; told in the answer
     ├── Unavailable                503  not the caller's fault: try again later
     │   └── RecordsUnavailable     503  neither the decision log nor its spool can be used
     └── ConfigurationError         the operator's files or settings; stops the start or the command
@@ -162,6 +163,14 @@ class FetchFailed(CovercardError):
     def __init__(self, outcome: str) -> None:
         super().__init__(outcome)
         self.outcome = outcome
+
+
+class PayerDataUnavailable(CovercardError):
+    """The payer's records could not be read in time; `why` names the kind of trouble, no value."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 class UnknownContext(RequestError):

@@ -147,6 +147,19 @@ class Settings(BaseSettings):
         le=5000,
         description="Longest wait for the database, in milliseconds; then the spool is used.",
     )
+    payer_data: str = Field(
+        "",
+        description="What the payer itself knows of members, authorizations and network:"
+        " `sqlite:///FILE` or `postgresql+psycopg://…` (filled by `covercard payer-data import`),"
+        " the `https://` base URL of the payer's own FHIR server, or empty: only the call tells.",
+    )
+    payer_data_timeout_ms: int = Field(
+        300,
+        ge=10,
+        le=10_000,
+        description="Longest wait for the payer's records, in milliseconds, within what is left of"
+        " `COVERCARD_FETCH_BUDGET_MS`.",
+    )
     retention_days: int = Field(
         3653, ge=1, description="Days that the decision log is kept before it may be pruned."
     )

@@ -11,6 +11,7 @@ from service.cli.db import db
 from service.cli.decisions import decisions
 from service.cli.ehr import ehr
 from service.cli.fire import fire
+from service.cli.payer_data import payer_data
 from service.cli.policy import policy
 from service.cli.serve import serve
 from service.errors import ConfigurationError, RecordsUnavailable
@@ -22,7 +23,7 @@ def cli() -> None:
     """Coverage decisions for CDS Hooks: serve them, try them, and keep their policies."""
 
 
-for command in (serve, fire, ehr, policy, decisions, db):
+for command in (serve, fire, ehr, policy, decisions, payer_data, db):
     cli.add_command(command)
 
 

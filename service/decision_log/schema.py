@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
@@ -20,11 +21,25 @@ from service.errors import ConfigurationError
 REVISION = "0002"
 """The newest revision in `migrations/versions`; a test holds the two together."""
 
-_VERSION_TABLE = "alembic_version"
 _LOOK_SECONDS = 4
 
 
-def prepare(url: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Migrations:
+    """Tables that are migrated together: Alembic's folder, the table of their version, the newest.
+
+    Rooms that share a database have a version each.
+    """
+
+    folder: Path
+    version_table: str
+    revision: str
+
+
+DECISION_LOG = Migrations(Path(__file__).parent / "migrations", "alembic_version", REVISION)
+
+
+def prepare(url: str, tables: Migrations = DECISION_LOG) -> None:
     """Make sure that the tables are up to date before the service uses them.
 
     An SQLite file is made and migrated on the way. A PostgreSQL schema is shared, so an operator
@@ -32,49 +47,50 @@ def prepare(url: str) -> None:
     if the database cannot be reached.
     """
     if is_sqlite(url):
-        upgrade(url)
+        upgrade(url, tables)
         return
     try:
-        found = run_with_deadline(lambda: revision(url), _LOOK_SECONDS)
+        found = run_with_deadline(lambda: revision(url, tables), _LOOK_SECONDS)
     except TimeoutError as error:
         raise StoreUnavailable(str(error)) from None
-    if found != REVISION:
+    if found != tables.revision:
         raise ConfigurationError(
-            f"the database's tables are at {found or 'nothing'}, this version needs {REVISION}: "
-            "run `covercard db upgrade`"
+            f"the database's tables are at {found or 'nothing'}, this version needs "
+            f"{tables.revision}: run `covercard db upgrade`"
         )
 
 
-def revision(url: str) -> str | None:
+def revision(url: str, tables: Migrations = DECISION_LOG) -> str | None:
     """The revision that the tables are at; None if there are none. StoreUnavailable if away."""
     with _reached(url) as connection:
-        if not inspect(connection).has_table(_VERSION_TABLE):
+        if not inspect(connection).has_table(tables.version_table):
             return None
-        found = connection.execute(text(f"SELECT version_num FROM {_VERSION_TABLE}")).scalar()  # noqa: S608
+        version = text(f"SELECT version_num FROM {tables.version_table}")  # noqa: S608
+        found = connection.execute(version).scalar()
         return str(found) if found is not None else None
 
 
-def upgrade(url: str) -> bool:
-    """Bring the tables to REVISION; whether there was anything to do.
+def upgrade(url: str, tables: Migrations = DECISION_LOG) -> bool:
+    """Bring the tables to their newest revision; whether there was anything to do.
 
     Raises StoreUnavailable if the database cannot be reached, ConfigurationError if its tables are
     of a newer version than this program.
     """
     with _one_at_a_time(url):
-        found = revision(url)
-        if found == REVISION:
+        found = revision(url, tables)
+        if found == tables.revision:
             return False
-        if found is not None and found > REVISION:
+        if found is not None and found > tables.revision:
             raise ConfigurationError(
-                f"the database's tables are at {found}, newer than this version's {REVISION}: "
-                "run the newer version"
+                f"the database's tables are at {found}, newer than this version's "
+                f"{tables.revision}: run the newer version"
             )
         # Alembic is imported here only, so that workers need not pay for it.
         from alembic import command
         from alembic.config import Config
 
         config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        config.set_main_option("script_location", str(tables.folder))
         with _reached(url) as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")

@@ -1,0 +1,188 @@
+"""covercard payer-data: the payer's own records in the embedded source."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+_KINDS = ("members", "authorizations", "network", "history", "exemptions")
+_SUFFIXES = (".csv", ".ndjson", ".jsonl")
+
+
+@click.group("payer-data")
+def payer_data() -> None:
+    """Members, authorizations, network, history and exemptions that answers rest on."""
+
+
+@payer_data.command("import")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--kind", type=click.Choice(_KINDS), help="What a file holds. Default: by its name.")
+@click.option("--payer", help="The payer of lines that name none: system|value, or its value.")
+@click.option("--delta", is_flag=True, help="Only what changed; otherwise a file is all there is.")
+@click.option("--if-empty", is_flag=True, help="Do nothing where anything was imported before.")
+@click.option(
+    "--allow-refused",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Import although so many lines of a file are refused. Default: none may be.",
+)
+def import_(
+    path: Path, kind: str | None, payer: str | None, delta: bool, if_empty: bool, allow_refused: int
+) -> None:
+    """Import a CSV or NDJSON file, in one transaction, or each such file of a folder.
+
+    Calls are answered meanwhile, from what was there before. The same file again changes nothing.
+    A member file comes first of a folder; without --delta it replaces the payer's members.
+    """
+    files = [path] if path.is_file() else _files_in(path)
+    kinds = [kind or _kind_of(file) for file in files]
+    payers = _payers()
+    default_payer = _payer(payer, payers)
+    with _database() as url:
+        if if_empty and not _is_empty(url):
+            click.echo("there are records already; nothing was imported")
+            return
+        for file, chosen in zip(files, kinds, strict=True):
+            _import_one(url, file, chosen, payers, default_payer, delta, allow_refused)
+
+
+def _import_one(
+    url: str,
+    file: Path,
+    kind: str,
+    payers: list[str],
+    default_payer: str | None,
+    delta: bool,
+    allow_refused: int,
+) -> None:
+    from datetime import UTC, datetime
+
+    from service.cli.decisions.progress import progress
+    from service.payer_data.files import RecordReader
+    from service.payer_data.importing import import_file
+    from service.payer_data.rows import KINDS
+
+    reader = RecordReader(KINDS[kind], payers, default_payer)
+    with progress(f"Reading {file.name}", file.stat().st_size) as advance:
+        report = import_file(
+            url,
+            file,
+            KINDS[kind],
+            reader,
+            whole=not delta,
+            most_refused=allow_refused,
+            at=datetime.now(UTC),
+            advance=advance,
+        )
+    for line, reason in report.refusals:
+        click.echo(f"{file}:{line}: {reason}", err=True)
+    if report.refused > len(report.refusals):
+        click.echo(f"… and {report.refused - len(report.refusals)} more lines", err=True)
+    if not report.done:
+        raise click.ClickException(
+            f"{report.refused} lines of {file} were refused, so nothing of it was imported; "
+            f"mend them, or use --allow-refused {report.refused}"
+        )
+    repeated = f", {report.repeated} repeated" if report.repeated else ""
+    click.echo(
+        f"{kind}: {report.added} added, {report.changed} changed, {report.removed} removed, "
+        f"{report.unchanged} as before, {report.refused} refused{repeated}"
+    )
+
+
+@payer_data.command()
+@click.argument("member")
+@click.option("--payer", help="Only of this payer: system|value, or its value.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def forget(member: str, payer: str | None, yes: bool) -> None:
+    """Delete all records of the member with the number MEMBER. For good.
+
+    Decisions that were made stay readable. A whole import brings the member back if the file still
+    has it.
+    """
+    from service.payer_data.forgetting import forget as delete
+
+    payers = _payers()
+    only = _payer(payer, payers)
+    if not yes:
+        click.confirm("Delete all records of this member for good?", abort=True)
+    with _database() as url:
+        gone = delete(url, member, [only] if only else payers)
+    click.echo(
+        f"{gone.members} members, {gone.authorizations} authorizations, {gone.services} services "
+        "deleted"
+    )
+
+
+@payer_data.command()
+def status() -> None:
+    """Say how many records there are and when they were imported. Shows no member."""
+    from service.payer_data.overview import overview
+
+    with _database() as url:
+        for line in overview(url):
+            click.echo(line)
+
+
+@contextlib.contextmanager
+def _database() -> Iterator[str]:
+    """The embedded source's URL, its tables up to date where that is ours to do."""
+    from service.decision_log.log_store import StoreUnavailable
+    from service.decision_log.schema import prepare
+    from service.errors import ConfigurationError, RecordsUnavailable
+    from service.payer_data.tables import MIGRATIONS
+    from service.settings import load_settings
+
+    url = load_settings().payer_data
+    if not url.startswith(("sqlite:", "postgresql")):
+        raise ConfigurationError(
+            "COVERCARD_PAYER_DATA: records are kept here only where it names a database, "
+            "sqlite:///FILE or postgresql+psycopg://…"
+        )
+    try:
+        prepare(url, MIGRATIONS)
+        yield url
+    except StoreUnavailable as error:
+        raise RecordsUnavailable(f"the payer's records cannot be reached ({error})") from None
+
+
+def _payers() -> list[str]:
+    from service.policies.payers import load_payers
+    from service.settings import load_settings
+
+    return [f"{p.system}|{p.identifier}" for p in load_payers(load_settings().payers_file)]
+
+
+def _payer(written: str | None, payers: list[str]) -> str | None:
+    if written is None:
+        return payers[0] if len(payers) == 1 else None
+    fitting = [p for p in payers if written in (p, p.rpartition("|")[2])]
+    if len(fitting) != 1:
+        raise click.BadParameter(f"expected one of {', '.join(payers)}", param_hint="--payer")
+    return fitting[0]
+
+
+def _kind_of(file: Path) -> str:
+    kind = next((k for k in _KINDS if file.name.lower().startswith(k)), None)
+    if kind is None:
+        raise click.UsageError(
+            f"{file.name} does not begin with a kind; name it by --kind: {', '.join(_KINDS)}"
+        )
+    return kind
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """The files of a folder that hold records, members first."""
+    found = [f for f in sorted(folder.iterdir()) if f.suffix.lower() in _SUFFIXES]
+    if not found:
+        raise click.UsageError(f"{folder} holds no {', '.join(_SUFFIXES)} file")
+    return sorted(found, key=lambda f: _KINDS.index(_kind_of(f)))
+
+
+def _is_empty(url: str) -> bool:
+    from service.payer_data.overview import ever_imported
+
+    return not ever_imported(url)

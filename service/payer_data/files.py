@@ -1,0 +1,288 @@
+"""Files of records: CSV with a header, or NDJSON; each line a record or a reason why it is none.
+
+The columns are the fields of `records`, by the same names (`docs/payer-data.md` lists them). What a
+refusal says is about the form of a field: no value of a line is repeated.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+import msgspec
+
+from service.decision.policy import Program
+from service.errors import ConfigurationError
+from service.fhir.systems import CPT, HCPCS, canonical_code
+from service.payer_data.numbers import plain_number
+from service.payer_data.records import (
+    Authorization,
+    Exemption,
+    Member,
+    NetworkContract,
+    Record,
+    ServiceRendered,
+)
+from service.payer_data.rows import Kind
+
+REMOVE = "remove"
+"""The column of a delta that says true where a record is to go."""
+
+_CPT_SHAPE = re.compile(r"[0-9]{4}[0-9A-Z]")
+_HCPCS_SHAPE = re.compile(r"[A-Z][0-9]{4}")
+_NPI = re.compile(r"[0-9]{10}")
+_YES = frozenset({"true", "1", "yes", "y"})
+_NO = frozenset({"false", "0", "no", "n", ""})
+
+
+class Refusal(NamedTuple):
+    """A line that is no record: its number (the first is 1), and why."""
+
+    line: int
+    reason: str
+
+
+class Read(NamedTuple):
+    """A line that is a record, to be kept or, in a delta, removed."""
+
+    line: int
+    record: Record
+    remove: bool
+
+
+class _Wrong(ValueError):
+    """A field is not what it should be; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """How one field is written. `required` ones must not be empty."""
+
+    name: str
+    parse: Callable[[Any], Any]
+    required: bool = False
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise _Wrong("expected text")
+
+
+def _number(value: Any) -> str:
+    number = plain_number(_text(value))
+    if not number:
+        raise _Wrong("expected a number with letters or digits")
+    return number
+
+
+def _day(value: Any) -> date:
+    try:
+        return date.fromisoformat(_text(value))
+    except ValueError:
+        raise _Wrong("expected a day, YYYY-MM-DD") from None
+
+
+def _several(parse: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
+    def read(value: Any) -> tuple[Any, ...]:
+        written = value.split(";") if isinstance(value, str) else value
+        if not isinstance(written, list):
+            raise _Wrong("expected values separated by semicolons, or a list")
+        return tuple(dict.fromkeys(parse(v) for v in written if v != ""))
+
+    return read
+
+
+def _one_of(*words: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        word = _text(value).lower()
+        if word not in words:
+            raise _Wrong(f"expected one of {', '.join(words)}")
+        return word
+
+    return read
+
+
+def _count(value: Any) -> int:
+    text = _text(value)
+    if not text.isdecimal() or int(text) == 0:
+        raise _Wrong("expected a whole number from 1")
+    return int(text)
+
+
+def _npi(value: Any) -> str:
+    text = _text(value)
+    if not _NPI.fullmatch(text):
+        raise _Wrong("expected an NPI of ten digits")
+    return text
+
+
+def _code(value: Any) -> str:
+    """ "system|value"; CPT and HCPCS codes are known by their shape and need no system."""
+    system, bar, value = _text(value).rpartition("|")
+    if not bar:
+        value = value.upper()
+        shapes = ((_CPT_SHAPE, CPT), (_HCPCS_SHAPE, HCPCS))
+        system = next((s for shape, s in shapes if shape.fullmatch(value)), "")
+    code = canonical_code(system, value)
+    if code is None:
+        raise _Wrong("expected a CPT or HCPCS code, or system|code")
+    return f"{code.system}|{code.value}"
+
+
+_NUMBER = Column("number", _number, required=True)
+_STARTS, _ENDS = Column("starts", _day), Column("ends", _day)
+_MEMBER = Column("member", _number, required=True)
+_PROGRAMS = tuple(p.value for p in Program if p is not Program.UNKNOWN)
+
+COLUMNS: Mapping[type[Record], Sequence[Column]] = {
+    Member: (
+        _NUMBER,
+        Column("person", _text),
+        Column("program", _one_of(*_PROGRAMS), required=True),
+        Column("birth_date", _day, required=True),
+        Column("family", _text),
+        Column("given", _text),
+        Column("alternates", _several(_number)),
+        Column("plan", _text),
+        Column("group", _text),
+        _STARTS,
+        _ENDS,
+        Column("pays", _one_of("primary", "secondary")),
+        Column("dual", _one_of("none", "partial", "full", "qmb")),
+        Column("hospice_starts", _day),
+        Column("hospice_ends", _day),
+        Column("deceased", _day),
+    ),
+    Authorization: (
+        Column("number", _text, required=True),
+        _MEMBER,
+        Column("codes", _several(_code), required=True),
+        Column("status", _one_of("approved", "pending", "denied", "cancelled"), required=True),
+        Column("kind", _one_of("prior-authorization", "organization-determination")),
+        _STARTS,
+        _ENDS,
+        Column("units", _count),
+        Column("decided", _day),
+    ),
+    NetworkContract: (Column("npi", _npi, required=True), Column("plan", _text), _STARTS, _ENDS),
+    ServiceRendered: (
+        _MEMBER,
+        Column("code", _code, required=True),
+        Column("day", _day, required=True),
+    ),
+    Exemption: (
+        Column("npi", _npi, required=True),
+        Column("codes", _several(_code), required=True),
+        _STARTS,
+        _ENDS,
+    ),
+}
+
+
+class RecordReader:
+    """Reads lines of one kind.
+
+    `payers` are the payers that are answered for, "system|value"; a line may name one by its value
+    alone where that is enough, and none where `default_payer` is given.
+    """
+
+    def __init__(self, kind: Kind, payers: Sequence[str], default_payer: str | None = None) -> None:
+        self._type = kind.type
+        self._columns = COLUMNS[kind.type]
+        self._names = frozenset({c.name for c in self._columns} | {"payer", REMOVE})
+        self._payers = {p: p for p in payers}
+        for payer in payers:
+            short = payer.rpartition("|")[2]
+            others = [p for p in payers if p.rpartition("|")[2] == short]
+            if len(others) == 1:
+                self._payers.setdefault(short, payer)
+        self._default = default_payer
+
+    def read(self, path: Path, file: TextIO) -> Iterator[Read | Refusal]:
+        """Each line that is not empty; ConfigurationError if the file as a whole cannot be read."""
+        try:
+            if path.suffix.lower() == ".csv":
+                yield from self._csv(file)
+            elif path.suffix.lower() in (".ndjson", ".jsonl"):
+                yield from self._ndjson(file)
+            else:
+                raise ConfigurationError(f"{path}: expected a .csv, .ndjson or .jsonl file")
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(f"{path}: expected UTF-8 text ({error.reason})") from None
+        except csv.Error as error:
+            raise ConfigurationError(f"{path}: expected CSV ({error})") from None
+
+    def _csv(self, file: TextIO) -> Iterator[Read | Refusal]:
+        rows = csv.reader(file, strict=True)
+        header = [name.strip().lower() for name in next(rows, [])]
+        unknown = [name for name in header if name not in self._names]
+        if unknown or len(set(header)) < len(header):
+            known = ", ".join(sorted(self._names))
+            raise ConfigurationError(
+                f"the first line must name each column once, of these: {known}"
+            )
+        for row in rows:
+            if not row:
+                continue
+            if len(row) != len(header):
+                yield Refusal(rows.line_num, f"{len(row)} fields, the header has {len(header)}")
+            else:
+                yield self._record(rows.line_num, dict(zip(header, row, strict=True)))
+
+    def _ndjson(self, file: TextIO) -> Iterator[Read | Refusal]:
+        decode = msgspec.json.Decoder(dict[str, Any]).decode
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                values = decode(line)
+            except msgspec.DecodeError:
+                yield Refusal(number, "expected one JSON object")
+                continue
+            unknown = values.keys() - self._names
+            if unknown:
+                yield Refusal(number, f"unknown field; known are {', '.join(sorted(self._names))}")
+            else:
+                yield self._record(number, values)
+
+    def _record(self, line: int, values: Mapping[str, Any]) -> Read | Refusal:
+        given: dict[str, Any] = {}
+        for column in self._columns:
+            value = values.get(column.name)
+            if value is None or value == "" or value == []:
+                if column.required:
+                    return Refusal(line, f"{column.name}: is missing")
+                continue
+            try:
+                given[column.name] = column.parse(value)
+            except _Wrong as wrong:
+                return Refusal(line, f"{column.name}: {wrong}")
+        payer = self._payer(values.get("payer"))
+        if payer is None:
+            return Refusal(line, "payer: expected a payer of the payers file, as system|value")
+        for first, last in (("starts", "ends"), ("hospice_starts", "hospice_ends")):
+            if first in given and last in given and given[last] < given[first]:
+                return Refusal(line, f"{last}: is before {first}")
+        removal = values.get(REMOVE)
+        flag = str(removal).strip().lower() if removal is not None else ""
+        if flag not in _YES | _NO:
+            return Refusal(line, f"{REMOVE}: expected true or false")
+        if self._type is Member:
+            given.setdefault("person", given["number"])
+            if "alternates" in given:
+                others = tuple(n for n in given["alternates"] if n != given["number"])
+                given["alternates"] = others
+        return Read(line, self._type(payer=payer, **given), flag in _YES)
+
+    def _payer(self, written: Any) -> str | None:
+        if written is None or written == "":
+            return self._default
+        return self._payers.get(written.strip()) if isinstance(written, str) else None

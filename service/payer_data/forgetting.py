@@ -1,0 +1,94 @@
+"""Forgetting a member: every record of the person goes; what was decided stays readable.
+
+The decision log keeps the version of the record that it relied on, never the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+from sqlalchemy import Connection, Table, delete, select, text
+
+from service.decision_log.database import open_engine
+from service.payer_data import tables
+from service.payer_data.numbers import plain_number
+from service.payer_data.records import Member
+
+_decode = msgspec.json.Decoder(Member).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """How many records went: `members` are stretches of membership, not rows."""
+
+    members: int
+    authorizations: int
+    services: int
+
+
+def forget(url: str, number: str, payers: Iterable[str]) -> Forgotten:
+    """Delete all records of the person whom one of the payers knows by the number.
+
+    All numbers of the person go, with the authorizations and services under them, in one
+    transaction. On SQLite what was there is overwritten.
+    """
+    engine = open_engine(url)
+    with engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            connection.execute(text("PRAGMA secure_delete = ON"))
+            connection.commit()
+        counted = [_of_payer(connection, payer, plain_number(number)) for payer in payers]
+        connection.commit()
+        if connection.dialect.name == "sqlite":
+            # The log of changes still holds what they overwrote.
+            connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+    return Forgotten(*(sum(each) for each in zip(*counted, strict=True))) if counted else _NOTHING
+
+
+_NOTHING = Forgotten(0, 0, 0)
+
+
+def _of_payer(connection: Connection, payer: str, number: str) -> tuple[int, int, int]:
+    person = _everything(connection, payer, number)
+    numbers = {m.number for m in person}
+    for each in {key for m in person for key in (m.number, *m.alternates)}:
+        _delete(connection, tables.member, payer, each, numbers)
+    authorizations = sum(_delete(connection, tables.authorization, payer, n) for n in numbers)
+    services = 0
+    for each in numbers:
+        of_member = tables.service.c.key.between(f"{each} ", f"{each}!")
+        services += connection.execute(
+            delete(tables.service).where(tables.service.c.payer == payer, of_member)
+        ).rowcount
+    return len(person), authorizations, services
+
+
+def _everything(connection: Connection, payer: str, number: str) -> set[Member]:
+    """The records of everyone with the number, and of the same persons under their others."""
+    found: set[Member] = set()
+    asked: set[str] = set()
+    waiting = {number}
+    while waiting:
+        asked |= waiting
+        rows = connection.execute(
+            select(tables.member.c.record).where(
+                tables.member.c.payer == payer, tables.member.c.key.in_(waiting)
+            )
+        )
+        came = {_decode(row.record) for row in rows}
+        persons = {m.person for m in found} or {m.person for m in came}
+        found |= {m for m in came if m.person in persons}
+        waiting = {key for m in found for key in (m.number, *m.alternates)} - asked
+    return found
+
+
+def _delete(
+    connection: Connection, table: Table, payer: str, key: str, members: Iterable[str] = ()
+) -> int:
+    statement = delete(table).where(table.c.payer == payer, table.c.key == key)
+    if members:
+        # Another person may have the same number, as a subscriber's family has.
+        statement = statement.where(table.c.member.in_(list(members)))
+    return connection.execute(statement).rowcount

@@ -1,0 +1,148 @@
+"""Importing a file into the embedded source: one transaction, and nothing in it but what changed.
+
+A whole file replaces all records of its kind of the payers that it names; a delta adds, changes and
+removes the records that it names. The same file again changes nothing. Lines go to a temporary
+table first (by COPY on PostgreSQL), which is then compared with what is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from service.decision_log.instants import microseconds
+from service.errors import ConfigurationError
+from service.payer_data.files import Read, RecordReader, Refusal
+from service.payer_data.rows import Kind
+from service.payer_data.staging import Staged, Staging, open_staging
+
+_TOLD = 1_000
+"""So many refusals are told; the rest is counted."""
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """What an import did, in records; `refused` counts lines, `refusals` are the first of them.
+
+    `repeated` are lines about a record that a later line of the file speaks of again.
+    """
+
+    kind: str
+    whole: bool
+    records: int = 0
+    repeated: int = 0
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    refused: int = 0
+    refusals: list[Refusal] = field(default_factory=list)
+    done: bool = False
+
+    @property
+    def unchanged(self) -> int:
+        removals = 0 if self.whole else self.removed
+        return self.records - self.repeated - self.added - self.changed - removals
+
+    def refuse(self, refusal: Refusal) -> None:
+        self.refused += 1
+        if len(self.refusals) < _TOLD:
+            self.refusals.append(refusal)
+
+
+def import_file(
+    url: str,
+    path: Path,
+    kind: Kind,
+    reader: RecordReader,
+    *,
+    whole: bool,
+    most_refused: int,
+    at: datetime,
+    advance: Callable[[int], None] = lambda _: None,
+) -> ImportReport:
+    """Import a file; the report has `done` False if more lines were refused than may be.
+
+    Then, and after any error, nothing is changed. `advance` is told of the bytes read. Raises
+    ConfigurationError if the file cannot be read or has no record in it, StoreUnavailable if the
+    database cannot be used.
+    """
+    report = ImportReport(kind.name, whole)
+    digest = hashlib.sha256()
+    with open_staging(url, kind) as staging:
+        with _opened(path, digest.update, advance) as file:
+            staging.fill(_staged(reader.read(path, file), kind, report, whole))
+        if report.refused > most_refused:
+            return report
+        if not report.records:
+            raise ConfigurationError(f"{path}: has no record in it; nothing was changed")
+        _merge(staging, report)
+        staging.note(
+            at=microseconds(at),
+            kind=kind.name,
+            whole=int(whole),
+            file_sha256=digest.hexdigest(),
+            added=report.added,
+            changed=report.changed,
+            removed=report.removed,
+            refused=report.refused,
+        )
+        staging.commit()
+    report.done = True
+    return report
+
+
+def _merge(staging: Staging, report: ImportReport) -> None:
+    found = staging.compare(whole=report.whole)
+    report.repeated = report.records - found.records
+    report.added, report.changed, report.removed = found.added, found.changed, found.removed
+    staging.merge(whole=report.whole)
+
+
+def _staged(
+    lines: Iterable[Read | Refusal], kind: Kind, report: ImportReport, whole: bool
+) -> Iterator[Staged]:
+    for line in lines:
+        if isinstance(line, Refusal):
+            report.refuse(line)
+        elif line.remove and whole:
+            report.refuse(Refusal(line.line, "remove: is for a delta; leave the record out"))
+        else:
+            report.records += 1
+            for row in kind.rows(line.record):
+                yield Staged(row, line.line, line.remove)
+
+
+class _Counted(io.RawIOBase):
+    """A file that tells of the bytes read of it."""
+
+    def __init__(self, path: Path, *told: Callable[[memoryview], Any]) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._told = told
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._file.readinto(buffer) or 0
+        for each in self._told:
+            each(memoryview(buffer)[:count])
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _opened(
+    path: Path, digest: Callable[[memoryview], None], advance: Callable[[int], None]
+) -> io.TextIOWrapper:
+    try:
+        counted = _Counted(path, digest, lambda read: advance(len(read)))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from None
+    return io.TextIOWrapper(io.BufferedReader(counted, 1 << 18), "utf-8-sig", newline="")

@@ -1,0 +1,141 @@
+"""Which member a patient is, and which of the member's coverages counts: pure rules.
+
+A number finds, birth date and name check; a name alone finds nobody. Everything that is no single
+match ends in the same NO_MEMBER, so that an answer does not tell a number that is nobody's from one
+that is somebody else's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+
+from service.payer_data.numbers import name_words
+from service.payer_data.records import Member
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a call tells of the patient and of one coverage; a patient's: never for a log.
+
+    Numbers are in `numbers.plain_number`'s form. `coverage_numbers` are those of the Coverage
+    (subscriberId, member-number identifiers), `patient_numbers` the member numbers of the Patient.
+    `family` and `given` are as written; `name` is a name that is not taken apart.
+    """
+
+    coverage_numbers: frozenset[str] = field(default=frozenset(), repr=False)
+    patient_numbers: frozenset[str] = field(default=frozenset(), repr=False)
+    birth_date: date | None = field(default=None, repr=False)
+    family: str = field(default="", repr=False)
+    given: str = field(default="", repr=False)
+    name: str = field(default="", repr=False)
+    plan: str = field(default="", repr=False)
+
+    @property
+    def numbers(self) -> frozenset[str]:
+        return self.coverage_numbers | self.patient_numbers
+
+
+class MatchOutcome(StrEnum):
+    """How the search for the member and the coverage ended."""
+
+    MATCHED = "matched"
+    NO_NUMBER = "no_number"
+    """The call tells no member number: nobody can be looked for."""
+    NO_MEMBER = "no_member"
+    """No one member fits what the call tells, for whatever reason."""
+    COVERAGE_NOT_FOUND = "coverage_not_found"
+    """The member is known; this coverage is not, or several fit."""
+    NO_ACTIVE_COVERAGE = "no_active_coverage"
+    """Member and coverage are known; the coverage is not in force that day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The end of the search.
+
+    `member` is the record that counts: the one in force for MATCHED, the newest one for
+    NO_ACTIVE_COVERAGE, None for all others. `person` are all records of the same person that came.
+    """
+
+    outcome: MatchOutcome
+    member: Member | None = None
+    person: tuple[Member, ...] = ()
+
+
+def match(told: Told, members: Iterable[Member], day: date) -> Match:
+    """The member whom a call tells of, and the coverage in force on `day`.
+
+    `members` are the records that carry one of the numbers told. Several persons, a number that is
+    nobody's beside one that is somebody's, a birth date or a name that does not fit: NO_MEMBER.
+    """
+    if not told.numbers:
+        return Match(MatchOutcome.NO_NUMBER)
+    fitting = [m for m in members if _is_told(told, m)]
+    by_patient = _carrying(fitting, told.patient_numbers)
+    by_coverage = _carrying(fitting, told.coverage_numbers)
+    persons = {m.person for m in by_patient or by_coverage}
+    if told.patient_numbers:
+        # A member number in the Patient that is nobody's contradicts whatever the Coverage says.
+        persons = {m.person for m in by_patient}
+        if by_coverage:
+            persons &= {m.person for m in by_coverage}
+    if len(persons) != 1:
+        return Match(MatchOutcome.NO_MEMBER)
+    (person,) = persons
+    own = tuple(m for m in fitting if m.person == person)
+    of_coverage = [m for m in by_coverage if m.person == person]
+    if told.coverage_numbers and not of_coverage:
+        return Match(MatchOutcome.COVERAGE_NOT_FOUND, person=own)
+    return _coverage(of_coverage or list(own), own, told, day)
+
+
+def _coverage(
+    candidates: Sequence[Member], own: tuple[Member, ...], told: Told, day: date
+) -> Match:
+    active = [m for m in candidates if m.in_force_on(day)]
+    if not active:
+        newest = max(candidates, key=lambda m: m.ends or date.max)
+        return Match(MatchOutcome.NO_ACTIVE_COVERAGE, newest, own)
+    for narrowed in (
+        active,
+        [m for m in active if told.plan and m.plan == told.plan],
+        [m for m in active if m.pays == "primary"],
+    ):
+        if len(narrowed) == 1:
+            return Match(MatchOutcome.MATCHED, narrowed[0], own)
+    return Match(MatchOutcome.COVERAGE_NOT_FOUND, person=own)
+
+
+def _carrying(members: Iterable[Member], numbers: frozenset[str]) -> list[Member]:
+    return [m for m in members if not numbers.isdisjoint((m.number, *m.alternates))]
+
+
+def _is_told(told: Told, member: Member) -> bool:
+    """Whether birth date and name are this member's, as far as both sides tell them.
+
+    Without a birth date in the call given and family name must fit; without either nothing is
+    checked, and what is not checked is no match.
+    """
+    if told.birth_date is not None:
+        return told.birth_date == member.birth_date and _same_name(told, member) is not False
+    return _same_name(told, member) is True
+
+
+def _same_name(told: Told, member: Member) -> bool | None:
+    """None where one side tells no name.
+
+    All words of the shorter name in the longer one, in any order; or a given name in common, for
+    family names change. Twins share family name and birth date, and are told apart by the given.
+    """
+    ours = name_words(f"{member.given} {member.family}")
+    theirs = name_words(f"{told.given} {told.family}") or name_words(told.name)
+    if not ours or not theirs:
+        return None
+    if ours <= theirs or theirs <= ours:
+        return told.birth_date is not None or len(ours & theirs) > 1
+    if told.birth_date is None or not told.given or not member.given:
+        return False
+    return not name_words(told.given).isdisjoint(name_words(member.given))

@@ -1,0 +1,1 @@
+"""Alembic's migrations of the payer's records, run by `service.decision_log.schema`."""

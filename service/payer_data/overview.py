@@ -1,0 +1,41 @@
+"""How many records the embedded source has, and when each kind was last imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy import func, select
+
+from service.decision_log.database import open_engine
+from service.decision_log.instants import instant
+from service.payer_data import tables
+from service.payer_data.rows import KINDS
+
+
+def overview(url: str) -> Iterator[str]:
+    """A line for each kind; nothing in it is a member's."""
+    with open_engine(url).connect() as connection:
+        for kind in KINDS.values():
+            table = tables.metadata.tables[kind.table]
+            count = select(func.count()).select_from(table)
+            if kind.name == "members":  # a row for each number
+                count = count.where(table.c.key == table.c.member)
+            last = (
+                select(tables.imports.c.at, tables.imports.c.whole)
+                .where(tables.imports.c.kind == kind.name)
+                .order_by(tables.imports.c.import_id.desc())
+                .limit(1)
+            )
+            records = connection.execute(count).scalar_one()
+            row = connection.execute(last).first()
+            when = "never imported"
+            if row is not None:
+                how = "whole" if row.whole else "delta"
+                when = f"{how} of {instant(row.at).isoformat(timespec='seconds')}"
+            yield f"{kind.name}: {records} ({when})"
+
+
+def ever_imported(url: str) -> bool:
+    """Whether any file was imported before."""
+    with open_engine(url).connect() as connection:
+        return connection.execute(select(tables.imports.c.import_id).limit(1)).first() is not None

@@ -1,0 +1,88 @@
+"""The port: one question a coverage of a call, one answer with every record that bears on it.
+
+One question is one round trip, whatever the answer. That a number is nobody's and that it is
+somebody else's are the same to a source: it gives the records of the number, `matching` decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from service.payer_data.records import (
+    Authorization,
+    Exemption,
+    Member,
+    NetworkContract,
+    ServiceRendered,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked of a source: by payer and the numbers told, for codes and providers.
+
+    `numbers` are in the form that `numbers.plain_number` gives; `codes` are "system|value";
+    `providers` are NPIs. It is a patient's: never for a log.
+    """
+
+    payer: str
+    numbers: frozenset[str] = field(repr=False)
+    codes: frozenset[str] = frozenset()
+    providers: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Every record that a source has of what was wanted, whatever day it holds on.
+
+    `members` are all that carry one of the numbers; authorizations and services are those of these
+    members, contracts and exemptions those of the providers. `network_known` is whether the source
+    knows this payer's network at all: without one, a missing contract says nothing. `read_at` is
+    when the source was read, where that may be some time ago.
+    """
+
+    members: tuple[Member, ...] = ()
+    authorizations: tuple[Authorization, ...] = ()
+    contracts: tuple[NetworkContract, ...] = ()
+    services: tuple[ServiceRendered, ...] = ()
+    exemptions: tuple[Exemption, ...] = ()
+    network_known: bool = False
+    read_at: datetime | None = None
+
+    def __iter__(self) -> Iterator[object]:
+        yield from (*self.members, *self.authorizations, *self.contracts)
+        yield from (*self.services, *self.exemptions)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceHealth:
+    """How a source stands, for readiness and metrics: of no patient.
+
+    `kind` is "embedded" or "fhir"; `up` False while its circuit is open or its tables are missing;
+    `asked`, `failed` and `refused` count questions since the start of this process, the last those
+    that an open circuit turned away.
+    """
+
+    kind: str
+    up: bool
+    asked: int = 0
+    failed: int = 0
+    refused: int = 0
+
+
+class PayerData(Protocol):
+    """A source of the payer's records. Called from several threads at once."""
+
+    def look_up(self, wanted: Wanted, deadline: float) -> Records:
+        """The records; `deadline` is a `time.monotonic()` value.
+
+        Raises PayerDataUnavailable, never later than the deadline by more than a scheduler's turn.
+        """
+        ...
+
+    def health(self) -> SourceHealth: ...
+
+    def close(self) -> None: ...

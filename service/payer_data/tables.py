@@ -1,0 +1,69 @@
+"""The tables of the embedded source (SQLAlchemy Core), the same on SQLite and PostgreSQL.
+
+A record is kept as JSON under the key by which it is asked for; a member has a row for each of its
+numbers. So a question is answered from one index a table, however many rows there are.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text
+
+from service.decision_log.schema import Migrations
+
+REVISION = "0001"
+"""The newest revision in `migrations/versions`; a test holds the two together."""
+
+MIGRATIONS = Migrations(Path(__file__).parent / "migrations", "payer_data_version", REVISION)
+
+metadata = MetaData()
+
+
+def _records(name: str) -> Table:
+    """`key` is what is asked for, `id` tells the records of one key apart, `member` is whose it is.
+
+    `record` is JSON without what is empty, `version` the first digits of its hash.
+    """
+    return Table(
+        name,
+        metadata,
+        Column("payer", Text, primary_key=True),
+        Column("key", Text, primary_key=True),
+        Column("id", Text, primary_key=True),
+        Column("member", Text, nullable=False),
+        Column("record", Text, nullable=False),
+        Column("version", Text, nullable=False),
+        sqlite_with_rowid=False,
+    )
+
+
+member = _records("payer_member")
+"""By each number of the member."""
+
+authorization = _records("payer_authorization")
+"""By the member's number."""
+
+network = _records("payer_network")
+"""By NPI."""
+
+service = _records("payer_service")
+"""By the member's number and the code."""
+
+exemption = _records("payer_exemption")
+"""By NPI."""
+
+imports = Table(
+    "payer_import",
+    metadata,
+    Column("import_id", Integer, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("whole", Integer, nullable=False),
+    Column("file_sha256", Text, nullable=False),
+    Column("added", BigInteger, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Column("removed", BigInteger, nullable=False),
+    Column("refused", BigInteger, nullable=False),
+)
+"""What was imported when; `at` in microseconds since 1970 UTC. Nothing in it is a member's."""

@@ -1,0 +1,144 @@
+"""The embedded source on PostgreSQL: the same as on SQLite, and what only a server can do to us."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from typing import Any
+
+import psycopg
+import pytest
+
+from service.errors import PayerDataUnavailable
+from service.payer_data.circuit import CIRCUIT_OPEN
+from service.payer_data.embedded import open_embedded
+from service.payer_data.port import PayerData, Wanted
+from tests.e2e.decision_log.postgres import Postgres
+from tests.unit.payer_data.conftest import Import
+from tests.unit.payer_data.people import PAYER
+from tests.unit.payer_data.test_forgetting import (  # noqa: F401
+    test_a_number_of_nobody_forgets_nothing,
+    test_all_numbers_of_the_person_go_and_what_is_under_them,
+)
+from tests.unit.payer_data.test_importing import (  # noqa: F401
+    ANN,
+    BO,
+    HEADER,
+    ask,
+    names,
+    test_a_delta_adds_changes_and_removes_what_it_names,
+    test_a_file_in_another_encoding_is_refused,
+    test_a_file_that_is_none_is_refused_and_nothing_is_changed,
+    test_a_member_is_found_by_each_of_its_numbers,
+    test_a_record_has_another_version_once_it_has_changed,
+    test_a_refused_line_stops_the_import_unless_so_many_may_be,
+    test_a_whole_file_leaves_the_members_of_another_payer,
+    test_a_whole_file_removes_what_it_no_longer_has,
+    test_an_import_that_breaks_off_leaves_everything_as_it_was,
+    test_each_import_is_on_record_without_a_word_of_a_member,
+    test_ndjson_says_the_same_as_csv,
+    test_of_lines_about_one_record_the_last_counts,
+    test_the_same_file_again_changes_nothing,
+    test_what_bears_on_an_order_comes_with_the_member,
+    test_who_reads_sees_the_old_state_until_an_import_is_whole,
+)
+from tests.unit.payer_data.test_schema import (  # noqa: F401
+    test_both_rooms_tables_may_be_in_one_database_each_at_its_own_revision,
+    test_the_migrations_make_the_tables_that_the_code_expects,
+)
+
+ODD = 'M1,medicare_advantage,1951-04-12,"Back\\slash	tab\nline",Ann "A",,2022-01-01,\n'
+
+
+def test_what_is_odd_in_a_name_comes_through_copy(put: Import, source: PayerData) -> None:
+    put("members", HEADER + ODD)
+    (member,) = ask(source, "M1").members
+    assert (member.family, member.given) == ("Back\\slash\ttab\nline", 'Ann "A"')
+
+
+def test_a_number_of_nobody_and_one_of_somebody_are_one_statement_each(
+    put: Import,
+    source: PayerData,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put("members", HEADER + ANN)
+    sent: list[str] = []
+    execute = psycopg.Connection.execute
+
+    def counting(self: psycopg.Connection, query: str, *arguments: Any, **options: Any) -> Any:
+        sent.append(query)
+        return execute(self, query, *arguments, **options)
+
+    ask(source, "77")
+    monkeypatch.setattr(psycopg.Connection, "execute", counting)
+    ask(source, "77")
+    ask(source, "NOBODYS")
+    assert len(sent) == 2
+    assert sent[0] == sent[1]
+
+
+def test_a_server_that_hangs_costs_no_more_than_the_deadline_and_opens_the_circuit(
+    put: Import, server: Postgres, url: str
+) -> None:
+    put("members", HEADER + ANN)
+    source = open_embedded(url)
+    assert names(ask(source, "77")) == {"Ann"}
+    server.signal(signal.SIGSTOP)
+    try:
+        for _ in range(3):
+            with pytest.raises(PayerDataUnavailable, match="timeout"):
+                look(source, 0.05)
+        with pytest.raises(PayerDataUnavailable, match=CIRCUIT_OPEN):
+            look(source, 5)
+        assert not source.health().up
+    finally:
+        server.signal(signal.SIGCONT)
+    deadline = time.monotonic() + 30
+    while not source.health().up and time.monotonic() < deadline:
+        time.sleep(0.5)
+        try:
+            ask(source, "77")
+        except PayerDataUnavailable:
+            continue
+    assert names(ask(source, "77")) == {"Ann"}
+    source.close()
+
+
+def look(source: PayerData, seconds: float) -> None:
+    source.look_up(Wanted(PAYER, frozenset({"77"})), time.monotonic() + seconds)
+
+
+def test_a_connection_that_the_server_has_closed_is_made_anew(
+    put: Import,
+    server: Postgres,
+    source: PayerData,
+) -> None:
+    put("members", HEADER + ANN)
+    ask(source, "77")
+    with server.connect("postgres") as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = 'payer' AND pid <> pg_backend_pid()"
+        )
+    assert names(ask(source, "77")) == {"Ann"}
+
+
+def test_many_ask_at_once_on_few_connections(put: Import, source: PayerData) -> None:
+    put("members", HEADER + ANN + BO)
+    answers: list[set[str]] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(names(ask(source, "77")))) for _ in range(40)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert answers == [{"Ann"}] * 40
+
+
+def test_a_server_that_is_not_there_is_away() -> None:
+    source = open_embedded("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    with pytest.raises(PayerDataUnavailable, match="nothing listens there"):
+        look(source, 5)
+    source.close()
