@@ -150,7 +150,7 @@ def _database() -> Iterator[str]:
 
 
 def _payers() -> list[str]:
-    from service.policies.payers import load_payers
+    from service.policies.library import load_payers
     from service.settings import load_settings
 
     return [f"{p.system}|{p.identifier}" for p in load_payers(load_settings().payers_file)]
