@@ -6,11 +6,12 @@ Forms come in editions that expire, so a notice is dated like a policy: one file
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
+from cards.coverage_information import DocNeeded
 from service.decision.policy import Program
 from service.decision.submitted_form import FormAcceptanceRule
 from service.errors import ConfigurationError, LibraryError
@@ -112,7 +113,8 @@ class Notice:
     is no set form; `prints_expiry` is the day on which the print says that it expires. `starts` to
     `ends`, both inclusive, is when the edition may be used.
     `programs` are those it is for, `program_label` their name for people. `questionnaire` is
-    the id of the form that records it; `doc_needed` the code by version of CRD ("2.0", "2.2");
+    the id of the form that records it; `doc_needed` whose documentation that is, and
+    `doc_needed_by_version` the codes that a file of the older form names for a version of CRD;
     `doc_purpose` a code that both versions know. `summary` and `advice` are templates with
     {services} and {codes}; `advice` is Markdown, a paragraph each, in the order of doing, where
     {reason} is the policy's reason in the patient's words and {edition} stands for `edition_note`,
@@ -130,7 +132,7 @@ class Notice:
     programs: tuple[Program, ...]
     program_label: str
     questionnaire: str
-    doc_needed: Mapping[str, str]
+    doc_needed: DocNeeded
     doc_purpose: str
     documentation_reason: str
     summary: str
@@ -144,6 +146,7 @@ class Notice:
     prints_expiry: date | None = None
     edition_note: str = ""
     records: tuple[RecordKind, ...] = ()
+    doc_needed_by_version: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def offered_forms(self) -> tuple[str, ...]:
@@ -232,6 +235,10 @@ def notices_of(drafts: Drafts) -> NoticeLibrary:
 
 def _notice(draft: Draft) -> Notice:
     data: Mapping[str, Any] = draft.data
+    written = data["doc_needed"]
+    by_version: Mapping[str, str] = written if isinstance(written, Mapping) else {}
+    # Of the two versions that the older form names, 2.2 tells more: it has a code for the patient.
+    of_newest = by_version["2.2"] if by_version else written
     return Notice(
         id=data["id"],
         title=data["title"],
@@ -243,7 +250,7 @@ def _notice(draft: Draft) -> Notice:
         programs=tuple(map(Program, data["programs"])),
         program_label=data["program_label"],
         questionnaire=data["questionnaire"],
-        doc_needed=dict(data["doc_needed"]),
+        doc_needed=DocNeeded(of_newest),
         doc_purpose=data["doc_purpose"],
         documentation_reason=data["documentation_reason"],
         summary=data["summary"],
@@ -259,6 +266,7 @@ def _notice(draft: Draft) -> Notice:
         else None,
         edition_note=data.get("edition_note", ""),
         records=tuple(map(_record, data.get("records", ()))),
+        doc_needed_by_version=dict(by_version),
     )
 
 
