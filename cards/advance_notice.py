@@ -15,11 +15,11 @@ from typing import NamedTuple
 import msgspec
 
 from cards import texts
-from cards.dialects import Dialect
 from cards.naming import NamedService, fill
 from cards.overrides import override_reasons
 from cards.questionnaires import Form
 from cards.task import FormRequest, PayerReference, questionnaire_task
+from cards.topics import topic
 from cards.vocabulary import Action, Card, Json, Source, Suggestion, associated_resources
 
 TOPIC = "claim"
@@ -81,7 +81,7 @@ class AdvanceNotice(msgspec.Struct, frozen=True):
 
 
 def advance_notice_card(
-    facts: AdvanceNotice, dialect: Dialect, new_uuid: Callable[[], str]
+    facts: AdvanceNotice, topic_system: str, new_uuid: Callable[[], str]
 ) -> Card:
     """The card in the version of CRD asked for; every suggestion creates exactly one Task."""
     phrases = texts.table("phrases")
@@ -95,7 +95,7 @@ def advance_notice_card(
         summary=fill(summary, facts.services),
         # What is to be done; that the patient may have to pay is card 1's warning (resp-2).
         indicator="info",
-        source=Source(label=facts.insurer, topic=dialect.topic(TOPIC, phrases["topics"][TOPIC])),
+        source=Source(label=facts.insurer, topic=topic(TOPIC, topic_system)),
         detail=_detail(facts, has_button=bool(suggestions)),
         suggestions=suggestions,
         selection_behavior=("any" if only else "at-most-one") if suggestions else None,

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from cards.vocabulary import Json
 
-COVERAGE_INFORMATION = (
-    "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-coverage-information"
-)
 CRD_TEMP = "http://hl7.org/fhir/us/davinci-crd/CodeSystem/temp"
 SDC_TEMP = "http://hl7.org/fhir/uv/sdc/CodeSystem/temp"
 

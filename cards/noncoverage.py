@@ -13,9 +13,9 @@ from collections.abc import Callable
 import msgspec
 
 from cards import texts
-from cards.dialects import Dialect
 from cards.naming import NamedService, fill
 from cards.overrides import override_reasons
+from cards.topics import topic
 from cards.vocabulary import Card, Link, Source, associated_resources
 
 TOPIC = "guideline"
@@ -64,7 +64,7 @@ class Noncoverage(msgspec.Struct, frozen=True):
     on_file: tuple[str, ...] = ()
 
 
-def noncoverage_card(facts: Noncoverage, dialect: Dialect, new_uuid: Callable[[], str]) -> Card:
+def noncoverage_card(facts: Noncoverage, topic_system: str, new_uuid: Callable[[], str]) -> Card:
     """The card in the version of CRD asked for."""
     phrases = texts.table("phrases")
     policy = phrases["policy_link"].format(title=facts.policy_title)
@@ -72,7 +72,7 @@ def noncoverage_card(facts: Noncoverage, dialect: Dialect, new_uuid: Callable[[]
         uuid=new_uuid(),
         summary=fill(facts.summary, facts.services),
         indicator="warning",
-        source=Source(label=facts.insurer, topic=dialect.topic(TOPIC, phrases["topics"][TOPIC])),
+        source=Source(label=facts.insurer, topic=topic(TOPIC, topic_system)),
         detail=_detail(facts),
         links=[
             Link(label=label, url=url, type="absolute")

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from cards import texts
-from cards.dialects import Dialect
 from cards.noncoverage import TOPIC
+from cards.topics import topic
 from cards.vocabulary import Card, Source, associated_resources
 
 Why = Literal["unread", "other_patient"]
@@ -24,7 +24,7 @@ def not_checked_card(
     why: Why,
     orders: Sequence[Unchecked],
     insurer: str,
-    dialect: Dialect,
+    topic_system: str,
     new_uuid: Callable[[], str],
 ) -> Card:
     """An instructions card (CRD 2.2.1 resp-24) that names these orders (dev-24), one or more."""
@@ -38,7 +38,7 @@ def not_checked_card(
         uuid=new_uuid(),
         summary=summary,
         indicator="info",
-        source=Source(label=insurer, topic=dialect.topic(TOPIC, phrases["topics"][TOPIC])),
+        source=Source(label=insurer, topic=topic(TOPIC, topic_system)),
         detail=texts.render("not_checked", f=facts),
         extension=associated_resources(references),
     )

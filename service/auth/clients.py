@@ -53,7 +53,7 @@ class TrustedClient:
     demo: bool = False
 
 
-class _Entry(BaseModel):
+class _ClientEntry(BaseModel):
     """One client as written in the file."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -79,7 +79,7 @@ class _Entry(BaseModel):
         return [parse_base(url).url for url in urls]
 
     @model_validator(mode="after")
-    def _one_key_source(self) -> _Entry:
+    def _one_key_source(self) -> _ClientEntry:
         given = [n for n in ("jwks_file", "jwks_url", "jwks") if getattr(self, n) is not None]
         if len(given) != 1:
             raise ValueError("needs exactly one of jwks_file, jwks_url and jwks")
@@ -88,10 +88,10 @@ class _Entry(BaseModel):
         return self
 
 
-class _File(BaseModel):
+class _ClientsFile(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    clients: list[_Entry] = Field(min_length=1)
+    clients: list[_ClientEntry] = Field(min_length=1)
 
 
 def _check_address(url: str) -> None:
@@ -118,7 +118,7 @@ def load_clients(
     everything that is wrong. A client that is trusted for a demonstration is warned of in the log.
     """
     try:
-        read = _File.model_validate(read_yaml(path, "COVERCARD_CLIENTS_FILE"))
+        read = _ClientsFile.model_validate(read_yaml(path, "COVERCARD_CLIENTS_FILE"))
     except ValidationError as error:
         raise LibraryError([_finding(path, e["loc"], e["msg"]) for e in error.errors()]) from None
     trusted: dict[str, TrustedClient] = {}
@@ -157,11 +157,13 @@ def _warn_of_demonstrations(trusted: Iterable[TrustedClient]) -> None:
             )
 
 
-def _client(entry: _Entry) -> Client:
+def _client(entry: _ClientEntry) -> Client:
     return Client(entry.issuer, entry.name or entry.issuer, frozenset(entry.fhir_servers))
 
 
-def _key_source(entry: _Entry, folder: Path, fetched: Callable[[str], FetchedKeys]) -> KeySource:
+def _key_source(
+    entry: _ClientEntry, folder: Path, fetched: Callable[[str], FetchedKeys]
+) -> KeySource:
     if entry.jwks_url is not None:
         return fetched(entry.jwks_url)
     if entry.jwks_file is not None:

@@ -58,7 +58,7 @@ class Readers:
         return reader if same and reader is not self._nobody else None
 
 
-class _Entry(BaseModel):
+class _ReaderEntry(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     name: str = Field(pattern=r"^[\w .,'-]{1,60}$")
@@ -76,10 +76,10 @@ class _Entry(BaseModel):
         return secret
 
 
-class _File(BaseModel):
+class _ReadersFile(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    readers: list[_Entry] = Field(min_length=1)
+    readers: list[_ReaderEntry] = Field(min_length=1)
 
 
 def load_readers(path: Path) -> Readers:
@@ -89,7 +89,7 @@ def load_readers(path: Path) -> Readers:
     that are, and a file that everybody on the machine may read. No secret is repeated in it.
     """
     try:
-        read = _File.model_validate(read_yaml(path, "COVERCARD_READERS_FILE"))
+        read = _ReadersFile.model_validate(read_yaml(path, "COVERCARD_READERS_FILE"))
     except ValidationError as error:
         wrong = error.errors(include_input=False, include_context=False)
         raise LibraryError([_complaint(path, e["loc"], e["msg"]) for e in wrong]) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,15 +12,16 @@ from cards.questionnaires import Forms, load_forms
 from service.bootstrap.security import secure
 from service.bootstrap.wire_pages import wire_pages
 from service.crd.call_limits import CallLimits
+from service.crd.crd_version import CrdVersion
 from service.crd.discovery import discovery
 from service.crd.hooks import SERVICES
 from service.crd.validation import is_fhir
+from service.crd.versions import VERSIONS, CrdVersions
 from service.decision_log.instants import new_call_id
 from service.decision_log.opening import open_recorder
 from service.decision_log.recorder import Recorder
-from service.dtr.logged_calls import LoggedCalls
+from service.dtr.logged_calls import LoggedCalls, RecordedCalls
 from service.dtr.package import QuestionnairePackages
-from service.dtr.recorded_calls import RecordedCalls
 from service.ehr.allowlist import OutboundPolicy, Resolver, resolve
 from service.ehr.fhir_client import FhirClients, Limits
 from service.ehr.resource_fetcher import EhrFetcher, ResourceFetcher
@@ -31,8 +32,11 @@ from service.policies.policy_store import PolicyStore
 from service.response import Responder
 from service.response.card_writer import CardWriter
 from service.response.coverage_information_writer import CoverageInformationWriter
-from service.response.form_filler import FormFiller, NoticeSuggestion
+from service.response.form_filler import FormFiller
+from service.response.notice_facts import NoticeFacts
+from service.response.notice_forms import NoticeForms, NoticeSuggestion
 from service.response.response_links import ResponseLinks
+from service.review.decide import DecideStep
 from service.review.order_review import OrderReview
 from service.review.submitted_forms import FormsOnFile
 from service.settings import Settings
@@ -84,19 +88,22 @@ def wire_review(
     library: Library,
     clock: Callable[[], datetime] = now,
     fetcher: ResourceFetcher | None = None,
+    versions: CrdVersions | None = None,
 ) -> OrderReview:
     """The use case with all that it needs; also for those who decide without a server.
 
-    `fetcher` takes the place of the one that asks EHRs.
+    `fetcher` takes the place of the one that asks EHRs, `versions` that of all that are spoken.
     """
     forms = load_forms(settings.base_url)
     links = ResponseLinks(library.notices, forms, settings.base_url, library.payers.operator_name)
     suggestion = NoticeSuggestion(settings.notice_suggestion)
-    card_writer = CardWriter(links, FormFiller(links, new_uuid), suggestion, new_uuid)
+    notice_forms = NoticeForms(links, FormFiller(links, new_uuid), suggestion)
+    card_writer = CardWriter(links, NoticeFacts(links, notice_forms), new_uuid)
     responder = Responder(card_writer, CoverageInformationWriter(links))
     return OrderReview(
         services=SERVICES,
-        policies=library.policies,
+        versions=versions or CrdVersions(),
+        decide_step=wire_decide_step(library),
         payers=library.payers,
         responder=responder,
         fetcher=fetcher or wire_fetcher(settings),
@@ -115,6 +122,11 @@ def call_limits(settings: Settings) -> CallLimits:
         orders=settings.max_orders,
         references=settings.max_references,
     )
+
+
+def wire_decide_step(library: Library) -> DecideStep:
+    """How an order is decided, at a hook and for a form alike."""
+    return DecideStep(library.policies, library.notices.form_acceptance_rules())
 
 
 def wire_fetcher(settings: Settings, resolver: Resolver = resolve) -> EhrFetcher:
@@ -142,6 +154,7 @@ def wire_packages(
     library: Library,
     logged_calls: LoggedCalls,
     clock: Callable[[], datetime] = now,
+    versions: CrdVersions | None = None,
 ) -> QuestionnairePackages:
     """The use case behind $questionnaire-package; `logged_calls` knows earlier calls."""
     forms = load_forms(settings.base_url)
@@ -150,7 +163,8 @@ def wire_packages(
         services=SERVICES,
         forms=forms,
         notices=library.notices,
-        policies=library.policies,
+        versions=versions or CrdVersions(),
+        decide_step=wire_decide_step(library),
         payers=library.payers,
         filler=FormFiller(links, new_uuid),
         logged_calls=logged_calls,
@@ -170,8 +184,16 @@ def wire_recorder(settings: Settings) -> Recorder:
     return open_recorder(settings.database_url, settings.spool_dir, patience)
 
 
-def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> Flask:
-    """The WSGI application. Raises ConfigurationError if a file or a setting is wrong."""
+def create_app(
+    settings: Settings,
+    clock: Callable[[], datetime] = now,
+    crd_versions: Sequence[CrdVersion] = VERSIONS,
+) -> Flask:
+    """The WSGI application, which speaks these versions of CRD.
+
+    Raises ConfigurationError if a file, a setting or a version is wrong.
+    """
+    versions = CrdVersions(crd_versions)
     library = Library(settings)
     app = Application("service", static_folder=None)
     recorder = app.extensions[RECORDER] = wire_recorder(settings)
@@ -179,11 +201,12 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> Flask
     call_logger = CallLogger(recorder, metrics, clock)
     count_refusals(app, metrics)
     clients = secure(app, settings, clock)
-    review = wire_review(settings, library, clock)
-    app.register_blueprint(hooks_blueprint(review, discovery(SERVICES), call_logger))
+    review = wire_review(settings, library, clock, versions=versions)
+    app.register_blueprint(hooks_blueprint(review, discovery(SERVICES, versions), call_logger))
     app.register_blueprint(feedback_blueprint(call_logger))
     forms = load_forms(settings.base_url)
-    packages = wire_packages(settings, library, RecordedCalls(settings.database_url), clock)
+    logged_calls = RecordedCalls(settings.database_url)
+    packages = wire_packages(settings, library, logged_calls, clock, versions)
     app.register_blueprint(fhir_blueprint(forms, packages, lambda: current_client().name))
     wire_pages(
         app,
@@ -192,6 +215,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> Flask
         notices=library.notices,
         payers=library.payers,
         services=SERVICES,
+        versions=versions,
         review=review.review,
         clock=clock,
     )

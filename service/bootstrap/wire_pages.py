@@ -15,6 +15,7 @@ from service.auth.readers import load_readers
 from service.auth.sessions import Sessions
 from service.bootstrap.security import wire_counts, wire_used
 from service.crd.cds_service import CdsService
+from service.crd.versions import CrdVersions
 from service.decision.coverage import Payer
 from service.decision_log.reading import open_log
 from service.decision_log.spool import Spool
@@ -43,6 +44,7 @@ def wire_pages(
     notices: NoticeLibrary,
     payers: Iterable[Payer],
     services: Sequence[CdsService],
+    versions: CrdVersions,
     review: Callable[[str, bytes], Review],
     clock: Callable[[], datetime],
 ) -> None:
@@ -59,6 +61,7 @@ def wire_pages(
             # Who is not asked for a token may see an answer, but not have one decided.
             review=None if settings.asks_for_clients else review,
             services=services,
+            versions=versions,
             policies=policies,
             payers=payers,
             fixtures=load_fixtures(settings.fixtures_dir),

@@ -29,9 +29,9 @@ def ehr(port: int, folder: Path, is_open: bool) -> None:
     from werkzeug.serving import make_server
 
     from service.cli.ehr_stub.fhir_server import DEMO_TOKEN, PREFIX, create_stub
-    from service.cli.ehr_stub.resource_store import Store
+    from service.cli.ehr_stub.resource_store import ResourceStore
 
-    store = Store(folder)
+    store = ResourceStore(folder)
     host = "127.0.0.1"
     # The port is known once it is taken: 0 asks for any free one.
     server = make_server(host, port, lambda *_: [], threaded=True)

@@ -15,10 +15,31 @@ if TYPE_CHECKING:
     from service.decision.determination import Determination
 
 
+class CrdVersionName(click.ParamType[str]):
+    """The name of a version of CRD that is spoken; they are looked up only when one is given."""
+
+    name = "version"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        """The names, for the help."""
+        return self._choice().get_metavar(param, ctx)
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """The name as given. Raises click.BadParameter if no version has it."""
+        return self._choice().convert(value, param, ctx)
+
+    def _choice(self) -> click.Choice[str]:
+        from service.crd.versions import VERSIONS
+
+        return click.Choice([version.name for version in VERSIONS])
+
+
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--url", help="Base URL of a running service; without it, decide in process.")
-@click.option("--version", type=click.Choice(["2.0", "2.2"]), help="CRD version to ask for.")
+@click.option("--version", type=CrdVersionName(), help="CRD version to ask for.")
 @click.option("--explain", is_flag=True, help="Show the way from order to answer (in process).")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 def fire(file: Path, url: str | None, version: str | None, explain: bool, as_json: bool) -> None:

@@ -11,9 +11,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from cards.coverage_information.reader import read_coverage_information
 from service.decision.determination import Determination
 from service.fhir.extension_display import value_in_words
-from service.fhir.systems import COVERAGE_INFORMATION
 
 _COLOURS = {"info": "blue", "warning": "yellow", "critical": "red"}
 
@@ -31,7 +31,7 @@ class Screen:
             self.console.print("No cards.")
         for card in cards:
             self._card(card)
-        self._statements(answer.get("systemActions", []))
+        self._coverage_information(answer.get("systemActions", []))
 
     def problem(self, status: int, outcome: Mapping[str, Any]) -> None:
         """An error answer: the places and what was expected."""
@@ -67,7 +67,7 @@ class Screen:
         panel = Panel(Group(*parts), title=f"{card['indicator']} · {source}", border_style=colour)
         self.console.print(panel)
 
-    def _statements(self, actions: Sequence[Mapping[str, Any]]) -> None:
+    def _coverage_information(self, actions: Sequence[Mapping[str, Any]]) -> None:
         if not actions:
             self.console.print("No coverage information.")
             return
@@ -77,9 +77,8 @@ class Screen:
         for action in actions:
             resource = action["resource"]
             name = f"{resource.get('resourceType')}/{resource.get('id')}"
-            for extension in resource.get("extension", []):
-                if extension.get("url") == COVERAGE_INFORMATION:
-                    for part in extension["extension"]:
-                        table.add_row(name, part["url"], value_in_words(part))
-                        name = ""
+            for info in read_coverage_information(resource):
+                for part in info.parts:
+                    table.add_row(name, part.url, value_in_words(part.json))
+                    name = ""
         self.console.print(table)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from service.crd.cds_service import CdsService
 from service.crd.configuration_options import OFFERED
-from service.crd.versions import CrdVersion
+from service.crd.versions import CrdVersions
 
 
-def discovery(services: Iterable[CdsService]) -> dict[str, object]:
+def discovery(services: Iterable[CdsService], versions: CrdVersions) -> dict[str, object]:
     """The CDS Hooks discovery response with CRD's extensions (CRD 2.2.1 dev-1 to dev-8)."""
-    return {"services": [_described(s) for s in services]}
+    names = [v.name for v in versions]
+    return {"services": [_described(s, names) for s in services]}
 
 
-def _described(service: CdsService) -> dict[str, object]:
+def _described(service: CdsService, versions: Sequence[str]) -> dict[str, object]:
     return {
         "id": service.id,
         "hook": service.hook,
@@ -22,7 +23,7 @@ def _described(service: CdsService) -> dict[str, object]:
         "description": service.description,
         "prefetch": dict(service.prefetch),
         "extension": {
-            "davinci-crd.version": [v.value for v in CrdVersion],
+            "davinci-crd.version": [*versions],
             "davinci-crd.configuration-options": [dict(o) for o in OFFERED[service.tier]],
         },
     }

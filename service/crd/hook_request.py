@@ -15,10 +15,12 @@ import jiter
 from service.crd.call_limits import CallLimits
 from service.crd.cds_service import CdsService
 from service.crd.configuration_options import Options, read_options
+from service.crd.crd_version import CrdVersion
 from service.crd.validation import RequestValidator, check_depth
-from service.crd.versions import CrdVersion, negotiate
+from service.crd.versions import CrdVersions
 from service.errors import MalformedRequest
-from service.fhir.document import Document
+from service.fhir.document import Document, Path
+from service.fhir.resources import Resources
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +44,21 @@ class HookRequest:
         """The context's patient as "Patient/id"."""
         return f"Patient/{self.patient_id.removeprefix('Patient/')}"
 
+    def resources(self) -> Resources:
+        """Everything that came with the call: the context's resources, then the prefetched ones.
+
+        Of the context only the elements that the hook has: others are ignored (CRD 2.2.1 hook-23).
+        """
+        sent = Resources(self.fhir_server)
+        known = self.service.context_schema["properties"]
+        given: list[tuple[Path, object]] = [
+            *((("context", key), value) for key, value in self.context.items() if key in known),
+            *((("prefetch", key), value) for key, value in self.prefetch.items()),
+        ]
+        for place, value in given:
+            sent.add_from(self.document, value, place)
+        return sent
+
 
 def parse_json(body: bytes) -> Any:
     """Plain data from JSON bytes; MalformedRequest says line and column of what is wrong."""
@@ -60,19 +77,18 @@ def _where(message: str) -> str:
     return f"not JSON: {message}"
 
 
-def asked_version(data: object) -> CrdVersion:
+def _requested_version(data: object) -> object:
     """The version that a call asks for, read before anything else of it is known to be right."""
     extension = data.get("extension") if isinstance(data, Mapping) else None
-    if not isinstance(extension, Mapping):
-        return negotiate(None)
-    return negotiate(extension.get("davinci-crd.requestedVersion"))
+    return extension.get("davinci-crd.requestedVersion") if isinstance(extension, Mapping) else None
 
 
 class RequestReader:
-    """Reads the calls of one service, within the limits of a call."""
+    """Reads the calls of one service, in the CRD `versions` spoken, within `limits`."""
 
-    def __init__(self, service: CdsService, limits: CallLimits) -> None:
+    def __init__(self, service: CdsService, versions: CrdVersions, limits: CallLimits) -> None:
         self.service = service
+        self._versions = versions
         self._limits = limits
         self._validator = RequestValidator(service.hook, service.context_schema)
 
@@ -84,7 +100,7 @@ class RequestReader:
         """
         self._limits.check_values(body)
         data = parse_json(body)
-        version = asked_version(data)
+        version = self._versions.negotiate(_requested_version(data))
         if not isinstance(data, dict):
             raise version.refusal("expected a JSON object with hook, hookInstance and context")
         check_depth(data)

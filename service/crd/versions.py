@@ -1,49 +1,92 @@
-"""The versions of CRD that this service speaks, and which one a request is answered in.
+"""The versions of CRD that are spoken, and which one a request is answered in.
 
-A new version is a row here and a dialect of that name in `cards`.
+A new version is a module like `v2_2`, and its object in VERSIONS: discovery, the command line, the
+workbench, cards and coverage information go by that.
 """
 
 from __future__ import annotations
 
 import re
-from enum import StrEnum
+from collections.abc import Iterator, Sequence
+from datetime import date
 
-from service.errors import MalformedRequest, RequestError, UnprocessableRequest
+from cards.coverage_information import CoverageInformation, DocNeeded
+from cards.coverage_information.reader import is_coverage_information, read_extension
+from service.crd.crd_version import CrdVersion
+from service.crd.v2_0 import V2_0
+from service.crd.v2_2 import V2_2
+from service.errors import ConfigurationError
 
-
-class CrdVersion(StrEnum):
-    """A declared CRD version, as in `davinci-crd.version` and `davinci-crd.requestedVersion`."""
-
-    V2_0 = "2.0"
-    V2_2 = "2.2"
-
-    @property
-    def needs_one_coverage(self) -> bool:
-        """Whether a call without exactly one coverage of a payer of ours is refused.
-
-        2.2 says so (CRD 2.2.1 hook-13); 2.0 is answered with what can be said (found-34).
-        """
-        return self is not CrdVersion.V2_0
-
-    @property
-    def refusal(self) -> type[RequestError]:
-        """The error for what is JSON, but not CDS Hooks or not FHIR.
-
-        400 in 2.2 (CRD 2.2.1 hook-13), 422 in 2.0 (CRD 2.0.1 statement 163).
-        """
-        return UnprocessableRequest if self is CrdVersion.V2_0 else MalformedRequest
-
-
-DEFAULT_VERSION = CrdVersion.V2_0
+VERSIONS: tuple[CrdVersion, ...] = (V2_0, V2_2)
+DEFAULT_VERSION = V2_0
 """What a request that names no version is answered in: plain CDS Hooks clients name none."""
 
-_MAJOR_MINOR = re.compile(r"(\d+\.\d+)(?:\.\d+)?(?:-\w+)?")
+_MAJOR_MINOR = re.compile(r"\d+\.\d+")
+_PATCH_LEVEL = re.compile(r"(\d+\.\d+)(?:\.\d+)?(?:-\w+)?")
 
 
-def negotiate(requested: object) -> CrdVersion:
-    """The version to answer in; a patch level is ignored, anything unknown gets the default."""
-    if isinstance(requested, str):
-        match = _MAJOR_MINOR.fullmatch(requested.strip())
-        if match and match[1] in {v.value for v in CrdVersion}:
-            return CrdVersion(match[1])
-    return DEFAULT_VERSION
+class CrdVersions:
+    """The versions that calls may ask for, oldest first.
+
+    Raises ConfigurationError if one of them lacks something that an answer would need.
+    """
+
+    def __init__(
+        self,
+        versions: Sequence[CrdVersion] = VERSIONS,
+        default: CrdVersion = DEFAULT_VERSION,
+    ) -> None:
+        self._by_name = {v.name: v for v in versions}
+        self._default = default
+        if len(self._by_name) < len(versions):
+            raise ConfigurationError("CRD versions: one name is used twice")
+        if default not in versions:
+            raise ConfigurationError(f"CRD versions: the default {default.name} is not among them")
+        for version in versions:
+            for lack in _lacks(version):
+                raise ConfigurationError(f"CRD version {version.name!r}: {lack}")
+
+    def __iter__(self) -> Iterator[CrdVersion]:
+        return iter(self._by_name.values())
+
+    def negotiate(self, requested: object) -> CrdVersion:
+        """The version to answer in; a patch level is ignored, anything unknown gets the default."""
+        if isinstance(requested, str):
+            match = _PATCH_LEVEL.fullmatch(requested.strip())
+            if match:
+                return self._by_name.get(match[1], self._default)
+        return self._default
+
+
+def _lacks(version: CrdVersion) -> Iterator[str]:
+    """What an answer in this version would go wrong with, each with its repair."""
+    if not _MAJOR_MINOR.fullmatch(version.name):
+        yield 'its name is not "major.minor"; write it as in davinci-crd.version'
+    for field in ("topic_system", "doc_purpose_system"):
+        if not getattr(version, field):
+            yield f"{field} is empty; name the code system"
+    for needed in DocNeeded:
+        if not version.doc_needed.get(needed):
+            yield f"doc_needed has no code for {needed.value!r}; add one"
+    extension = version.coverage_information(_SAMPLE)
+    if not is_coverage_information(extension):
+        yield "coverage_information writes another extension than ext-coverage-information"
+    written = read_extension(extension)
+    for url, found, wanted in (
+        ("coverage", written.coverage, _SAMPLE.coverage),
+        ("covered", written.covered, _SAMPLE.covered),
+        ("date", written.date, _SAMPLE.stated_on.isoformat()),
+        ("coverage-assertion-id", written.assertion_id, _SAMPLE.assertion_id),
+    ):
+        if found != wanted:
+            yield f"coverage_information writes {found!r} as {url}, expected {wanted!r}"
+
+
+_SAMPLE = CoverageInformation(
+    coverage="Coverage/sample",
+    covered="not-covered",
+    codes=(),
+    reasons=(),
+    stated_on=date(2026, 1, 1),
+    assertion_id="sample",
+)

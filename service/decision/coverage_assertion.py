@@ -21,8 +21,9 @@ def coverage_assertion_id(determination: Determination, ehr: str, said: Sequence
     """The id as "cc" and 30 hexadecimal digits.
 
     `ehr` tells one EHR's "ServiceRequest/1" from another's: its FHIR base URL, or "" if not told.
-    `said` is what the statement says beyond the determination: the answer as stated, the gap, the
-    forms asked for. A hook that asks for no form thus asserts something else than one that does.
+    `said` is what the coverage information says beyond the determination: the answer as stated, the
+    gap, the forms asked for. A hook that asks for no form thus asserts something else than one that
+    does.
     """
     d = determination
     told = d.order.service_day
@@ -48,9 +49,10 @@ def _written(day: ServiceDay) -> str:
 
 
 def replaced_assertion(order: Order, coverage: str, assertion_id: str) -> str | None:
-    """The id of the statement of ours on this coverage that the order carries and that
-    `assertion_id` takes the place of; None if it carries none, or this very one.
+    """The id of our older coverage information that `assertion_id` takes the place of.
+
+    It is the one that the order carries on this coverage; None if it carries none, or this one.
     """
-    ids = [s.assertion_id or "" for s in order.statements if s.coverage == coverage]
+    ids = [s.assertion_id or "" for s in order.coverage_information if s.coverage == coverage]
     older = [i for i in ids if _OURS.fullmatch(i) and i != assertion_id]
     return older[-1] if older and assertion_id not in ids else None

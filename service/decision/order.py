@@ -115,4 +115,4 @@ class Order:
     do_not_perform: bool = False
     patient: str | None = None
     insurance: tuple[str, ...] = ()
-    statements: tuple[ExistingCoverageInformation, ...] = ()
+    coverage_information: tuple[ExistingCoverageInformation, ...] = ()

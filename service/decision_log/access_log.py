@@ -17,7 +17,7 @@ from service.decision_log.tables import access
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class LoggedAccess:
     """One access: `what` was done, `detail` what was asked for."""
 
     at: datetime
@@ -46,13 +46,13 @@ def log_access(
     connection.commit()
 
 
-def accesses(connection: Connection, since: datetime | None, most: int) -> Iterator[Access]:
+def accesses(connection: Connection, since: datetime | None, most: int) -> Iterator[LoggedAccess]:
     """Who has read the log, newest first."""
     wanted = select(access).order_by(access.c.access_id.desc()).limit(most)
     if since is not None:
         wanted = wanted.where(access.c.at >= microseconds(since))
     for row in connection.execute(wanted):
-        yield Access(instant(row.at), row.who, row.what, msgspec.json.decode(row.detail))
+        yield LoggedAccess(instant(row.at), row.who, row.what, msgspec.json.decode(row.detail))
 
 
 def user() -> str:

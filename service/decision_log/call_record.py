@@ -9,12 +9,12 @@ import msgspec
 from service.decision.determination import Determination
 
 
-class Decided(msgspec.Struct, frozen=True):
+class DeterminationRecord(msgspec.Struct, frozen=True):
     """One determination and what the answer makes of it.
 
-    `assertion_id` is the coverage-assertion-id of its statement, None where nothing can be stated;
-    `stated` whether this answer carries the statement (the order may have it already); `replaces`
-    the id of our statement that the order came with, if it was another one.
+    `assertion_id` is its coverage-assertion-id, None where no coverage information can be given;
+    `stated` whether this answer carries that (the order may have it already); `replaces` the id of
+    our coverage information that the order came with, if it was another one.
     """
 
     determination: Determination
@@ -64,5 +64,5 @@ class CallRecord(msgspec.Struct, frozen=True):
     encounter: str | None = None
     token_use: str | None = None
     fetched: bytes | None = None
-    decided: tuple[Decided, ...] = ()
+    decided: tuple[DeterminationRecord, ...] = ()
     cards: tuple[CardShown, ...] = ()

@@ -9,10 +9,10 @@ from datetime import datetime, tzinfo
 import msgspec
 
 from cards import texts
+from cards.coverage_information.reader import read_coverage_information
 from service.decision_log.decision_detail import DecisionDetail
 from service.decision_log.queries import LoggedCall
 from service.decision_log.rows import DeterminationRow, FeedbackRow
-from service.fhir.systems import COVERAGE_INFORMATION
 
 
 def facts(found: DecisionDetail, zone: tzinfo) -> Iterator[tuple[str, str]]:
@@ -111,16 +111,9 @@ def policy_in_short(d: DeterminationRow) -> str:
 def stated_reasons(call: LoggedCall, d: DeterminationRow) -> list[str]:
     """The reasons that the coverage information with this assertion id gives."""
     for action in call.answer.get("systemActions", []):
-        for extension in action.get("resource", {}).get("extension", []):
-            parts = extension.get("extension", [])
-            if extension.get("url") == COVERAGE_INFORMATION and any(
-                p.get("valueString") == d.assertion_id for p in parts
-            ):
-                return [
-                    str(p["valueCodeableConcept"].get("text", ""))
-                    for p in parts
-                    if p["url"] == "reason"
-                ]
+        for info in read_coverage_information(action.get("resource", {})):
+            if info.assertion_id == d.assertion_id:
+                return [*info.reasons]
     return []
 
 

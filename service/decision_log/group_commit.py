@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Literal
 
-from service.decision_log.log_store import EntryRejected, Store, StoreUnavailable
+from service.decision_log.log_store import EntryRejected, LogStore, StoreUnavailable
 from service.decision_log.rows import Entry, together
 
 _LARGEST_BATCH = 64
@@ -35,7 +35,7 @@ class _Job:
 class StoreWriter:
     """Writes to one store for all threads of a process."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: LogStore) -> None:
         self._store = store
         self._lock = threading.Lock()
         self._busy = False

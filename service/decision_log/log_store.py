@@ -21,7 +21,7 @@ class EntryRejected(CovercardError):
     """The store is there, but it will never take these very rows."""
 
 
-class Store(Protocol):
+class LogStore(Protocol):
     """A place where rows are durable once `write` returns. Used by one thread at a time.
 
     Deadlines are `time.monotonic()` values. A store may be late where it waits for a network: then

@@ -9,13 +9,16 @@ from typing import Any
 
 import msgspec
 
+from cards.coverage_information.reader import (
+    WrittenCoverageInformation,
+    read_coverage_information,
+)
 from service.decision_log.feedback_rows import ACCEPTED
 from service.decision_log.fetched_resources import fetched_types
 from service.decision_log.queries import LoggedCall
 from service.decision_log.rows import DeterminationRow, FeedbackRow
 from service.fhir.document import Document
 from service.fhir.resources import Resources, resources_in
-from service.fhir.systems import COVERAGE_INFORMATION
 
 _NPI = "http://hl7.org/fhir/sid/us-npi"
 _ENGAGEMENT = {ACCEPTED: "accept", "overridden": "override"}
@@ -47,7 +50,7 @@ def metric_record(logged: LoggedCall, said: Iterable[FeedbackRow] = ()) -> Json:
             *_counted((r.type for r in requested), prefetch=True),
             *_counted(fetched_types(logged.kept.fetched), prefetch=False),
         ],
-        "response": [*_cards(logged.cards, said), *_statements(logged)],
+        "response": [*_cards(logged.cards, said), *_coverage_information(logged)],
     }
     return {name: value for name, value in record.items() if value not in (None, [], {})}
 
@@ -118,17 +121,16 @@ def _cards(cards: Sequence[Json], said: Iterable[FeedbackRow]) -> Iterator[Json]
         }
 
 
-def _statements(logged: LoggedCall) -> Iterator[Json]:
+def _coverage_information(logged: LoggedCall) -> Iterator[Json]:
     lines = {d.assertion_id: d.program for d in logged.determinations}
     for action in logged.answer.get("systemActions", []):
         resource = action.get("resource", {})
-        for extension in resource.get("extension", []):
-            if extension.get("url") == COVERAGE_INFORMATION:
-                info = _coverage_info(extension["extension"])
-                if info.get("assertionId") in lines:
-                    info["businessLine"] = {"text": lines[info["assertionId"]]}
-                    focus = [resource.get("resourceType")]
-                    yield {"type": "coverage-info", "focus": focus, "coverageInfo": [info]}
+        for written in read_coverage_information(resource):
+            if written.assertion_id in lines:
+                info = _coverage_info(written)
+                info["businessLine"] = {"text": lines[written.assertion_id]}
+                focus = [resource.get("resourceType")]
+                yield {"type": "coverage-info", "focus": focus, "coverageInfo": [info]}
 
 
 _PARTS = {
@@ -141,15 +143,14 @@ _PARTS = {
 }
 
 
-def _coverage_info(parts: Sequence[Json]) -> Json:
+def _coverage_info(written: WrittenCoverageInformation) -> Json:
     info: Json = {}
-    for part in parts:
-        value = next((v for name, v in part.items() if name.startswith("value")), None)
-        if part["url"] == "questionnaire":
-            form = {"reference": value, "adaptive": False, "response": False}
+    for part in written.parts:
+        if part.url == "questionnaire":
+            form = {"reference": part.value, "adaptive": False, "response": False}
             info.setdefault("questionnaire", []).append(form)
-        elif part["url"] in _PARTS:
-            info[_PARTS[part["url"]]] = value
+        elif part.url in _PARTS:
+            info[_PARTS[part.url]] = part.value
     return info
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from service.decision_log.log_store import Store, is_sqlite
+from service.decision_log.log_store import LogStore, is_sqlite
 from service.decision_log.recorder import Recorder
 
 
@@ -14,7 +14,7 @@ def open_recorder(database_url: str, spool_dir: Path, patience: float) -> Record
     SQLAlchemy and the driver are imported by the first record, or by `Recorder.start`.
     """
 
-    def new_store() -> Store:
+    def new_store() -> LogStore:
         if is_sqlite(database_url):
             from service.decision_log.sqlite_store import SqliteStore
 

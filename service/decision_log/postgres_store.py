@@ -16,7 +16,7 @@ from service.decision_log.rows import Entry
 
 
 class PostgresStore:
-    """A `Store` on one connection, made by `ping` and dropped after an error.
+    """A `LogStore` on one connection, made by `ping` and dropped after an error.
 
     Each statement is prepared by the server, and is a transaction of its own.
     """

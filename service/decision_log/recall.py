@@ -14,10 +14,11 @@ _SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Recalled:
-    """The call: its service, the order that was asserted on, and its body without any token.
+class RecalledCall:
+    """An earlier call: its service's id, the "Type/id" of the order that the id was given for, and
+    its body without any token.
 
-    `fetched` are the resources that its EHR was asked for.
+    `fetched` are the resources that its EHR was asked for: the order itself may be among them.
     """
 
     service_id: str
@@ -26,7 +27,7 @@ class Recalled:
     fetched: tuple[Resource, ...] = field(default=(), repr=False)
 
 
-def recall(database_url: str, assertion_id: str, client: str) -> Recalled | None:
+def recall(database_url: str, assertion_id: str, client: str) -> RecalledCall | None:
     """The latest call of this client whose answer stated this id; None if there is none.
 
     Raises RecordsUnavailable if the log cannot be read now.
@@ -37,7 +38,7 @@ def recall(database_url: str, assertion_id: str, client: str) -> Recalled | None
         raise RecordsUnavailable(f"the decision log cannot be read ({error})") from None
 
 
-def _look_up(database_url: str, assertion_id: str, client: str) -> Recalled | None:
+def _look_up(database_url: str, assertion_id: str, client: str) -> RecalledCall | None:
     from sqlalchemy import select
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -66,4 +67,4 @@ def _look_up(database_url: str, assertion_id: str, client: str) -> Recalled | No
     if kept.request is None:
         return None
     fetched = fetched_resources(kept.fetched)
-    return Recalled(found.service_id, found.order_ref, kept.request, fetched)
+    return RecalledCall(found.service_id, found.order_ref, kept.request, fetched)

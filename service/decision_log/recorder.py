@@ -19,7 +19,7 @@ import structlog
 from service.decision_log.call_record import CallRecord
 from service.decision_log.drain import drain
 from service.decision_log.group_commit import StoreWriter
-from service.decision_log.log_store import EntryRejected, Store, StoreUnavailable
+from service.decision_log.log_store import EntryRejected, LogStore, StoreUnavailable
 from service.decision_log.rows import Entry, FeedbackRow, encode_entry, entry_of
 from service.decision_log.spool import Spool, SpoolDepth
 from service.errors import ConfigurationError, RecordsUnavailable
@@ -58,7 +58,7 @@ class Recorder:
 
     def __init__(
         self,
-        new_store: Callable[[], Store],
+        new_store: Callable[[], LogStore],
         prepare: Callable[[], None],
         spool_dir: Path,
         patience: float,
@@ -120,7 +120,7 @@ class _Process:
     """What keeping needs in one process: its writer, its spool, its background thread."""
 
     def __init__(
-        self, store: Store, prepare: Callable[[], None], spool: Spool, patience: float
+        self, store: LogStore, prepare: Callable[[], None], spool: Spool, patience: float
     ) -> None:
         self.pid = os.getpid()
         self._prepare: Callable[[], None] | None = prepare

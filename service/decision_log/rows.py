@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from service.decision_log.call_record import CallRecord, CardShown, Decided
+from service.decision_log.call_record import CallRecord, CardShown, DeterminationRecord
 from service.decision_log.compression import pack, unpack
 from service.decision_log.instants import microseconds
 
@@ -198,7 +198,9 @@ def _kept(call: CallRecord) -> CallPayload:
     return CallPayload(call.request, call.answer, call.fetched, traces)
 
 
-def _determination_row(call_id: str, position: int, decided: Decided) -> DeterminationRow:
+def _determination_row(
+    call_id: str, position: int, decided: DeterminationRecord
+) -> DeterminationRow:
     d = decided.determination
     coverage = d.finding.coverage
     payer = coverage.payer if coverage else None

@@ -19,7 +19,7 @@ _BUSY_SECONDS = 0.001
 
 
 class SqliteStore:
-    """A `Store` on one connection, made by `ping` and dropped after an error.
+    """A `LogStore` on one connection, made by `ping` and dropped after an error.
 
     Processes take turns by a lock file. SQLite's own waiting sleeps for ever longer, so that under
     load one of them would starve; a process that dies frees the lock.

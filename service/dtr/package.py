@@ -11,51 +11,41 @@ from datetime import datetime, tzinfo
 from typing import Literal
 
 from cards import texts
-from cards.dialects import DIALECTS
 from cards.questionnaires import Form, Forms
 from cards.vocabulary import Json
 from service.crd.call_limits import CallLimits
-from service.crd.cds_service import CdsService
+from service.crd.cds_service import CdsService, ReviewTarget
 from service.crd.hook_request import RequestReader
-from service.crd.versions import CrdVersion
-from service.decision.coverage import CoverageOutcome, choose_coverage
-from service.decision.determination import Determination
-from service.decision.evaluate import evaluate, in_scope, service_day
-from service.decision.policy import Policies, Program
+from service.crd.v2_2 import V2_2
+from service.crd.versions import CrdVersions
+from service.decision.coverage import CoverageOutcome
+from service.decision.policy import Program
 from service.dtr.logged_calls import LoggedCalls
 from service.dtr.package_output import Issue, output_parameters, package_bundle
 from service.dtr.package_request import PackageRequest, read_package_request
 from service.errors import UnknownContext
 from service.fhir.coverages import PayerDirectory, read_coverage
 from service.fhir.document import Resource
-from service.fhir.encounters import is_emergency
-from service.fhir.order_details import OrderDetails, read_order_details
-from service.fhir.orders import ORDER_TYPES, read_order
+from service.fhir.orders import ORDER_TYPES
 from service.fhir.people import Person, read_person
 from service.fhir.resources import Resources
 from service.policies.notices import Notice, NoticeLibrary
 from service.response.form_filler import FormFiller, PrefillContext
-from service.review.order_review import gather
+from service.response.response_context import Decided
+from service.review.decide import DecideStep, DecisionContext
 
+_GUIDE = V2_2
+"""The version of CRD that DTR 2.2, in which packages are answered, is built on."""
 _PURPOSE_OF_NO_NOTICE = "retain-doc"
 
 
 @dataclass(frozen=True, slots=True)
-class Recalled:
-    """What the logged call of a context brings: its resources and the order that it was about."""
+class RecalledOrder:
+    """The order that the logged call of a context was about, and the resources of that call."""
 
     order: Resource
     resources: Resources
     encounter_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Considered:
-    """An order with what was determined of it."""
-
-    resource: Resource
-    determination: Determination
-    details: OrderDetails
 
 
 @dataclass(slots=True)
@@ -64,7 +54,7 @@ class Wanted:
 
     form: Form
     notice: Notice | None
-    orders: list[Considered] = field(default_factory=list)
+    orders: list[Decided] = field(default_factory=list)
 
 
 class QuestionnairePackages:
@@ -78,7 +68,8 @@ class QuestionnairePackages:
         services: Sequence[CdsService],
         forms: Forms,
         notices: NoticeLibrary,
-        policies: Policies,
+        versions: CrdVersions,
+        decide_step: DecideStep,
         payers: PayerDirectory,
         filler: FormFiller,
         logged_calls: LoggedCalls,
@@ -88,11 +79,11 @@ class QuestionnairePackages:
     ) -> None:
         self.limits = limits
         self.readers: Mapping[str, RequestReader] = {
-            s.id: RequestReader(s, limits) for s in services
+            s.id: RequestReader(s, versions, limits) for s in services
         }
         self.forms = forms
         self.notices = notices
-        self.policies = policies
+        self.decide_step = decide_step
         self.payers = payers
         self.filler = filler
         self.logged_calls = logged_calls
@@ -109,7 +100,7 @@ class QuestionnairePackages:
         now = self._clock().astimezone(self._zone)
         return _Packaging(self, asked, self._recall(asked, client), now).run()
 
-    def _recall(self, asked: PackageRequest, client: str) -> Recalled | None:
+    def _recall(self, asked: PackageRequest, client: str) -> RecalledOrder | None:
         """The logged call of the context, if it is this client's and about this patient."""
         if asked.context is None:
             return None
@@ -120,11 +111,11 @@ class QuestionnairePackages:
         call = reader.read(logged.request)
         if call.patient != asked.patient:
             return None
-        resources = gather(call)
+        resources = call.resources()
         for resource in logged.fetched:
             resources.add(resource)
         order = resources.get(logged.order)
-        return Recalled(order, resources, call.encounter_id) if order else None
+        return RecalledOrder(order, resources, call.encounter_id) if order else None
 
 
 class _Packaging:
@@ -134,7 +125,7 @@ class _Packaging:
         self,
         shared: QuestionnairePackages,
         asked: PackageRequest,
-        recalled: Recalled | None,
+        recalled: RecalledOrder | None,
         now: datetime,
     ) -> None:
         self.shared = shared
@@ -142,7 +133,7 @@ class _Packaging:
         self.recalled = recalled
         self.now = now
         self.coverage = read_coverage(asked.coverage, asked.resources, shared.payers)
-        self.considered: list[Considered] = []
+        self.decided: list[Decided] = []
         self.wanted: dict[str, Wanted] = {}
         self.issues: list[Issue] = []
 
@@ -156,7 +147,7 @@ class _Packaging:
                 self._say("warning", "not-found", "form_unknown", questionnaire.place)
             else:
                 notice = self._notice_of(form)
-                self.wanted.setdefault(form.id, Wanted(form, notice, list(self.considered)))
+                self.wanted.setdefault(form.id, Wanted(form, notice, list(self.decided)))
         bundles = [self._bundle(w) for w in self.wanted.values() if self._has_changed(w.form)]
         return output_parameters(bundles, list(dict.fromkeys(self.issues)))
 
@@ -183,32 +174,27 @@ class _Packaging:
         # A payer that is only referred to cannot be looked up here: whoever calls us means us.
         if self.coverage.payer is None and self.coverage.payer_told:
             return self._say("warning", "business-rule", "payer", self.coverage.place)
-        order = read_order(resource, resources)
-        if not in_scope(order):
-            return self._say("information", "informational", "order_ended", resource.place)
-        today = self.now.date()
-        day = service_day(order, today)
-        finding = choose_coverage([self.coverage], order, self.asked.patient, day)
-        if finding.outcome is not CoverageOutcome.FOUND:
-            return self._say("warning", "business-rule", "coverage_inactive", self.coverage.place)
-        determination = evaluate(
-            order,
-            finding,
-            today=today,
-            policies=self.shared.policies,
+        context = DecisionContext(
             patient=self.asked.patient,
-            emergency=is_emergency(resource, resources, encounter_id),
+            encounter_id=encounter_id,
+            resources=resources,
+            coverages=[self.coverage],
+            today=self.now.date(),
         )
-        details = read_order_details(resource, resources)
-        return self._want_forms(Considered(resource, determination, details), settled)
+        decided = self.shared.decide_step.decide(ReviewTarget(resource), context)
+        if decided is None:
+            return self._say("information", "informational", "order_ended", resource.place)
+        if decided.determination.finding.outcome is not CoverageOutcome.FOUND:
+            return self._say("warning", "business-rule", "coverage_inactive", self.coverage.place)
+        return self._want_forms(decided, settled)
 
-    def _want_forms(self, considered: Considered, settled: str) -> None:
-        determination, place = considered.determination, considered.resource.place
+    def _want_forms(self, decided: Decided, settled: str) -> None:
+        determination, place = decided.determination, decided.resource.place
         if determination.undetermined is not None:
             reason = texts.table("undetermined")[determination.undetermined.value]["reason"]
             self._say("warning", "incomplete", "order_gap", place, reason=reason)
             return
-        self.considered.append(considered)
+        self.decided.append(decided)
         if not determination.notices:
             self._say("information", "informational", settled, place)
             return
@@ -218,7 +204,7 @@ class _Packaging:
             notice = self.shared.notices.edition(notice_id, self.now.date())
             form = self.shared.filler.links.form(notice.questionnaire)
             wanted = self.wanted.setdefault(form.id, Wanted(form, notice))
-            wanted.orders.append(considered)
+            wanted.orders.append(decided)
 
     def _notice_of(self, form: Form) -> Notice | None:
         """The notice that a form asked for by name is of, in the edition of today."""
@@ -247,7 +233,7 @@ class _Packaging:
             details=tuple(c.details for c in wanted.orders),
             notice=wanted.notice,
             purpose=wanted.notice.doc_purpose if wanted.notice else _PURPOSE_OF_NO_NOTICE,
-            purpose_system=DIALECTS[CrdVersion.V2_2.value].doc_purpose_system,
+            purpose_system=_GUIDE.doc_purpose_system,
             now=self.now,
         )
         return package_bundle(wanted.form, self.shared.filler.begun(wanted.form, filling))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from cards.coverage_information.reader import read_coverage_information
 from service.decision.order import (
     ExistingCoverageInformation,
     Order,
@@ -24,7 +25,6 @@ from service.fhir.resources import Resources
 from service.fhir.systems import (
     ALTERNATE_REFERENCE,
     BILLING_OPTIONS,
-    COVERAGE_INFORMATION,
     PAYLOAD_CODE,
     canonical_code,
 )
@@ -125,7 +125,7 @@ def read_order(resource: Resource, resources: Resources) -> Order:
         do_not_perform=standing.do_not_perform,
         patient=_patient(data, shape, resources),
         insurance=tuple(resources.local(ref) for ref in insurance_references(resource)),
-        statements=tuple(_statements(data, resources)),
+        coverage_information=tuple(_coverage_information(data, resources)),
     )
 
 
@@ -290,34 +290,15 @@ def _participants(data: Mapping[str, Any], resources: Resources) -> Iterator[str
                 yield local
 
 
-def _statements(
+def _coverage_information(
     data: Mapping[str, Any], resources: Resources
 ) -> Iterator[ExistingCoverageInformation]:
-    extensions = data.get("extension")
-    for extension in extensions if isinstance(extensions, list) else ():
-        if not is_statement(extension):
-            continue
-        parts = extension.get("extension")
-        values: dict[str, str] = {}
-        for part in parts if isinstance(parts, list) else ():
-            if isinstance(part, Mapping) and isinstance(part.get("url"), str):
-                value = part.get("valueCode") or part.get("valueString")
-                reference = part.get("valueReference")
-                if isinstance(reference, Mapping):
-                    value = reference.get("reference")
-                if isinstance(value, str):
-                    values[part["url"]] = value
-        coverage = values.get("coverage")
+    for written in read_coverage_information(data):
         yield ExistingCoverageInformation(
-            coverage=resources.local(coverage) if coverage else None,
-            covered=values.get("covered"),
-            assertion_id=values.get("coverage-assertion-id"),
+            coverage=resources.local(written.coverage) if written.coverage else None,
+            covered=written.covered,
+            assertion_id=written.assertion_id,
         )
-
-
-def is_statement(extension: object) -> bool:
-    """Whether an extension is coverage information."""
-    return isinstance(extension, Mapping) and extension.get("url") == COVERAGE_INFORMATION
 
 
 def _name(data: Mapping[str, Any], shape: _Shape) -> str | None:

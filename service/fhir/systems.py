@@ -9,9 +9,6 @@ HCPCS = "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets"
 SOURCE_OF_PAYMENT = "https://nahdo.org/sopt"
 V3_ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 
-COVERAGE_INFORMATION = (
-    "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-coverage-information"
-)
 BILLING_OPTIONS = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-billing-options"
 PAYLOAD_CODE = (
     "http://hl7.org/fhir/5.0/StructureDefinition/extension-CommunicationRequest.payload.content[x]"

@@ -9,7 +9,7 @@ from service.decision.policy import Authority, Citation, PolicyVersion
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class PolicyChange:
     """One statement that was added, removed or worded anew.
 
     `section` is "title", "summary", "coverage", "wording", "services", "authorities", "reason",
@@ -24,14 +24,14 @@ class Change:
     after: str | None
 
 
-def differences(older: PolicyVersion, newer: PolicyVersion) -> tuple[Change, ...]:
+def differences(older: PolicyVersion, newer: PolicyVersion) -> tuple[PolicyChange, ...]:
     """Every change from `older` to `newer`, in the order of a policy's page."""
     before, after = dict(_statements(older)), dict(_statements(newer))
     places = [*after, *(place for place in before if place not in after)]
     order = list(dict.fromkeys(section for section, _ in [*before, *after]))
     changed = [p for p in places if before.get(p) != after.get(p)]
     changed.sort(key=lambda place: order.index(place[0]))
-    return tuple(Change(*place, before.get(place), after.get(place)) for place in changed)
+    return tuple(PolicyChange(*place, before.get(place), after.get(place)) for place in changed)
 
 
 def _statements(version: PolicyVersion) -> Iterator[tuple[tuple[str, str], str]]:

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AliasChoices, Field
+from pydantic import AliasChoices, BeforeValidator, Field
 
+from cards.coverage_information import DocNeeded
 from cards.texts.placeholders import Placeholders, wrong
 from service.decision.submitted_form import FormAcceptanceRule
 from service.errors import ConfigurationError
@@ -117,17 +118,25 @@ class RecordKind(Model):
     )
 
 
-_DOC_NEEDED: Mapping[str, tuple[str, ...]] = {
+_DOC_NEEDED_BY_VERSION: Mapping[str, tuple[str, ...]] = {
     "2.0": ("clinical", "admin", "both", "conditional"),
     "2.2": ("clinical", "admin", "patient", "conditional"),
 }
+"""The versions that files of the older form name a code for."""
 
 
-def _codes_of_each_version(by_version: dict[str, str]) -> dict[str, str]:
-    for version, codes in _DOC_NEEDED.items():
-        if by_version.get(version) not in codes:
+def _doc_needed(written: object) -> DocNeeded | dict[str, str]:
+    """One word, or in the older form a code for each of two versions of CRD."""
+    if not isinstance(written, Mapping):
+        if not isinstance(written, str) or written not in [*DocNeeded]:
+            raise wrong("no such documentation", f"write {' or '.join(DocNeeded)}")
+        return DocNeeded(written)
+    for version, codes in _DOC_NEEDED_BY_VERSION.items():
+        if written.get(version) not in codes:
             raise wrong(f'no code for "{version}"', f'write "{version}": {" or ".join(codes)}')
-    return by_version
+    if unknown := written.keys() - _DOC_NEEDED_BY_VERSION.keys():
+        raise wrong(f"no such version: {', '.join(map(str, unknown))}", "write one word")
+    return {version: written[version] for version in _DOC_NEEDED_BY_VERSION}
 
 
 class Notice(Model):
@@ -159,13 +168,15 @@ class Notice(Model):
         description="Their name for people.",
     )
     questionnaire: Id = Field(description="The id of the form that records it.")
-    doc_needed: Annotated[
-        dict[
-            Literal["2.0", "2.2"],
-            Literal["clinical", "admin", "both", "patient", "conditional"],
-        ],
-        AfterValidator(_codes_of_each_version),
-    ] = Field(description="CRD's doc-needed, by version of CRD.")
+    doc_needed_as_written: Annotated[
+        DocNeeded | dict[str, str],
+        BeforeValidator(_doc_needed),
+        Write("clinical, admin, patient or conditional"),
+    ] = Field(
+        validation_alias=AliasChoices("doc_needed"),
+        description="Whose documentation it is; the older form, a code for each of two versions of"
+        " CRD, still reads.",
+    )
     doc_purpose: Literal["withpa", "withclaim", "withorder", "retain-doc", "OTH"] = Field(
         description="CRD's doc-purpose, a code that all versions know."
     )
@@ -181,6 +192,21 @@ class Notice(Model):
     options: Several[Option] = ()
     modifiers: Several[Modifier] = ()
     why_not: Several[UnfitModifier] = ()
+
+    @property
+    def doc_needed(self) -> DocNeeded:
+        """Whose documentation the form is.
+
+        Of the two versions that the older form names, 2.2 tells more: it knows the patient's.
+        """
+        written = self.doc_needed_as_written
+        return written if isinstance(written, DocNeeded) else DocNeeded(written["2.2"])
+
+    @property
+    def doc_needed_by_version(self) -> Mapping[str, str]:
+        """The codes that a file of the older form names for versions of CRD."""
+        written = self.doc_needed_as_written
+        return {} if isinstance(written, DocNeeded) else written
 
     @property
     def starts(self) -> date:

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cards import texts
-from cards.dialects import DIALECTS
 from cards.vocabulary import Action, Answer
 from service.decision.coverage_assertion import replaced_assertion
 from service.response.card_writer import CardWriter
-from service.response.coverage_information_writer import CoverageInformationWriter, already_stated
-from service.response.order_update import with_statement
+from service.response.coverage_information_writer import CoverageInformationWriter, already_carried
+from service.response.order_update import with_coverage_information
 from service.response.response_context import Decided, ResponseContext
 
 __all__ = ["Asserted", "Decided", "Reply", "Responder", "ResponseContext"]
@@ -19,10 +18,10 @@ __all__ = ["Asserted", "Decided", "Reply", "Responder", "ResponseContext"]
 
 @dataclass(frozen=True, slots=True)
 class Asserted:
-    """What is asserted of one order: the statement's id, and whether it goes out with this answer.
+    """What is asserted of one order: its coverage-assertion-id, and whether this answer sends it.
 
     One that the order carries already is not sent again. `replaces` is the id of our older
-    statement that the order came with.
+    coverage information that the order came with.
     """
 
     assertion_id: str
@@ -43,32 +42,36 @@ class Responder:
     """Writes the body of an answer, as the caller's options want it."""
 
     cards: CardWriter
-    statements: CoverageInformationWriter
+    coverage_information: CoverageInformationWriter
 
     def reply(self, decided: Sequence[Decided], to: ResponseContext) -> Reply:
         """Cards, most important first, and one systemAction for each order with something new."""
         cards = self.cards.cards(decided, to)
         wanted = [c for c in cards if to.options.wants(c.source.topic.code)]
         stated = to.tier.states_coverage and to.options.coverage_info
-        made = [self._stated(item, to) if stated else None for item in decided]
+        made = [self._asserted(item, to) if stated else None for item in decided]
         actions = [action for m in made if m is not None and (action := m[1]) is not None]
         answer = Answer(cards=wanted[: to.options.max_cards], system_actions=actions)
         return Reply(answer, tuple(m[0] if m is not None else None for m in made))
 
-    def _stated(self, item: Decided, to: ResponseContext) -> tuple[Asserted, Action | None] | None:
+    def _asserted(
+        self, item: Decided, to: ResponseContext
+    ) -> tuple[Asserted, Action | None] | None:
         """What is asserted of an order, and the update that says so where it is new."""
-        statement = self.statements.statement(item.determination, to)
+        info = self.coverage_information.coverage_information(item.determination, to)
         # Without an id there is nothing that an EHR could update.
-        if statement is None or item.resource.id is None:
+        if info is None or item.resource.id is None:
             return None
-        order, assertion_id = item.determination.order, statement.assertion_id
-        if already_stated(order, statement):
+        order, assertion_id = item.determination.order, info.assertion_id
+        if already_carried(order, info):
             return Asserted(assertion_id, sent=False), None
-        extension = DIALECTS[to.version].coverage_information(statement)
+        extension = to.version.coverage_information(info)
         action = Action(
             type="update",
-            description=texts.table("phrases")["update_order"].format(covered=statement.covered),
-            resource=with_statement(item.resource, order.statements, statement.coverage, extension),
+            description=texts.table("phrases")["update_order"].format(covered=info.covered),
+            resource=with_coverage_information(
+                item.resource, order.coverage_information, info.coverage, extension
+            ),
         )
-        replaced = replaced_assertion(order, statement.coverage, assertion_id)
+        replaced = replaced_assertion(order, info.coverage, assertion_id)
         return Asserted(assertion_id, sent=True, replaces=replaced), action

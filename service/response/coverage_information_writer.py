@@ -1,4 +1,4 @@
-"""Determinations → what is stated of each order, in plain values; the dialect writes it."""
+"""Determinations → coverage information in plain values; the version of CRD writes it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cards.coverage_information import (
 )
 from cards.naming import fill
 from service.crd.cds_service import HookTier
-from service.crd.versions import CrdVersion
+from service.crd.crd_version import CrdVersion
 from service.decision.coverage import CoverageOutcome
 from service.decision.coverage_assertion import coverage_assertion_id
 from service.decision.determination import Determination, UndeterminedReason
@@ -36,11 +36,13 @@ _BILLING_SYSTEMS = frozenset({CPT, HCPCS})
 
 @dataclass(frozen=True, slots=True)
 class CoverageInformationWriter:
-    """Puts determinations into statements on orders."""
+    """Puts determinations into coverage information on orders."""
 
     links: ResponseLinks
 
-    def statement(self, d: Determination, to: ResponseContext) -> CoverageInformation | None:
+    def coverage_information(
+        self, d: Determination, to: ResponseContext
+    ) -> CoverageInformation | None:
         """What is stated of the order; None where there is no one coverage to point at.
 
         Nor is anything stated of another patient's order: it would put this patient's coverage
@@ -60,7 +62,7 @@ class CoverageInformationWriter:
         if d.finding.outcome is CoverageOutcome.UNREACHABLE:
             return self._without_policy(d, to, coverage.reference, UndeterminedReason.TECHNICAL)
         if coverage.payer is None and not coverage.payer_told:
-            # A card may say what the policy says; a statement on this coverage would be a guess.
+            # A card may say what the policy says; to say it of this coverage would be a guess.
             return self._without_policy(
                 d, to, coverage.reference, UndeterminedReason.PAYER_NOT_TOLD
             )
@@ -132,7 +134,7 @@ class CoverageInformationWriter:
         self, notice: Notice, editions: Sequence[Notice], version: CrdVersion
     ) -> Documentation:
         return Documentation(
-            doc_needed=notice.doc_needed[version.value],
+            doc_needed=_doc_needed(notice, version),
             doc_purpose=notice.doc_purpose,
             reason=_of_program(notice, notice.documentation_reason, editions),
             questionnaire=self.links.form(notice.questionnaire).canonical,
@@ -156,26 +158,31 @@ class CoverageInformationWriter:
                 yield Detail(CLAIM_MODIFIER, modifier.code, because)
 
 
+def _doc_needed(notice: Notice, version: CrdVersion) -> str:
+    """The version's code; a notice's file of the older form may name one itself."""
+    return notice.doc_needed_by_version.get(version.name) or version.doc_needed[notice.doc_needed]
+
+
 def _of_program(notice: Notice, text: str, editions: Sequence[Notice]) -> str:
     """What is said of one of several notices names its program: only one of them is right."""
     return text if len(editions) == 1 else f"{notice.program_label}: {text}"
 
 
 def _on_file(d: Determination, full: bool) -> Iterator[str]:
-    """What makes a statement another one once a notice is on file."""
+    """What makes coverage information another one once a notice is on file."""
     if full and d.notice_on_file is not None:
         found = d.notice_on_file
         yield f"{found.record} {found.day} {found.option} {found.refused}"
 
 
-def already_stated(order: Order, statement: CoverageInformation) -> bool:
-    """Whether the order carries this very statement: the assertion id stands for its facts.
+def already_carried(order: Order, info: CoverageInformation) -> bool:
+    """Whether the order carries this very coverage information: its id stands for its facts.
 
     Then nothing is new and no update is sent (CRD 2.2.1 resp-35).
     """
     return any(
-        s.assertion_id == statement.assertion_id and s.coverage == statement.coverage
-        for s in order.statements
+        carried.assertion_id == info.assertion_id and carried.coverage == info.coverage
+        for carried in order.coverage_information
     )
 
 
@@ -189,7 +196,7 @@ def _assumptions(d: Determination) -> tuple[str, ...]:
 
 
 def _expires_on(d: Determination, policy: PolicyVersion) -> date | None:
-    """The last day that the statement can hold for; where the order tells its last day, that is it.
+    """The last day that the answer can hold for; where the order tells its last day, that is it.
 
     It is the end of the policy or of the coverage, whichever is first (CRD 2.2.1 resp-30).
     """

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from enum import StrEnum
 
 from cards.naming import NamedService, codes_phrase, fill, services_phrase
 from cards.questionnaires import Form
@@ -16,26 +15,6 @@ from service.fhir.order_details import OrderDetails
 from service.fhir.people import Person
 from service.policies.notices import Notice
 from service.response.response_links import ResponseLinks
-
-
-class NoticeSuggestion(StrEnum):
-    """What a button of the notice card creates."""
-
-    NONE = "none"
-    """There is no button: the EHR finds the form by DTR (CRD 2.2.1 resp-59)."""
-    TASK = "task"
-    TASK_AND_FORM = "task-and-form"
-    """And the Questionnaire, where the EHR was asked and has none."""
-    TASK_FORM_AND_RESPONSE = "task-form-and-response"
-    """And a QuestionnaireResponse begun; beyond CRD's form completion response (resp-65)."""
-
-    @property
-    def brings_form(self) -> bool:
-        return self in (NoticeSuggestion.TASK_AND_FORM, NoticeSuggestion.TASK_FORM_AND_RESPONSE)
-
-    @property
-    def brings_response(self) -> bool:
-        return self is NoticeSuggestion.TASK_FORM_AND_RESPONSE
 
 
 @dataclass(frozen=True, slots=True)

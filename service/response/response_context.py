@@ -7,7 +7,7 @@ from datetime import datetime
 
 from service.crd.cds_service import HookTier
 from service.crd.configuration_options import Options
-from service.crd.versions import CrdVersion
+from service.crd.crd_version import CrdVersion
 from service.decision.determination import Determination
 from service.fhir.document import Resource
 from service.fhir.order_details import OrderDetails

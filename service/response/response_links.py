@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from cards import texts
 from cards.questionnaires import Form, Forms
 from service.decision.determination import Determination
 from service.decision.policy import PolicyVersion
@@ -43,6 +45,20 @@ class ResponseLinks:
         None where the payer has a page of its own: what stands there is not ours to know.
         """
         return None if _payers_page(d, policy) else f"{self._page(policy)}#notice-{notice.id}"
+
+    def of_notices(
+        self, notices: Sequence[Notice], d: Determination, policy: PolicyVersion
+    ) -> Iterator[tuple[str, str]]:
+        """(label, URL): the links of the notices, then what the policy's page says of each.
+
+        Both cards have them, for not every client shows links in a detail (CRD 2.2.1 resp-10).
+        """
+        yield from ((link.label, link.url) for notice in notices for link in notice.links)
+        label = texts.table("phrases")["notice_link"]
+        for notice in notices:
+            url = self.notice_page(d, policy, notice)
+            if url:
+                yield label.format(name=notice.short_name), url
 
     def _page(self, policy: PolicyVersion) -> str:
         return f"{self.public_url}/policies/{policy.id}"

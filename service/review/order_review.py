@@ -1,4 +1,4 @@
-"""The use case: one hook call from its bytes to its answer, its stops in order."""
+"""The use case: one hook call from its bytes to its answer, its steps in order."""
 
 from __future__ import annotations
 
@@ -8,29 +8,23 @@ from datetime import datetime, tzinfo
 
 from cards.vocabulary import Answer
 from service.crd.call_limits import CallLimits
-from service.crd.cds_service import CdsService, HookTier, ReviewTarget
+from service.crd.cds_service import CdsService, HookTier
 from service.crd.hook_request import HookRequest, RequestReader
 from service.crd.missing_data import missing_needs, required
-from service.decision.coverage import Coverage, CoverageFinding, CoverageOutcome, choose_coverage
+from service.crd.versions import CrdVersions
+from service.decision.coverage import CoverageFinding, CoverageOutcome
 from service.decision.determination import Determination, TraceStep
-from service.decision.evaluate import evaluate, in_scope, service_day
-from service.decision.order import Order
-from service.decision.policy import Policies
-from service.decision.submitted_form import SubmittedForm, with_notices_on_file
 from service.ehr.fetch_report import FetchReport, Outcome
 from service.ehr.fhir_client import Access
 from service.ehr.fhir_query import FhirQuery, Read
 from service.ehr.resource_fetcher import Fetched, ResourceFetcher
-from service.ehr.unread_data import has_unread_code, with_trouble
 from service.errors import PreconditionFailed, UnhandledPayer, UnknownService
 from service.fhir.coverages import PayerDirectory, read_coverage
-from service.fhir.document import Path
-from service.fhir.encounters import is_emergency
-from service.fhir.order_details import read_order_details
-from service.fhir.orders import ORDER_TYPES, patients_of, read_order
+from service.fhir.orders import ORDER_TYPES
 from service.fhir.people import read_person
 from service.fhir.resources import Resources
 from service.response import Asserted, Decided, Responder, ResponseContext
+from service.review.decide import DecideStep, DecisionContext
 from service.review.submitted_forms import FormsOnFile
 
 
@@ -59,7 +53,8 @@ class OrderReview:
     def __init__(
         self,
         services: Sequence[CdsService],
-        policies: Policies,
+        versions: CrdVersions,
+        decide_step: DecideStep,
         payers: PayerDirectory,
         responder: Responder,
         fetcher: ResourceFetcher,
@@ -69,10 +64,10 @@ class OrderReview:
         limits: CallLimits,
     ) -> None:
         self._readers: Mapping[str, RequestReader] = {
-            s.id: RequestReader(s, limits) for s in services
+            s.id: RequestReader(s, versions, limits) for s in services
         }
+        self._decide_step = decide_step
         self._limits = limits
-        self._policies = policies
         self._payers = payers
         self._responder = responder
         self._fetcher = fetcher
@@ -93,7 +88,7 @@ class OrderReview:
             raise UnknownService("no CDS service has this id; GET /cds-services lists them")
         request = reader.read(body)
         now = self._clock().astimezone(self._zone)
-        resources = gather(request)
+        resources = request.resources()
         self._limits.check_resources([*resources])
         self._limits.check_references(missing_needs(request, resources))
         fetched = self._fetch(request, resources, allowed_fhir_servers)
@@ -104,16 +99,17 @@ class OrderReview:
         coverages = [
             read_coverage(r, resources, self._payers) for r in resources.of_type("Coverage")
         ]
-        records = self._forms.records(resources)
-        decided = [
-            Decided(
-                a.resource,
-                self._decide(a, order, request, coverages, resources, fetched, records, now),
-                read_order_details(a.resource, resources),
-            )
-            for a in asked
-            if in_scope(order := _read(a, resources, request.patient))
-        ]
+        context = DecisionContext(
+            patient=request.patient,
+            encounter_id=request.encounter_id,
+            resources=resources,
+            coverages=coverages,
+            today=now.date(),
+            failed=fetched.failed,
+            submitted_forms=self._forms.records(resources),
+        )
+        found = (self._decide_step.decide(target, context) for target in asked)
+        decided = [_after_fetching(fetched, item) for item in found if item is not None]
         patient = resources.get(request.patient)
         determinations = tuple(item.determination for item in decided)
         if request.version.needs_one_coverage:
@@ -152,69 +148,6 @@ class OrderReview:
             access = Access(request.fhir_server, request.access_token, allowed)
         return self._fetcher.complete(resources, plan, access, request.patient)
 
-    def _decide(
-        self,
-        asked: ReviewTarget,
-        order: Order,
-        request: HookRequest,
-        coverages: Sequence[Coverage],
-        resources: Resources,
-        fetched: Fetched,
-        records: Sequence[SubmittedForm],
-        now: datetime,
-    ) -> Determination:
-        today = now.date()
-        chosen = choose_coverage(coverages, order, request.patient, service_day(order, today))
-        determination = evaluate(
-            order,
-            with_trouble(chosen, order, asked.resource, resources, fetched.failed),
-            today=today,
-            policies=self._policies,
-            patient=request.patient,
-            emergency=is_emergency(asked.resource, resources, request.encounter_id),
-            unread_code=has_unread_code(asked.resource, resources, fetched.failed),
-        )
-        if fetched.reports:
-            steps = tuple(_step(r) for r in fetched.reports)
-            determination = replace(determination, trace=(*steps, *determination.trace))
-        return with_notices_on_file(
-            determination,
-            records,
-            self._forms.rules,
-            patient=request.patient,
-            today=today,
-        )
-
-
-def _read(asked: ReviewTarget, resources: Resources, patient: str) -> Order:
-    """The order asked about; where an appointment was made for it, that sets the day of service.
-
-    Of an appointment of several patients, mother and child say, this patient's part is read.
-    """
-    order = read_order(asked.resource, resources)
-    if patient in patients_of(asked.resource, resources):
-        order = replace(order, patient=patient)
-    if asked.appointment is None or asked.appointment is asked.resource:
-        return order
-    appointment = read_order(asked.appointment, resources)
-    return replace(order, service_day=appointment.service_day or order.service_day)
-
-
-def gather(request: HookRequest) -> Resources:
-    """Everything that came with the call: the context's resources, then the prefetched ones.
-
-    Of the context only the elements that the hook has: others are ignored (CRD 2.2.1 hook-23).
-    """
-    resources = Resources(request.fhir_server)
-    known = request.service.context_schema["properties"]
-    given: list[tuple[Path, object]] = [
-        *((("context", key), value) for key, value in request.context.items() if key in known),
-        *((("prefetch", key), value) for key, value in request.prefetch.items()),
-    ]
-    for place, value in given:
-        resources.add_from(request.document, value, place)
-    return resources
-
 
 def refuse_without_orders(request: HookRequest, resources: Resources, fetched: Fetched) -> None:
     """Raise PreconditionFailed where all that the call is about could be neither found nor fetched.
@@ -223,9 +156,9 @@ def refuse_without_orders(request: HookRequest, resources: Resources, fetched: F
     could not be accessed. Required are only the orders that the context names and does not hold
     (order-dispatch): without a single one there is nothing to answer. Everything else is missed
     without an error (CRD 2.2.1 found-34): a coverage that cannot be had leaves the cards and, where
-    there is something to point at, the statement that trouble was technical. Where the server was
-    accessed and did not have an order, or had another patient's, the query was performed, and a 412
-    is forbidden (found-32): the answer then says which orders were not checked.
+    there is something to point at, coverage information with the reason "technical". Where the
+    server was accessed and did not have an order, or had another patient's, the query was
+    performed, and a 412 is forbidden (found-32): the answer says which orders were not checked.
     """
     performed = {r.what for r in fetched.reports if r.outcome in _PERFORMED}
     unmet = [
@@ -259,6 +192,15 @@ def drafts(resources: Resources) -> int:
 
 
 _PERFORMED = {Outcome.FETCHED, Outcome.NOT_FOUND, Outcome.WRONG_PATIENT}
+
+
+def _after_fetching(fetched: Fetched, decided: Decided) -> Decided:
+    """The decision with what was fetched before it at the start of its trace."""
+    if not fetched.reports:
+        return decided
+    determination = decided.determination
+    trace = (*map(_step, fetched.reports), *determination.trace)
+    return replace(decided, determination=replace(determination, trace=trace))
 
 
 def _step(report: FetchReport) -> TraceStep:

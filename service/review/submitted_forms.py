@@ -1,16 +1,16 @@
 """Our forms at the EHR: which of them came back, and which Questionnaires it lacks.
 
-Forms are looked for only where we asked for one before, which the order itself tells by the
-statement that we left on it; a first signing costs no search.
+Forms are looked for only where we asked for one before, which the order itself tells by our
+coverage information on it; a first signing costs no search.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from cards.coverage_information import NOTICE_ON_FILE
+from cards.coverage_information.reader import read_coverage_information
 from cards.questionnaires import Form, Forms
 from service.decision.policy import Policies
 from service.decision.submitted_form import FormAcceptanceRule, SubmittedForm
@@ -20,7 +20,6 @@ from service.fhir.document import Resource
 from service.fhir.orders import read_order
 from service.fhir.questionnaire_responses import notice_records
 from service.fhir.resources import Resources
-from service.fhir.systems import COVERAGE_INFORMATION
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +40,12 @@ class FormsOnFile:
     def needs(
         self, orders: Sequence[Resource], resources: Resources, patient: str
     ) -> list[FhirQuery]:
-        """What to ask the EHR for: responses that the orders' statements speak of, and whether it
-        has the Questionnaires. `patient` is "Patient/id".
+        """What to ask the EHR for: the responses that the orders' coverage information speaks of,
+        and whether it has the Questionnaires. `patient` is "Patient/id".
         """
         found: list[FhirQuery] = []
         for order in orders:
-            found.extend(self._of_statements(order, resources, patient))
+            found.extend(self._of_coverage_information(order, resources, patient))
         if self.offered and any(map(self._is_spoken_of, orders)):
             found.extend(_search(form) for form in self.offered if not _at_hand(form, resources))
         return found
@@ -72,16 +71,15 @@ class FormsOnFile:
         codings = read_order(order, Resources()).codings
         return any(c.code and self.policies.versions_for(c.code) for c in codings)
 
-    def _of_statements(
+    def _of_coverage_information(
         self, order: Resource, resources: Resources, patient: str
     ) -> Iterator[FhirQuery]:
         asked: set[str] = set()
-        for part in _parts(order.data):
-            canonical = part.get("valueCanonical")
-            if part.get("url") == "questionnaire" and isinstance(canonical, str):
-                asked.add(self._form_id(canonical) or "")
-            elif reference := _notice_on_file(part):
-                yield from missing(reference, resources, "QuestionnaireResponse")
+        for info in read_coverage_information(order.data):
+            asked.update(self._form_id(canonical) or "" for canonical in info.questionnaires)
+            for reference in info.detail(NOTICE_ON_FILE):
+                if reference.startswith("QuestionnaireResponse/"):
+                    yield from missing(reference, resources, "QuestionnaireResponse")
         notices = {r.notice for r in self.rules if r.form in asked}
         wanted = {r.form for r in self.rules if r.notice in notices}
         given = {record.form for record in self.records(resources)}
@@ -100,27 +98,3 @@ def _at_hand(form: Form, resources: Resources) -> bool:
         (r.data.get("url"), r.data.get("version")) == (form.url, form.version)
         for r in resources.of_type("Questionnaire")
     )
-
-
-def _parts(order: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The parts of every coverage information on an order."""
-    for extension in _mappings(order.get("extension")):
-        if extension.get("url") == COVERAGE_INFORMATION:
-            yield from _mappings(extension.get("extension"))
-
-
-def _notice_on_file(part: Mapping[str, Any]) -> str | None:
-    """The reference in the detail that says which notice is on file."""
-    inner = list(_mappings(part.get("extension"))) if part.get("url") == "detail" else []
-    codes = [p.get("valueCodeableConcept") for p in inner if p.get("url") == "code"]
-    if not any(isinstance(c, Mapping) and c.get("text") == NOTICE_ON_FILE for c in codes):
-        return None
-    values = [p.get("valueString") for p in inner if p.get("url") == "value"]
-    kind = "QuestionnaireResponse/"
-    return next((v for v in values if isinstance(v, str) and v.startswith(kind)), None)
-
-
-def _mappings(value: object) -> Iterator[Mapping[str, Any]]:
-    for item in value if isinstance(value, list) else ():
-        if isinstance(item, Mapping):
-            yield item

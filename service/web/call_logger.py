@@ -17,7 +17,7 @@ from service.crd.hook_request import HookRequest
 from service.crd.hooks import SERVICES
 from service.decision.determination import Determination
 from service.decision.policy import PolicyVersion
-from service.decision_log.call_record import CallRecord, CardShown, Decided
+from service.decision_log.call_record import CallRecord, CardShown, DeterminationRecord
 from service.decision_log.fetched_resources import written
 from service.decision_log.instants import new_call_id
 from service.decision_log.recorder import Recorder
@@ -87,7 +87,7 @@ class ReceivedCall:
             self._record(200, payload),
             request=without_token(call),
             hook_instance=call.hook_instance,
-            crd_version=call.version.value,
+            crd_version=call.version.name,
             ehr=call.fhir_server,
             patient=call.patient,
             encounter=f"Encounter/{call.encounter_id}" if call.encounter_id else None,
@@ -96,7 +96,7 @@ class ReceivedCall:
             decided=tuple(map(_decided, review.determinations, review.asserted)),
             cards=shown,
         )
-        self._keep(record, call.version.value, "answered")
+        self._keep(record, call.version.name, "answered")
         for card in shown:
             self.call_logger.metrics.card(card.policy_id, card.topic)
         for report in review.fetched.reports:
@@ -144,10 +144,12 @@ class ReceivedCall:
             g.counted = True
 
 
-def _decided(determination: Determination, asserted: Asserted | None) -> Decided:
+def _decided(determination: Determination, asserted: Asserted | None) -> DeterminationRecord:
     if asserted is None:
-        return Decided(determination, None, stated=False)
-    return Decided(determination, asserted.assertion_id, asserted.sent, asserted.replaces)
+        return DeterminationRecord(determination, None, stated=False)
+    return DeterminationRecord(
+        determination, asserted.assertion_id, asserted.sent, asserted.replaces
+    )
 
 
 def cards_shown(answer: Answer, determinations: tuple[Determination, ...]) -> list[CardShown]:

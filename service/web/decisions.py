@@ -163,7 +163,7 @@ class DecisionPages:
             facts=list(display.facts(found, self._zone)),
             trace=[TraceStep(*map(display.printable, step)) for step in found.trace],
             answer=answer,
-            statement=_statement(found, answer),
+            coverage_information=_coverage_information(found, answer),
             said=_said(found),
             body=body,
             body_text=display.body_text(shown) if body else "",
@@ -262,11 +262,13 @@ def bars(stats: PolicyStats) -> list[Bar]:
     return [Bar(name, kind, n, round(100 * n / stats.cards, 1)) for name, kind, n in counted]
 
 
-def _statement(found: DecisionDetail, answer: ShownAnswer) -> tuple[tuple[str, str], ...]:
+def _coverage_information(
+    found: DecisionDetail, answer: ShownAnswer
+) -> tuple[tuple[str, str], ...]:
     """The coverage information with the decision's assertion id, as (element, value) rows."""
     changes: list[OrderChange] = list(order_changes(answer, None))
     wanted = (_ASSERTION_ID, found.determination.assertion_id)
-    return next((rows for c in changes for rows in c.statements if wanted in rows), ())
+    return next((rows for c in changes for rows in c.coverage_information if wanted in rows), ())
 
 
 def _said(found: DecisionDetail) -> dict[str, list[tuple[datetime, str]]]:

@@ -44,7 +44,7 @@ def hooks_blueprint(
             received.fail(error)
             raise
         note(
-            version=reviewed.request.version.value,
+            version=reviewed.request.version.name,
             cards=len(reviewed.answer.cards),
             statements=len(reviewed.answer.system_actions),
         )

@@ -28,7 +28,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class HealthFinding:
     """What one check found; `facts` are numbers and words for the operator, of no patient."""
 
     state: State
@@ -41,13 +41,13 @@ class Check:
     """One thing that must be in order; `look` must answer at once and never raise."""
 
     name: str
-    look: Callable[[], Finding]
+    look: Callable[[], HealthFinding]
 
 
 def records_check(health: Callable[[], Health]) -> Check:
     """Can records be kept: in the store, or at least in the spool?"""
 
-    def look() -> Finding:
+    def look() -> HealthFinding:
         found = health()
         facts: dict[str, object] = {
             "store": "up" if found.store_up else "away",
@@ -57,9 +57,9 @@ def records_check(health: Callable[[], Health]) -> Check:
             "set_aside": found.spool.set_aside,
         }
         if found.refusing and not found.store_up:
-            return Finding(State.FAILING, facts)
+            return HealthFinding(State.FAILING, facts)
         whole = found.store_up and found.spool_usable and not found.spool.set_aside
-        return Finding(State.READY if whole else State.DEGRADED, facts)
+        return HealthFinding(State.READY if whole else State.DEGRADED, facts)
 
     return Check("records", look)
 
@@ -67,7 +67,7 @@ def records_check(health: Callable[[], Health]) -> Check:
 def policies_check(policies: PolicyStore, today: Callable[[], date]) -> Check:
     """Are there policies in force? One whose review is overdue still is: that is a warning."""
 
-    def look() -> Finding:
+    def look() -> HealthFinding:
         day = today()
         in_force = [v for v in policies if v.in_force_on(day)]
         overdue = tuple(
@@ -76,7 +76,7 @@ def policies_check(policies: PolicyStore, today: Callable[[], date]) -> Check:
             if v.review_overdue_on(day)
         )
         state = State.READY if in_force else State.FAILING
-        return Finding(state, {"in_force": len(in_force)}, overdue)
+        return HealthFinding(state, {"in_force": len(in_force)}, overdue)
 
     return Check("policies", look)
 
@@ -87,9 +87,9 @@ def clients_check(clients: Collection[TrustedClient] | None) -> Check:
     A key set that is away keeps no call out whose key is at hand; the log names its URL.
     """
 
-    def look() -> Finding:
+    def look() -> HealthFinding:
         if clients is None:
-            return Finding(State.READY, {"asked_for": False})
+            return HealthFinding(State.READY, {"asked_for": False})
         away = sum(each.keys.away for each in clients)
         demos = sum(each.demo for each in clients)
         warnings = ("a client is trusted whose keys anyone has",) if demos else ()
@@ -98,7 +98,7 @@ def clients_check(clients: Collection[TrustedClient] | None) -> Check:
             "clients": len(clients),
             "key_sets_away": away,
         }
-        return Finding(State.DEGRADED if away else State.READY, facts, warnings)
+        return HealthFinding(State.DEGRADED if away else State.READY, facts, warnings)
 
     return Check("clients", look)
 

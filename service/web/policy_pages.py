@@ -15,7 +15,7 @@ from werkzeug.datastructures import MIMEAccept
 from cards.naming import fill
 from service.decision.policy import PolicyVersion, Program
 from service.errors import MalformedRequest, RequestError, UnknownPolicy
-from service.policies.differences import Change, differences
+from service.policies.differences import PolicyChange, differences
 from service.policies.notices import Notice, NoticeLibrary
 from service.policies.policy_store import PolicyStore
 from service.policies.published import named_services, policy_document, policy_summary
@@ -165,7 +165,7 @@ def _day(written: str) -> date:
 
 def _history(
     versions: tuple[PolicyVersion, ...],
-) -> list[tuple[PolicyVersion, Groups[Change] | None]]:
+) -> list[tuple[PolicyVersion, Groups[PolicyChange] | None]]:
     """The versions, newest first, each with its changes by section from the one before it."""
     before: list[PolicyVersion | None] = [None, *versions[:-1]]
     pairs = zip(versions, before, strict=True)

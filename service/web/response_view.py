@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
+from cards.coverage_information.reader import is_coverage_information, read_extension
 from service.errors import MalformedRequest
 from service.fhir.extension_display import value_in_words
 from service.fhir.resources import Resources
-from service.fhir.systems import COVERAGE_INFORMATION
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -22,12 +22,12 @@ class Reason(msgspec.Struct, frozen=True):
     display: str = ""
 
 
-class Source(msgspec.Struct, frozen=True):
+class ShownSource(msgspec.Struct, frozen=True):
     label: str = ""
     topic: Reason | None = None
 
 
-class Link(msgspec.Struct, frozen=True):
+class ShownLink(msgspec.Struct, frozen=True):
     label: str
     url: str
 
@@ -37,31 +37,31 @@ class Link(msgspec.Struct, frozen=True):
         return self.url.startswith(("http://", "https://"))
 
 
-class Action(msgspec.Struct, frozen=True, rename="camel"):
+class ShownAction(msgspec.Struct, frozen=True, rename="camel"):
     type: str
     description: str = ""
     resource: dict[str, Any] | None = None
     resource_id: str | None = None
 
 
-class Suggestion(msgspec.Struct, frozen=True):
+class ShownSuggestion(msgspec.Struct, frozen=True):
     label: str
     uuid: str = ""
-    actions: list[Action] = []
+    actions: list[ShownAction] = []
 
 
 class ShownCard(msgspec.Struct, frozen=True, rename="camel"):
     summary: str
-    source: Source
+    source: ShownSource
     indicator: str = "info"
     uuid: str = ""
     detail: str = ""
-    links: list[Link] = []
-    suggestions: list[Suggestion] = []
+    links: list[ShownLink] = []
+    suggestions: list[ShownSuggestion] = []
     override_reasons: list[Reason] = []
 
 
-class Issue(msgspec.Struct, frozen=True):
+class ShownIssue(msgspec.Struct, frozen=True):
     diagnostics: str = ""
     code: str = ""
 
@@ -70,22 +70,22 @@ class ShownAnswer(msgspec.Struct, frozen=True, rename="camel"):
     """The body of a 200, or of an error: then an OperationOutcome with issues."""
 
     cards: list[ShownCard] = []
-    system_actions: list[Action] = []
-    issue: list[Issue] = []
+    system_actions: list[ShownAction] = []
+    issue: list[ShownIssue] = []
 
 
 @dataclass(frozen=True, slots=True)
 class OrderChange:
     """What an action changes in an order.
 
-    `statements` are the coverage information added, each as (element, value in words) rows;
+    `coverage_information` is what was added, each as (element, value in words) rows;
     `others` names the elements that differ besides; `known` is whether the order came with the
     request, so that the two could be compared at all.
     """
 
     order: str
     description: str
-    statements: tuple[tuple[tuple[str, str], ...], ...]
+    coverage_information: tuple[tuple[tuple[str, str], ...], ...]
     others: tuple[str, ...]
     known: bool
 
@@ -105,7 +105,7 @@ def order_changes(answer: ShownAnswer, sent: Resources | None) -> Iterator[Order
             yield _change(action, action.resource, sent)
 
 
-def _change(action: Action, after: Mapping[str, Any], sent: Resources | None) -> OrderChange:
+def _change(action: ShownAction, after: Mapping[str, Any], sent: Resources | None) -> OrderChange:
     order = f"{after.get('resourceType')}/{after.get('id')}"
     found = sent.get(order) if sent else None
     before: Mapping[str, Any] = found.data if found else {}
@@ -116,12 +116,12 @@ def _change(action: Action, after: Mapping[str, Any], sent: Resources | None) ->
         for key in dict.fromkeys([*before, *after])
         if key != "extension" and before.get(key) != after.get(key)
     ]
-    if kept != _extensions(before) or any(e.get("url") != COVERAGE_INFORMATION for e in added):
+    if kept != _extensions(before) or not all(map(is_coverage_information, added)):
         others.append("extension")
     return OrderChange(
         order=order,
         description=action.description,
-        statements=tuple(_rows(e) for e in added if e.get("url") == COVERAGE_INFORMATION),
+        coverage_information=tuple(_rows(e) for e in added if is_coverage_information(e)),
         others=tuple(others) if found else (),
         known=found is not None,
     )
@@ -133,9 +133,4 @@ def _extensions(resource: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _rows(extension: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    parts = extension.get("extension")
-    return tuple(
-        (str(p.get("url")), value_in_words(p))
-        for p in (parts if isinstance(parts, list) else ())
-        if isinstance(p, Mapping)
-    )
+    return tuple((part.url, value_in_words(part.json)) for part in read_extension(extension).parts)

@@ -13,10 +13,11 @@ import msgspec
 from flask import Blueprint, Response, abort
 
 from service.crd.cds_service import CdsService
+from service.crd.versions import CrdVersions
 from service.decision.coverage import Payer
 from service.decision.policy import PolicyVersion
 from service.errors import MalformedRequest, RequestError
-from service.review.order_review import Review, gather
+from service.review.order_review import Review
 from service.web.client_auth import open_to_all
 from service.web.fixtures import Fixtures
 from service.web.json_body import encode, read_json_body
@@ -46,6 +47,7 @@ class Workbench:
 
     review: Callable[[str, bytes], Review] | None
     services: Sequence[CdsService]
+    versions: CrdVersions
     policies: Iterable[PolicyVersion]
     payers: Iterable[Payer]
     fixtures: Fixtures
@@ -59,6 +61,7 @@ class Workbench:
             fixtures=self.fixtures,
             first=_FIRST,
             services=services,
+            versions=[v.name for v in self.versions],
             services_json=encode(services).decode(),
             codes=sorted(names.items()),
             payers=list(self.payers),
@@ -68,7 +71,7 @@ class Workbench:
         """The answer as a clinician sees it, what it changes, and why: a piece of HTML."""
         answer = read_answer(fired.answer)
         reviewed, refusal = self._decide(fired)
-        sent = gather(reviewed.request) if reviewed else None
+        sent = reviewed.request.resources() if reviewed else None
         return page(
             "workbench/result.html",
             http_status=fired.status,

@@ -7,8 +7,8 @@ import pytest
 from flask.testing import FlaskClient
 from ruamel.yaml import YAML
 
+from cards.coverage_information import EXTENSION_URL
 from service.crd.hooks import SERVICES
-from service.fhir.systems import COVERAGE_INFORMATION
 
 FIXTURES = Path(__file__).parent.parent.parent / "fhir_fixtures"
 EXPECTED = YAML(typ="safe").load((FIXTURES / "expected.yaml").read_text("utf-8"))
@@ -35,7 +35,7 @@ def _stated(answer: dict[str, Any]) -> list[tuple[str, str]]:
     for action in answer["systemActions"]:
         resource = action["resource"]
         for extension in resource["extension"]:
-            if extension["url"] == COVERAGE_INFORMATION:
+            if extension["url"] == EXTENSION_URL:
                 parts = {p["url"]: p for p in extension["extension"]}
                 order = f"{resource['resourceType']}/{resource['id']}"
                 stated.append((order, parts["covered"]["valueCode"]))

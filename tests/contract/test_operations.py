@@ -17,7 +17,7 @@ from service.policies.policy_store import PolicyStore
 from service.web.metrics import Metrics
 from service.web.operations import (
     Check,
-    Finding,
+    HealthFinding,
     State,
     clients_check,
     operations_blueprint,
@@ -130,8 +130,8 @@ def test_without_a_policy_in_force_the_service_fails() -> None:
 
 def test_the_service_is_as_ready_as_the_worst_of_its_checks() -> None:
     code, told = ready(
-        Check("keys", lambda: Finding(State.DEGRADED, {"known": 0}, ("no keys yet",))),
-        Check("other", lambda: Finding(State.READY)),
+        Check("keys", lambda: HealthFinding(State.DEGRADED, {"known": 0}, ("no keys yet",))),
+        Check("other", lambda: HealthFinding(State.READY)),
     )
     assert (code, told["status"]) == (200, "degraded")
     assert told["checks"]["keys"] == {"status": "degraded", "known": 0}

@@ -15,7 +15,8 @@ from flask.testing import FlaskClient
 
 from cards.questionnaires import load_forms
 from service.bootstrap.app import Library, wire_packages
-from service.dtr.logged_calls import LoggedCall, LoggedCalls
+from service.decision_log.recall import RecalledCall
+from service.dtr.logged_calls import LoggedCalls
 from service.dtr.package import QuestionnairePackages
 from service.fhir.document import Document, Resource
 from service.settings import Settings
@@ -258,6 +259,37 @@ def test_an_order_of_another_patient_gets_no_form(package: Package, fixture: Rea
     assert "another patient" in issues(output)[0]["diagnostics"]
 
 
+def booked(fixture: Read) -> tuple[Json, Json]:
+    """A hook request that books MR spectroscopy for Ann, and its appointment."""
+    request = fixture("appointment-book/mrs-appointment")
+    (entry,) = request["context"]["appointments"]["entry"]
+    return request, entry["resource"]
+
+
+def test_an_appointment_of_several_patients_gets_the_form_of_the_one_asked_about(
+    package: Package, fixture: Read
+) -> None:
+    request, appointment = booked(fixture)
+    child = {"actor": {"reference": "Patient/child"}, "status": "accepted"}
+    appointment["participant"].insert(0, child)
+    output = package(parameters(("coverage", coverage_of(request)), ("order", appointment)))
+    (response,) = begun(output)
+    assert response["subject"] == {"reference": "Patient/ann"}
+
+
+def test_an_appointment_for_an_order_that_was_not_sent_is_no_all_clear(
+    package: Package, fixture: Read
+) -> None:
+    request, appointment = booked(fixture)
+    appointment["basedOn"] = [{"reference": "ServiceRequest/elsewhere"}]
+    appointment["serviceType"] = [{"text": "Scan"}]
+    output = package(parameters(("coverage", coverage_of(request)), ("order", appointment)))
+    assert bundles(output) == []
+    (issue,) = issues(output)
+    assert (issue["severity"], issue["code"]) == ("warning", "incomplete")
+    assert "code of the order could not be read" in issue["diagnostics"]
+
+
 def test_a_resource_that_is_no_order_is_a_warning(package: Package, fixture: Read) -> None:
     request = fixture("order-sign/mrs-original-medicare")
     output = package(asked(request, ("order", {"resourceType": "SupplyRequest", "id": "s"})))
@@ -336,9 +368,9 @@ class Log:
 
     def __init__(self, request: Mapping[str, Any], order: str, *fetched: Resource) -> None:
         service_id = f"{request['hook']}-crd"
-        self.call = LoggedCall(service_id, order, json.dumps(request).encode(), fetched)
+        self.call = RecalledCall(service_id, order, json.dumps(request).encode(), fetched)
 
-    def by_assertion_id(self, assertion_id: str, client: str) -> LoggedCall | None:
+    def by_assertion_id(self, assertion_id: str, client: str) -> RecalledCall | None:
         return self.call if (assertion_id, client) == ("known", "clinic") else None
 
 

@@ -55,7 +55,7 @@ def test_it_is_accessible_and_fits_the_screen_before_and_after_firing(
 ) -> None:
     page = bench(open_page(server.base + "/", width, scheme))
     check_page(page)
-    page.get_by_label("Version of CRD").select_option("both")
+    page.get_by_label("Version of CRD").select_option(label="2.0 and 2.2, side by side")
     expect(fire(page)).to_have_count(4)
     unfold(page)
     check_page(page)
@@ -280,7 +280,7 @@ def test_what_is_wrong_with_a_request_is_said_before_and_after_firing(page: Page
 
 
 def test_both_versions_stand_side_by_side(page: Page) -> None:
-    page.get_by_label("Version of CRD").select_option("both")
+    page.get_by_label("Version of CRD").select_option(label="2.0 and 2.2, side by side")
     fire(page)
     columns = page.locator(".column")
     expect(columns.locator("h3")).to_have_text(["CRD 2.0", "CRD 2.2"])

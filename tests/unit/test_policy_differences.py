@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.decision.policy import PolicyVersion
-from service.policies.differences import Change, differences
+from service.policies.differences import PolicyChange, differences
 from service.policies.library import load_policies
 from tests.libraries import POLICY, two_versions
 
@@ -27,13 +27,13 @@ def test_a_code_more_another_reason_a_source_and_a_review_are_all_changes(
     versions: tuple[PolicyVersion, ...],
 ) -> None:
     changes = differences(*versions)
-    assert Change("services", "X0002", None, "Longer example scan (Example scan)") in changes
+    assert PolicyChange("services", "X0002", None, "Longer example scan (Example scan)") in changes
     assert (
-        Change("reason", "medicare_advantage", "Evidence is lacking.", "Too little evidence.")
+        PolicyChange("reason", "medicare_advantage", "Evidence is lacking.", "Too little evidence.")
         in changes
     )
     assert (
-        Change(
+        PolicyChange(
             "citations",
             "plan-1",
             "Example policy 1",
@@ -41,7 +41,7 @@ def test_a_code_more_another_reason_a_source_and_a_review_are_all_changes(
         )
         in changes
     )
-    assert Change("review", "next", "2025-01", "2099-01") in changes
+    assert PolicyChange("review", "next", "2025-01", "2099-01") in changes
 
 
 def test_another_reason_for_the_patient_is_a_change(versions: tuple[PolicyVersion, ...]) -> None:
@@ -50,15 +50,15 @@ def test_another_reason_for_the_patient_is_a_change(versions: tuple[PolicyVersio
     worded = replace(policy_determination, for_patient="Medicare may not pay.")
     newer = replace(older, determinations={**older.determinations, program: worded})
     assert differences(older, newer) == (
-        Change("for-patient", program, None, "Medicare may not pay."),
+        PolicyChange("for-patient", program, None, "Medicare may not pay."),
     )
 
 
 def test_what_is_gone_is_told_as_gone(versions: tuple[PolicyVersion, ...]) -> None:
     older, newer = versions
-    assert Change("services", "X0002", "Longer example scan (Example scan)", None) in differences(
-        newer, older
-    )
+    assert PolicyChange(
+        "services", "X0002", "Longer example scan (Example scan)", None
+    ) in differences(newer, older)
 
 
 def test_changes_come_in_the_order_of_the_page(versions: tuple[PolicyVersion, ...]) -> None:

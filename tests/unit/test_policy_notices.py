@@ -1,13 +1,15 @@
 """Notices: which edition may be used when, and what the two shipped ones say."""
 
 import shutil
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
 import pytest
 
+from service.crd.versions import VERSIONS
 from service.decision.policy import Program
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, LibraryError
 from service.policies.library import load_notices
 from service.policies.notices import Notice, NoticeLibrary
 from tests.policies import LIBRARY, SOUND
@@ -141,7 +143,40 @@ def test_only_original_medicare_has_modifiers(request_to_the_plan: Notice) -> No
     assert request_to_the_plan.form is None
 
 
-def test_both_versions_of_crd_are_told_what_documentation_is_needed(notices: NoticeLibrary) -> None:
+def test_every_version_of_crd_is_told_what_documentation_is_needed(notices: NoticeLibrary) -> None:
     for notice in notices:
-        assert set(notice.doc_needed) == {"2.0", "2.2"}
+        for version in VERSIONS:
+            assert version.doc_needed[notice.doc_needed] in {"clinical", "admin", "patient"}
         assert notice.documentation_reason
+
+
+@pytest.mark.parametrize(
+    ("written", "needed", "by_version"),
+    [
+        ("patient", "patient", {}),
+        ('{"2.0": both, "2.2": clinical}', "clinical", {"2.0": "both", "2.2": "clinical"}),
+    ],
+)
+def test_doc_needed_is_one_word_and_a_code_for_each_of_two_versions_still_reads(
+    tmp_path: Path, written: str, needed: str, by_version: Mapping[str, str]
+) -> None:
+    notice = paper_form(tmp_path, f"doc_needed: {written}")
+    assert notice.doc_needed == needed
+    assert notice.doc_needed_by_version == by_version
+
+
+@pytest.mark.parametrize("written", ["both", '{"2.0": admin}', '{"2.0": admin, "2.2": both}', "1"])
+def test_another_doc_needed_stops_the_start(tmp_path: Path, written: str) -> None:
+    with pytest.raises(LibraryError, match="doc_needed"):
+        paper_form(tmp_path, f"doc_needed: {written}")
+
+
+def paper_form(folder: Path, doc_needed: str) -> Notice:
+    """The sound library's form on paper with this line on the documentation."""
+    library = folder / "library"
+    shutil.copytree(SOUND, library)
+    file = library / "_notices" / "paper-form" / "2024-01-01.yaml"
+    text = file.read_text("utf-8")
+    assert "doc_needed: patient" in text
+    file.write_text(text.replace("doc_needed: patient", doc_needed), "utf-8")
+    return load_notices(library).edition("paper-form", ON)

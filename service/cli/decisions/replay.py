@@ -14,7 +14,7 @@ import click
 from service.cli.decisions.options import load, mention_spool, opened, span_of, span_options
 
 if TYPE_CHECKING:
-    from service.cli.decisions.replaying import Change
+    from service.cli.decisions.replaying import AnswerChange
 
 _MOST_SHOWN = 200
 
@@ -55,7 +55,7 @@ def replay(
     again = Replay(load_settings(**others))
     span = span_of(since, until)
     asked = {"policies": directory, "since": since, "until": until}
-    changes: list[Change] = []
+    changes: list[AnswerChange] = []
     with (
         opened(settings, "replay", asked) as connection,
         progress("Deciding again", queries.count_calls(connection, span)) as advance,
@@ -74,14 +74,14 @@ def replay(
         sys.exit(1)
 
 
-def _print_lines(changes: Sequence[Change]) -> None:
+def _print_lines(changes: Sequence[AnswerChange]) -> None:
     import msgspec
 
     for change in changes:
         click.echo(msgspec.json.encode(change).decode())
 
 
-def _print_table(changes: Sequence[Change]) -> None:
+def _print_table(changes: Sequence[AnswerChange]) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -110,7 +110,7 @@ def _print_table(changes: Sequence[Change]) -> None:
 
 
 def _by_order(
-    changes: Sequence[Change],
+    changes: Sequence[AnswerChange],
 ) -> Iterator[tuple[tuple[str, str, str, str | None], list[str]]]:
     """One line an order; what changes in the cards' words is told by the counts."""
     lines: dict[tuple[str, str, str, str, str | None], list[str]] = {}
@@ -121,5 +121,5 @@ def _by_order(
     return ((key[1:], words) for key, words in lines.items())
 
 
-def _kinds(changes: Sequence[Change]) -> Iterator[tuple[str, str, str]]:
+def _kinds(changes: Sequence[AnswerChange]) -> Iterator[tuple[str, str, str]]:
     return ((c.what, c.before, c.after) for c in changes)

@@ -20,7 +20,7 @@ from service.review.order_review import Review
 from service.settings import Settings
 
 
-class Change(msgspec.Struct, frozen=True):
+class AnswerChange(msgspec.Struct, frozen=True):
     """One thing that would be otherwise. `what` is "answer", "policy", "notices", "cards" …"""
 
     received_at: str
@@ -47,7 +47,7 @@ class Replay:
         self._fetched: ResourceFetcher = FetchedBefore(None)
         self._review = wire_review(settings, Library(settings), lambda: self._now, self)
 
-    def changes(self, logged: LoggedCall) -> Iterator[Change]:
+    def changes(self, logged: LoggedCall) -> Iterator[AnswerChange]:
         """What would be otherwise in this call; nothing if it cannot be decided again."""
         if logged.row.status != 200 or logged.kept.request is None:
             self.skipped += 1
@@ -69,7 +69,7 @@ class Replay:
         return self._fetched.complete(resources, plan, access, patient)
 
 
-def _differences(logged: LoggedCall, review: Review) -> Iterator[Change]:
+def _differences(logged: LoggedCall, review: Review) -> Iterator[AnswerChange]:
     for before, (after, notices) in zip(logged.determinations, _now(review), strict=False):
         for what, was, would_be in (
             ("answer", before.covered, after["covered"]),
@@ -119,8 +119,8 @@ def _list(written: str) -> str:
 
 def _change(
     logged: LoggedCall, d: DeterminationRow | None, what: str, before: str, after: str
-) -> Change:
-    return Change(
+) -> AnswerChange:
+    return AnswerChange(
         received_at=logged.received_at.isoformat(timespec="seconds"),
         call_id=logged.row.call_id,
         order=d.order_ref if d else "",

@@ -15,7 +15,7 @@ from service.cli.ehr_stub.resource_store import (
     REFERENCES,
     TOKENS,
     Resource,
-    Store,
+    ResourceStore,
     UnknownParameter,
 )
 from service.errors import operation_outcome
@@ -35,7 +35,7 @@ _CORS = {
 }
 
 
-def create_stub(store: Store, base_url: str, token: str | None = DEMO_TOKEN) -> Flask:
+def create_stub(store: ResourceStore, base_url: str, token: str | None = DEMO_TOKEN) -> Flask:
     """The stub as a WSGI application; FHIR lies below `base_url`, which ends in /fhir.
 
     `token` is the only one that is let by; None lets everybody by, for browser clients that have
@@ -116,7 +116,7 @@ def _searchset(
     return {**bundle, "entry": entries} if entries else bundle
 
 
-def _capabilities(store: Store, base_url: str, secured: bool) -> Mapping[str, Any]:
+def _capabilities(store: ResourceStore, base_url: str, secured: bool) -> Mapping[str, Any]:
     parameters = [
         *({"name": n, "type": "token"} for n in TOKENS),
         *({"name": n, "type": "reference"} for n in REFERENCES),

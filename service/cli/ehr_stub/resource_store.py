@@ -112,7 +112,7 @@ class UnknownParameter(ValueError):
     """A search parameter that the stub does not know; its name is the argument."""
 
 
-class Store:
+class ResourceStore:
     """All resources of a folder of `<Type>-<id>.json` files, held in memory."""
 
     def __init__(self, folder: Path) -> None:

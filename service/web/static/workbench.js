@@ -136,8 +136,7 @@ $("reset").addEventListener("click", () => {
 
 $("request-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  const version = $("version").value;
-  show(version === "both" ? ["2.0", "2.2"] : [version]);
+  show($("version").value.split(" "));
 });
 $("request-form").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $("request-form").requestSubmit();

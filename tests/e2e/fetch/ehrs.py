@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from service.cli.ehr_stub.fhir_server import DEMO_TOKEN
-from service.cli.ehr_stub.resource_store import Store
+from service.cli.ehr_stub.resource_store import ResourceStore
 
 FIXTURES = Path(__file__).parents[3] / "fhir_fixtures"
 Behavior = Callable[["Handler"], None]
@@ -28,7 +28,7 @@ class Ehr:
     """
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
-        self.store = Store(FIXTURES / "resources")
+        self.store = ResourceStore(FIXTURES / "resources")
         self.misbehave: dict[str, Behavior] = {}
         self.requests: list[tuple[str, Mapping[str, str]]] = []
         self.release = threading.Event()

@@ -17,7 +17,7 @@ from flask.testing import FlaskClient
 
 from service.cli import cli
 from service.cli.ehr_stub.fhir_server import DEMO_TOKEN, create_stub
-from service.cli.ehr_stub.resource_store import Store
+from service.cli.ehr_stub.resource_store import ResourceStore
 from service.errors import ConfigurationError
 from tests.conftest import FIXTURES, ROOT
 from tests.e2e.fetch.conftest import Ask, bare
@@ -27,12 +27,12 @@ TOKEN = {"Authorization": f"Bearer {DEMO_TOKEN}"}
 
 
 @pytest.fixture(scope="module")
-def store() -> Store:
-    return Store(FIXTURES / "resources")
+def store() -> ResourceStore:
+    return ResourceStore(FIXTURES / "resources")
 
 
 @pytest.fixture
-def stub(store: Store) -> FlaskClient:
+def stub(store: ResourceStore) -> FlaskClient:
     return create_stub(store, BASE).test_client()
 
 
@@ -56,12 +56,12 @@ def test_without_the_demo_token_nothing_is_told(
         assert reply.get_json()["resourceType"] == "OperationOutcome"
 
 
-def test_an_open_stub_asks_for_no_token(store: Store) -> None:
+def test_an_open_stub_asks_for_no_token(store: ResourceStore) -> None:
     client = create_stub(store, BASE, token=None).test_client()
     assert client.get("/fhir/Patient/ann").status_code == 200
 
 
-def test_a_resource_is_read_as_in_its_file(stub: FlaskClient, store: Store) -> None:
+def test_a_resource_is_read_as_in_its_file(stub: FlaskClient, store: ResourceStore) -> None:
     reply = stub.get("/fhir/Coverage/ma-ann", headers=TOKEN)
     assert reply.content_type == "application/fhir+json"
     assert reply.get_json() == store.read("Coverage", "ma-ann")

@@ -11,7 +11,7 @@ from service.decision.determination import Determination, TraceStep, Undetermine
 from service.decision.order import Code, Order, OrderCoding, ServiceDay
 from service.decision.policy import Covered, Program
 from service.decision.programs import ProgramFinding
-from service.decision_log.call_record import CallRecord, CardShown, Decided
+from service.decision_log.call_record import CallRecord, CardShown, DeterminationRecord
 from service.decision_log.instants import new_call_id
 
 AT = datetime(2026, 11, 22, 15, 30, tzinfo=UTC)
@@ -61,7 +61,7 @@ def call(
         crd_version="2.0",
         ehr="https://ehr.example.org/fhir",
         patient=patient,
-        decided=(Decided(determination(order, coverage), assertion_id, stated=True),),
+        decided=(DeterminationRecord(determination(order, coverage), assertion_id, stated=True),),
         cards=tuple(cards),
     )
 

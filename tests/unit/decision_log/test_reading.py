@@ -109,14 +109,14 @@ def test_an_assertion_on_something_else_is_not_replaced(
         assert queries.replaced_by_log(connection, new) is None
 
 
-def test_an_order_that_carries_an_older_statement_of_ours_tells_what_is_replaced() -> None:
+def test_an_order_that_carries_older_coverage_information_of_ours_tells_what_is_replaced() -> None:
     order = determination().order
     carried = [
         ExistingCoverageInformation("Coverage/b", "covered", OURS),
         ExistingCoverageInformation("Coverage/a", "not-covered", "another payer's id"),
         ExistingCoverageInformation("Coverage/a", "not-covered", OLDER),
     ]
-    order = replace(order, statements=tuple(carried))
+    order = replace(order, coverage_information=tuple(carried))
     assert replaced_assertion(order, "Coverage/a", OURS) == OLDER
     assert replaced_assertion(order, "Coverage/a", OLDER) is None
     assert replaced_assertion(order, "Coverage/c", OURS) is None

@@ -1,11 +1,17 @@
-"""What is stated of one order, in plain values: the content of one coverage information."""
+"""CRD's coverage information in plain values, alike in every version of CRD.
+
+Each version writes it in its own way; `reader` reads it again, `parts` are what all write alike.
+"""
 
 from __future__ import annotations
 
 from datetime import date
+from enum import StrEnum
 from typing import Literal
 
 import msgspec
+
+EXTENSION_URL = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-coverage-information"
 
 Answer = Literal["covered", "not-covered", "conditional", "indeterminate"]
 
@@ -14,6 +20,15 @@ TECHNICAL = "technical"
 NO_ACTIVE_COVERAGE = "no-active-coverage"
 NOTICE_ON_FILE = "notice-on-file"
 CLAIM_MODIFIER = "claim-modifier"
+
+
+class DocNeeded(StrEnum):
+    """Whose documentation is needed; each version of CRD has its code for each of these."""
+
+    CLINICAL = "clinical"
+    ADMIN = "admin"
+    PATIENT = "patient"
+    CONDITIONAL = "conditional"
 
 
 class Documentation(msgspec.Struct, frozen=True):
@@ -30,7 +45,7 @@ class Documentation(msgspec.Struct, frozen=True):
 
 
 class Detail(msgspec.Struct, frozen=True):
-    """A named value that goes along with a statement, in words of our own.
+    """A named value that goes along with coverage information, in words of our own.
 
     `name` is a code-like word ("claim-modifier"), `qualification` a sentence about the value.
     """
@@ -47,7 +62,7 @@ class ContactPoint(msgspec.Struct, frozen=True):
 
 
 class CoverageInformation(msgspec.Struct, frozen=True):
-    """One statement on one order under one coverage.
+    """The coverage information of one order under one coverage.
 
     `reasons` are texts; `reason_code` is a code of the version's coverageAssertionReasons, or None;
     `missing` says what kind of information would settle it ("detail-code", "timeframe", "OTH").

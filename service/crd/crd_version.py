@@ -1,0 +1,31 @@
+"""A version of CRD as one object: everything in which an answer differs from version to version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from cards.coverage_information import CoverageInformation, DocNeeded
+from cards.vocabulary import Json
+from service.errors import RequestError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CrdVersion:
+    """One version of CRD.
+
+    `name` is "major.minor", as in `davinci-crd.version` and `davinci-crd.requestedVersion`.
+    `refusal` is the error for what is JSON, but not CDS Hooks or not FHIR. `needs_one_coverage`
+    says whether a call without exactly one coverage of a payer of ours is refused.
+    `topic_system` is the code system of a card's `source.topic`, `doc_purpose_system` that of the
+    documentation reasons. `doc_needed` has the version's code for every DocNeeded.
+    `coverage_information` writes the extension, as FHIR JSON.
+    """
+
+    name: str
+    refusal: type[RequestError]
+    needs_one_coverage: bool
+    topic_system: str
+    doc_purpose_system: str
+    doc_needed: Mapping[DocNeeded, str]
+    coverage_information: Callable[[CoverageInformation], Json]

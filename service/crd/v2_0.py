@@ -1,0 +1,74 @@
+"""CRD 2.0.1: its rules, its code systems, and how it writes coverage information."""
+
+from __future__ import annotations
+
+from cards.coverage_information import NO_DETAIL_CODE, CoverageInformation, DocNeeded
+from cards.coverage_information.parts import (
+    billing_code_parts,
+    closing_parts,
+    extension,
+    reason_parts,
+)
+from cards.fhir_json import CRD_TEMP, complex_part, concept, part
+from cards.vocabulary import Json
+from service.crd.crd_version import CrdVersion
+from service.errors import UnprocessableRequest
+
+_COVERED = {"indeterminate": "conditional"}
+_REASON_CODES = frozenset({"gold-card", NO_DETAIL_CODE})
+_INFO_NEEDED = frozenset({"performer", "location", "timeframe", "contract-window", "OTH"})
+
+
+def _write(info: CoverageInformation) -> Json:
+    """The coverage-information extension of CRD 2.0.1, with its invariants crd-ci-q1 to q5."""
+    covered = _COVERED.get(info.covered, info.covered)
+    # crd-ci-q2 fails in practice where pa-needed is absent, whatever `covered` says.
+    pa_needed = "no-auth" if covered == "not-covered" else "conditional"
+    parts = [
+        part("coverage", "Reference", {"reference": info.coverage}),
+        part("covered", "Code", covered),
+        part("pa-needed", "Code", pa_needed),
+    ]
+    if info.documentation:
+        needed = {d.doc_needed for d in info.documentation}
+        doc_needed = needed.pop() if len(needed) == 1 else "both"
+        parts.append(part("doc-needed", "Code", doc_needed))
+        purposes = dict.fromkeys(d.doc_purpose for d in info.documentation)
+        parts.extend(part("doc-purpose", "Code", p) for p in purposes)
+    if info.missing and covered == "conditional":
+        missing = info.missing if info.missing in _INFO_NEEDED else "OTH"
+        parts.append(part("info-needed", "Code", missing))
+    parts.extend(billing_code_parts(info))
+    parts.extend(reason_parts(info, _REASON_CODES))
+    if info.instructions:
+        parts.append(_detail("instructions", info.instructions))
+    parts.extend(_detail(d.name, d.value, d.qualification) for d in info.details)
+    parts.extend(closing_parts(info))
+    if info.contact:
+        contact = {"system": info.contact.system, "value": info.contact.value}
+        parts.append(part("contact", "ContactPoint", contact))
+    return extension(parts)
+
+
+def _detail(code: str, text: str, qualification: str | None = None) -> Json:
+    """2.0's detail codes have none for any of ours: the binding is extensible, text says it."""
+    parts = [part("code", "CodeableConcept", concept(text=code)), part("value", "String", text)]
+    if qualification:
+        parts.append(part("qualification", "String", qualification))
+    return complex_part("detail", parts)
+
+
+V2_0 = CrdVersion(
+    name="2.0",
+    refusal=UnprocessableRequest,  # CRD 2.0.1 statement 163
+    needs_one_coverage=False,  # what can be said is answered (CRD 2.2.1 found-34)
+    topic_system=CRD_TEMP,
+    doc_purpose_system=CRD_TEMP,
+    doc_needed={
+        DocNeeded.CLINICAL: "clinical",
+        DocNeeded.ADMIN: "admin",
+        DocNeeded.PATIENT: "admin",  # 2.0 has no code for the patient's own
+        DocNeeded.CONDITIONAL: "conditional",
+    },
+    coverage_information=_write,
+)

@@ -1,0 +1,79 @@
+"""The facts of the notice card: which notice the patient gets, how, and the forms for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cards import texts
+from cards.advance_notice import AdvanceNotice, NoticeText
+from cards.task import PayerReference
+from service.decision.determination import Determination
+from service.policies.notices import Notice
+from service.response.notice_forms import NoticeContext, NoticeForms
+from service.response.notice_status import modifiers_of
+from service.response.response_links import ResponseLinks
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeFacts:
+    """Gathers what the notice card of a group of orders says."""
+
+    links: ResponseLinks
+    forms: NoticeForms
+
+    def of(self, context: NoticeContext) -> AdvanceNotice:
+        """The notices of the group, in the editions of the day."""
+        group, to = context.group, context.to
+        editions = self.links.editions(group.first, to.now.date())
+        return AdvanceNotice(
+            notices=tuple(self._notice_text(n, context) for n in editions),
+            services=group.services,
+            insurer=self.links.insurer(group.first),
+            payer=self._payer_reference(group.first),
+            patient=to.patient,
+            encounter=to.encounter,
+            references=group.pointed_at,
+            several_orders=to.orders_in_request > len(group.determinations),
+            ordered_as=group.ordered_as,
+            now=to.now,
+        )
+
+    def _notice_text(self, notice: Notice, context: NoticeContext) -> NoticeText:
+        group = context.group
+        return NoticeText(
+            title=notice.title,
+            program_label=notice.program_label,
+            summary=notice.summary,
+            advice=tuple(_advice(notice, context)),
+            links=tuple(self.links.of_notices([notice], group.first, group.policy)),
+            forms=tuple(self.forms.offered(notice, context)),
+            modifiers=modifiers_of(notice),
+        )
+
+    def _payer_reference(self, d: Determination) -> PayerReference:
+        payer = d.coverage.payer if d.coverage else None
+        if payer is None:
+            return PayerReference(self.links.insurer(d))
+        return PayerReference(payer.name, system=payer.system, identifier=payer.identifier)
+
+
+def _advice(notice: Notice, context: NoticeContext) -> Iterator[str]:
+    """What to do, after a warning where the edition on file expires before it would be used."""
+    today, group = context.to.now.date(), context.group
+    phrases = texts.table("phrases")
+    form = notice.form or notice.title
+    if notice.expired_on(today):
+        yield phrases["notice_expired"].format(form=form, day=notice.ends)
+    elif notice.expired_on(max(d.day.latest for d in group.determinations)):
+        yield phrases["notice_expires"].format(form=form, day=notice.ends)
+    records = {r.questionnaire for r in notice.records}
+    rejected_forms = (
+        p.why for d in group.determinations for p in d.rejected_forms if p.form in records
+    )
+    for why in dict.fromkeys(rejected_forms):
+        yield phrases["rejected_forms"].format(
+            notice=notice.short_name, because=phrases["why_rejected"][why]
+        )
+    reason = group.policy.reason_for_patient(group.first.program.program)
+    yield from notice.advice_on(today, reason)

@@ -1,0 +1,101 @@
+"""The forms of a notice and their buttons: what a click on the notice card creates in the EHR."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from cards.advance_notice import FormText
+from service.fhir.order_details import OrderDetails
+from service.policies.notices import Notice, NoticeTask
+from service.response.card_group import CardGroup
+from service.response.form_filler import FormFiller, PrefillContext
+from service.response.response_context import ResponseContext
+from service.response.response_links import ResponseLinks
+
+
+class NoticeSuggestion(StrEnum):
+    """What a button of the notice card creates."""
+
+    NONE = "none"
+    """There is no button: the EHR finds the form by DTR (CRD 2.2.1 resp-59)."""
+    TASK = "task"
+    TASK_AND_FORM = "task-and-form"
+    """And the Questionnaire, where the EHR was asked and has none."""
+    TASK_FORM_AND_RESPONSE = "task-form-and-response"
+    """And a QuestionnaireResponse begun; beyond CRD's form completion response (resp-65)."""
+
+    @property
+    def brings_form(self) -> bool:
+        """Whether the Questionnaire comes along."""
+        return self in (NoticeSuggestion.TASK_AND_FORM, NoticeSuggestion.TASK_FORM_AND_RESPONSE)
+
+    @property
+    def brings_response(self) -> bool:
+        """Whether a QuestionnaireResponse comes along."""
+        return self is NoticeSuggestion.TASK_FORM_AND_RESPONSE
+
+
+class NoticeContext(NamedTuple):
+    """A group of orders that a notice is given for, and the call; `details` by order reference."""
+
+    group: CardGroup
+    details: Mapping[str, OrderDetails]
+    to: ResponseContext
+
+    def prefill(self, notice: Notice) -> PrefillContext:
+        """What a form of this notice is begun with."""
+        group, to = self.group, self.to
+        coverage = group.first.coverage
+        return PrefillContext(
+            patient=to.patient,
+            person=to.person,
+            orders=group.pointed_at,
+            coverage=coverage.reference if coverage else None,
+            encounter=to.encounter,
+            determinations=group.determinations,
+            details=tuple(self.details[r] for r in group.references),
+            notice=notice,
+            purpose=notice.doc_purpose,
+            purpose_system=to.version.doc_purpose_system,
+            now=to.now,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeForms:
+    """Offers the forms of notices, as far as `suggestion` goes."""
+
+    links: ResponseLinks
+    filler: FormFiller
+    suggestion: NoticeSuggestion
+
+    def offered(self, notice: Notice, context: NoticeContext) -> Iterator[FormText]:
+        """The notice's own form, and those of its records that have a button of their own."""
+        if self.suggestion is NoticeSuggestion.NONE:
+            return
+        yield self._form_text(notice, notice.questionnaire, notice.task, context)
+        for kind in notice.records:
+            if kind.task is not None:
+                yield self._form_text(notice, kind.questionnaire, kind.task, context)
+
+    def _form_text(
+        self, notice: Notice, form_id: str, task: NoticeTask, context: NoticeContext
+    ) -> FormText:
+        form = self.links.form(form_id)
+        # Only what was asked for is known to be missing (CRD 2.2.1 dev-20).
+        missing = form.canonical in context.to.questionnaires_missing
+        response = None
+        if self.suggestion.brings_response:
+            response = self.filler.begun(form, context.prefill(notice))
+        return FormText(
+            button=task.label,
+            description=task.description,
+            reason=task.reason,
+            after_completion=task.after_completion,
+            questionnaire=form.url,
+            form=form if missing and self.suggestion.brings_form else None,
+            response=response,
+        )

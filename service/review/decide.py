@@ -1,0 +1,93 @@
+"""The decision on one order: read it, choose its coverage, evaluate, look at the notices on file.
+
+Hooks and $questionnaire-package share this step: the same order gets the same determination.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
+from datetime import date
+
+from service.crd.cds_service import ReviewTarget
+from service.decision.coverage import Coverage, choose_coverage
+from service.decision.evaluate import evaluate, in_scope, service_day
+from service.decision.order import Order
+from service.decision.policy import Policies
+from service.decision.submitted_form import (
+    FormAcceptanceRule,
+    SubmittedForm,
+    with_notices_on_file,
+)
+from service.ehr.fhir_query import FhirQuery
+from service.ehr.unread_data import has_unread_code, with_trouble
+from service.fhir.encounters import is_emergency
+from service.fhir.order_details import read_order_details
+from service.fhir.orders import patients_of, read_order
+from service.fhir.resources import Resources
+from service.response.response_context import Decided
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionContext:
+    """What of a call its orders are decided with.
+
+    `patient` is "Patient/id"; `today` is a day in the service's time zone; `failed` are the queries
+    that the EHR was asked and did not answer; `submitted_forms` are the forms of ours at hand.
+    """
+
+    patient: str
+    encounter_id: str | None
+    resources: Resources
+    coverages: Sequence[Coverage]
+    today: date
+    failed: Set[FhirQuery] = frozenset()
+    submitted_forms: Sequence[SubmittedForm] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DecideStep:
+    """Decides orders by `policies`; `form_rules` say what a form must be to count."""
+
+    policies: Policies
+    form_rules: Sequence[FormAcceptanceRule]
+
+    def decide(self, target: ReviewTarget, context: DecisionContext) -> Decided | None:
+        """What is determined of an order; None where it is not to be carried out at all."""
+        resource, resources = target.resource, context.resources
+        order = _read(target, resources, context.patient)
+        if not in_scope(order):
+            return None
+        day = service_day(order, context.today)
+        chosen = choose_coverage(context.coverages, order, context.patient, day)
+        determination = evaluate(
+            order,
+            with_trouble(chosen, order, resource, resources, context.failed),
+            today=context.today,
+            policies=self.policies,
+            patient=context.patient,
+            emergency=is_emergency(resource, resources, context.encounter_id),
+            unread_code=has_unread_code(resource, resources, context.failed),
+        )
+        determination = with_notices_on_file(
+            determination,
+            context.submitted_forms,
+            self.form_rules,
+            patient=context.patient,
+            today=context.today,
+        )
+        return Decided(resource, determination, read_order_details(resource, resources))
+
+
+def _read(target: ReviewTarget, resources: Resources, patient: str) -> Order:
+    """The order asked about; where an appointment was made for it, that sets the day of service.
+
+    Of an appointment of several patients, mother and child say, this patient's part is read.
+    """
+    order = read_order(target.resource, resources)
+    if patient in patients_of(target.resource, resources):
+        order = replace(order, patient=patient)
+    if target.appointment is None or target.appointment is target.resource:
+        return order
+    appointment = read_order(target.appointment, resources)
+    return replace(order, service_day=appointment.service_day or order.service_day)
