@@ -190,12 +190,12 @@ def test_a_body_that_is_not_json_is_logged_as_refused_and_not_kept(
 def test_a_call_that_fails_here_is_logged_too(
     http: FlaskClient, fixture: Read, logged: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from service.review import order_review
+    from service.review import decide
 
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(order_review, "evaluate", broken)
+    monkeypatch.setattr(decide, "evaluate", broken)
     reply = http.post(URL, json=fixture("order-sign/mrs-medicare-advantage"))
     (call,) = logged()
     assert (reply.status_code, call.row.status) == (500, 500)
