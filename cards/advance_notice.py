@@ -89,7 +89,7 @@ def advance_notice_card(
     summary = only.summary if only else phrases["several_notices_summary"]
     # Of several notices one is right: their own forms only, so that one choice is enough.
     forms = only.forms if only else tuple(f for n in facts.notices for f in n.forms[:1])
-    suggestions = [_suggestion(facts, form, new_uuid) for form in forms]
+    suggestions = [_suggestion(facts, form, dialect, new_uuid) for form in forms]
     return Card(
         uuid=new_uuid(),
         summary=fill(summary, facts.services),
@@ -140,15 +140,18 @@ def _written(
 _remembered = functools.lru_cache(maxsize=1024)(_written)
 
 
-def _suggestion(facts: AdvanceNotice, form: FormText, new_uuid: Callable[[], str]) -> Suggestion:
+def _suggestion(
+    facts: AdvanceNotice, form: FormText, dialect: Dialect, new_uuid: Callable[[], str]
+) -> Suggestion:
     """What one button does: the Task, after the form and the response where those are wanted."""
     description = fill(form.description, facts.services)
     task = questionnaire_task(
         FormRequest(
+            id=new_uuid(),
             questionnaire=form.questionnaire,
             description=description,
             reason=fill(form.reason, facts.services),
-            after_completion=form.after_completion,
+            after_completion=form.after_completion if dialect.task_tells_after_completion else None,
             patient=facts.patient,
             encounter=facts.encounter,
             orders=facts.references,

@@ -11,6 +11,10 @@ from cards.vocabulary import Json
 VERSION = "2.0"
 TOPIC_SYSTEM = CRD_TEMP
 DOC_PURPOSE_SYSTEM = CRD_TEMP
+TASK_TELLS_AFTER_COMPLETION = True
+"""profile-taskquestionnaire has an input for what becomes of the completed form."""
+EMPTY_SYSTEM_ACTIONS = True
+"""An empty list says that the service gives systemActions and has none to give."""
 
 _COVERED = {"indeterminate": "conditional"}
 _REASON_CODES = frozenset({"gold-card", NO_DETAIL_CODE})

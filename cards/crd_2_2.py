@@ -11,6 +11,10 @@ from cards.vocabulary import Json
 VERSION = "2.2"
 TOPIC_SYSTEM = "http://terminology.hl7.org/CodeSystem/cdshooks-card-type"
 DOC_PURPOSE_SYSTEM = "http://hl7.org/fhir/us/davinci-crd/CodeSystem/coverage-information-codes"
+TASK_TELLS_AFTER_COMPLETION = False
+"""The codes of that input are gone from CRD's code systems; doc-purpose tells it."""
+EMPTY_SYSTEM_ACTIONS = False
+"""The logical model of the answer has no empty lists (CRDHooksResponseBase)."""
 
 _REASON_CODES = frozenset(
     {

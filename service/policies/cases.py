@@ -205,7 +205,7 @@ def _finding(policy: str, written: str | Mapping[str, Any]) -> CoverageFinding:
 
 def _payer(policy: str, written: Mapping[str, Any]) -> Payer:
     return Payer(
-        system="http://example.org/payers",
+        system="urn:oid:2.999.7.1",
         identifier="payer-of-the-case",
         name="Payer of the Case",
         line_of_business=Program(written.get("line_of_business", Program.UNKNOWN)),

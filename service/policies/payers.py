@@ -22,10 +22,11 @@ class Payers:
 
     def __init__(self, operator_name: str, payers: Sequence[Payer]) -> None:
         self.operator_name = operator_name
-        self._by_identifier = {(p.system, p.identifier): p for p in payers}
+        self._payers = tuple(payers)
+        self._by_identifier = {i: p for p in payers for i in p.identifiers}
 
     def __iter__(self) -> Iterator[Payer]:
-        return iter(self._by_identifier.values())
+        return iter(self._payers)
 
     def by_identifier(self, system: str, value: str) -> Payer | None:
         """The payer with this identifier, compared exactly; None if it is not one of ours."""
@@ -46,11 +47,19 @@ def payers_of(file: LibraryFile) -> Payers:
     return Payers(file.data["operator"], [_payer(p) for p in file.data["payers"]])
 
 
+def identifiers_of(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(system, value) of a payer's identifiers in a payers file, the one that is sent first."""
+    written = entry.get("identifiers") or [entry["identifier"]]
+    return [(i["system"], i["value"]) for i in written]
+
+
 def _payer(entry: Mapping[str, Any]) -> Payer:
     contact = entry.get("contact")
+    (system, value), *others = identifiers_of(entry)
     return Payer(
-        system=entry["identifier"]["system"],
-        identifier=entry["identifier"]["value"],
+        system=system,
+        identifier=value,
+        other_identifiers=tuple(others),
         name=entry["name"],
         line_of_business=Program(entry["line_of_business"]),
         policies=tuple(PolicyLink(p["id"], p.get("url")) for p in entry["policies"]),

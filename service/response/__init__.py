@@ -52,7 +52,7 @@ class Responder:
         stated = to.tier.states_coverage and to.options.coverage_info
         made = [self._stated(item, to) if stated else None for item in decided]
         actions = [action for m in made if m is not None and (action := m[1]) is not None]
-        answer = Answer(cards=wanted[: to.options.max_cards], system_actions=actions)
+        answer = DIALECTS[to.version].answer(wanted[: to.options.max_cards], actions)
         return Reply(answer, tuple(m[0] if m is not None else None for m in made))
 
     def _stated(self, item: Decided, to: ResponseContext) -> tuple[Asserted, Action | None] | None:

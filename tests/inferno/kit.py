@@ -75,9 +75,7 @@ def set_up() -> Path:
         shutil.copytree(gems, place / "vendor" / "cache")
         install.append("--local")
     try:
-        subprocess.run(
-            [*before, *install], cwd=place, env=_environment(place), check=True, timeout=900
-        )
+        subprocess.run([*before, *install], cwd=place, env=_environment(), check=True, timeout=900)
     except (subprocess.CalledProcessError, OSError) as trouble:
         raise MissingPart(f"the kits' gems ({trouble})") from trouble
     done.write_text(mark, "utf-8")
@@ -101,11 +99,16 @@ def _mark(gems: Path | None) -> str:
     return made_of.hexdigest()
 
 
-def _environment(place: Path, **further: str) -> dict[str, str]:
+def _environment(**further: str) -> dict[str, str]:
     """Paths in it are relative: the command before may show the kits' folder elsewhere."""
-    assert place.is_dir()
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        # The web part believes PWD, which need not be true where the command before leads.
+        if not name.startswith(("COVERCARD_", "BUNDLE_")) and name not in ("PWD", "OLDPWD")
+    }
     return {
-        **{k: v for k, v in os.environ.items() if not k.startswith(("COVERCARD_", "BUNDLE_"))},
+        **inherited,
         "APP_ENV": "development",
         "BUNDLE_PATH": "vendor",
         "BUNDLE_DISABLE_SHARED_GEMS": "true",
@@ -129,7 +132,6 @@ def running(authority: Path, validator: str) -> Iterator[str]:
     port, redis = free_port(), free_port()
     base = f"http://127.0.0.1:{port}"
     environment = _environment(
-        place,
         REDIS_URL=f"redis://127.0.0.1:{redis}/0",
         INFERNO_HOST=base,
         FHIR_RESOURCE_VALIDATOR_URL=validator,

@@ -12,11 +12,14 @@ from service.policies.files import LibraryFile
 def duplicate_payers(payers: LibraryFile) -> Iterator[Finding]:
     seen: set[tuple[str, str]] = set()
     for i, payer in enumerate(payers.data["payers"]):
-        identifier = (payer["identifier"]["system"], payer["identifier"]["value"])
-        if identifier in seen:
-            problem = f"{identifier[0]}|{identifier[1]} stands for two payers"
-            yield payers.finding(("payers", i, "identifier"), problem, "give each its own")
-        seen.add(identifier)
+        listed = "identifiers" in payer
+        for j, identifier in enumerate(payer["identifiers"] if listed else [payer["identifier"]]):
+            told = (identifier["system"], identifier["value"])
+            if told in seen:
+                place = ("payers", i, "identifiers", j) if listed else ("payers", i, "identifier")
+                problem = f"{told[0]}|{told[1]} stands for two payers"
+                yield payers.finding(place, problem, "give each its own")
+            seen.add(told)
 
 
 def unknown_policies(payers: LibraryFile, drafts: Drafts) -> Iterator[Finding]:
