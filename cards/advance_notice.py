@@ -36,7 +36,7 @@ class FormText(msgspec.Struct, frozen=True):
     button: str
     description: str
     reason: str
-    after_completion: str
+    after_completion: str | None
     questionnaire: str
     form: Form | None = None
     response: Json | None = None
@@ -145,6 +145,7 @@ def _suggestion(facts: AdvanceNotice, form: FormText, new_uuid: Callable[[], str
     description = fill(form.description, facts.services)
     task = questionnaire_task(
         FormRequest(
+            id=new_uuid(),
             questionnaire=form.questionnaire,
             description=description,
             reason=fill(form.reason, facts.services),

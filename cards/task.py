@@ -9,8 +9,6 @@ import msgspec
 from cards.fhir_json import CRD_TEMP, SDC_TEMP, concept
 from cards.vocabulary import Json
 
-_CONTAINED_PAYER = "payer"
-
 
 class PayerReference(msgspec.Struct, frozen=True):
     """The payer as a Task can name it: by its identifier, or by its name alone."""
@@ -20,35 +18,32 @@ class PayerReference(msgspec.Struct, frozen=True):
     identifier: str | None = None
 
     def as_json(self) -> Json:
-        """The reference; one by name alone points at the `contained` Organization."""
+        """The reference.
+
+        By name alone it leads nowhere: a contained Organization would be found in the Task, but not
+        by a reader that takes the whole answer for the resource (as the logical model does).
+        """
         made: Json = {"type": "Organization", "display": self.name}
         if self.system and self.identifier:
             made["identifier"] = {"system": self.system, "value": self.identifier}
-        else:
-            made["reference"] = f"#{_CONTAINED_PAYER}"
         return made
-
-    def contained(self) -> list[Json]:
-        """What a resource must contain for the reference to lead somewhere."""
-        if self.system and self.identifier:
-            return []
-        organization = {"resourceType": "Organization", "id": _CONTAINED_PAYER}
-        return [{**organization, "active": True, "name": self.name}]
 
 
 class FormRequest(msgspec.Struct, frozen=True):
     """Which form, for whom, on behalf of which orders.
 
+    `id` is the Task's, for a resource to be created carries one too (CRD 2.2.1 resp-62);
     `questionnaire` is the canonical without a version; `patient`, `encounter` and `orders` are
     "Type/id", `orders` those that have an id; `authored` carries its time zone; `after_completion`
-    is a code of CRD's afterCompletionCode value set. `response` is the "Type/id" of a response
-    already begun.
+    is a code of CRD's afterCompletionCode value set, None where the version has none. `response` is
+    the "Type/id" of a response already begun.
     """
 
+    id: str
     questionnaire: str
     description: str
     reason: str
-    after_completion: str
+    after_completion: str | None
     patient: str
     encounter: str | None
     orders: tuple[str, ...]
@@ -58,9 +53,10 @@ class FormRequest(msgspec.Struct, frozen=True):
 
 
 def questionnaire_task(form: FormRequest) -> Json:
-    """A Task that passes both versions' profile and that a client can tell by its input's text."""
+    """A Task that passes the profile and that a client can tell by its input's text."""
     task: Json = {
         "resourceType": "Task",
+        "id": form.id,
         "status": "ready",
         "intent": "order",
         "code": concept(SDC_TEMP, "complete-questionnaire"),
@@ -73,19 +69,20 @@ def questionnaire_task(form: FormRequest) -> Json:
             {
                 "type": concept(SDC_TEMP, "questionnaire", "questionnaire"),
                 "valueCanonical": form.questionnaire,
-            },
+            }
+        ],
+    }
+    if form.after_completion:
+        task["input"].append(
             {
                 "type": concept(CRD_TEMP, "after-completion-action"),
                 "valueCodeableConcept": concept(CRD_TEMP, form.after_completion),
-            },
-        ],
-    }
+            }
+        )
     if form.orders:
         task["basedOn"] = [{"reference": r} for r in form.orders]
     if form.encounter:
         task["encounter"] = {"reference": form.encounter}
-    if contained := form.payer.contained():
-        task["contained"] = contained
     if form.response:
         task["output"] = [
             {

@@ -64,10 +64,19 @@ class Card(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 
 
 class Answer(msgspec.Struct, frozen=True, rename="camel"):
-    """The body of a 200: both lists are always there (an empty one says: nothing)."""
+    """The body of a 200.
+
+    `cards` is always there (CDS Hooks 2.0: an empty list says that there is nothing to show);
+    `system_actions` is written as the version of CRD has it where it is empty (`CrdVersion`).
+    """
 
     cards: list[Card]
-    system_actions: list[Action]
+    system_actions: list[Action] | msgspec.UnsetType
+
+    @property
+    def actions(self) -> list[Action]:
+        """The systemActions, none where the member is left out."""
+        return [] if isinstance(self.system_actions, msgspec.UnsetType) else self.system_actions
 
 
 def associated_resources(references: list[str]) -> Json | None:

@@ -88,9 +88,16 @@ class UnprocessableRequest(RequestError):
 
 
 class UnhandledPayer(RequestError):
-    """CRD 2.2 asks for 400 where the one coverage of a payer of ours cannot be told."""
+    """CRD 2.2 asks for 400 where the one coverage of a payer of ours cannot be told.
+
+    `payers` are the identifiers that were sent, "system|value", fit to be logged.
+    """
 
     issue_code = "business-rule"
+
+    def __init__(self, expected: str, place: str, payers: Sequence[str] = ()) -> None:
+        super().__init__(expected, place)
+        self.payers = tuple(payers)
 
 
 class PreconditionFailed(RequestError):

@@ -19,7 +19,9 @@ class CrdVersion:
     says whether a call without exactly one coverage of a payer of ours is refused.
     `topic_system` is the code system of a card's `source.topic`, `doc_purpose_system` that of the
     documentation reasons. `doc_needed` has the version's code for every DocNeeded.
-    `coverage_information` writes the extension, as FHIR JSON.
+    `coverage_information` writes the extension, as FHIR JSON. `task_tells_after_completion` says
+    whether a Task has an input for what becomes of the completed form, `empty_system_actions`
+    whether an answer without systemActions has an empty list of them.
     """
 
     name: str
@@ -29,3 +31,5 @@ class CrdVersion:
     doc_purpose_system: str
     doc_needed: Mapping[DocNeeded, str]
     coverage_information: Callable[[CoverageInformation], Json]
+    task_tells_after_completion: bool
+    empty_system_actions: bool

@@ -71,4 +71,6 @@ V2_0 = CrdVersion(
         DocNeeded.CONDITIONAL: "conditional",
     },
     coverage_information=_write,
+    task_tells_after_completion=True,  # profile-taskquestionnaire's input
+    empty_system_actions=True,
 )

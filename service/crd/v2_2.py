@@ -77,4 +77,6 @@ V2_2 = CrdVersion(
     doc_purpose_system=("http://hl7.org/fhir/us/davinci-crd/CodeSystem/coverage-information-codes"),
     doc_needed={needed: needed.value for needed in DocNeeded},
     coverage_information=_write,
+    task_tells_after_completion=False,  # its codes are gone from CRD's code systems
+    empty_system_actions=False,  # CRDHooksResponseBase has no empty lists
 )

@@ -34,7 +34,10 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """A payer that this service answers for, from the payers file."""
+    """A payer that this service answers for, from the payers file.
+
+    `system` and `identifier` are the identifier that is sent; it is recognized by the others too.
+    """
 
     system: str
     identifier: str
@@ -42,6 +45,12 @@ class Payer:
     line_of_business: Program
     policies: tuple[PolicyLink, ...]
     contact: Contact | None = None
+    other_identifiers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def identifiers(self) -> tuple[tuple[str, str], ...]:
+        """(system, value) of every identifier that tells this payer."""
+        return ((self.system, self.identifier), *self.other_identifiers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +58,8 @@ class Coverage:
     """One Coverage resource, reduced to what a decision relies on.
 
     `reference` is "Coverage/id". `payer` is set when an identifier told in the coverage is one of
-    ours; `payer_told` when any identifier was told. `starts`/`ends` bound the coverage's period,
+    ours; `payer_told` when any identifier was told; `payer_identifiers` are those,
+    "system|value", as they were sent: untrusted. `starts`/`ends` bound the coverage's period,
     inclusive, None where open. `type_codes` are Coverage.type's codings, canonical.
     """
 
@@ -58,6 +68,7 @@ class Coverage:
     payer: Payer | None
     payer_told: bool
     type_codes: tuple[Code, ...] = ()
+    payer_identifiers: tuple[str, ...] = ()
     status: str | None = None
     starts: date | None = None
     ends: date | None = None

@@ -40,6 +40,7 @@ def read_coverage(resource: Resource, resources: Resources, payers: PayerDirecto
         # Two of our payers in one coverage contradict each other: then none is told.
         payer=ours.pop() if len(ours) == 1 else None,
         payer_told=bool(identifiers) and len(ours) < 2,
+        payer_identifiers=tuple(f"{system}|{value}" for system, value in identifiers),
         type_codes=tuple(_type_codes(data.get("type"))),
         status=status if isinstance(status, str) else None,
         starts=starts,
@@ -57,6 +58,9 @@ def payors(
         if not isinstance(payor, Mapping):
             continue
         reference = payor.get("reference")
+        if _is_a_person(payor, reference):
+            # Who pays for himself is no payer, and his identifier is nobody's business here.
+            continue
         organization: Mapping[str, Any] | None = None
         if isinstance(reference, str) and reference.startswith("#"):
             contained = resource.data.get("contained")
@@ -67,6 +71,13 @@ def payors(
             found = resources.get(reference)
             organization = found.data if found and found.type == "Organization" else None
         yield payor, organization
+
+
+def _is_a_person(payor: Mapping[str, Any], reference: object) -> bool:
+    kinds = [payor.get("type")]
+    if isinstance(reference, str):
+        kinds.extend(reference.split("/")[-2:-1])
+    return any(kind in ("Patient", "RelatedPerson") for kind in kinds)
 
 
 def _identifiers(

@@ -140,7 +140,7 @@ class CaseCoverage(Model):
 
     def _payer(self, policy: str) -> Payer:
         return Payer(
-            system="http://example.org/payers",
+            system="urn:oid:2.999.7.1",
             identifier="payer-of-the-case",
             name="Payer of the Case",
             line_of_business=self.line_of_business,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from cards.texts.placeholders import wrong
 from service.decision import coverage as core
 from service.decision.coverage import Payer, PolicyLink
 from service.policies.fields import (
@@ -51,7 +52,12 @@ class AppliedPolicy(Model):
 class PayerEntry(Model):
     """A payer that the service answers for."""
 
-    identifier: PayerIdentifier
+    identifier: Told[PayerIdentifier] = Field(
+        None, description="What the payer is recognized by; where it has several: identifiers."
+    )
+    identifiers: Several[PayerIdentifier] = Field(
+        (), description="All of the payer's identifiers; the first is the one that is sent."
+    )
     name: Text = Field(description="As on the member's card.")
     line_of_business: ProgramName = Field(
         description="Used where Coverage.type does not tell the program."
@@ -59,11 +65,28 @@ class PayerEntry(Model):
     contact: Told[Contact] = None
     policies: Several[AppliedPolicy]
 
+    @model_validator(mode="after")
+    def _has_identifiers_once(self) -> PayerEntry:
+        if (self.identifier is None) == (not self.identifiers):
+            raise wrong(
+                "the payer has no identifier, or both identifier and identifiers",
+                "write identifier, or identifiers with a list",
+            )
+        return self
+
+    def told(self) -> Iterator[tuple[tuple[str | int, ...], PayerIdentifier]]:
+        """Each identifier and its place in the entry, the one that is sent first."""
+        if self.identifier is not None:
+            yield ("identifier",), self.identifier
+        yield from ((("identifiers", i), told) for i, told in enumerate(self.identifiers))
+
     def payer(self) -> Payer:
         told = self.contact
+        first, *others = (identifier for _, identifier in self.told())
         return Payer(
-            system=self.identifier.system,
-            identifier=self.identifier.value,
+            system=first.system,
+            identifier=first.value,
+            other_identifiers=tuple((o.system, o.value) for o in others),
             name=self.name,
             line_of_business=self.line_of_business,
             policies=tuple(PolicyLink(p.id, p.url) for p in self.policies),
@@ -86,7 +109,8 @@ class Payers:
 
     def __init__(self, operator_name: str, payers: Sequence[Payer]) -> None:
         self.operator_name = operator_name
-        self._by_identifier = {(p.system, p.identifier): p for p in payers}
+        self._payers = tuple(payers)
+        self._by_identifier = {i: p for p in payers for i in p.identifiers}
 
     @classmethod
     def of(cls, file: PayersFile) -> Payers:
@@ -94,7 +118,7 @@ class Payers:
         return cls(file.operator, [entry.payer() for entry in file.payers])
 
     def __iter__(self) -> Iterator[Payer]:
-        return iter(self._by_identifier.values())
+        return iter(self._payers)
 
     def by_identifier(self, system: str, value: str) -> Payer | None:
         """The payer with this identifier, compared exactly; None if it is not one of ours."""

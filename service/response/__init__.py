@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from msgspec import UNSET
+
 from cards import texts
 from cards.vocabulary import Action, Answer
 from service.decision.coverage_assertion import replaced_assertion
@@ -51,7 +53,10 @@ class Responder:
         stated = to.tier.states_coverage and to.options.coverage_info
         made = [self._asserted(item, to) if stated else None for item in decided]
         actions = [action for m in made if m is not None and (action := m[1]) is not None]
-        answer = Answer(cards=wanted[: to.options.max_cards], system_actions=actions)
+        answer = Answer(
+            cards=wanted[: to.options.max_cards],
+            system_actions=actions if actions or to.version.empty_system_actions else UNSET,
+        )
         return Reply(answer, tuple(m[0] if m is not None else None for m in made))
 
     def _asserted(

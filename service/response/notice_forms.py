@@ -87,6 +87,7 @@ class NoticeForms:
         form = self.links.form(form_id)
         # Only what was asked for is known to be missing (CRD 2.2.1 dev-20).
         missing = form.canonical in context.to.questionnaires_missing
+        told = context.to.version.task_tells_after_completion
         response = None
         if self.suggestion.brings_response:
             response = self.filler.begun(form, context.prefill(notice))
@@ -94,7 +95,7 @@ class NoticeForms:
             button=task.label,
             description=task.description,
             reason=task.reason,
-            after_completion=task.after_completion,
+            after_completion=task.after_completion if told else None,
             questionnaire=form.url,
             form=form if missing and self.suggestion.brings_form else None,
             response=response,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
@@ -220,8 +222,24 @@ def refuse_without_payer(determinations: Sequence[Determination]) -> None:
     if coverage is None:
         raise UnhandledPayer(_EXPECTED[finding.outcome], "prefetch.coverage")
     if coverage.payer_told:
-        raise UnhandledPayer("the payer's identifier is not one handled here", coverage.place)
+        sent = payers_as_sent(coverage.payer_identifiers)
+        told = " or ".join(sent) or "the payer's identifier"
+        expected = (
+            f"{told} is no payer that is answered for here; the payers are those of the file that "
+            "COVERCARD_PAYERS_FILE names"
+        )
+        raise UnhandledPayer(expected, coverage.place, sent)
     raise UnhandledPayer("expected a payor with the identifier of its payer", coverage.place)
+
+
+def payers_as_sent(identifiers: Sequence[str]) -> tuple[str, ...]:
+    """A payer's identifiers, fit for an error and the log: few, short, of plain characters."""
+    plain = (i for i in dict.fromkeys(identifiers) if _PLAIN_IDENTIFIER.fullmatch(i))
+    return tuple(itertools.islice(plain, _MOST_IDENTIFIERS_NAMED))
+
+
+_PLAIN_IDENTIFIER = re.compile(r"[\w.:/#%~+-]{1,120}\|[\w. :/#-]{1,64}", re.ASCII)
+_MOST_IDENTIFIERS_NAMED = 3
 
 
 def _answerable(finding: CoverageFinding) -> bool:

@@ -46,7 +46,7 @@ def hooks_blueprint(
         note(
             version=reviewed.request.version.name,
             cards=len(reviewed.answer.cards),
-            statements=len(reviewed.answer.system_actions),
+            statements=len(reviewed.answer.actions),
         )
         with timed("record"):
             answer = received.complete(reviewed)

@@ -6,7 +6,13 @@ import structlog
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from service.errors import RequestError, Unauthenticated, Unavailable, operation_outcome
+from service.errors import (
+    RequestError,
+    Unauthenticated,
+    Unavailable,
+    UnhandledPayer,
+    operation_outcome,
+)
 from service.logs import place_of
 from service.web.json_body import json_response
 from service.web.pages import http_error_page
@@ -31,6 +37,8 @@ def translate_errors(app: Flask) -> None:
         note(refused=type(error).__name__)
         if isinstance(error, Unauthenticated):
             note(claim=error.claim)
+        if isinstance(error, UnhandledPayer) and error.payers:
+            note(payer=", ".join(error.payers))
         response = json_response(error.operation_outcome(), error.status)
         response.headers.update(error.headers)
         return response

@@ -105,7 +105,7 @@ CARD = {
 ANSWER = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "type": "object",
-    "required": ["cards", "systemActions"],
+    "required": ["cards"],
     "properties": {
         "cards": {"type": "array", "items": CARD},
         "systemActions": {"type": "array", "items": ACTION},
@@ -141,7 +141,7 @@ def created(answer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def stated(answer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Every coverage-information extension of an answer's systemActions."""
     url = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-coverage-information"
-    for action in answer["systemActions"]:
+    for action in answer.get("systemActions", []):
         yield from (e for e in action["resource"]["extension"] if e["url"] == url)
 
 

@@ -200,7 +200,8 @@ def test_a_supporting_hook_asks_for_no_documents(client: FlaskClient, name: str)
         (
             "unknown-payer",
             "prefetch.coverage.entry[0].resource",
-            "the payer's identifier is not one handled here",
+            "urn:oid:2.999.7.1|unlisted-payer is no payer that is answered for here; the payers "
+            "are those of the file that COVERCARD_PAYERS_FILE names",
         ),
         (
             "payer-without-identifier",

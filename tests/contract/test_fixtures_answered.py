@@ -32,7 +32,7 @@ def test_a_fixture_is_answered_as_its_readme_says(
 
 def _stated(answer: dict[str, Any]) -> list[tuple[str, str]]:
     stated = []
-    for action in answer["systemActions"]:
+    for action in answer.get("systemActions", []):
         resource = action["resource"]
         for extension in resource["extension"]:
             if extension["url"] == EXTENSION_URL:

@@ -62,8 +62,8 @@ def test_every_hook_is_called_and_answered(client: FlaskClient, version: str) ->
         hooks.add(call["hook"])
         seen.update(kind for card in answered["cards"] for kind in kinds(card))
         if call["hook"] in PRIMARY_HOOKS:
-            assert answered["systemActions"]
-            assert all(is_coverage_information(a) for a in answered["systemActions"])
+            assert answered.get("systemActions", [])
+            assert all(is_coverage_information(a) for a in answered.get("systemActions", []))
     assert hooks == {s.hook for s in SERVICES}
     assert seen == {"external reference", "instructions", "form completion"}
 

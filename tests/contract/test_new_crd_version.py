@@ -45,6 +45,8 @@ MADE_UP = CrdVersion(
     doc_purpose_system="http://example.org/CodeSystem/purposes",
     doc_needed={needed: f"{needed}-made-up" for needed in DocNeeded},
     coverage_information=written,
+    task_tells_after_completion=True,
+    empty_system_actions=True,
 )
 
 

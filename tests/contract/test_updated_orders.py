@@ -177,7 +177,7 @@ def test_an_order_carries_one_statement_for_one_coverage(client: FlaskClient) ->
         {"coverage": "Coverage/elsewhere", "id": "theirs"},
         {"coverage": "Coverage/ma-ann", "id": "old-2"},
     )
-    (action,) = answer(client, request)["systemActions"]
+    (action,) = answer(client, request).get("systemActions", [])
     by_coverage = [
         next(p["valueReference"]["reference"] for p in e["extension"] if p["url"] == "coverage")
         for e in action["resource"]["extension"]
@@ -204,9 +204,11 @@ def test_what_was_stated_before_is_not_stated_again(
     client: FlaskClient, name: str, version: str
 ) -> None:
     request = call_of(name, version)
-    updated = {a["resource"]["id"]: a["resource"] for a in answer(client, request)["systemActions"]}
+    updated = {
+        a["resource"]["id"]: a["resource"] for a in answer(client, request).get("systemActions", [])
+    }
     assert updated
     context = request["context"]
     for entry in (context.get("draftOrders") or context["appointments"])["entry"]:
         entry["resource"] = updated.get(entry["resource"]["id"], entry["resource"])
-    assert answer(client, request)["systemActions"] == []
+    assert answer(client, request).get("systemActions", []) == []

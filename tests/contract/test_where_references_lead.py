@@ -66,7 +66,7 @@ def test_the_order_of_another_patient_gets_nothing_of_this_ones_coverage(
     request["context"]["draftOrders"]["entry"].append(entry)
     answered = answer(client, request)
     check_answer(answered)
-    assert [a["resource"]["id"] for a in answered["systemActions"]] == [order["id"]]
+    assert [a["resource"]["id"] for a in answered.get("systemActions", [])] == [order["id"]]
     assert not_checked(answered) == ["ServiceRequest/of-bo"]
 
 
@@ -86,7 +86,7 @@ def test_a_coverage_of_the_same_id_on_another_server_is_another_persons(
         if entry["resource"]["resourceType"] == "Coverage":
             entry["resource"]["beneficiary"] = {"reference": f"{ELSEWHERE}/Patient/ann"}
     answered = answer(client, request)
-    assert answered["systemActions"] == []
+    assert answered.get("systemActions", []) == []
     assert "another person's" in answered["cards"][0]["detail"]
 
 
@@ -99,7 +99,7 @@ def test_no_coverage_is_taken_for_the_one_that_the_order_names(
     request = signed(insurance=[{"reference": named}])
     answered = answer(client, request)
     check_answer(answered)
-    assert answered["systemActions"] == []
+    assert answered.get("systemActions", []) == []
     assert "insurance that the order names was not sent" in answered["cards"][0]["detail"]
     refused = post(client, signed("2.2", insurance=[{"reference": named}]))
     assert refused.status_code == 400
@@ -117,7 +117,7 @@ def test_an_order_without_its_coverage_beside_one_with_it_is_not_passed_over(
     request["context"]["draftOrders"]["entry"].append(entry)
     answered = answer(client, request)
     check_answer(answered)
-    assert [a["resource"]["id"] for a in answered["systemActions"]] == [order["id"]]
+    assert [a["resource"]["id"] for a in answered.get("systemActions", [])] == [order["id"]]
     (card,) = [c for c in answered["cards"] if "names was not sent" in c["detail"]]
     about = card["extension"]["davinci-crd.associated-resource"]
     assert about == [{"reference": "ServiceRequest/second"}]
@@ -130,7 +130,7 @@ def test_an_earlier_authorization_beside_the_insurance_is_no_coverage(client: Fl
 
 
 def test_a_statement_on_a_coverage_of_another_server_stays(client: FlaskClient) -> None:
-    (first,) = answer(client, signed())["systemActions"]
+    (first,) = answer(client, signed()).get("systemActions", [])
     (ours,) = first["resource"]["extension"]
     theirs = {
         "url": ours["url"],
@@ -141,7 +141,7 @@ def test_a_statement_on_a_coverage_of_another_server_stays(client: FlaskClient) 
             {"url": "coverage-assertion-id", "valueString": "theirs"},
         ],
     }
-    (second,) = answer(client, signed(extension=[theirs]))["systemActions"]
+    (second,) = answer(client, signed(extension=[theirs])).get("systemActions", [])
     assert second["resource"]["extension"] == [theirs, ours]
 
 
@@ -176,7 +176,7 @@ def test_a_dispatched_order_that_nobody_gives_is_said_not_to_be_checked(
     request = without(call_of(DISPATCH, version), "ServiceRequest", "mrs-to-dispatch")
     answered = answer(client, without_access(request))
     check_answer(answered)
-    assert [a["resource"]["id"] for a in answered["systemActions"]] == ["mri-to-dispatch"]
+    assert [a["resource"]["id"] for a in answered.get("systemActions", [])] == ["mri-to-dispatch"]
     assert not_checked(answered) == ["ServiceRequest/mrs-to-dispatch"]
     (card,) = answered["cards"]
     assert r"“ServiceRequest\/mrs\-to\-dispatch”" in card["detail"]

@@ -118,7 +118,7 @@ def test_an_element_that_changes_besides_is_told(client: FlaskClient) -> None:
     request = read("mrs-medicare-advantage")
     reply = client.post(f"/cds-services/{SERVICE}", data=request, content_type="application/json")
     answer = reply.get_json()
-    answer["systemActions"][0]["resource"]["status"] = "active"
+    answer.get("systemActions", [])[0]["resource"]["status"] = "active"
     html = explained(client, request, answer=json.dumps(answer))
     assert "Changed besides: status." in html
 

@@ -40,7 +40,7 @@ def signed(server: Server, name: str = "mrs-medicare-advantage") -> dict[str, An
 
 
 def assertion_id(answer: dict[str, Any]) -> str:
-    (found, *_) = re.findall(r"cc[0-9a-f]{30}", json.dumps(answer["systemActions"]))
+    (found, *_) = re.findall(r"cc[0-9a-f]{30}", json.dumps(answer.get("systemActions", [])))
     return str(found)
 
 

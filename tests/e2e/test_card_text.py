@@ -75,7 +75,7 @@ def texts(answer: dict[str, Any]) -> list[str]:
         for suggestion in card.get("suggestions", []):
             found.append(suggestion["label"])
             found += [a["description"] for a in suggestion["actions"]]
-    return found + [a["description"] for a in answer["systemActions"]]
+    return found + [a["description"] for a in answer.get("systemActions", [])]
 
 
 def check(answer: dict[str, Any]) -> None:

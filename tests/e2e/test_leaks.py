@@ -235,7 +235,7 @@ def test_a_call_is_one_line_that_says_what_happened_and_how_long_it_took(
     assert line["version"] == "2.0"
     assert line["status"] == 200
     assert line["cards"] == len(reply.json()["cards"])
-    assert line["statements"] == len(reply.json()["systemActions"])
+    assert line["statements"] == len(reply.json().get("systemActions", []))
     assert all(line[name] >= 0 for name in ("ms", "read_ms", "review_ms"))
     assert [li for li in server.lines("call") if li["call"] == line["call"]] == [line]
 

@@ -1,13 +1,9 @@
 """examples/nginx.conf, run on loopback with a throw-away certificate before the real service."""
 
 import contextlib
-import os
 import re
-import shutil
 import socket
 import ssl
-import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +13,15 @@ import requests
 
 from tests.e2e.certificates import Authority
 from tests.e2e.conftest import HOSPITAL
-from tests.e2e.servers import ROOT, Server, free_port, running
+from tests.e2e.nginx import NGINX, in_front
+from tests.e2e.servers import Server, free_port, running
 from tests.e2e.signing import Signer, ec_signer, entry, write_clients
 from tests.e2e.test_limits import head
 
-NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 pytestmark = pytest.mark.skipif(
     NGINX is None, reason="nginx is not installed (on Debian: apt-get install nginx-light)"
 )
 
-EXAMPLE = ROOT / "examples" / "nginx.conf"
 PATH = "/cds-services/order-sign-crd"
 JSON = {"Content-Type": "application/json"}
 
@@ -58,71 +53,19 @@ class Site:
         return requests.get(self.url + path, verify=str(self.trusted), timeout=30)
 
 
-def configuration(folder: Path, port: int, service: int, *, mutual: bool) -> str:
-    """The example with the names of this machine in it."""
-    text = EXAMPLE.read_text("utf-8")
-
-    def change(old: str, new: str) -> None:
-        nonlocal text
-        assert old in text, f"the example does not say {old}"
-        text = text.replace(old, new)
-
-    temporary = "".join(
-        f"    {kind}_temp_path {folder}/{kind};\n"
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    change("http {\n", "http {\n" + temporary)
-    change("/run/nginx.pid", f"{folder}/nginx.pid")
-    change("/var/log/nginx/error.log", f"{folder}/error.log")
-    change("listen 443 ", f"listen 127.0.0.1:{port} ")
-    change("127.0.0.1:8642", f"127.0.0.1:{service}")
-    change("server_name covercard.example.org", "server_name localhost")
-    change("/etc/covercard/tls/fullchain.pem", f"{folder}/localhost.pem")
-    change("/etc/covercard/tls/privkey.pem", f"{folder}/localhost.key")
-    change("client_body_timeout 10s", "client_body_timeout 1s")
-    change("client_header_timeout 10s", "client_header_timeout 1s")
-    if mutual:
-        change(
-            "# ssl_client_certificate /etc/covercard/tls/clients-ca.pem",
-            f"ssl_client_certificate {folder}/clients.pem",
-        )
-        change("# ssl_verify_client on", "ssl_verify_client on")
-    # Started by root, workers would be another user, who may not enter the test's folder.
-    return ("user root;\n" if os.geteuid() == 0 else "") + text
-
-
 @contextlib.contextmanager
 def site(folder: Path, *, mutual: bool = False) -> Iterator[Site]:
     """Run both until the block ends."""
-    assert NGINX is not None
     authority, clients = Authority(folder, "authority"), Authority(folder, "clients")
     authority.issue("localhost")
     port, hospital = free_port(), ec_signer(HOSPITAL)
     url = f"https://localhost:{port}"
     clients_file = write_clients(folder, entry(hospital))
-    with running(folder, clients_file=clients_file, public_url=url) as service:
-        file = folder / "nginx.conf"
-        file.write_text(configuration(folder, port, service.port, mutual=mutual))
-        command = [NGINX, "-e", f"{folder}/error.log", "-p", str(folder), "-c", str(file)]
-        subprocess.run([*command, "-t"], check=True, capture_output=True, timeout=60)
-        process = subprocess.Popen(
-            [*command, "-g", "daemon off;"], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
-        )
-        try:
-            _wait(port, process)
-            yield Site(url, port, authority.file, clients, service, hospital, folder / "error.log")
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
-
-
-def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        assert process.poll() is None, "nginx did not start"
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
-            return
-        time.sleep(0.1)
-    raise AssertionError("nginx does not answer")
+    with (
+        running(folder, clients_file=clients_file, public_url=url) as service,
+        in_front(folder, port, service.port, mutual=mutual),
+    ):
+        yield Site(url, port, authority.file, clients, service, hospital, folder / "error.log")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from service.policies.library import load_payers
 from service.policies.payers import Payers
 from tests.policies import PAYERS
 
-SYSTEM = "http://example.org/payers"
+SYSTEM = "urn:oid:2.999.7.1"
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,35 @@ def test_an_identifier_in_another_system_or_unknown_is_nobodys(
     payers: Payers, system: str, value: str
 ) -> None:
     assert payers.by_identifier(system, value) is None
+
+
+def test_a_payer_is_recognized_by_each_of_its_identifiers_and_sends_the_first(
+    payers: Payers,
+) -> None:
+    plan = payers.by_identifier(SYSTEM, "example-health-plan")
+    assert plan is not None
+    assert payers.by_identifier("http://example.org/payers", "example-health-plan") is plan
+    assert (plan.system, plan.identifier) == (SYSTEM, "example-health-plan")
+
+
+def test_one_identifier_of_two_payers_is_told_with_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "payers.yaml"
+    file.write_text(
+        """
+        operator: A Plan
+        payers:
+          - identifier: {system: "urn:a", value: "1"}
+            name: A Plan
+            line_of_business: not_told
+            policies: []
+          - identifiers: [{system: "urn:b", value: "1"}, {system: "urn:a", value: "1"}]
+            name: B Plan
+            line_of_business: not_told
+            policies: []
+        """
+    )
+    with pytest.raises(LibraryError, match=r"payers\[1\]\.identifiers\[1\].*urn:a\|1 stands for"):
+        load_payers(file)
 
 
 def test_every_payer_has_somebody_to_ask(payers: Payers) -> None:

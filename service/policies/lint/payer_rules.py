@@ -13,11 +13,12 @@ from service.policies.payers import PayersFile
 def duplicate_payers(payers: LibraryFile[PayersFile]) -> Iterator[Finding]:
     seen: set[tuple[str, str]] = set()
     for i, payer in enumerate(payers.data.payers):
-        identifier = (payer.identifier.system, payer.identifier.value)
-        if identifier in seen:
-            problem = f"{identifier[0]}|{identifier[1]} stands for two payers"
-            yield payers.finding(("payers", i, "identifier"), problem, "give each its own")
-        seen.add(identifier)
+        for where, identifier in payer.told():
+            told = (identifier.system, identifier.value)
+            if told in seen:
+                problem = f"{told[0]}|{told[1]} stands for two payers"
+                yield payers.finding(("payers", i, *where), problem, "give each its own")
+            seen.add(told)
 
 
 def unknown_policies(payers: LibraryFile[PayersFile], folder: LibraryFolder) -> Iterator[Finding]:

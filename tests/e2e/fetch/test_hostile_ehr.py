@@ -226,7 +226,7 @@ def test_a_statement_of_trouble_does_not_stand_in_the_way_of_the_answer(ehr: Ehr
     order = request["context"]["draftOrders"]["entry"][0]["resource"]
     order["insurance"] = [{"reference": "Coverage/not-told-cy"}]
     ehr.misbehave["Coverage"] = status(500)
-    (action,) = ask(request).answer["systemActions"]
+    (action,) = ask(request).answer.get("systemActions", [])
     request["context"]["draftOrders"]["entry"][0]["resource"] = action["resource"]
     ehr.misbehave.clear()
     said = ask(request).statements["ServiceRequest/mrs-brain"]
@@ -512,7 +512,7 @@ def test_the_running_server_answers_while_the_ehr_hangs_and_goes_on_answering(
     assert not ehr.release.is_set()
     ehr.misbehave.clear()
     answer = posted(hurried, bare(SIGN, ehr.base))
-    assert len(answer["systemActions"]) == 1
+    assert len(answer.get("systemActions", [])) == 1
 
 
 def test_the_running_server_prints_neither_token_nor_patient(

@@ -1,0 +1,3 @@
+require 'inferno'
+Inferno::Application.finalize!
+run Inferno::Web.app

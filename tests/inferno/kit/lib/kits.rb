@@ -1,0 +1,2 @@
+require 'davinci_crd_test_kit'
+require 'davinci_dtr_test_kit'

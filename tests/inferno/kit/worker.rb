@@ -1,0 +1,2 @@
+require 'inferno'
+Inferno::Application.finalize!
