@@ -53,7 +53,7 @@ def content(body: Json) -> Any:
                 for e in stated({"systemActions": [action]})
             ],
         )
-        for action in body["systemActions"]
+        for action in body.get("systemActions", [])
     ]
     return sorted(cards), sorted(statements)
 

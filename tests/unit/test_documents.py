@@ -271,7 +271,7 @@ def test_every_room_is_a_row_and_the_other_way_round() -> None:
 
 
 def test_departures_are_those_of_the_requirements() -> None:
-    """What tests/requirements/not_applicable.yaml calls a departure is a row of the page, with its ids."""
+    """What not_applicable.yaml calls a departure is a row of the page, with its ids."""
     reasons = (ROOT / "tests" / "requirements" / "not_applicable.yaml").read_text("utf-8")
     departures = re.findall(r'^"A departure:.*\n((?:  - .*\n?)+)', reasons, flags=re.MULTILINE)
     ids = {i for block in departures for i in re.findall(r"  - (\S+)", block)}
