@@ -104,9 +104,9 @@ class _Evaluation:
             self._note("policy", "several in force", _named(list(first.values())))
             return self._undetermined(UndeterminedReason.SEVERAL_POLICIES, codes)
         (policy,) = first.values()
-        return self._ruled(policy, codes)
+        return self._by_policy(policy, codes)
 
-    def _ruled(self, policy: PolicyVersion, codes: tuple[Code, ...]) -> Determination:
+    def _by_policy(self, policy: PolicyVersion, codes: tuple[Code, ...]) -> Determination:
         matched = self._matched(policy, codes)
         policy_determination = policy.determinations[self.program.program]
         authority = policy.governing_authority
