@@ -125,7 +125,8 @@ class Source:
 class FactSpec:
     """What a fact is.
 
-    `words` name it in a sentence ("the diagnosis"). `told_by` are the FHIR elements that tell it,
+    `words` name it in a sentence ("the diagnosis"), `called` in a condition where that is another
+    one ("the patient's age"). `told_by` are the FHIR elements that tell it,
     `needs` the types of resources beside the order that it is read from. `unit` is UCUM's.
     `choices` are all that a CHOICE can be, None where there may be others. A `whole` number has no
     fraction; `least` is the smallest that can be. `may_be_nothing`: there may be none of what it is
@@ -145,6 +146,7 @@ class FactSpec:
     may_be_nothing: bool = False
     asks: str = "OTH"
     source: Source | None = None
+    called: str = ""
 
 
 class Facts(Protocol):
@@ -161,6 +163,7 @@ class Facts(Protocol):
 
 
 ORDER_DAY = "order.day"
+APPROVAL = "earlier.approval"
 _TABLE = (
     # --- the order
     FactSpec("order.codes", Kind.CODES, "the code of the service", ("code",), asks="detail-code"),
@@ -246,6 +249,7 @@ _TABLE = (
         "the patient's date of birth",
         ("Patient.birthDate",),
         needs=("Patient",),
+        called="the patient's age",
     ),
     FactSpec(
         "patient.gender",
@@ -337,6 +341,14 @@ _TABLE = (
         "what the order's own coverage information says",
         ("extension:coverage-information",),
         choices=frozenset({"covered", "not-covered", "conditional", "indeterminate"}),
+        may_be_nothing=True,
+    ),
+    FactSpec(
+        APPROVAL,
+        Kind.CHOICE,
+        "the number of a prior authorization",
+        ("extension:coverage-information", "ClaimResponse.preAuthRef"),
+        needs=("ClaimResponse",),
         may_be_nothing=True,
     ),
     FactSpec(
