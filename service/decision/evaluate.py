@@ -21,6 +21,7 @@ from service.decision.facts import (
 from service.decision.order import NO_DAY_TOLD, Code, Order, ServiceDay, Standing
 from service.decision.policy import (
     Covered,
+    OpenAnswer,
     Policies,
     PolicyDetermination,
     PolicyService,
