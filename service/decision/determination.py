@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from service.decision.coverage import Coverage, CoverageFinding
+from service.decision.facts import FactSpec
 from service.decision.order import Code, Order, ServiceDay
 from service.decision.policy import Covered, PolicyDetermination, PolicyService, PolicyVersion
 from service.decision.programs import ProgramFinding
@@ -68,7 +69,8 @@ class TraceStep(NamedTuple):
 
     It names codes, references and days, never a patient's name or what an order was called.
     `topic` is "data" (what was fetched), "coding", "date", "coverage", "program", "policy",
-    "authority", "answer" or "notice"; `finding` is what was found, `because` from what.
+    "authority", "rule", "condition", "missing", "answer" or "notice"; `finding` is what was found,
+    `because` from what.
     """
 
     topic: str
@@ -85,7 +87,9 @@ class Determination:
     services that the order's codings met; `billing_codes` the codes the statement is for.
     `notices` are to be suggested; once one of them is known to have been given, `notice_on_file`
     names it and none is suggested any more. `rejected_forms` are forms that came back but do not
-    count.
+    count. `missing` is the smallest set of facts that would settle an answer that the policy's
+    rules leave open, and `possible` are then the answers that can still come. `approval` is the
+    number of a prior authorization that is on file.
     """
 
     order: Order
@@ -102,6 +106,9 @@ class Determination:
     trace: tuple[TraceStep, ...] = field(default=())
     notice_on_file: NoticeOnFile | None = None
     rejected_forms: tuple[RejectedForm, ...] = ()
+    missing: tuple[FactSpec, ...] = ()
+    possible: tuple[PolicyDetermination, ...] = ()
+    approval: str | None = None
 
     @property
     def coverage(self) -> Coverage | None:

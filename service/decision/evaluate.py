@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 
 from service.decision.coverage import CoverageFinding, CoverageOutcome, Payer
 from service.decision.determination import Determination, TraceStep, UndeterminedReason
+from service.decision.facts import (
+    APPROVAL,
+    NOT_TOLD,
+    ORDER_DAY,
+    TABLE,
+    Between,
+    Fact,
+    Facts,
+    FactSpec,
+    Why,
+)
 from service.decision.order import NO_DAY_TOLD, Code, Order, ServiceDay, Standing
-from service.decision.policy import Covered, Policies, PolicyService, PolicyVersion
+from service.decision.policy import (
+    Covered,
+    OpenAnswer,
+    Policies,
+    PolicyDetermination,
+    PolicyService,
+    PolicyVersion,
+    PriorAuthorization,
+)
 from service.decision.programs import find_program
+from service.decision.rules import Decision
 
 INACTIVE_ORDER_STATUSES = frozenset(
     {"revoked", "cancelled", "entered-in-error", "stopped", "noshow"}
@@ -35,6 +56,7 @@ def evaluate(
     patient: str | None = None,
     emergency: bool = False,
     unread_code: bool = False,
+    facts: Facts | None = None,
 ) -> Determination:
     """Decide one order.
 
@@ -42,12 +64,14 @@ def evaluate(
     `patient` the context's patient as "Patient/id" (an order for another one is not decided);
     `emergency` whether the encounter is emergency care (then no advance notice is suggested);
     `unread_code` whether a resource that holds a code of the order could not be fetched.
+    `facts` are asked for only where a policy's rules turn on them; without any, none is told.
     Out comes exactly one Determination; trouble is a `undetermined` in it, never an exception.
     """
     other_patient = None not in (patient, order.patient) and patient != order.patient
     day = service_day(order, today)
     unread = unread_code or finding.outcome is CoverageOutcome.UNREACHABLE
-    return _Evaluation(order, finding, day, policies, other_patient, emergency, unread).run()
+    told = facts or _OnlyTheDay(day, today)
+    return _Evaluation(order, finding, day, policies, other_patient, emergency, unread, told).run()
 
 
 class _Evaluation:
@@ -62,6 +86,7 @@ class _Evaluation:
         other_patient: bool,
         emergency: bool,
         unread: bool,
+        facts: Facts,
     ) -> None:
         self.order = order
         self.finding = finding
@@ -70,6 +95,7 @@ class _Evaluation:
         self.other_patient = other_patient
         self.emergency = emergency
         self.unread = unread
+        self.facts = facts
         self.program = find_program(finding.usable)
         self.trace: list[TraceStep] = []
 
@@ -90,11 +116,12 @@ class _Evaluation:
         return self._under_policies(codes, coverage.payer if coverage else None)
 
     def _under_policies(self, codes: tuple[Code, ...], payer: Payer | None) -> Determination:
-        versions = [v for c in codes for v in self._versions(c, payer)]
+        found = [(c, v) for c in codes for v in self._versions(c, payer)]
+        versions = [v for _, v in found]
         if not versions:
             return self._undetermined(UndeterminedReason.NO_POLICY, codes)
-        first = {v.id: v for v in versions if v.in_force_on(self.day.earliest)}
-        last = {v.id: v for v in versions if v.in_force_on(self.day.latest)}
+        first = {v.id: v for c, v in found if v.speaks_of(c, self.day.earliest)}
+        last = {v.id: v for c, v in found if v.speaks_of(c, self.day.latest)}
         if first != last:
             return self._undetermined(UndeterminedReason.DAY_NOT_PRECISE, codes)
         if not first:
@@ -107,30 +134,57 @@ class _Evaluation:
         return self._by_policy(policy, codes)
 
     def _by_policy(self, policy: PolicyVersion, codes: tuple[Code, ...]) -> Determination:
+        program = self.program.program
         matched = self._matched(policy, codes)
-        policy_determination = policy.determinations[self.program.program]
-        authority = policy.governing_authority
         self._note("policy", f"{policy.id} version {policy.version}", f"in force {_days(self.day)}")
-        self._note("authority", authority.name, _searched(policy))
-        self._note(
-            "answer",
-            policy_determination.covered.value,
-            f"{policy.id}: {policy_determination.reason_id}",
-        )
-        notices = self._notices(policy, policy_determination.covered)
+        self._note("authority", policy.governing_authority.name, _searched(policy))
+        decision = self._by_rules(policy)
+        determined = policy.determinations[program]
+        if decision is not None and policy.open is not None:
+            determined = decision.outcome or _open(policy.open, decision)
+        covered = determined.covered
+        self._note("answer", covered.value, f"{policy.id}: {determined.reason_id}")
         return Determination(
             order=self.order,
             finding=self.finding,
-            covered=policy_determination.covered,
+            covered=covered,
             program=self.program,
             day=self.day,
             policy=policy,
-            policy_determination=policy_determination,
+            policy_determination=determined,
             matched=matched,
-            billing_codes=tuple(s.code for s in matched),
-            notices=notices,
+            billing_codes=determined.billing_codes or tuple(s.code for s in matched),
+            notices=self._notices(policy, determined),
             trace=tuple(self.trace),
+            missing=tuple(m.spec for m in decision.missing) if decision else (),
+            possible=decision.outcomes if decision and not decision.certain else (),
+            approval=self._approval(determined),
         )
+
+    def _by_rules(self, policy: PolicyVersion) -> Decision[PolicyDetermination] | None:
+        """What the policy's rules come to; None where it has none for the program."""
+        rules = policy.rules.get(self.program.program)
+        if rules is None:
+            return None
+        decision = rules.decide(self.facts)
+        self._note_rules(decision)
+        return decision
+
+    def _note_rules(self, decision: Decision[PolicyDetermination]) -> None:
+        for result in decision.results:
+            for test, truth, fact in result.tests:
+                at = ", ".join(fact.places) or (fact.why.value if fact.why else "")
+                self.trace.append(TraceStep("condition", _TRUTH[truth], f"{test.words}: {at}"))
+            self.trace.append(TraceStep("rule", _TRUTH[result.truth], result.rule))
+        for spec, fact in decision.missing:
+            why = fact.why.value if fact.why else "not precise"
+            self._note("missing", spec.name, f"{why}: {fact.because}" if fact.because else why)
+
+    def _approval(self, determined: PolicyDetermination) -> str | None:
+        if determined.prior_authorization is not PriorAuthorization.SATISFIED:
+            return None
+        number = self.facts.get(TABLE[APPROVAL]).value
+        return number if isinstance(number, str) else None
 
     def _readable_codes(self) -> tuple[Code, ...]:
         """The order's codes, each once, in the order written."""
@@ -155,7 +209,7 @@ class _Evaluation:
         return [v for v in found if v.id in applied]
 
     def _matched(self, policy: PolicyVersion, codes: tuple[Code, ...]) -> tuple[PolicyService, ...]:
-        by_code = {s.code: s for s in policy.services}
+        by_code = policy.services_by_code
         for coding in self.order.codings:
             service = by_code.get(coding.code) if coding.code else None
             if service is not None:
@@ -166,8 +220,8 @@ class _Evaluation:
                 )
         return tuple(by_code[c] for c in codes if c in by_code)
 
-    def _notices(self, policy: PolicyVersion, covered: Covered) -> tuple[str, ...]:
-        if covered is Covered.COVERED:
+    def _notices(self, policy: PolicyVersion, said: PolicyDetermination) -> tuple[str, ...]:
+        if said.covered is Covered.COVERED or not said.notices:
             return ()
         if self.emergency:
             self._note("notice", "none", "no advance notice is given in emergency care")
@@ -200,6 +254,50 @@ class _Evaluation:
 
     def _note(self, topic: str, finding: str, because: str) -> None:
         self.trace.append(TraceStep(topic, finding, because))
+
+
+_TRUTH = {True: "true", False: "false", None: "unknown"}
+
+
+@dataclass(frozen=True, slots=True)
+class _OnlyTheDay:
+    """The facts where nobody tells any: the day of service, and nothing else."""
+
+    day: ServiceDay
+    today: date
+
+    def get(self, spec: FactSpec) -> Fact:
+        return day_fact(self.day) if spec.name == ORDER_DAY else NOT_TOLD
+
+
+def day_fact(day: ServiceDay, place: str = "") -> Fact:
+    """The day of service as a fact; `place` is the order's path in the request.
+
+    A day that the order leaves between two is known as far as that.
+    """
+    places = (f"{place}.{day.source}" if place else day.source,)
+    if day.earliest == day.latest:
+        return Fact(day.earliest, places)
+    between = Between(day.earliest, day.latest)
+    return Fact(between, places, Why.NOT_READABLE, "it lies between two days")
+
+
+def _open(answer: OpenAnswer, decision: Decision[PolicyDetermination]) -> PolicyDetermination:
+    """What is said where facts leave the answer open: which ones, and what they would settle."""
+    names = [spec.name for spec, _ in decision.missing]
+    asked = [spec.asks for spec, _ in decision.missing]
+    same = {o.prior_authorization for o in decision.outcomes}
+    return PolicyDetermination(
+        covered=Covered.CONDITIONAL,
+        reason_id="facts-missing",
+        reason=" ".join(dict.fromkeys(answer.sentences[n] for n in names)),
+        citations=tuple(dict.fromkeys(c for o in decision.outcomes for c in o.citations)),
+        wording=answer.wording,
+        prior_authorization=same.pop() if len(same) == 1 else PriorAuthorization.CONDITIONAL,
+        forms=tuple(dict.fromkeys(answer.forms[n] for n in names if n in answer.forms)),
+        info_needed=tuple(dict.fromkeys(asked)),
+        notices=False,
+    )
 
 
 def _days(day: ServiceDay) -> str:

@@ -6,12 +6,15 @@ Every value here is frozen: it travels one way through a call and is never chang
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
-from typing import Protocol
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
+from service.decision.facts import FactSpec
 from service.decision.order import Code
+from service.decision.rules import RuleList
 
 
 class Program(StrEnum):
@@ -62,31 +65,22 @@ class Authority:
 
 @dataclass(frozen=True, slots=True)
 class PolicyService:
-    """One code that a policy speaks of, with our own short name for it and its group's."""
+    """One code that a policy speaks of, with our own short name for it and its group's.
+
+    `first` and `last` are the days on which the code belongs, both inclusive.
+    """
 
     code: Code
     name: str
     group: str
     group_name: str
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyDetermination:
-    """What the policy determines for one program: the answer, and the reason with its sources.
-
-    `for_patient` is the reason in words that a patient reads on a notice; a template as `Wording`.
-    """
-
-    covered: Covered
-    reason_id: str
-    reason: str
-    citations: tuple[Citation, ...]
-    for_patient: str | None = None
+    first: date = date.min
+    last: date = date.max
 
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """What a card says for one program; templates of `cards`, with {services} and {codes}.
+    """What a card says; templates of `cards`, with {services} and {codes}.
 
     `summary` is a card's summary, under 140 characters once filled; `statement` is the first
     paragraph of its detail.
@@ -96,12 +90,90 @@ class Wording:
     statement: str
 
 
+class PriorAuthorization(StrEnum):
+    """Whether a prior authorization is needed, in the codes of CRD's pa-needed."""
+
+    NONE = "no-auth"
+    NEEDED = "auth-needed"
+    SATISFIED = "satisfied"
+    CONDITIONAL = "conditional"
+
+
+class FormNeed(NamedTuple):
+    """A form that has to be filled in: by whom, what for (CRD's doc-purpose), and why.
+
+    `needed` is "clinical", "admin" or "patient"; `form` the id of a form on file.
+    """
+
+    needed: str
+    purpose: str
+    form: str
+    reason: str
+
+
+class OutcomeDetail(NamedTuple):
+    """A limit or another fact that goes along with an answer.
+
+    `category` is CRD 2.2's ("cat-limitation", "cat-decisional", "cat-other"). `value` is a text, a
+    truth value, (number, UCUM unit) or the (first, last) day of a period.
+    """
+
+    name: str
+    category: str
+    value: str | bool | tuple[str, str] | tuple[date, date]
+    qualification: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDetermination:
+    """What the policy determines: the answer, and the reason with its sources.
+
+    `for_patient` is the reason in words that a patient reads on a notice; a template as `Wording`.
+    `wording` takes the place of the program's where an outcome has words of its own.
+    `prior_authorization` is None where nothing is said of it. `info_needed` are CRD's codes of what
+    a conditional answer waits for. `valid_days` is how long the answer holds, `billing_codes` which
+    codes it is for (all that matched, where empty). `notices` says whether an advance notice goes
+    with it.
+    """
+
+    covered: Covered
+    reason_id: str
+    reason: str
+    citations: tuple[Citation, ...]
+    for_patient: str | None = None
+    wording: Wording | None = None
+    prior_authorization: PriorAuthorization | None = None
+    forms: tuple[FormNeed, ...] = ()
+    info_needed: tuple[str, ...] = ()
+    details: tuple[OutcomeDetail, ...] = ()
+    valid_days: int | None = None
+    billing_codes: tuple[Code, ...] = ()
+    contact: tuple[str, str, str] | None = None
+    notices: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAnswer:
+    """What is said where facts are missing: the card's words, and a sentence for each fact.
+
+    A sentence asks for the fact and says what it would settle ("Add the diagnosis: covered for
+    …"). `forms` are, by fact, those whose answers tell it.
+    """
+
+    wording: Wording
+    sentences: Mapping[str, str]
+    forms: Mapping[str, FormNeed]
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyVersion:
     """One published version of a policy: in force from `starts` to `ends`, both inclusive.
 
     `review_last` and `review_next` are "YYYY-MM" or a day, as published. `notices` names, by
-    program, the advance notices to suggest, as ids of the notice library.
+    program, the advance notices to suggest, as ids of the notice library. `rules` decide by facts,
+    each list with the program's determination as its `otherwise`; a program without rules has none,
+    and its determination is all that is said. `open` is set where there are rules. `facts` are
+    those that the policy declares for itself.
     """
 
     id: str
@@ -122,6 +194,15 @@ class PolicyVersion:
     related: tuple[Citation, ...]
     citations: tuple[Citation, ...]
     ama_notice: str | None = None
+    rules: Mapping[Program, RuleList[PolicyDetermination]] = field(default_factory=dict)
+    open: OpenAnswer | None = None
+    facts: Mapping[str, FactSpec] = field(default_factory=dict)
+    services_by_code: Mapping[Code, PolicyService] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Once and not in every call: a policy may speak of tens of thousands of codes.
+        by_code = MappingProxyType({s.code: s for s in self.services})
+        object.__setattr__(self, "services_by_code", by_code)
 
     @property
     def version(self) -> str:
@@ -136,6 +217,13 @@ class PolicyVersion:
     def governing_authority(self) -> Authority:
         """The first authority found, in the order searched."""
         return next(a for a in self.authorities if a.found)
+
+    def speaks_of(self, code: Code, day: date) -> bool:
+        """Whether the version is in force on `day`, and the code belongs to it then."""
+        service = self.services_by_code.get(code)
+        return (
+            service is not None and service.first <= day <= service.last and self.in_force_on(day)
+        )
 
     def in_force_on(self, day: date) -> bool:
         return self.starts <= day and (self.ends is None or day <= self.ends)

@@ -1,0 +1,364 @@
+"""Facts: what a decision can turn on, each with its place in the request or why it is unknown.
+
+One table names them all. A new fact is a line here, and one in the reader of FHIR.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
+
+from service.decision.order import Code
+from service.decision.value_sets import ValueSet
+
+
+class Kind(StrEnum):
+    """What the values of a fact are, and so how they can be compared."""
+
+    CODES = "codes"
+    """Any number of codes at once, as an order has several diagnoses."""
+    CHOICE = "choice"
+    """One word of a list."""
+    FLAG = "flag"
+    """Yes or no."""
+    NUMBER = "number"
+    """A decimal number, in the fact's unit."""
+    DAY = "day"
+    """A day; one that is told as a month or a year lies between two days."""
+    AGE = "age"
+    """Completed years on the day of service; its value is the day of birth."""
+
+
+class Why(StrEnum):
+    """Why a fact is unknown."""
+
+    NOT_TOLD = "not told"
+    NOT_READABLE = "not readable"
+    """It is told in a form that cannot be read: text only, a unit or a date that is none."""
+    NOT_REACHABLE = "not reachable"
+    """It may be told by a resource that could not be fetched, or that the token may not read."""
+    CONTRADICTORY = "contradictory"
+    """Two places tell it, each something else."""
+
+
+class Between(NamedTuple):
+    """Numbers or days from `low` to `high`, both inclusive; None where there is no bound."""
+
+    low: Decimal | date | None
+    high: Decimal | date | None
+
+
+class Nothing:
+    """The value of a fact that is known not to be: no earlier procedure, say."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "NOTHING"
+
+
+NOTHING = Nothing()
+
+Value = frozenset[Code] | str | bool | Decimal | date | Between | Nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A fact as far as it is known.
+
+    `value` is None where nothing is known; a `Between` narrows a number or a day down; codes with a
+    `why` are some of the codes, and there may be more. `why` is None exactly when the value is
+    known to the full. `places` are where in the request it is told ("context.draftOrders
+    .entry[0].resource.reasonCode[0]"); `because` says more about why it is unknown, in words that
+    hold no patient's data.
+    """
+
+    value: Value | None = None
+    places: tuple[str, ...] = ()
+    why: Why | None = None
+    because: str = ""
+
+    @property
+    def known(self) -> bool:
+        return self.why is None
+
+
+NOT_TOLD = Fact(why=Why.NOT_TOLD)
+
+
+class Family(StrEnum):
+    """Where a fact that a policy declares for itself comes from."""
+
+    OBSERVATION = "observation"
+    """The newest value of an observation."""
+    PROCEDURE = "procedure"
+    """The last day on which a procedure was done."""
+    ORDER = "order"
+    """The last day for which a service was ordered, the order at hand left aside."""
+    ANSWER = "answer"
+    """The answer to an item of a completed questionnaire."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a declared fact is read from.
+
+    `codes` say which observation or service; None means the policy's own services. `days` and
+    `months` bound the time before the day of service that is looked at; `months` come first. For an
+    answer, `questionnaire` is the canonical without a version and `link_id` the item's.
+    """
+
+    family: Family
+    codes: ValueSet | None = None
+    months: int = 0
+    days: int = 0
+    questionnaire: str | None = None
+    link_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FactSpec:
+    """What a fact is.
+
+    `words` name it in a sentence ("the diagnosis"), `called` in a condition where that is another
+    one ("the patient's age"). `told_by` are the FHIR elements that tell it,
+    `needs` the types of resources beside the order that it is read from. `unit` is UCUM's.
+    `choices` are all that a CHOICE can be, None where there may be others. A `whole` number has no
+    fraction; `least` is the smallest that can be. `may_be_nothing`: there may be none of what it is
+    a fact of. `asks` is CRD's info-needed code where it is missing. `source` is set for declared
+    facts.
+    """
+
+    name: str
+    kind: Kind
+    words: str
+    told_by: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    unit: str | None = None
+    choices: frozenset[str] | None = None
+    whole: bool = False
+    least: Decimal | None = None
+    may_be_nothing: bool = False
+    asks: str = "OTH"
+    source: Source | None = None
+    called: str = ""
+
+
+class Facts(Protocol):
+    """The facts of one order under one coverage; each is read when it is first asked for."""
+
+    @property
+    def today(self) -> date:
+        """The day of the call in the service's time zone."""
+        ...
+
+    def get(self, spec: FactSpec) -> Fact:
+        """What is known of a fact; never an exception."""
+        ...
+
+
+ORDER_DAY = "order.day"
+APPROVAL = "earlier.approval"
+_TABLE = (
+    # --- the order
+    FactSpec("order.codes", Kind.CODES, "the code of the service", ("code",), asks="detail-code"),
+    FactSpec(
+        "order.modifiers",
+        Kind.CODES,
+        "the modifier",
+        ("code.extension:billing-options", "orderDetail"),
+        asks="detail-code",
+    ),
+    FactSpec("order.category", Kind.CODES, "the kind of order", ("category",)),
+    FactSpec(
+        "order.priority",
+        Kind.CHOICE,
+        "the priority of the order",
+        ("priority",),
+        choices=frozenset({"routine", "urgent", "asap", "stat"}),
+    ),
+    FactSpec(
+        "order.intent",
+        Kind.CHOICE,
+        "the intent of the order",
+        ("intent",),
+        choices=frozenset(
+            {
+                *("proposal", "plan", "directive", "order", "original-order", "reflex-order"),
+                *("filler-order", "instance-order", "option"),
+            }
+        ),
+    ),
+    FactSpec(
+        "order.quantity",
+        Kind.NUMBER,
+        "the quantity",
+        ("quantityQuantity", "dispenseRequest.quantity"),
+        unit="1",
+        least=Decimal(0),
+    ),
+    FactSpec(
+        "order.frequency",
+        Kind.NUMBER,
+        "how often it is to be done",
+        ("occurrenceTiming.repeat",),
+        unit="/d",
+        least=Decimal(0),
+    ),
+    FactSpec("order.body_site", Kind.CODES, "the body site", ("bodySite",)),
+    FactSpec(
+        "order.reason",
+        Kind.CODES,
+        "the diagnosis",
+        ("reasonCode", "reasonReference"),
+        needs=("Condition",),
+    ),
+    FactSpec(
+        "order.performer",
+        Kind.CODES,
+        "the performer",
+        ("performerType", "performer"),
+        needs=("Practitioner", "PractitionerRole", "Organization"),
+        asks="performer",
+    ),
+    FactSpec(
+        "order.place",
+        Kind.CODES,
+        "the place of service",
+        ("locationCode", "locationReference"),
+        needs=("Location",),
+        asks="location",
+    ),
+    FactSpec(
+        ORDER_DAY,
+        Kind.DAY,
+        "the day of service",
+        ("occurrence[x]", "start", "requestedPeriod"),
+        asks="timeframe",
+    ),
+    FactSpec("order.replaces", Kind.FLAG, "whether it replaces another order", ("replaces",)),
+    # --- the patient
+    FactSpec(
+        "patient.age",
+        Kind.AGE,
+        "the patient's date of birth",
+        ("Patient.birthDate",),
+        needs=("Patient",),
+        called="the patient's age",
+    ),
+    FactSpec(
+        "patient.gender",
+        Kind.CHOICE,
+        "the patient's administrative gender",
+        ("Patient.gender",),
+        needs=("Patient",),
+        choices=frozenset({"male", "female", "other", "unknown"}),
+    ),
+    FactSpec(
+        "patient.deceased",
+        Kind.FLAG,
+        "whether the patient has died",
+        ("Patient.deceased[x]",),
+        needs=("Patient",),
+    ),
+    # --- the coverage
+    FactSpec(
+        "coverage.program",
+        Kind.CHOICE,
+        "the program that pays",
+        ("Coverage.type", "the payers file"),
+        needs=("Coverage",),
+        asks="OTH",
+    ),
+    FactSpec(
+        "coverage.type",
+        Kind.CODES,
+        "the type of the coverage",
+        ("Coverage.type",),
+        needs=("Coverage",),
+    ),
+    FactSpec(
+        "coverage.plan",
+        Kind.CHOICE,
+        "the plan",
+        ("Coverage.class:plan",),
+        needs=("Coverage",),
+    ),
+    FactSpec(
+        "coverage.group",
+        Kind.CHOICE,
+        "the group",
+        ("Coverage.class:group",),
+        needs=("Coverage",),
+    ),
+    FactSpec(
+        "coverage.in_force",
+        Kind.FLAG,
+        "whether the coverage is in force on the day of service",
+        ("Coverage.status", "Coverage.period"),
+        needs=("Coverage",),
+        asks="timeframe",
+    ),
+    FactSpec(
+        "coverage.outlasts_order",
+        Kind.FLAG,
+        "whether the coverage lasts as long as the order",
+        ("Coverage.period", "occurrencePeriod"),
+        needs=("Coverage",),
+        asks="contract-window",
+    ),
+    # --- the encounter
+    FactSpec(
+        "encounter.class",
+        Kind.CHOICE,
+        "the kind of encounter",
+        ("Encounter.class",),
+        needs=("Encounter",),
+    ),
+    FactSpec(
+        "encounter.status",
+        Kind.CHOICE,
+        "the status of the encounter",
+        ("Encounter.status",),
+        needs=("Encounter",),
+    ),
+    FactSpec(
+        "encounter.priority",
+        Kind.CHOICE,
+        "how urgent the encounter is",
+        ("Encounter.priority",),
+        needs=("Encounter",),
+    ),
+    # --- what was before
+    FactSpec(
+        "earlier.answer",
+        Kind.CHOICE,
+        "what the order's own coverage information says",
+        ("extension:coverage-information",),
+        choices=frozenset({"covered", "not-covered", "conditional", "indeterminate"}),
+        may_be_nothing=True,
+    ),
+    FactSpec(
+        APPROVAL,
+        Kind.CHOICE,
+        "the number of a prior authorization",
+        ("extension:coverage-information", "ClaimResponse.preAuthRef"),
+        needs=("ClaimResponse",),
+        may_be_nothing=True,
+    ),
+    FactSpec(
+        "earlier.approved",
+        Kind.FLAG,
+        "whether an approval is on file",
+        ("extension:coverage-information", "ClaimResponse.preAuthRef"),
+        needs=("ClaimResponse",),
+    ),
+)
+
+TABLE: Mapping[str, FactSpec] = MappingProxyType({spec.name: spec for spec in _TABLE})
+"""Every fact that needs no declaration, by name."""
