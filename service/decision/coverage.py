@@ -34,7 +34,10 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """A payer that this service answers for, from the payers file."""
+    """A payer that this service answers for, from the payers file.
+
+    `member_systems` are identifier systems whose values are member numbers of this payer.
+    """
 
     system: str
     identifier: str
@@ -42,6 +45,12 @@ class Payer:
     line_of_business: Program
     policies: tuple[PolicyLink, ...]
     contact: Contact | None = None
+    member_systems: frozenset[str] = frozenset()
+
+    @property
+    def key(self) -> str:
+        """ "system|value", as the payer's own records name it."""
+        return f"{self.system}|{self.identifier}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +104,13 @@ class CoverageFinding:
 
     `coverage` is set for FOUND, for NOT_ACTIVE when just one inactive coverage came, and for
     UNREACHABLE when there is one to point at. `usable` coverages only are a basis for a policy
-    decision.
+    decision. `candidates` are those among which the payer's own records may tell which counts.
     """
 
     outcome: CoverageOutcome
     because: str
     coverage: Coverage | None = None
+    candidates: tuple[Coverage, ...] = ()
 
     @property
     def usable(self) -> Coverage | None:
@@ -139,14 +149,18 @@ def choose_coverage(
             CoverageOutcome.NOT_ACTIVE,
             f"none of {len(own)} is active on {day.earliest}",
             own[0] if len(own) == 1 else None,
+            tuple(own),
         )
     if len(active) > 1:
         return CoverageFinding(
-            CoverageOutcome.SEVERAL, f"{len(active)} active coverages fit the order"
+            CoverageOutcome.SEVERAL,
+            f"{len(active)} active coverages fit the order",
+            candidates=tuple(active),
         )
     chosen = active[0]
     how = "named by the order" if named else "the only active one of this patient"
-    return CoverageFinding(CoverageOutcome.FOUND, f"{chosen.reference}: {how}", chosen)
+    because = f"{chosen.reference}: {how}"
+    return CoverageFinding(CoverageOutcome.FOUND, because, chosen, (chosen,))
 
 
 def _spans(coverage: Coverage, day: ServiceDay) -> bool:

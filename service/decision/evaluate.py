@@ -7,12 +7,34 @@ from datetime import date
 from service.decision.coverage import CoverageFinding, CoverageOutcome, Payer
 from service.decision.determination import Determination, TraceStep, UndeterminedReason
 from service.decision.order import NO_DAY_TOLD, Code, Order, ServiceDay, Standing
+from service.decision.payer_finding import PayerFinding, PayerOutcome
 from service.decision.policy import Covered, Policies, PolicyService, PolicyVersion
-from service.decision.programs import find_program
+from service.decision.programs import ProgramFinding, find_program
 
 INACTIVE_ORDER_STATUSES = frozenset(
     {"revoked", "cancelled", "entered-in-error", "stopped", "noshow"}
 )
+
+
+_NOT_KNOWN = {
+    PayerOutcome.NO_MEMBER: UndeterminedReason.NO_MEMBER_FOUND,
+    PayerOutcome.NO_NUMBER: UndeterminedReason.NO_MEMBER_NUMBER,
+    PayerOutcome.COVERAGE_NOT_FOUND: UndeterminedReason.COVERAGE_NOT_FOUND,
+}
+"""Of whom the payer does not know nothing else is said, whatever the order (resp-44, resp-45)."""
+
+_COVERED = {
+    UndeterminedReason.TECHNICAL: Covered.INDETERMINATE,
+    UndeterminedReason.NO_MEMBER_FOUND: Covered.NOT_COVERED,
+    UndeterminedReason.NO_MEMBER_NUMBER: Covered.NOT_COVERED,
+    UndeterminedReason.COVERAGE_NOT_FOUND: Covered.NOT_COVERED,
+    UndeterminedReason.AUTHORIZATION_ON_FILE: Covered.COVERED,
+}
+
+_NEEDS_THE_ORDER = frozenset(UndeterminedReason) - {
+    UndeterminedReason.OTHER_PATIENT,
+    *_NOT_KNOWN.values(),
+}
 
 
 def in_scope(order: Order | Standing) -> bool:
@@ -35,19 +57,21 @@ def evaluate(
     patient: str | None = None,
     emergency: bool = False,
     unread_code: bool = False,
+    payer: PayerFinding | None = None,
 ) -> Determination:
     """Decide one order.
 
     `finding` is the coverage search's end; `today` the day of the call in the service's time zone;
     `patient` the context's patient as "Patient/id" (an order for another one is not decided);
     `emergency` whether the encounter is emergency care (then no advance notice is suggested);
-    `unread_code` whether a resource that holds a code of the order could not be fetched.
+    `unread_code` whether a resource that holds a code of the order could not be fetched; `payer`
+    what the payer's own records say, None where there are none.
     Out comes exactly one Determination; trouble is a `undetermined` in it, never an exception.
     """
     other_patient = None not in (patient, order.patient) and patient != order.patient
     day = service_day(order, today)
     unread = unread_code or finding.outcome is CoverageOutcome.UNREACHABLE
-    return _Evaluation(order, finding, day, policies, other_patient, emergency, unread).run()
+    return _Evaluation(order, finding, day, policies, other_patient, emergency, unread, payer).run()
 
 
 class _Evaluation:
@@ -62,6 +86,7 @@ class _Evaluation:
         other_patient: bool,
         emergency: bool,
         unread: bool,
+        payer: PayerFinding | None,
     ) -> None:
         self.order = order
         self.finding = finding
@@ -70,12 +95,14 @@ class _Evaluation:
         self.other_patient = other_patient
         self.emergency = emergency
         self.unread = unread
-        self.program = find_program(finding.usable)
+        self.payer = payer
+        self.program = _program(finding, payer)
         self.trace: list[TraceStep] = []
 
     def run(self) -> Determination:
         told = self.order.service_day
         self._note("date", _days(self.day), f"{self.day.source}: {told}" if told else NO_DAY_TOLD)
+        self._note_payer()
         self._note("coverage", self.finding.outcome.value, self.finding.because)
         self._note("program", self.program.program.value, self._program_source())
         codes = self._readable_codes()
@@ -85,8 +112,12 @@ class _Evaluation:
         coverage = self.finding.coverage
         if coverage is not None and coverage.payer is None and coverage.payer_told:
             return self._undetermined(UndeterminedReason.PAYER_NOT_OURS, codes)
+        if self.payer is not None and (reason := _NOT_KNOWN.get(self.payer.outcome)):
+            return self._undetermined(reason, codes)
         if not codes:
             return self._undetermined(UndeterminedReason.NO_CODE, codes)
+        if self.payer is not None and self.payer.approved:
+            return self._undetermined(UndeterminedReason.AUTHORIZATION_ON_FILE, codes)
         return self._under_policies(codes, coverage.payer if coverage else None)
 
     def _under_policies(self, codes: tuple[Code, ...], payer: Payer | None) -> Determination:
@@ -130,6 +161,7 @@ class _Evaluation:
             billing_codes=tuple(s.code for s in matched),
             notices=notices,
             trace=tuple(self.trace),
+            payer=self.payer,
         )
 
     def _readable_codes(self) -> tuple[Code, ...]:
@@ -172,17 +204,19 @@ class _Evaluation:
         if self.emergency:
             self._note("notice", "none", "no advance notice is given in emergency care")
             return ()
+        if self.payer is not None and self.payer.authorization is not None:
+            # Asked already: pending, or denied with the notice that goes with a denial.
+            self._note("notice", "none", "a decision before the service has been asked for")
+            return ()
         notices = policy.notices[self.program.program]
         self._note("notice", ", ".join(notices) or "none", self.program.program.value)
         return notices
 
     def _undetermined(self, reason: UndeterminedReason, codes: tuple[Code, ...]) -> Determination:
-        if self.unread and reason is not UndeterminedReason.OTHER_PATIENT:
+        if self.unread and reason in _NEEDS_THE_ORDER:
             # What could not be read may be what is missing: that is said first.
             reason = UndeterminedReason.TECHNICAL
-        covered = (
-            Covered.INDETERMINATE if reason is UndeterminedReason.TECHNICAL else Covered.CONDITIONAL
-        )
+        covered = _COVERED.get(reason, Covered.CONDITIONAL)
         self._note("answer", covered.value, reason.value)
         return Determination(
             order=self.order,
@@ -193,13 +227,44 @@ class _Evaluation:
             undetermined=reason,
             billing_codes=codes,
             trace=tuple(self.trace),
+            payer=self.payer,
         )
+
+    def _note_payer(self) -> None:
+        payer = self.payer
+        if payer is None:
+            return
+        self._note("payer", payer.outcome.value, payer.because)
+        for said in payer.contradictions:
+            told = f"told: {said.told}" if said.told else "told otherwise"
+            self._note("payer", f"contradiction: {said.what}", f"records: {said.ours}; {told}")
+        for situation in payer.situations:
+            self._note("payer", situation, "the member's record")
+        if payer.authorization is not None:
+            found = payer.authorization
+            until = f"until {found.ends}" if found.ends else "without an end"
+            self._note("payer", f"authorization {found.status.value}", f"{found.number}, {until}")
+        if payer.out_of_network:
+            self._note("payer", "out of network", "no contract of who performs it holds that day")
+        if payer.exempt:
+            self._note("payer", "gold card", "who orders or performs it is exempt for its codes")
+        if payer.had_on:
+            days = ", ".join(d.isoformat() for d in payer.had_on)
+            self._note("payer", "had before", days)
 
     def _program_source(self) -> str:
         return f"{self.program.source}: {self.program.evidence}"
 
     def _note(self, topic: str, finding: str, because: str) -> None:
         self.trace.append(TraceStep(topic, finding, because))
+
+
+def _program(finding: CoverageFinding, payer: PayerFinding | None) -> ProgramFinding:
+    """What the payer knows goes before what the call tells."""
+    if payer is None or payer.program is None or finding.usable is None:
+        return find_program(finding.usable)
+    since = f" since {payer.starts}" if payer.starts else ""
+    return ProgramFinding(payer.program, "payer's records", f"member record {payer.record}{since}")
 
 
 def _days(day: ServiceDay) -> str:
