@@ -236,8 +236,9 @@ class _Evaluation:
             return
         self._note("payer", payer.outcome.value, payer.because)
         for said in payer.contradictions:
-            told = f"told: {said.told}" if said.told else "told otherwise"
-            self._note("payer", f"contradiction: {said.what}", f"records: {said.ours}; {told}")
+            ours = " ".join(str(o) for o in (said.program, said.day) if o)
+            told = said.told.value if said.told else "otherwise"
+            self._note("payer", f"contradiction: {said.what}", f"records: {ours}; told: {told}")
         for situation in payer.situations:
             self._note("payer", situation, "the member's record")
         if payer.authorization is not None:

@@ -57,12 +57,14 @@ class AuthorizationOnFile:
 class Contradiction:
     """The records say something else than the call. `what` is a key of the card's texts.
 
-    `ours` and `told` are programs or days, in the words of the data ("medicare_advantage").
+    `program` and `day` are the records': the program, and since when it or the coverage holds, or
+    when it ended. `told` is the program that the call tells.
     """
 
     what: str
-    ours: str
-    told: str
+    program: Program | None = None
+    day: date | None = None
+    told: Program | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -168,30 +168,18 @@ def _contradictions(
     member: Member, person: Sequence[Member], coverage: Coverage, day: date
 ) -> Iterator[Contradiction]:
     told = find_program(coverage).program
-    ours = Program(member.program)
-    if told is not Program.UNKNOWN and told is not ours and member.in_force_on(day):
-        yield Contradiction("program", f"{ours.value} {member.starts or ''}".strip(), told.value)
+    ours, in_force = Program(member.program), member.in_force_on(day)
+    if told is not Program.UNKNOWN and told is not ours and in_force:
+        yield Contradiction("program", ours, member.starts, told)
     told_active = coverage.status in (None, "active") and holds_on(
         coverage.starts, coverage.ends, day
     )
-    if member.in_force_on(day) and not told_active:
-        yield Contradiction("in_force", _since(member.starts), "")
-    if not member.in_force_on(day) and told_active:
-        yield Contradiction("ended", _since(member.ends), "")
-        yield from _others_in_force(member, person, day)
-
-
-def _others_in_force(
-    member: Member, person: Iterable[Member], day: date
-) -> Iterator[Contradiction]:
-    """Another coverage of the same person with this payer; said, but not taken in its place."""
-    for other in person:
-        if other is not member and other.in_force_on(day):
-            yield Contradiction(
-                "other_coverage", f"{other.program} {other.starts or ''}".strip(), ""
-            )
-            return
-
-
-def _since(day: date | None) -> str:
-    return day.isoformat() if day else ""
+    if in_force and not told_active:
+        yield Contradiction("in_force", day=member.starts)
+    if not in_force:
+        if told_active:
+            yield Contradiction("ended", day=member.ends)
+        # Said, but not taken in its place.
+        other = next((m for m in person if m is not member and m.in_force_on(day)), None)
+        if other is not None:
+            yield Contradiction("other_coverage", Program(other.program), other.starts)

@@ -99,7 +99,7 @@ def clients_check(clients: Collection[TrustedClient] | None) -> Check:
             "clients": len(clients),
             "key_sets_away": away,
         }
-        return HealthHealthFinding(State.DEGRADED if away else State.READY, facts, warnings)
+        return HealthFinding(State.DEGRADED if away else State.READY, facts, warnings)
 
     return Check("clients", look)
 
