@@ -33,9 +33,10 @@ class Noncoverage(msgspec.Struct, frozen=True):
     """What the card says. `ordered_as` are the orderer's own words: untrusted.
 
     `on_file` says of notices already given what is on file, a sentence or two each; the days in it
-    are ISO. `governs` is false where the authority found is not the one that will decide. `note`
-    stands where no single coverage could be used. `further_links` are (label, URL) of what the
-    advance notice needs; its own card can hold none. `references` are the orders' "Type/id".
+    are ISO. `by_records` are sentences from the payer's own records of the patient. `governs` is
+    false where the authority found is not the one that will decide. `note` stands where no single
+    coverage could be used. `further_links` are (label, URL) of what the advance notice needs; its
+    own card can hold none. `references` are the orders' "Type/id".
     Days are ISO dates; review dates as published ("2024-06").
     """
 
@@ -62,6 +63,7 @@ class Noncoverage(msgspec.Struct, frozen=True):
     ordered_as: tuple[str, ...]
     references: tuple[str, ...]
     on_file: tuple[str, ...] = ()
+    by_records: tuple[str, ...] = ()
 
 
 def noncoverage_card(facts: Noncoverage, topic_system: str, new_uuid: Callable[[], str]) -> Card:
@@ -85,7 +87,7 @@ def noncoverage_card(facts: Noncoverage, topic_system: str, new_uuid: Callable[[
 
 def _detail(facts: Noncoverage) -> str:
     """Markdown; remembered where nothing in it is of the patient's or in the orderer's words."""
-    if facts.several_orders or facts.on_file:
+    if facts.several_orders or facts.on_file or facts.by_records:
         return _written(facts)
     return _remembered(msgspec.structs.replace(facts, insurer="", ordered_as=(), references=()))
 

@@ -10,7 +10,9 @@ from cards.noncoverage import TOPIC
 from cards.topics import topic
 from cards.vocabulary import Card, Source, associated_resources
 
-Why = Literal["unread", "other_patient"]
+Why = Literal[
+    "unread", "other_patient", "no_member_found", "no_member_number", "coverage_not_found"
+]
 
 
 class Unchecked(NamedTuple):

@@ -14,6 +14,7 @@ import msgspec
 EXTENSION_URL = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-coverage-information"
 
 Answer = Literal["covered", "not-covered", "conditional", "indeterminate"]
+PaNeeded = Literal["no-auth", "auth-needed", "satisfied"]
 
 NO_DETAIL_CODE = "detail-code"
 TECHNICAL = "technical"
@@ -70,7 +71,9 @@ class CoverageInformation(msgspec.Struct, frozen=True):
     file. `codes` are the (system, code) pairs that it holds for, `assumptions` sentences on what
     else was taken for granted. `stated_on` is a day in the service's time zone, `expires_on` the
     last day that it can hold for, where that is known. `instructions` is a sentence for staff,
-    `policy_url` the policy's page.
+    `policy_url` the policy's page. `pa_needed` is said where more is known of prior authorization
+    than follows from `covered`; `satisfied_by` is the number of the authorization on file, set
+    exactly when it is "satisfied". `coded_reasons` are (code, text) of further reasons.
     """
 
     coverage: str
@@ -89,3 +92,6 @@ class CoverageInformation(msgspec.Struct, frozen=True):
     details: tuple[Detail, ...] = ()
     contact: ContactPoint | None = None
     dependencies: tuple[str, ...] = ()
+    pa_needed: PaNeeded | None = None
+    satisfied_by: str | None = None
+    coded_reasons: tuple[tuple[str, str], ...] = ()

@@ -17,18 +17,25 @@ def billing_code_parts(info: CoverageInformation) -> list[Json]:
 def reason_parts(info: CoverageInformation, known_codes: Set[str]) -> list[Json]:
     """The reasons as texts; the first carries the reason code, where the version knows it.
 
-    Several ones each say what they are a reason for (CRD 2.2.1 covinfo-2).
+    So does each coded reason. Several ones each say what they are a reason for (CRD 2.2.1
+    covinfo-2).
     """
     said = [("coverage", text) for text in info.reasons]
+    said += [("authorization", text) for _, text in info.coded_reasons]
     said += [("form", d.reason) for d in info.documentation]
     said += [("assumption", text) for text in info.assumptions]
     said = list(dict.fromkeys(said))
+    codes = {("authorization", text): code for code, text in info.coded_reasons}
+    if said and info.reason_code:
+        codes[said[0]] = info.reason_code
+    coded = [code if (code := codes.get(each)) in known_codes else None for each in said]
     if len(said) > 1:
         labels = texts.table("phrases")["reasons"]
         said = [(aspect, labels[aspect].format(reason=text)) for aspect, text in said]
-    reasons = [concept(text=text) for _, text in said]
-    if info.reason_code in known_codes and reasons:
-        reasons[0] = concept(CRD_TEMP, info.reason_code, said[0][1])
+    reasons = [
+        concept(CRD_TEMP, code, text) if code else concept(text=text)
+        for code, (_, text) in zip(coded, said, strict=True)
+    ]
     return [part("reason", "CodeableConcept", r) for r in reasons]
 
 
@@ -39,6 +46,7 @@ def closing_parts(info: CoverageInformation) -> list[Json]:
         *(part("questionnaire", "Canonical", d.questionnaire) for d in info.documentation),
         part("date", "Date", info.stated_on.isoformat()),
         part("coverage-assertion-id", "String", info.assertion_id),
+        *([part("satisfied-pa-id", "String", info.satisfied_by)] if info.satisfied_by else ()),
     ]
 
 

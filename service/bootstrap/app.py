@@ -25,6 +25,7 @@ from service.dtr.package import QuestionnairePackages
 from service.ehr.allowlist import OutboundPolicy, Resolver, resolve
 from service.ehr.fhir_client import FhirClients, Limits
 from service.ehr.resource_fetcher import EhrFetcher, ResourceFetcher
+from service.payer_data.opening import open_source
 from service.policies.library import load_library
 from service.policies.notices import NoticeLibrary
 from service.policies.payers import Payers
@@ -38,6 +39,7 @@ from service.response.notice_forms import NoticeForms, NoticeSuggestion
 from service.response.response_links import ResponseLinks
 from service.review.decide import DecideStep
 from service.review.order_review import OrderReview
+from service.review.payer_records import PayerRecords
 from service.review.submitted_forms import FormsOnFile
 from service.settings import Settings
 from service.web.call_logger import CallLogger, count_refusals
@@ -49,6 +51,7 @@ from service.web.metrics import Metrics
 from service.web.operations import (
     clients_check,
     operations_blueprint,
+    payer_data_check,
     policies_check,
     records_check,
 )
@@ -89,10 +92,12 @@ def wire_review(
     clock: Callable[[], datetime] = now,
     fetcher: ResourceFetcher | None = None,
     versions: CrdVersions | None = None,
+    payer_records: PayerRecords | None = None,
 ) -> OrderReview:
     """The use case with all that it needs; also for those who decide without a server.
 
-    `fetcher` takes the place of the one that asks EHRs, `versions` that of all that are spoken.
+    `fetcher` takes the place of the one that asks EHRs, `versions` that of all that are spoken,
+    `payer_records` that of the configured ones.
     """
     forms = load_forms(settings.base_url)
     links = ResponseLinks(library.notices, forms, settings.base_url, library.payers.operator_name)
@@ -103,7 +108,7 @@ def wire_review(
     return OrderReview(
         services=SERVICES,
         versions=versions or CrdVersions(),
-        decide_step=wire_decide_step(library),
+        decide_step=wire_decide_step(library, payer_records or wire_payer_records(settings)),
         payers=library.payers,
         responder=responder,
         fetcher=fetcher or wire_fetcher(settings),
@@ -111,6 +116,16 @@ def wire_review(
         clock=clock,
         zone=settings.zone,
         limits=call_limits(settings),
+    )
+
+
+def wire_payer_records(settings: Settings, metrics: Metrics | None = None) -> PayerRecords:
+    """What the payer itself knows, as far as a source of its records is configured."""
+    return PayerRecords(
+        open_source(settings.payer_data),
+        patience=settings.payer_data_timeout_ms / 1000,
+        budget=settings.fetch_budget_ms / 1000,
+        asked=metrics.payer_data if metrics else lambda _outcome, _seconds: None,
     )
 
 
@@ -124,9 +139,10 @@ def call_limits(settings: Settings) -> CallLimits:
     )
 
 
-def wire_decide_step(library: Library) -> DecideStep:
+def wire_decide_step(library: Library, payer_records: PayerRecords) -> DecideStep:
     """How an order is decided, at a hook and for a form alike."""
-    return DecideStep(library.policies, library.notices.form_acceptance_rules())
+    rules = library.notices.form_acceptance_rules()
+    return DecideStep(library.policies, rules, payer_records)
 
 
 def wire_fetcher(settings: Settings, resolver: Resolver = resolve) -> EhrFetcher:
@@ -155,6 +171,7 @@ def wire_packages(
     logged_calls: LoggedCalls,
     clock: Callable[[], datetime] = now,
     versions: CrdVersions | None = None,
+    payer_records: PayerRecords | None = None,
 ) -> QuestionnairePackages:
     """The use case behind $questionnaire-package; `logged_calls` knows earlier calls."""
     forms = load_forms(settings.base_url)
@@ -164,7 +181,7 @@ def wire_packages(
         forms=forms,
         notices=library.notices,
         versions=versions or CrdVersions(),
-        decide_step=wire_decide_step(library),
+        decide_step=wire_decide_step(library, payer_records or wire_payer_records(settings)),
         payers=library.payers,
         filler=FormFiller(links, new_uuid),
         logged_calls=logged_calls,
@@ -201,12 +218,13 @@ def create_app(
     call_logger = CallLogger(recorder, metrics, clock)
     count_refusals(app, metrics)
     clients = secure(app, settings, clock)
-    review = wire_review(settings, library, clock, versions=versions)
+    payer_records = wire_payer_records(settings, metrics)
+    review = wire_review(settings, library, clock, None, versions, payer_records)
     app.register_blueprint(hooks_blueprint(review, discovery(SERVICES, versions), call_logger))
     app.register_blueprint(feedback_blueprint(call_logger))
     forms = load_forms(settings.base_url)
     logged_calls = RecordedCalls(settings.database_url)
-    packages = wire_packages(settings, library, logged_calls, clock, versions)
+    packages = wire_packages(settings, library, logged_calls, clock, versions, payer_records)
     app.register_blueprint(fhir_blueprint(forms, packages, lambda: current_client().name))
     wire_pages(
         app,
@@ -223,6 +241,7 @@ def create_app(
         records_check(recorder.health),
         policies_check(library.policies, lambda: clock().astimezone(settings.zone).date()),
         clients_check(clients),
+        payer_data_check(payer_records.source),
     ]
     app.register_blueprint(operations_blueprint(checks, metrics, recorder.health))
     return app

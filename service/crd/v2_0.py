@@ -23,7 +23,7 @@ def _write(info: CoverageInformation) -> Json:
     """The coverage-information extension of CRD 2.0.1, with its invariants crd-ci-q1 to q5."""
     covered = _COVERED.get(info.covered, info.covered)
     # crd-ci-q2 fails in practice where pa-needed is absent, whatever `covered` says.
-    pa_needed = "no-auth" if covered == "not-covered" else "conditional"
+    pa_needed = "no-auth" if covered == "not-covered" else info.pa_needed or "conditional"
     parts = [
         part("coverage", "Reference", {"reference": info.coverage}),
         part("covered", "Code", covered),

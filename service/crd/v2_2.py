@@ -32,7 +32,9 @@ def _write(info: CoverageInformation) -> Json:
         part("coverage", "Reference", {"reference": info.coverage}),
         part("covered", "Code", info.covered),
     ]
-    if info.covered in ("conditional", "indeterminate"):
+    if info.covered != "not-covered" and info.pa_needed:
+        parts.append(part("pa-needed", "Code", info.pa_needed))
+    elif info.covered in ("conditional", "indeterminate"):
         parts.append(part("pa-needed", "Code", info.covered))
     needed = dict.fromkeys(d.doc_needed for d in info.documentation)
     parts.extend(part("doc-needed", "Code", n) for n in needed)

@@ -37,6 +37,7 @@ class Payer:
     """A payer that this service answers for, from the payers file.
 
     `system` and `identifier` are the identifier that is sent; it is recognized by the others too.
+    `member_systems` are identifier systems whose values are member numbers of this payer.
     """
 
     system: str
@@ -46,11 +47,17 @@ class Payer:
     policies: tuple[PolicyLink, ...]
     contact: Contact | None = None
     other_identifiers: tuple[tuple[str, str], ...] = ()
+    member_systems: frozenset[str] = frozenset()
 
     @property
     def identifiers(self) -> tuple[tuple[str, str], ...]:
         """(system, value) of every identifier that tells this payer."""
         return ((self.system, self.identifier), *self.other_identifiers)
+
+    @property
+    def key(self) -> str:
+        """ "system|value", as the payer's own records name it."""
+        return f"{self.system}|{self.identifier}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +113,13 @@ class CoverageFinding:
 
     `coverage` is set for FOUND, for NOT_ACTIVE when just one inactive coverage came, and for
     UNREACHABLE when there is one to point at. `usable` coverages only are a basis for a policy
-    decision.
+    decision. `candidates` are those among which the payer's own records may tell which counts.
     """
 
     outcome: CoverageOutcome
     because: str
     coverage: Coverage | None = None
+    candidates: tuple[Coverage, ...] = ()
 
     @property
     def usable(self) -> Coverage | None:
@@ -150,14 +158,18 @@ def choose_coverage(
             CoverageOutcome.NOT_ACTIVE,
             f"none of {len(own)} is active on {day.earliest}",
             own[0] if len(own) == 1 else None,
+            tuple(own),
         )
     if len(active) > 1:
         return CoverageFinding(
-            CoverageOutcome.SEVERAL, f"{len(active)} active coverages fit the order"
+            CoverageOutcome.SEVERAL,
+            f"{len(active)} active coverages fit the order",
+            candidates=tuple(active),
         )
     chosen = active[0]
     how = "named by the order" if named else "the only active one of this patient"
-    return CoverageFinding(CoverageOutcome.FOUND, f"{chosen.reference}: {how}", chosen)
+    because = f"{chosen.reference}: {how}"
+    return CoverageFinding(CoverageOutcome.FOUND, because, chosen, (chosen,))
 
 
 def _spans(coverage: Coverage, day: ServiceDay) -> bool:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from service.decision.coverage import Coverage, CoverageFinding
 from service.decision.facts import FactSpec
 from service.decision.order import Code, Order, ServiceDay
+from service.decision.payer_finding import PayerFinding
 from service.decision.policy import Covered, PolicyDetermination, PolicyService, PolicyVersion
 from service.decision.programs import ProgramFinding
 
@@ -36,6 +37,14 @@ class UndeterminedReason(StrEnum):
     """The order's codes fall under more than one policy, so no single answer holds for it."""
     OTHER_PATIENT = "other_patient"
     """The order is for another patient than the one the call is about."""
+    NO_MEMBER_FOUND = "no_member_found"
+    """By the payer's own records nobody fits what the call tells."""
+    NO_MEMBER_NUMBER = "no_member_number"
+    """The call tells no member number to look for in the payer's own records."""
+    COVERAGE_NOT_FOUND = "coverage_not_found"
+    """By the payer's own records the member has no such coverage, or several fit."""
+    AUTHORIZATION_ON_FILE = "authorization_on_file"
+    """The payer has approved the service before, so that no policy is asked."""
     TECHNICAL = "technical"
     """Data needed for the answer could not be fetched."""
 
@@ -68,9 +77,9 @@ class TraceStep(NamedTuple):
     """One step of the way from order to answer, for logs, testers and call-centre staff.
 
     It names codes, references and days, never a patient's name or what an order was called.
-    `topic` is "data" (what was fetched), "coding", "date", "coverage", "program", "policy",
-    "authority", "rule", "condition", "missing", "answer" or "notice"; `finding` is what was found,
-    `because` from what.
+    `topic` is "data" (what was fetched), "coding", "date", "coverage", "program", "payer",
+    "policy", "authority", "rule", "condition", "missing", "answer" or "notice"; `finding` is what
+    was found, `because` from what.
     """
 
     topic: str
@@ -83,13 +92,15 @@ class Determination:
     """What was determined of one order under one coverage, and the way that led there.
 
     `policy` and `policy_determination` are None exactly when `undetermined` holds the reason; then
-    `covered` is conditional (or indeterminate for technical trouble). `matched` are the policy's
-    services that the order's codings met; `billing_codes` the codes the statement is for.
-    `notices` are to be suggested; once one of them is known to have been given, `notice_on_file`
-    names it and none is suggested any more. `rejected_forms` are forms that came back but do not
-    count. `missing` is the smallest set of facts that would settle an answer that the policy's
-    rules leave open, and `possible` are then the answers that can still come. `approval` is the
-    number of a prior authorization that is on file.
+    `covered` is conditional, or what the reason itself decides: indeterminate for technical
+    trouble, not covered for whom the payer does not know, covered with an approval on file.
+    `matched` are the policy's services that the order's codings met; `billing_codes` the codes the
+    statement is for. `notices` are to be suggested; once one of them is known to have been given,
+    `notice_on_file` names it and none is suggested any more. `rejected_forms` are forms that came
+    back but do not count. `missing` is the smallest set of facts that would settle an answer that
+    the policy's rules leave open, and `possible` are then the answers that can still come.
+    `approval` is the number of a prior authorization that is on file. `payer` is what the payer's
+    own records say, None where they were not asked.
     """
 
     order: Order
@@ -109,6 +120,7 @@ class Determination:
     missing: tuple[FactSpec, ...] = ()
     possible: tuple[PolicyDetermination, ...] = ()
     approval: str | None = None
+    payer: PayerFinding | None = None
 
     @property
     def coverage(self) -> Coverage | None:

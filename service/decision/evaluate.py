@@ -19,6 +19,7 @@ from service.decision.facts import (
     Why,
 )
 from service.decision.order import NO_DAY_TOLD, Code, Order, ServiceDay, Standing
+from service.decision.payer_finding import PayerFinding, PayerOutcome
 from service.decision.policy import (
     Covered,
     OpenAnswer,
@@ -28,12 +29,33 @@ from service.decision.policy import (
     PolicyVersion,
     PriorAuthorization,
 )
-from service.decision.programs import find_program
+from service.decision.programs import ProgramFinding, find_program
 from service.decision.rules import Decision
 
 INACTIVE_ORDER_STATUSES = frozenset(
     {"revoked", "cancelled", "entered-in-error", "stopped", "noshow"}
 )
+
+
+_NOT_KNOWN = {
+    PayerOutcome.NO_MEMBER: UndeterminedReason.NO_MEMBER_FOUND,
+    PayerOutcome.NO_NUMBER: UndeterminedReason.NO_MEMBER_NUMBER,
+    PayerOutcome.COVERAGE_NOT_FOUND: UndeterminedReason.COVERAGE_NOT_FOUND,
+}
+"""Of whom the payer does not know nothing else is said, whatever the order (resp-44, resp-45)."""
+
+_COVERED = {
+    UndeterminedReason.TECHNICAL: Covered.INDETERMINATE,
+    UndeterminedReason.NO_MEMBER_FOUND: Covered.NOT_COVERED,
+    UndeterminedReason.NO_MEMBER_NUMBER: Covered.NOT_COVERED,
+    UndeterminedReason.COVERAGE_NOT_FOUND: Covered.NOT_COVERED,
+    UndeterminedReason.AUTHORIZATION_ON_FILE: Covered.COVERED,
+}
+
+_NEEDS_THE_ORDER = frozenset(UndeterminedReason) - {
+    UndeterminedReason.OTHER_PATIENT,
+    *_NOT_KNOWN.values(),
+}
 
 
 def in_scope(order: Order | Standing) -> bool:
@@ -57,6 +79,7 @@ def evaluate(
     emergency: bool = False,
     unread_code: bool = False,
     facts: Facts | None = None,
+    payer: PayerFinding | None = None,
 ) -> Determination:
     """Decide one order.
 
@@ -65,13 +88,16 @@ def evaluate(
     `emergency` whether the encounter is emergency care (then no advance notice is suggested);
     `unread_code` whether a resource that holds a code of the order could not be fetched.
     `facts` are asked for only where a policy's rules turn on them; without any, none is told.
+    `payer` is what the payer's own records say, None where there are none.
     Out comes exactly one Determination; trouble is a `undetermined` in it, never an exception.
     """
     other_patient = None not in (patient, order.patient) and patient != order.patient
     day = service_day(order, today)
     unread = unread_code or finding.outcome is CoverageOutcome.UNREACHABLE
     told = facts or _OnlyTheDay(day, today)
-    return _Evaluation(order, finding, day, policies, other_patient, emergency, unread, told).run()
+    return _Evaluation(
+        order, finding, day, policies, other_patient, emergency, unread, told, payer
+    ).run()
 
 
 class _Evaluation:
@@ -87,6 +113,7 @@ class _Evaluation:
         emergency: bool,
         unread: bool,
         facts: Facts,
+        payer: PayerFinding | None,
     ) -> None:
         self.order = order
         self.finding = finding
@@ -96,12 +123,14 @@ class _Evaluation:
         self.emergency = emergency
         self.unread = unread
         self.facts = facts
-        self.program = find_program(finding.usable)
+        self.payer = payer
+        self.program = _program(finding, payer)
         self.trace: list[TraceStep] = []
 
     def run(self) -> Determination:
         told = self.order.service_day
         self._note("date", _days(self.day), f"{self.day.source}: {told}" if told else NO_DAY_TOLD)
+        self._note_payer()
         self._note("coverage", self.finding.outcome.value, self.finding.because)
         self._note("program", self.program.program.value, self._program_source())
         codes = self._readable_codes()
@@ -111,8 +140,12 @@ class _Evaluation:
         coverage = self.finding.coverage
         if coverage is not None and coverage.payer is None and coverage.payer_told:
             return self._undetermined(UndeterminedReason.PAYER_NOT_OURS, codes)
+        if self.payer is not None and (reason := _NOT_KNOWN.get(self.payer.outcome)):
+            return self._undetermined(reason, codes)
         if not codes:
             return self._undetermined(UndeterminedReason.NO_CODE, codes)
+        if self.payer is not None and self.payer.approved:
+            return self._undetermined(UndeterminedReason.AUTHORIZATION_ON_FILE, codes)
         return self._under_policies(codes, coverage.payer if coverage else None)
 
     def _under_policies(self, codes: tuple[Code, ...], payer: Payer | None) -> Determination:
@@ -159,6 +192,7 @@ class _Evaluation:
             missing=tuple(m.spec for m in decision.missing) if decision else (),
             possible=decision.outcomes if decision and not decision.certain else (),
             approval=self._approval(determined),
+            payer=self.payer,
         )
 
     def _by_rules(self, policy: PolicyVersion) -> Decision[PolicyDetermination] | None:
@@ -226,17 +260,19 @@ class _Evaluation:
         if self.emergency:
             self._note("notice", "none", "no advance notice is given in emergency care")
             return ()
+        if self.payer is not None and self.payer.authorization is not None:
+            # Asked already: pending, or denied with the notice that goes with a denial.
+            self._note("notice", "none", "a decision before the service has been asked for")
+            return ()
         notices = policy.notices[self.program.program]
         self._note("notice", ", ".join(notices) or "none", self.program.program.value)
         return notices
 
     def _undetermined(self, reason: UndeterminedReason, codes: tuple[Code, ...]) -> Determination:
-        if self.unread and reason is not UndeterminedReason.OTHER_PATIENT:
+        if self.unread and reason in _NEEDS_THE_ORDER:
             # What could not be read may be what is missing: that is said first.
             reason = UndeterminedReason.TECHNICAL
-        covered = (
-            Covered.INDETERMINATE if reason is UndeterminedReason.TECHNICAL else Covered.CONDITIONAL
-        )
+        covered = _COVERED.get(reason, Covered.CONDITIONAL)
         self._note("answer", covered.value, reason.value)
         return Determination(
             order=self.order,
@@ -247,7 +283,31 @@ class _Evaluation:
             undetermined=reason,
             billing_codes=codes,
             trace=tuple(self.trace),
+            payer=self.payer,
         )
+
+    def _note_payer(self) -> None:
+        payer = self.payer
+        if payer is None:
+            return
+        self._note("payer", payer.outcome.value, payer.because)
+        for said in payer.contradictions:
+            ours = " ".join(str(o) for o in (said.program, said.day) if o)
+            told = said.told.value if said.told else "otherwise"
+            self._note("payer", f"contradiction: {said.what}", f"records: {ours}; told: {told}")
+        for situation in payer.situations:
+            self._note("payer", situation, "the member's record")
+        if payer.authorization is not None:
+            found = payer.authorization
+            until = f"until {found.ends}" if found.ends else "without an end"
+            self._note("payer", f"authorization {found.status.value}", f"{found.number}, {until}")
+        if payer.out_of_network:
+            self._note("payer", "out of network", "no contract of who performs it holds that day")
+        if payer.exempt:
+            self._note("payer", "gold card", "who orders or performs it is exempt for its codes")
+        if payer.had_on:
+            days = ", ".join(d.isoformat() for d in payer.had_on)
+            self._note("payer", "had before", days)
 
     def _program_source(self) -> str:
         return f"{self.program.source}: {self.program.evidence}"
@@ -298,6 +358,14 @@ def _open(answer: OpenAnswer, decision: Decision[PolicyDetermination]) -> Policy
         info_needed=tuple(dict.fromkeys(asked)),
         notices=False,
     )
+
+
+def _program(finding: CoverageFinding, payer: PayerFinding | None) -> ProgramFinding:
+    """What the payer knows goes before what the call tells."""
+    if payer is None or payer.program is None or finding.usable is None:
+        return find_program(finding.usable)
+    since = f" since {payer.starts}" if payer.starts else ""
+    return ProgramFinding(payer.program, "payer's records", f"member record {payer.record}{since}")
 
 
 def _days(day: ServiceDay) -> str:

@@ -179,11 +179,12 @@ class _Packaging:
             encounter_id=encounter_id,
             resources=resources,
             coverages=[self.coverage],
-            today=self.now.date(),
+            now=self.now,
         )
-        decided = self.shared.decide_step.decide(ReviewTarget(resource), context)
-        if decided is None:
+        found = self.shared.decide_step.decide([ReviewTarget(resource)], context)
+        if not found:
             return self._say("information", "informational", "order_ended", resource.place)
+        (decided,) = found
         if decided.determination.finding.outcome is not CoverageOutcome.FOUND:
             return self._say("warning", "business-rule", "coverage_inactive", self.coverage.place)
         return self._want_forms(decided, settled)

@@ -36,6 +36,7 @@ REMOVE = "remove"
 _CPT_SHAPE = re.compile(r"[0-9]{4}[0-9A-Z]")
 _HCPCS_SHAPE = re.compile(r"[A-Z][0-9]{4}")
 _NPI = re.compile(r"[0-9]{10}")
+_MOST_SHOWN = 40
 _YES = frozenset({"true", "1", "yes", "y"})
 _NO = frozenset({"false", "0", "no", "n", ""})
 
@@ -74,6 +75,14 @@ def _text(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise _Wrong("expected text")
+
+
+def _short(value: Any) -> str:
+    """What is shown on a card's one line."""
+    text = _text(value)
+    if len(text) > _MOST_SHOWN or not text.isprintable():
+        raise _Wrong(f"expected at most {_MOST_SHOWN} printable characters")
+    return text
 
 
 def _number(value: Any) -> str:
@@ -162,7 +171,7 @@ COLUMNS: Mapping[type[Record], Sequence[Column]] = {
         Column("deceased", _day),
     ),
     Authorization: (
-        Column("number", _text, required=True),
+        Column("number", _short, required=True),
         _MEMBER,
         Column("codes", _several(_code), required=True),
         Column("status", _one_of("approved", "pending", "denied", "cancelled"), required=True),

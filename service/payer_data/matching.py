@@ -44,6 +44,8 @@ class MatchOutcome(StrEnum):
     MATCHED = "matched"
     NO_NUMBER = "no_number"
     """The call tells no member number: nobody can be looked for."""
+    NOT_CHECKED = "not_checked"
+    """The call tells neither a birth date nor a name: a number alone tells nobody."""
     NO_MEMBER = "no_member"
     """No one member fits what the call tells, for whatever reason."""
     COVERAGE_NOT_FOUND = "coverage_not_found"
@@ -73,6 +75,8 @@ def match(told: Told, members: Iterable[Member], day: date) -> Match:
     """
     if not told.numbers:
         return Match(MatchOutcome.NO_NUMBER)
+    if told.birth_date is None and not (told.family or told.given or told.name):
+        return Match(MatchOutcome.NOT_CHECKED)
     fitting = [m for m in members if _is_told(told, m)]
     by_patient = _carrying(fitting, told.patient_numbers)
     by_coverage = _carrying(fitting, told.coverage_numbers)
@@ -116,8 +120,7 @@ def _carrying(members: Iterable[Member], numbers: frozenset[str]) -> list[Member
 def _is_told(told: Told, member: Member) -> bool:
     """Whether birth date and name are this member's, as far as both sides tell them.
 
-    Without a birth date in the call given and family name must fit; without either nothing is
-    checked, and what is not checked is no match.
+    Without a birth date in the call given and family name must fit.
     """
     if told.birth_date is not None:
         return told.birth_date == member.birth_date and _same_name(told, member) is not False

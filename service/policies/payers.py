@@ -62,6 +62,9 @@ class PayerEntry(Model):
     line_of_business: ProgramName = Field(
         description="Used where Coverage.type does not tell the program."
     )
+    member_systems: Told[Some[Text]] = Field(
+        None, description="Identifier systems whose values are member numbers of this payer."
+    )
     contact: Told[Contact] = None
     policies: Several[AppliedPolicy]
 
@@ -91,6 +94,7 @@ class PayerEntry(Model):
             line_of_business=self.line_of_business,
             policies=tuple(PolicyLink(p.id, p.url) for p in self.policies),
             contact=core.Contact(told.name, told.system, told.value) if told else None,
+            member_systems=frozenset(self.member_systems or ()),
         )
 
 

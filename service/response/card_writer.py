@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from cards.advance_notice import advance_notice_card
+from cards.authorization import authorization_card
 from cards.early_warning import early_warning_card
 from cards.noncoverage import noncoverage_card
 from cards.not_checked import not_checked_card
@@ -15,12 +16,13 @@ from service.decision.coverage import CoverageOutcome
 from service.decision.determination import Determination
 from service.decision.policy import Covered
 from service.response.card_group import grouped
+from service.response.from_payer_records import authorizations
 from service.response.noncoverage_facts import noncoverage_facts
 from service.response.notice_facts import NoticeFacts
 from service.response.notice_forms import NoticeContext
 from service.response.response_context import Decided, ResponseContext
 from service.response.response_links import ResponseLinks
-from service.response.unchecked_orders import unchecked_orders
+from service.response.unchecked_orders import orders_of_unknown_members, unchecked_orders
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class CardWriter:
         still_to_give = grouped(d for d in worth if d.notices)
         notices = (self.notices.of(NoticeContext(g, details, to)) for g in still_to_give)
         return [
+            *(authorization_card(a, *style) for a in authorizations(decided, self.links)),
             *(noncoverage_card(f, *style) for f in facts),
             *(advance_notice_card(n, *style) for n in notices),
             *self._not_checked(decided, to),
@@ -53,6 +56,8 @@ class CardWriter:
         if to.tier is HookTier.SECONDARY:
             return
         insurer = self.links.operator_name
+        for why, payer, orders in orders_of_unknown_members(decided):
+            yield not_checked_card(why, orders, payer, to.version.topic_system, self.new_uuid)
         for why, orders in unchecked_orders(decided, to):
             yield not_checked_card(why, orders, insurer, to.version.topic_system, self.new_uuid)
 

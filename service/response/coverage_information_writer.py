@@ -27,10 +27,23 @@ from service.decision.policy import Covered, PolicyDetermination, PolicyVersion
 from service.fhir.systems import CPT, HCPCS
 from service.policies.notices import Notice
 from service.response.form_filler import named_services
+from service.response.from_payer_records import (
+    asserted_by_records,
+    coded_reasons,
+    pa_needed,
+    taken_as_sent,
+)
 from service.response.notice_status import claim_modifier, on_file_sentences
 from service.response.response_context import ResponseContext
 from service.response.response_links import ResponseLinks
 
+_BY_THE_PAYERS_RECORDS = frozenset(
+    {
+        UndeterminedReason.NO_MEMBER_FOUND,
+        UndeterminedReason.NO_MEMBER_NUMBER,
+        UndeterminedReason.COVERAGE_NOT_FOUND,
+    }
+)
 _BILLING_SYSTEMS = frozenset({CPT, HCPCS})
 
 
@@ -55,6 +68,8 @@ class CoverageInformationWriter:
             or d.undetermined is UndeterminedReason.OTHER_PATIENT
         ):
             return None
+        if d.undetermined in _BY_THE_PAYERS_RECORDS:
+            return self._without_policy(d, to, coverage.reference, d.undetermined.value)
         if d.undetermined is UndeterminedReason.PAYER_NOT_OURS:
             return self._without_policy(
                 d, to, coverage.reference, UndeterminedReason.PAYER_NOT_OURS
@@ -93,6 +108,7 @@ class CoverageInformationWriter:
             said.extend(on_file_sentences(d, self.links.notices, services))
         expires = _expires_on(d, policy)
         asserted = [d.covered.value, *(n.id for n in editions), *_on_file(d, full)]
+        asserted.extend(asserted_by_records(d))
         if expires:
             asserted.append(expires.isoformat())
         return CoverageInformation(
@@ -109,6 +125,8 @@ class CoverageInformationWriter:
             instructions=" ".join(said) or None,
             details=tuple(self._details(d, editions)) if full else (),
             contact=_contact(d),
+            pa_needed=pa_needed(d.payer),
+            coded_reasons=coded_reasons(d),
         )
 
     def _without_policy(
@@ -118,16 +136,26 @@ class CoverageInformationWriter:
         covered = Covered(wording.get("covered", Covered.CONDITIONAL))
         if gap == UndeterminedReason.TECHNICAL:
             covered = Covered.INDETERMINATE
+        approval = None
+        if gap == UndeterminedReason.AUTHORIZATION_ON_FILE and d.payer is not None:
+            approval = d.payer.approved
         return CoverageInformation(
             coverage=coverage,
             covered=covered.value,
             codes=tuple(c for c in d.billing_codes if c.system in _BILLING_SYSTEMS),
             reasons=(wording["reason"],),
             stated_on=to.now.date(),
-            assertion_id=coverage_assertion_id(d, to.ehr, [covered.value, gap]),
+            assertion_id=coverage_assertion_id(
+                d, to.ehr, [covered.value, gap, *asserted_by_records(d)]
+            ),
             reason_code=wording.get("reason_code"),
             missing=wording.get("missing"),
             contact=_contact(d),
+            assumptions=taken_as_sent(d.payer),
+            expires_on=approval.ends if approval else None,
+            pa_needed="satisfied" if approval else pa_needed(d.payer),
+            satisfied_by=approval.number if approval else None,
+            coded_reasons=coded_reasons(d),
         )
 
     def _documentation(
@@ -190,9 +218,9 @@ def _assumptions(d: Determination) -> tuple[str, ...]:
     """What was taken for granted beyond what the call tells (CRD 2.2.1 impl-5)."""
     told = d.order.service_day
     if told is not None and not (told.open_start or told.open_end):
-        return ()
+        return taken_as_sent(d.payer)
     sentence: str = texts.table("phrases")["open_days_assumed" if told else "day_assumed"]
-    return (sentence.format(day=d.day.earliest.isoformat()),)
+    return (sentence.format(day=d.day.earliest.isoformat()), *taken_as_sent(d.payer))
 
 
 def _expires_on(d: Determination, policy: PolicyVersion) -> date | None:

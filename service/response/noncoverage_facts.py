@@ -11,6 +11,7 @@ from service.decision.determination import Determination
 from service.decision.policy import Authority, Covered
 from service.response.card_group import CardGroup
 from service.response.form_filler import named_services
+from service.response.from_payer_records import by_records
 from service.response.notice_status import on_file_sentences
 from service.response.response_context import ResponseContext
 from service.response.response_links import ResponseLinks
@@ -46,6 +47,9 @@ def noncoverage_facts(group: CardGroup, to: ResponseContext, links: ResponseLink
         ordered_as=group.ordered_as,
         references=group.pointed_at,
         on_file=tuple(_on_file(group, links)) if to.tier is HookTier.PRIMARY else (),
+        by_records=tuple(
+            dict.fromkeys(s for d in group.determinations for s in by_records(d.payer))
+        ),
     )
 
 

@@ -5,9 +5,10 @@ Hooks and $questionnaire-package share this step: the same order gets the same d
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence, Set
-from dataclasses import dataclass, replace
-from datetime import date
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 
 from service.crd.cds_service import ReviewTarget
 from service.decision.coverage import Coverage, choose_coverage
@@ -26,48 +27,79 @@ from service.fhir.order_details import read_order_details
 from service.fhir.orders import patients_of, read_order
 from service.fhir.resources import Resources
 from service.response.response_context import Decided
+from service.review.payer_records import PayerRecords, RecordsOfCall
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionContext:
     """What of a call its orders are decided with.
 
-    `patient` is "Patient/id"; `today` is a day in the service's time zone; `failed` are the queries
-    that the EHR was asked and did not answer; `submitted_forms` are the forms of ours at hand.
+    `patient` is "Patient/id"; `now` is in the service's time zone, `started` when the call began by
+    `time.monotonic()`; `failed` are the queries that the EHR was asked and did not answer;
+    `submitted_forms` are the forms of ours at hand.
     """
 
     patient: str
     encounter_id: str | None
     resources: Resources
     coverages: Sequence[Coverage]
-    today: date
+    now: datetime
+    started: float = field(default_factory=time.monotonic)
     failed: Set[FhirQuery] = frozenset()
     submitted_forms: Sequence[SubmittedForm] = ()
+
+    @property
+    def today(self) -> date:
+        return self.now.date()
 
 
 @dataclass(frozen=True, slots=True)
 class DecideStep:
-    """Decides orders by `policies`; `form_rules` say what a form must be to count."""
+    """Decides orders by `policies` and by what the payer itself knows.
+
+    `form_rules` say what a form must be to count.
+    """
 
     policies: Policies
     form_rules: Sequence[FormAcceptanceRule]
+    payer_records: PayerRecords
 
-    def decide(self, target: ReviewTarget, context: DecisionContext) -> Decided | None:
-        """What is determined of an order; None where it is not to be carried out at all."""
+    def decide(self, targets: Sequence[ReviewTarget], context: DecisionContext) -> list[Decided]:
+        """What is determined of each order; those that are not to be carried out are left out."""
+        read = [(t, _read(t, context.resources, context.patient)) for t in targets]
+        read = [(target, order) for target, order in read if in_scope(order)]
+        known = self.payer_records.of_call(
+            context.patient,
+            [order for _, order in read],
+            context.resources,
+            context.now,
+            context.started,
+        )
+        return [self._decide(target, order, context, known) for target, order in read]
+
+    def _decide(
+        self,
+        target: ReviewTarget,
+        order: Order,
+        context: DecisionContext,
+        known: RecordsOfCall | None,
+    ) -> Decided:
         resource, resources = target.resource, context.resources
-        order = _read(target, resources, context.patient)
-        if not in_scope(order):
-            return None
         day = service_day(order, context.today)
         chosen = choose_coverage(context.coverages, order, context.patient, day)
+        chosen = with_trouble(chosen, order, resource, resources, context.failed)
+        payer = None
+        if known is not None:
+            chosen, payer = known.of(order, chosen, day)
         determination = evaluate(
             order,
-            with_trouble(chosen, order, resource, resources, context.failed),
+            chosen,
             today=context.today,
             policies=self.policies,
             patient=context.patient,
             emergency=is_emergency(resource, resources, context.encounter_id),
             unread_code=has_unread_code(resource, resources, context.failed),
+            payer=payer,
         )
         determination = with_notices_on_file(
             determination,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
@@ -89,7 +90,7 @@ class OrderReview:
         if reader is None:
             raise UnknownService("no CDS service has this id; GET /cds-services lists them")
         request = reader.read(body)
-        now = self._clock().astimezone(self._zone)
+        now, started = self._clock().astimezone(self._zone), time.monotonic()
         resources = request.resources()
         self._limits.check_resources([*resources])
         self._limits.check_references(missing_needs(request, resources))
@@ -106,12 +107,13 @@ class OrderReview:
             encounter_id=request.encounter_id,
             resources=resources,
             coverages=coverages,
-            today=now.date(),
+            now=now,
+            started=started,
             failed=fetched.failed,
             submitted_forms=self._forms.records(resources),
         )
-        found = (self._decide_step.decide(target, context) for target in asked)
-        decided = [_after_fetching(fetched, item) for item in found if item is not None]
+        found = self._decide_step.decide(asked, context)
+        decided = [_after_fetching(fetched, item) for item in found]
         patient = resources.get(request.patient)
         determinations = tuple(item.determination for item in decided)
         if request.version.needs_one_coverage:

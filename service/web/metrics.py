@@ -18,6 +18,7 @@ from service.decision_log.recorder import Health
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
+_QUICK_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1, 5)
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -58,6 +59,14 @@ class Metrics:
             registry=self._registry,
         )
 
+        self._payer_data = Histogram(
+            "covercard_payer_data_seconds",
+            "Questions to the source of the payer's own records, by how they ended.",
+            ["outcome"],
+            buckets=_QUICK_SECONDS,
+            registry=self._registry,
+        )
+
     def call(
         self, hook: str, version: str, client: str, outcome: str, seconds: float | None
     ) -> None:
@@ -78,6 +87,10 @@ class Metrics:
     def fetch(self, outcome: str) -> None:
         """A query to an EHR has ended in one of a fixed set of words."""
         self._fetches.labels(outcome).inc()
+
+    def payer_data(self, outcome: str, seconds: float) -> None:
+        """A question to the payer's own records has ended: "answered" or "unreachable"."""
+        self._payer_data.labels(outcome).observe(seconds)
 
     def exposition(self, health: Callable[[], Health]) -> bytes:
         """Everything in Prometheus' text format, over all workers."""

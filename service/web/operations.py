@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.auth.clients import TrustedClient
 from service.decision_log.recorder import Health
+from service.payer_data.port import PayerData
 from service.policies.policy_store import PolicyStore
 from service.web.client_auth import open_to_all
 from service.web.json_body import json_response
@@ -101,6 +102,24 @@ def clients_check(clients: Collection[TrustedClient] | None) -> Check:
         return HealthFinding(State.DEGRADED if away else State.READY, facts, warnings)
 
     return Check("clients", look)
+
+
+def payer_data_check(source: PayerData | None) -> Check:
+    """Can the payer's own records be asked? Away, calls are answered by what they tell."""
+
+    def look() -> HealthFinding:
+        if source is None:
+            return HealthFinding(State.READY, {"source": "none"})
+        health = source.health()
+        facts: dict[str, object] = {
+            "source": health.kind,
+            "asked": health.asked,
+            "failed": health.failed,
+            "refused": health.refused,
+        }
+        return HealthFinding(State.READY if health.up else State.DEGRADED, facts)
+
+    return Check("payer_data", look)
 
 
 def operations_blueprint(

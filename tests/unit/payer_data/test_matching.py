@@ -61,8 +61,14 @@ def test_without_a_birth_date_the_whole_name_must_fit() -> None:
     assert match(told("M1", birth_date=None, family="Married"), [ann], DAY).outcome is NO_MEMBER
 
 
-def test_a_number_that_nothing_checks_finds_nobody() -> None:
+def test_a_number_that_nothing_checks_finds_nobody_and_denies_nobody() -> None:
     ask = told("M1", birth_date=None, family="", given="")
+    for members in ([member("M1")], []):
+        assert match(ask, members, DAY).outcome is MatchOutcome.NOT_CHECKED
+
+
+def test_without_a_birth_date_a_family_name_alone_does_not_check() -> None:
+    ask = told("M1", birth_date=None, given="")
     assert match(ask, [member("M1")], DAY).outcome is NO_MEMBER
 
 

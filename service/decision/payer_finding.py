@@ -1,0 +1,118 @@
+"""What the payer's own records say of one order under one coverage, on the day of service.
+
+It goes before what the call tells. Every value here is frozen; nothing in it is a copy of a record:
+`record` is the version of the one that counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import date
+from enum import StrEnum
+
+from service.decision.coverage import Coverage, CoverageFinding, CoverageOutcome
+from service.decision.policy import Program
+
+
+class PayerOutcome(StrEnum):
+    """How the look into the payer's records ended."""
+
+    KNOWN = "known"
+    """The member and the coverage are known, and the coverage is in force that day."""
+    NO_MEMBER = "no member"
+    """No one member fits what the call tells (CRD 2.2.1 resp-44)."""
+    NO_NUMBER = "no member number"
+    """The call tells no member number, so that nobody can be looked for."""
+    COVERAGE_NOT_FOUND = "coverage not found"
+    """The member is known; this coverage is not, or several fit (CRD 2.2.1 resp-45)."""
+    NOT_ACTIVE = "not active"
+    """The coverage is known and not in force that day (CRD 2.2.1 resp-45)."""
+    NOT_CHECKED = "not checked"
+    """The patient did not come along: a number alone tells nobody."""
+    UNREACHABLE = "unreachable"
+    """The records could not be read in time; what the call tells is believed, and that is said."""
+
+
+class AuthorizationStatus(StrEnum):
+    APPROVED = "approved"
+    PENDING = "pending"
+    DENIED = "denied"
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationOnFile:
+    """A decision before the service that is on file: its number, and until when it holds.
+
+    `determination` is True for an organization determination, False for a prior authorization.
+    """
+
+    number: str
+    status: AuthorizationStatus
+    determination: bool
+    ends: date | None = None
+    decided: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """The records say something else than the call. `what` is a key of the card's texts.
+
+    `program` and `day` are the records': the program, and since when it or the coverage holds, or
+    when it ended. `told` is the program that the call tells.
+    """
+
+    what: str
+    program: Program | None = None
+    day: date | None = None
+    told: Program | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PayerFinding:
+    """What the records say; the other fields are set for KNOWN only.
+
+    `because` is for the trace: versions, days and kinds of trouble, never a name or a number of a
+    member. `situations` are keys of the texts ("hospice", "deceased", "other_payer_first", "qmb").
+    `out_of_network` is True where the performer is known to be outside, `exempt` where who orders
+    or performs has a gold card for the code. `had_on` are days on which the member has had it.
+    """
+
+    outcome: PayerOutcome
+    because: str
+    record: str | None = None
+    program: Program | None = None
+    starts: date | None = None
+    ends: date | None = None
+    primary: bool = False
+    authorization: AuthorizationOnFile | None = None
+    out_of_network: bool = False
+    exempt: bool = False
+    had_on: tuple[date, ...] = ()
+    situations: tuple[str, ...] = ()
+    contradictions: tuple[Contradiction, ...] = ()
+
+    @property
+    def approved(self) -> AuthorizationOnFile | None:
+        found = self.authorization
+        return found if found and found.status is AuthorizationStatus.APPROVED else None
+
+
+def with_payers_word(
+    finding: CoverageFinding, coverage: Coverage, payer: PayerFinding
+) -> CoverageFinding:
+    """The coverage search's end as the payer's records correct it.
+
+    In force there, a coverage counts although the call tells it ended; ended there, it does not.
+    """
+    if payer.outcome is PayerOutcome.KNOWN:
+        known = replace(
+            coverage,
+            starts=payer.starts or coverage.starts,
+            ends=payer.ends or coverage.ends,
+        )
+        because = f"{coverage.reference}: in force by the payer's records"
+        return CoverageFinding(CoverageOutcome.FOUND, because, known)
+    if payer.outcome is PayerOutcome.NOT_ACTIVE:
+        because = f"{coverage.reference}: not in force by the payer's records"
+        return CoverageFinding(CoverageOutcome.NOT_ACTIVE, because, coverage)
+    return finding

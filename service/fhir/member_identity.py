@@ -1,0 +1,104 @@
+"""Member numbers, birth date and name in Patient and Coverage: what a payer knows members by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from service.fhir.dates import day_range
+from service.fhir.document import Resource
+
+_IDENTIFIER_TYPES = "http://terminology.hl7.org/CodeSystem/v2-0203"
+_MEMBER_NUMBER = "MB"
+_CLASSES = "http://terminology.hl7.org/CodeSystem/coverage-class"
+
+
+@dataclass(frozen=True, slots=True)
+class MemberIdentity:
+    """As written, untrusted, and a patient's: never for a log.
+
+    `coverage_numbers` are the Coverage's subscriberId and member numbers, `patient_numbers` the
+    Patient's member numbers. `family`, `given` and `text` are those of the name in use.
+    """
+
+    coverage_numbers: tuple[str, ...] = field(default=(), repr=False)
+    patient_numbers: tuple[str, ...] = field(default=(), repr=False)
+    birth_date: date | None = field(default=None, repr=False)
+    family: str = field(default="", repr=False)
+    given: str = field(default="", repr=False)
+    text: str = field(default="", repr=False)
+    plan: str = field(default="", repr=False)
+
+
+def read_member_identity(
+    patient: Resource | None, coverage: Resource, systems: frozenset[str]
+) -> MemberIdentity:
+    """What tells the member of a Coverage; `systems` are identifier systems of the payer's own.
+
+    An identifier is a member number by its type (MB) or by its system. Of the Patient's names the
+    one in use counts, an old one does not.
+    """
+    subscriber = coverage.data.get("subscriberId")
+    told = [subscriber] if isinstance(subscriber, str) and subscriber.strip() else []
+    told.extend(_member_numbers(coverage.data, systems))
+    data: Mapping[str, Any] = patient.data if patient is not None else {}
+    name = _name(data)
+    born = day_range(data.get("birthDate"))
+    given = name.get("given")
+    parts = given if isinstance(given, list) else []
+    return MemberIdentity(
+        coverage_numbers=tuple(told),
+        patient_numbers=tuple(_member_numbers(data, systems)),
+        birth_date=born[0] if born and born[0] == born[1] else None,
+        family=_text(name.get("family")),
+        given=" ".join(filter(None, map(_text, parts))),
+        text=_text(name.get("text")),
+        plan=next(_plans(coverage.data), ""),
+    )
+
+
+def _name(patient: Mapping[str, Any]) -> Mapping[str, Any]:
+    names = [n for n in _mappings(patient.get("name")) if n.get("use") != "old"]
+    official = [n for n in names if n.get("use") == "official"]
+    return next(iter(official or names), {})
+
+
+def _member_numbers(data: Mapping[str, Any], systems: frozenset[str]) -> Iterator[str]:
+    for identifier in _mappings(data.get("identifier")):
+        value, system = identifier.get("value"), identifier.get("system")
+        if not isinstance(value, str) or identifier.get("use") in ("old", "temp"):
+            continue
+        payers_own = isinstance(system, str) and system in systems
+        if value.strip() and (payers_own or _is_member_number(identifier.get("type"))):
+            yield value
+
+
+def _is_member_number(concept: object) -> bool:
+    codings = concept.get("coding") if isinstance(concept, Mapping) else None
+    return any(
+        c.get("code") == _MEMBER_NUMBER and c.get("system") in (_IDENTIFIER_TYPES, None)
+        for c in _mappings(codings)
+    )
+
+
+def _plans(coverage: Mapping[str, Any]) -> Iterator[str]:
+    for each in _mappings(coverage.get("class")):
+        kind = each.get("type")
+        codings = kind.get("coding") if isinstance(kind, Mapping) else None
+        value = each.get("value")
+        if isinstance(value, str) and any(
+            c.get("system") == _CLASSES and c.get("code") == "plan" for c in _mappings(codings)
+        ):
+            yield value.strip()
+
+
+def _mappings(value: object) -> Iterator[Mapping[str, Any]]:
+    for item in value if isinstance(value, list) else ():
+        if isinstance(item, Mapping):
+            yield item
+
+
+def _text(value: object) -> str:
+    return value.strip() if isinstance(value, str) else ""

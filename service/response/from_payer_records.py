@@ -1,0 +1,111 @@
+"""What is said from the payer's own records: on cards, and in coverage information."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+
+from cards import texts
+from cards.authorization import AuthorizationFacts
+from cards.coverage_information import PaNeeded
+from service.decision.determination import Determination
+from service.decision.payer_finding import AuthorizationStatus, PayerFinding, PayerOutcome
+from service.decision.policy import Covered, Program
+from service.response.card_group import pointed_at
+from service.response.response_context import Decided
+from service.response.response_links import ResponseLinks
+
+_OUT_OF_NETWORK = "auth-out-network"
+_GOLD_CARD = "gold-card"
+
+
+def by_records(payer: PayerFinding | None) -> Iterator[str]:
+    """A sentence for each thing that a reader of the card must know, none where there is none."""
+    if payer is None:
+        return
+    words = texts.table("payer")
+    if payer.outcome is PayerOutcome.UNREACHABLE:
+        yield words["unreachable"]
+    for said in payer.contradictions:
+        yield words["contradictions"][said.what].format(
+            program=_program(said.program), since=_day("since", said.day)
+        )
+    for situation in payer.situations:
+        if situation in words["situations"]:
+            yield words["situations"][situation]
+    found = payer.authorization
+    if found is not None and found.status is not AuthorizationStatus.APPROVED:
+        template: str = words["authorization"][found.status.value]
+        yield template.format(number=found.number, decided=_day("decided", found.decided))
+    if payer.out_of_network:
+        yield words["out_of_network"]
+
+
+def authorizations(
+    decided: Sequence[Decided], links: ResponseLinks
+) -> Iterator[AuthorizationFacts]:
+    """The card of each approval on file, with the orders that it is for."""
+    found: dict[tuple[str, str], list[Determination]] = {}
+    for item in decided:
+        d = item.determination
+        if d.covered is Covered.COVERED and d.payer is not None and d.payer.approved:
+            found.setdefault((links.insurer(d), d.payer.approved.number), []).append(d)
+    for (insurer, number), determinations in found.items():
+        payer = determinations[0].payer
+        ends = payer.approved.ends if payer and payer.approved else None
+        codes = dict.fromkeys(c.value for d in determinations for c in d.billing_codes)
+        references = (pointed_at(d.order.reference) for d in determinations)
+        yield AuthorizationFacts(
+            number=number,
+            codes=tuple(codes),
+            until=ends.isoformat() if ends else None,
+            insurer=insurer,
+            references=tuple(r for r in references if r),
+        )
+
+
+def pa_needed(payer: PayerFinding | None) -> PaNeeded | None:
+    """What is known of prior authorization beyond the policy; None where nothing is.
+
+    A gold card goes before the network: whom the payer trusts it trusts outside as well.
+    """
+    if payer is None:
+        return None
+    if payer.exempt:
+        return "no-auth"
+    return "auth-needed" if payer.out_of_network else None
+
+
+def coded_reasons(d: Determination) -> tuple[tuple[str, str], ...]:
+    """(code, text) of the reasons that go with `pa_needed`; a "not-covered" needs none."""
+    said = pa_needed(d.payer)
+    approved = d.payer is not None and d.payer.approved is not None
+    if said is None or approved or d.covered is Covered.NOT_COVERED:
+        return ()
+    code = _GOLD_CARD if said == "no-auth" else _OUT_OF_NETWORK
+    return ((code, texts.table("payer")["reasons"][code]),)
+
+
+def taken_as_sent(payer: PayerFinding | None) -> tuple[str, ...]:
+    """The assumption that is made while the records cannot be reached (CRD 2.2.1 impl-5)."""
+    if payer is None or payer.outcome is not PayerOutcome.UNREACHABLE:
+        return ()
+    return (texts.table("payer")["unreachable"],)
+
+
+def asserted_by_records(d: Determination) -> Iterator[str]:
+    """What makes coverage information another one once the records say something else."""
+    if d.payer is None:
+        return
+    approval = d.payer.approved
+    if approval is not None:
+        yield f"{approval.number} {approval.ends}"
+    yield from (code for code, _ in coded_reasons(d))
+
+
+def _program(program: Program | None) -> str:
+    return texts.table("payer")["programs"][program.value] if program else ""
+
+
+def _day(key: str, day: date | None) -> str:
+    return texts.table("payer")[key].format(day=day.isoformat()) if day else ""

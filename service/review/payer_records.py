@@ -1,0 +1,192 @@
+"""What the payer itself knows, asked for a call: one question a coverage, within its time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from service.decision.coverage import Coverage, CoverageFinding, CoverageOutcome
+from service.decision.order import Order, ServiceDay
+from service.decision.payer_finding import PayerFinding, PayerOutcome, with_payers_word
+from service.errors import PayerDataUnavailable
+from service.fhir.member_identity import MemberIdentity, read_member_identity
+from service.fhir.providers import Providers, read_providers
+from service.fhir.resources import Resources
+from service.fhir.systems import CPT, HCPCS
+from service.payer_data.bearing import OrderAsked, bearing
+from service.payer_data.matching import MatchOutcome, Told, match
+from service.payer_data.numbers import plain_number
+from service.payer_data.port import PayerData, Records, Wanted
+
+log = structlog.get_logger(__name__)
+
+_A_MOMENT = 0.05
+_ASKED_ABOUT = frozenset(
+    {CoverageOutcome.FOUND, CoverageOutcome.NOT_ACTIVE, CoverageOutcome.SEVERAL}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PayerRecords:
+    """A source of the payer's records, None where there is none, and how long it may take.
+
+    In seconds: `budget` is what a call may take for all that it has to get, `patience` the most of
+    it that is the source's share. A moment is left to the source in any case. `asked` is told how
+    each question ended, and after how many seconds.
+    """
+
+    source: PayerData | None = None
+    patience: float = 0.3
+    budget: float = 2.0
+    asked: Callable[[str, float], None] = lambda _outcome, _seconds: None
+
+    def of_call(
+        self,
+        patient: str,
+        orders: Sequence[Order],
+        resources: Resources,
+        now: datetime,
+        started: float,
+    ) -> RecordsOfCall | None:
+        """What can be asked in one call that has `started` (a `time.monotonic()` value)."""
+        if self.source is None:
+            return None
+        providers = {o.reference: _providers(o, resources) for o in orders}
+        at = time.monotonic()
+        deadline = min(at + self.patience, max(started + self.budget, at + _A_MOMENT))
+        return RecordsOfCall(self, patient, orders, providers, resources, now, deadline)
+
+
+NO_RECORDS = PayerRecords()
+"""No source: what the call tells is all that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What came of a question, or why nothing did."""
+
+    told: Told | None = None
+    records: Records | None = None
+    why: str = ""
+
+
+class RecordsOfCall:
+    """The payer's records as far as one call needs them. Each coverage is asked about once."""
+
+    def __init__(
+        self,
+        records: PayerRecords,
+        patient: str,
+        orders: Sequence[Order],
+        providers: Mapping[str, Providers],
+        resources: Resources,
+        now: datetime,
+        deadline: float,
+    ) -> None:
+        self._records = records
+        self._patient = resources.get(patient)
+        self._codes = frozenset(c for o in orders for c in _codes(o))
+        self._npis = frozenset(
+            n for p in providers.values() for n in (*p.ordered_by, *p.performed_by)
+        )
+        self._providers = providers
+        self._resources = resources
+        self._now = now
+        self._deadline = deadline
+        self._answers: dict[str, _Answer] = {}
+
+    def of(
+        self, order: Order, finding: CoverageFinding, day: ServiceDay
+    ) -> tuple[CoverageFinding, PayerFinding | None]:
+        """The coverage that counts by the payer's records too, and what they say of the order.
+
+        Where several coverages fit the order, the one that the records know to be in force, or to
+        pay first, is the one; where they tell no single one either, all is as it was.
+        """
+        if finding.outcome not in _ASKED_ABOUT:
+            return finding, None
+        if finding.coverage is not None:
+            coverage = finding.coverage
+            if coverage.payer is None:
+                return finding, None
+            payer = self._finding(order, coverage, day)
+            return with_payers_word(finding, coverage, payer), payer
+        found = [(c, self._finding(order, c, day)) for c in finding.candidates if c.payer]
+        known = [(c, p) for c, p in found if p.outcome is PayerOutcome.KNOWN]
+        for narrowed in (known, [(c, p) for c, p in known if p.primary]):
+            # One of another payer might pay first: among those that are ours alone nobody knows.
+            if len(narrowed) == 1 and len(found) == len(finding.candidates):
+                ((coverage, payer),) = narrowed
+                return with_payers_word(finding, coverage, payer), payer
+        return finding, None
+
+    def _finding(self, order: Order, coverage: Coverage, day: ServiceDay) -> PayerFinding:
+        answer = self._answers.get(coverage.reference)
+        if answer is None:
+            answer = self._answers[coverage.reference] = self._ask(coverage)
+        if answer.told is None:
+            return PayerFinding(PayerOutcome.NOT_CHECKED, "the coverage did not come along")
+        if answer.records is None:
+            return PayerFinding(
+                PayerOutcome.UNREACHABLE, f"records could not be reached: {answer.why}"
+            )
+        found = match(answer.told, answer.records.members, day.earliest)
+        if found.outcome is MatchOutcome.NO_ACTIVE_COVERAGE and day.latest != day.earliest:
+            found = match(answer.told, answer.records.members, day.latest)
+        providers = self._providers[order.reference]
+        asked = OrderAsked(tuple(_codes(order)), providers.ordered_by, providers.performed_by)
+        at = (
+            day.latest
+            if found.member and not found.member.in_force_on(day.earliest)
+            else day.earliest
+        )
+        return bearing(found, answer.records, asked, coverage, at, self._now)
+
+    def _ask(self, coverage: Coverage) -> _Answer:
+        at_hand, payer = self._resources.get(coverage.reference), coverage.payer
+        source = self._records.source
+        if at_hand is None or payer is None or source is None:
+            return _Answer()
+        told = _told(read_member_identity(self._patient, at_hand, payer.member_systems))
+        wanted = Wanted(payer.key, told.numbers, self._codes, self._npis)
+        started = time.monotonic()
+        try:
+            answer = _Answer(told, source.look_up(wanted, self._deadline))
+        except PayerDataUnavailable as trouble:
+            log.warning("payer's records could not be reached", why=trouble.why)
+            answer = _Answer(told, None, trouble.why)
+        outcome = "unreachable" if answer.records is None else "answered"
+        self._records.asked(outcome, time.monotonic() - started)
+        return answer
+
+
+def _told(identity: MemberIdentity) -> Told:
+    return Told(
+        coverage_numbers=_plain(identity.coverage_numbers),
+        patient_numbers=_plain(identity.patient_numbers),
+        birth_date=identity.birth_date,
+        family=identity.family,
+        given=identity.given,
+        name=identity.text,
+        plan=identity.plan,
+    )
+
+
+def _plain(numbers: Iterable[str]) -> frozenset[str]:
+    return frozenset(filter(None, map(plain_number, numbers)))
+
+
+def _providers(order: Order, resources: Resources) -> Providers:
+    resource = resources.get(order.reference)
+    return read_providers(resource, resources) if resource is not None else Providers()
+
+
+def _codes(order: Order) -> Iterable[str]:
+    """The billing codes, for payers decide by them; all codes of an order that has none."""
+    found = [c.code for c in order.codings if c.code is not None]
+    billing = [code for code in found if code.system in (CPT, HCPCS)]
+    return dict.fromkeys(f"{code.system}|{code.value}" for code in billing or found)
