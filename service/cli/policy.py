@@ -44,7 +44,7 @@ def lint(directory: Path | None, payers: Path | None, on: datetime | None) -> No
         directory or settings.policies_dir, payers, on.date() if on else _today(settings)
     )
     for finding in findings:
-        click.echo(str(finding).replace(f"{Path.cwd()}/", "", 1))
+        click.echo(_short(finding))
     errors = sum(not f.warning for f in findings)
     click.echo(f"{errors} errors, {len(findings) - errors} warnings")
     if errors:
@@ -99,6 +99,64 @@ def show(policy_id: str, on: datetime | None, directory: Path | None) -> None:
         spans = ", ".join(f"{v.starts} to {v.ends or 'open'}" for v in versions)
         raise click.ClickException(f"{policy_id} is not in force on {day}; it is from {spans}")
     Console().print(policy_page(version, load_notices(directory), day, today))
+
+
+@policy.command()
+@click.argument("policy_id", metavar="ID")
+@click.option("--start", type=_DAY, help="The first day in force. Default: today.")
+@_DIRECTORY
+def new(policy_id: str, start: datetime | None, directory: Path | None) -> None:
+    """Write the skeleton of a new policy ID with its cases, to be filled in."""
+    from service.policies.new_policy import new_policy
+
+    settings = _settings()
+    day = start.date() if start else _today(settings)
+    for path in new_policy(directory or settings.policies_dir, policy_id, day):
+        click.echo(f"wrote {_short(path)}")
+    click.echo("Fill them in; covercard policy lint names what is left, covercard policy test runs")
+    click.echo("the cases. Then list the policy under each payer that applies it, and publish it.")
+
+
+@policy.command()
+@click.argument("name", metavar="ID")
+@click.option("--because", metavar="REASON", help="Why a published file is published again.")
+@click.option("--on", type=_DAY, help="The day of publication. Default: today.")
+@_DIRECTORY
+def publish(name: str, because: str | None, on: datetime | None, directory: Path | None) -> None:
+    """Publish the policy or notice ID: its files are never edited from here on.
+
+    Their hashes go into the library's manifest.yaml, which lint holds them to.
+    """
+    from service.policies.publishing import publish as publish_files
+
+    settings = _settings()
+    day = on.date() if on else _today(settings)
+    entries = publish_files(directory or settings.policies_dir, name, day, because)
+    for entry in entries:
+        click.echo(f"published {entry.file}")
+    if not entries:
+        click.echo(f"{name} is published as it is")
+
+
+@policy.command()
+@click.argument(
+    "kind",
+    metavar="[KIND]",
+    type=click.Choice(["policy", "notice", "payers", "cases"]),
+    default="policy",
+)
+def schema(kind: str) -> None:
+    """Print the JSON Schema of a kind of file, for editors: policy, notice, payers or cases."""
+    import json
+
+    from service.policies.editor_schema import editor_schema
+
+    click.echo(json.dumps(editor_schema(kind), indent=2, ensure_ascii=False))
+
+
+def _short(text: object) -> str:
+    """Without the folder that everything lies under."""
+    return str(text).replace(f"{Path.cwd()}/", "", 1)
 
 
 def _settings() -> Settings:

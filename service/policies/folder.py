@@ -13,6 +13,7 @@ from service.errors import Finding, LibraryError
 from service.policies import files
 from service.policies.cases import CASES, CasesFile
 from service.policies.files import LibraryFile
+from service.policies.manifest import MANIFEST, Manifest
 from service.policies.notices import Notice
 from service.policies.policy_file import PolicyFile
 
@@ -32,7 +33,8 @@ class LibraryFolder:
     """Everything under a library's directory that could be read, and what could not.
 
     Versions and editions are sorted by their start; `notice_ids` are known even where the notices
-    were not read; `findings` are the files that did not fit.
+    were not read; `manifest` is None where there is none or it was not read; `findings` are the
+    files that did not fit.
     """
 
     directory: Path
@@ -40,6 +42,7 @@ class LibraryFolder:
     notices: Mapping[str, tuple[Edition, ...]]
     notice_ids: frozenset[str]
     cases: Mapping[str, LibraryFile[CasesFile]]
+    manifest: LibraryFile[Manifest] | None
     findings: tuple[Finding, ...]
 
     @property
@@ -62,9 +65,9 @@ class LibraryFolder:
 
 
 def read_folder(
-    directory: Path, *, policies: bool = True, notices: bool = True, cases: bool = True
+    directory: Path, *, policies: bool = True, notices: bool = True, checks: bool = True
 ) -> LibraryFolder:
-    """Read a library, all of it or some kinds of files only.
+    """Read a library, all of it or some kinds of files only; `checks` are cases and manifest.
 
     Files that do not fit come back as findings. Raises LibraryError if `directory` is no directory.
     """
@@ -79,7 +82,8 @@ def read_folder(
         policies={f.name: reader.dated(f, PolicyFile) for f in policy_folders if policies},
         notices={f.name: reader.dated(f, Notice) for f in notice_folders if notices},
         notice_ids=frozenset(f.name for f in notice_folders),
-        cases=dict(reader.cases(policy_folders)) if cases else {},
+        cases=dict(reader.cases(policy_folders)) if checks else {},
+        manifest=reader.manifest(directory / MANIFEST) if checks else None,
         findings=tuple(reader.findings),
     )
 
@@ -106,6 +110,9 @@ class _Reader:
             file = self.read(path, CasesFile) if path.is_file() else None
             if file:
                 yield folder.name, file
+
+    def manifest(self, path: Path) -> LibraryFile[Manifest] | None:
+        return self.read(path, Manifest) if path.is_file() else None
 
     def read(self, path: Path, model: type[M]) -> LibraryFile[M] | None:
         try:

@@ -33,7 +33,7 @@ def load_library(directory: Path, payers_file: Path) -> OnFile:
     notice by itself, a notice that is not for the program or lacks the reason that it gives, a
     payer with a policy that is not on file.
     """
-    folder = read_folder(directory, cases=False)
+    folder = read_folder(directory, checks=False)
     found = _found(folder, START)
     payers = _payers(payers_file, found)
     if payers is not None:
@@ -50,14 +50,14 @@ def load_policies(directory: Path) -> PolicyStore:
     not fit their model, versions that overlap, citations that do not resolve, a determination
     that its authority does not carry, and so on (the rules of lint that stop a start).
     """
-    folder = read_folder(directory, notices=False, cases=False)
+    folder = read_folder(directory, notices=False, checks=False)
     _stop(_found(folder, STOPPING))
     return _policies(folder)
 
 
 def load_notices(directory: Path) -> NoticeLibrary:
     """Read every notice under `directory`/_notices. Raises LibraryError with all that is wrong."""
-    folder = read_folder(directory, policies=False, cases=False)
+    folder = read_folder(directory, policies=False, checks=False)
     _stop(_found(folder, STOPPING_NOTICES))
     return _notices(folder)
 

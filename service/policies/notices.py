@@ -35,6 +35,7 @@ from service.policies.fields import (
 _REASON, _EDITION = "{reason}", "{edition}"
 
 Advice = Annotated[Text, Placeholders("services", "codes", "reason", "edition")]
+BlankText = Annotated[Text, Placeholders("services", "codes", "reason")]
 OnFile = Annotated[Text, Placeholders("services", "codes", "day")]
 
 
@@ -62,7 +63,7 @@ class Blank(Model):
     blank: Annotated[str, Field(pattern=r"^[A-Z]$"), Write("a blank's letter")]
     holds: Sentence
     by: Literal["staff", "provider", "patient"]
-    text: Told[Advice] = Field(
+    text: Told[BlankText] = Field(
         None,
         description="What to write, where {reason} is the policy's reason in the "
         "patient's words; a patient's blank never has one.",
@@ -170,7 +171,7 @@ class Notice(Model):
     questionnaire: Id = Field(description="The id of the form that records it.")
     doc_needed_as_written: Annotated[
         DocNeeded | dict[str, str],
-        BeforeValidator(_doc_needed),
+        BeforeValidator(_doc_needed, json_schema_input_type=DocNeeded),
         Write("clinical, admin, patient or conditional"),
     ] = Field(
         validation_alias=AliasChoices("doc_needed"),

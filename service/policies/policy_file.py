@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from cards.texts.placeholders import wrong
 from service.decision import policy as core
@@ -72,6 +72,10 @@ class Searched(Model):
 
 class AuthorityEntry(Model):
     """One level of authority: what was found there, or where and when it was searched."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["found"]}, {"required": ["none_found"]}]}
+    )
 
     level: Literal["ncd", "lcd", "other_lcd", "plan_policy"]
     name: Text

@@ -9,7 +9,7 @@ import pytest
 
 from service.errors import LibraryError
 from service.policies.library import load_library, load_payers
-from service.policies.lint import lint_library, payer_rules
+from service.policies.lint import lint_library, payer_rules, published_files
 from service.policies.lint.rule_table import ALL, DATED, START
 from tests.policies import BROKEN, LIBRARY, PAYERS, SOUND
 
@@ -28,7 +28,7 @@ class Expected(NamedTuple):
 
 
 EXPECTED = {
-    # the schema
+    # the fields
     "unquoted_code": Expected(POLICY, 12, "services[0].codes[0].code", 'quote it: "76390"'),
     "unquoted_day": Expected(POLICY, 5, "effective.start", 'quote it: "2024-01-01"'),
     "unknown_field": Expected(POLICY, 7, "note", "unknown field"),
@@ -62,6 +62,20 @@ EXPECTED = {
     ),
     "folder_holds_a_version": Expected("empty-scan", None, "(folder)", "holds no version"),
     "review_is_not_overdue": Expected(POLICY, 6, "review.next", "due 2024-05 and is overdue"),
+    "nothing_is_left_to_fill_in": Expected(POLICY, 2, "title", "is still to be filled in"),
+    # the manifest
+    "published_file_is_not_edited": Expected(
+        POLICY, None, "(file)", "was published on 2024-01-01 and edited since — restore it"
+    ),
+    "published_file_is_there": Expected(
+        "manifest.yaml", 12, "published[3].file", "2023-01-01.yaml was published on 2023-01-01 and"
+    ),
+    "correction_has_its_reason": Expected(
+        "manifest.yaml", 12, "published[3]", "add because: and the reason"
+    ),
+    "file_is_published": Expected(
+        "_notices/plan-request/2024-01-01.yaml", None, "(file)", "policy publish plan-request"
+    ),
     # codes
     "code_stands_once_in_a_version": Expected(
         POLICY, 13, "services[0].codes[1].code", "X0001 is listed twice"
@@ -149,7 +163,10 @@ EXPECTED = {
 
 DATED_RULES = {rule.__name__ for rule in DATED}
 PAYER_RULES = {payer_rules.duplicate_payers.__name__, payer_rules.unknown_policies.__name__}
-WARNINGS = DATED_RULES | {payer_rules.policies_are_applied.__name__}
+WARNINGS = DATED_RULES | {
+    payer_rules.policies_are_applied.__name__,
+    published_files.file_is_published.__name__,
+}
 RULES = {rule.__name__ for rule in ALL} | WARNINGS | PAYER_RULES
 STOPS = {rule.__name__ for rule in START} | PAYER_RULES
 

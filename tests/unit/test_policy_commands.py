@@ -1,13 +1,20 @@
-"""covercard policy lint, test and show."""
+"""covercard policy lint, test, show, new, publish and schema."""
 
+import json
+import re
 import shutil
+from datetime import date
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from jsonschema import Draft202012Validator
 
 from service.cli.policy import policy
-from tests.policies import BROKEN, SOUND
+from service.errors import ConfigurationError, LibraryError
+from service.policies.lint import lint_library
+from service.yaml_files import load_yaml
+from tests.policies import BROKEN, LIBRARY, PAYERS, SOUND
 
 
 def run(*arguments: str) -> Result:
@@ -93,3 +100,170 @@ def test_show_lists_what_is_on_file_for_an_unknown_policy() -> None:
 
 def test_a_day_that_is_none_is_refused() -> None:
     assert run("show", "mr-spectroscopy", "--on", "yesterday").exit_code == 2
+
+
+VERSION = "my-scan/2027-01-01.yaml"
+
+
+def new(library: Path, policy_id: str = "my-scan") -> Result:
+    return run("new", policy_id, "--start", "2027-01-01", "--dir", str(library))
+
+
+def fill_in(library: Path) -> None:
+    """What policy staff do with a skeleton."""
+    for path in (library / "my-scan").glob("*.yaml"):
+        text = path.read_text("utf-8").replace("XXXXX", "70540")
+        path.write_text(re.sub(r"FILL IN ", "", text), "utf-8")
+
+
+def test_a_new_policy_lacks_only_what_it_marks_to_be_filled_in(library: Path) -> None:
+    assert new(library).exit_code == 0
+    found = lint_library(library, None, date(2024, 6, 15))
+    version = [f for f in found if f.file == library / VERSION and not f.warning]
+    assert [f.problem for f in version] == [
+        f"{text} is still to be filled in" for text in to_fill_in(load_yaml(library / VERSION))
+    ]
+    others = [f for f in found if f.file != library / VERSION]
+    assert {f.problem for f in others} == {"XXXXX is still to be filled in"}
+    assert all(f.line for f in found if not f.warning)
+
+
+def to_fill_in(value: object) -> list[str]:
+    """The texts of a file, in its order, that a skeleton marks."""
+    if isinstance(value, str):
+        return [value] if "FILL IN" in value or value == "XXXXX" else []
+    each = value.values() if isinstance(value, dict) else value
+    return [text for v in each for text in to_fill_in(v)]
+
+
+def test_a_new_policy_that_is_filled_in_passes_lint_and_its_cases(library: Path) -> None:
+    new(library)
+    fill_in(library)
+    found = lint_library(library, None, date(2024, 6, 15))
+    assert [str(f) for f in found if not f.warning] == []
+    ran = run("test", "--dir", str(library))
+    assert (ran.exit_code, ran.output) == (0, "8 cases, 0 failed\n")
+
+
+def test_a_new_policy_suggests_the_notices_on_file_by_program(library: Path) -> None:
+    new(library)
+    assert load_yaml(library / VERSION)["advance_notice"] == {
+        "medicare_advantage": ["plan-request"],
+        "original_medicare": ["paper-form"],
+        "not_told": ["paper-form", "plan-request"],
+    }
+
+
+def test_a_new_policy_overwrites_none(library: Path) -> None:
+    assert isinstance(new(library, "example-scan").exception, ConfigurationError)
+
+
+@pytest.mark.parametrize("policy_id", ["My scan", "../scan", ""])
+def test_a_new_policy_has_an_id(library: Path, policy_id: str) -> None:
+    result = new(library, policy_id)
+    assert "write lower-case letters, digits and hyphens" in str(result.exception)
+
+
+def publish(library: Path, name: str, *more: str) -> Result:
+    return run("publish", name, "--on", "2024-06-15", "--dir", str(library), *more)
+
+
+def problems(library: Path) -> list[str]:
+    return [f.problem for f in lint_library(library, None, date(2024, 6, 15))]
+
+
+def test_what_is_published_is_held_to_its_hash(library: Path) -> None:
+    new(library)
+    fill_in(library)
+    assert problems(library) == ["is not published yet"]
+    assert publish(library, "my-scan").output == f"published {VERSION}\n"
+    assert problems(library) == []
+    edited = library / VERSION
+    edited.write_text(edited.read_text("utf-8") + "# a comment\n", "utf-8")
+    assert problems(library) == ["was published on 2024-06-15 and edited since"]
+
+
+def test_a_correction_is_an_entry_of_its_own_with_its_reason(library: Path) -> None:
+    version = library / "example-scan" / "2024-01-01.yaml"
+    before = (library / "manifest.yaml").read_text("utf-8")
+    text = version.read_text("utf-8").replace("exists in tests only", "exists in a test only")
+    version.write_text(text, "utf-8")
+    assert "give the reason" in str(publish(library, "example-scan").exception)
+    assert publish(library, "example-scan", "--because", 'A "plural": é').exit_code == 0
+    assert problems(library) == []
+    manifest = library / "manifest.yaml"
+    assert manifest.read_text("utf-8").startswith(before)
+    entry = load_yaml(manifest)["published"][-1]
+    assert (entry["file"], entry["on"]) == ("example-scan/2024-01-01.yaml", "2024-06-15")
+    assert entry["because"] == 'A "plural": é'
+
+
+def test_what_has_not_changed_is_not_published_again(library: Path) -> None:
+    before = (library / "manifest.yaml").read_text("utf-8")
+    assert publish(library, "paper-form").output == "paper-form is published as it is\n"
+    assert (library / "manifest.yaml").read_text("utf-8") == before
+
+
+def test_the_ends_of_lines_are_no_edit(library: Path) -> None:
+    version = library / "example-scan" / "2024-01-01.yaml"
+    version.write_bytes(version.read_bytes().replace(b"\n", b"\r\n"))
+    assert problems(library) == []
+
+
+def test_nothing_is_published_beside_an_error_or_a_case_that_fails(library: Path) -> None:
+    new(library)
+    skeleton = publish(library, "my-scan")
+    assert isinstance(skeleton.exception, LibraryError)
+    assert "is still to be filled in" in str(skeleton.exception)
+    fill_in(library)
+    cases = library / "my-scan" / "cases.yaml"
+    cases.write_text(
+        cases.read_text("utf-8").replace("covered: not-covered,", "covered: covered,"), "utf-8"
+    )
+    failing = publish(library, "my-scan")
+    assert "covered: expected covered, got not-covered" in str(failing.exception)
+    assert VERSION not in (library / "manifest.yaml").read_text("utf-8")
+
+
+def test_nobody_publishes_what_is_not_on_file(library: Path) -> None:
+    assert "on file: example-scan, paper-form, plan-request" in str(
+        publish(library, "no-scan").exception
+    )
+
+
+FILES = {
+    "policy": [*LIBRARY.glob("[a-z]*/2*.yaml"), *SOUND.glob("[a-z]*/2*.yaml")],
+    "notice": [*LIBRARY.glob("_notices/*/*.yaml"), *SOUND.glob("_notices/*/*.yaml")],
+    "payers": [PAYERS, SOUND / "payers.yaml"],
+    "cases": [*LIBRARY.glob("*/cases.yaml"), *SOUND.glob("*/cases.yaml")],
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_the_schema_for_editors_takes_the_files_on_file_and_no_unknown_field(kind: str) -> None:
+    schema = json.loads(run("schema", kind).output)
+    Draft202012Validator.check_schema(schema)
+    assert len(FILES[kind]) > 1
+    for path in FILES[kind]:
+        read = load_yaml(path)
+        assert list(Draft202012Validator(schema).iter_errors(read)) == []
+        wrong = [e.validator for e in Draft202012Validator(schema).iter_errors({**read, "x": 1})]
+        assert wrong == ["additionalProperties"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "kind", "field"),
+    [
+        ("unquoted_code/example-scan/2024-01-01.yaml", "policy", "services"),
+        ("unquoted_day/example-scan/2024-01-01.yaml", "policy", "effective"),
+        ("missing_field/example-scan/2024-01-01.yaml", "policy", "review"),
+        ("unknown_answer/example-scan/2024-01-01.yaml", "policy", "determinations"),
+        ("found_and_not_found/example-scan/2024-01-01.yaml", "policy", "authorities"),
+        ("misspelled_expectation/example-scan/cases.yaml", "cases", "cases"),
+        ("unknown_program/payers.yaml", "payers", "payers"),
+    ],
+)
+def test_the_schema_for_editors_marks_what_lint_refuses(broken: str, kind: str, field: str) -> None:
+    schema = json.loads(run("schema", kind).output)
+    errors = Draft202012Validator(schema).iter_errors(load_yaml(BROKEN / broken))
+    assert field in {e.path[0] for e in errors}

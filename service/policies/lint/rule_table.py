@@ -13,7 +13,9 @@ from service.policies.lint import (
     citations,
     codes,
     effective_periods,
+    left_open,
     notice_rules,
+    published_files,
     unread_files,
     wording,
 )
@@ -22,6 +24,7 @@ Rule = Callable[[LibraryFolder], Iterator[Finding]]
 DatedRule = Callable[[LibraryFolder, date], Iterator[Finding]]
 
 _FILES: tuple[Rule, ...] = (
+    left_open.nothing_is_left_to_fill_in,
     effective_periods.id_is_the_folder,
     effective_periods.file_name_is_the_start,
     effective_periods.end_is_not_before_the_start,
@@ -60,7 +63,15 @@ TOGETHER: tuple[Rule, ...] = (
 START: tuple[Rule, ...] = tuple(dict.fromkeys((*STOPPING, *STOPPING_NOTICES, *TOGETHER)))
 """All that the service does not start with."""
 
-ALL: tuple[Rule, ...] = (
+PUBLISHED: tuple[Rule, ...] = (
+    published_files.published_file_is_not_edited,
+    published_files.published_file_is_there,
+    published_files.correction_has_its_reason,
+    published_files.file_is_published,
+)
+"""What holds published files; a file is published once all the other rules are content."""
+
+CONTENT: tuple[Rule, ...] = (
     *START,
     unread_files.every_file_is_read,
     effective_periods.versions_leave_no_gap,
@@ -74,6 +85,9 @@ ALL: tuple[Rule, ...] = (
     case_coverage.every_program_has_a_case,
     case_coverage.every_edge_has_a_case,
 )
+"""What is looked at in the files themselves."""
+
+ALL: tuple[Rule, ...] = (*CONTENT, *PUBLISHED)
 
 DATED: tuple[DatedRule, ...] = (
     effective_periods.review_is_not_overdue,

@@ -8,8 +8,9 @@ from pathlib import Path
 from service.errors import Finding
 from service.policies.cases import CASES
 from service.policies.folder import NOTICES, LibraryFolder
+from service.policies.manifest import MANIFEST
 
-PAYERS = "payers.yaml"
+_AT_THE_TOP = (("payers.yaml",), (MANIFEST,))
 
 
 def every_file_is_read(folder: LibraryFolder) -> Iterator[Finding]:
@@ -20,7 +21,7 @@ def every_file_is_read(folder: LibraryFolder) -> Iterator[Finding]:
         folders = within[1:-1] if within[0] == NOTICES else within[:-1]
         if path.suffix.lower() not in (".yaml", ".yml") or not path.is_file():
             continue
-        if path.name[0] == "." or any(f[0] in "._" for f in folders) or within == (PAYERS,):
+        if path.name[0] == "." or any(f[0] in "._" for f in folders) or within in _AT_THE_TOP:
             continue
         name = CASES if path.stem.lower() == Path(CASES).stem else f"{path.stem}.yaml"
         if len(folders) != 1:

@@ -1,0 +1,31 @@
+"""The rule about what a skeleton leaves to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from service.errors import Finding
+from service.policies.folder import LibraryFolder
+from service.policies.new_policy import CODE_TO_FILL_IN, FILL_IN
+from service.yaml_files import Where
+
+
+def nothing_is_left_to_fill_in(folder: LibraryFolder) -> Iterator[Finding]:
+    for file in (*folder.every_file, *folder.cases.values()):
+        for where, text in _texts(file.data):
+            if FILL_IN in text or text == CODE_TO_FILL_IN:
+                yield file.finding(where, f"{text} is still to be filled in", "write it")
+
+
+def _texts(value: object, where: Where = ()) -> Iterator[tuple[Where, str]]:
+    """Every text of a file, whatever it is for."""
+    if isinstance(value, str):
+        yield where, value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _texts(getattr(value, name), (*where, name))
+    elif isinstance(value, tuple):
+        for i, each in enumerate(value):
+            yield from _texts(each, (*where, i))
