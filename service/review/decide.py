@@ -1,4 +1,4 @@
-"""The decision on one order: read it, choose its coverage, evaluate, look at the notices on file.
+"""Decide step: read an order, choose its coverage, evaluate it, apply the notices on file.
 
 Hooks and $questionnaire-package share this step: the same order gets the same determination.
 """
@@ -30,10 +30,10 @@ from service.response.response_context import Decided
 
 @dataclass(frozen=True, slots=True)
 class DecisionContext:
-    """What of a call its orders are decided with.
+    """The context of decisions: a call's data and day.
 
-    `patient` is "Patient/id"; `today` is a day in the service's time zone; `failed` are the queries
-    that the EHR was asked and did not answer; `submitted_forms` are the forms of ours at hand.
+    `patient` is "Patient/id"; `today`, a day in the service's time zone; `failed`, the EHR's
+    unanswered queries; `submitted_forms`, the completed forms of this service at hand.
     """
 
     patient: str
@@ -47,13 +47,13 @@ class DecisionContext:
 
 @dataclass(frozen=True, slots=True)
 class DecideStep:
-    """Decides orders by `policies`; `form_rules` say what a form must be to count."""
+    """Decisions by `policies`; `form_rules` are the acceptance rules of forms."""
 
     policies: Policies
     form_rules: Sequence[FormAcceptanceRule]
 
     def decide(self, target: ReviewTarget, context: DecisionContext) -> Decided | None:
-        """What is determined of an order; None where it is not to be carried out at all."""
+        """The determination of an order; None for an order that is not to be carried out."""
         resource, resources = target.resource, context.resources
         order = _read(target, resources, context.patient)
         if not in_scope(order):
@@ -80,9 +80,9 @@ class DecideStep:
 
 
 def _read(target: ReviewTarget, resources: Resources, patient: str) -> Order:
-    """The order asked about; where an appointment was made for it, that sets the day of service.
+    """The target's order; its appointment, if any, sets the day of service.
 
-    Of an appointment of several patients, mother and child say, this patient's part is read.
+    Of an appointment of several patients (mother and child), this patient's part is read.
     """
     order = read_order(target.resource, resources)
     if patient in patients_of(target.resource, resources):
