@@ -1,4 +1,4 @@
-"""Files that an operator writes, read strictly; nothing of their content is ever repeated."""
+"""Operator's YAML files, read strictly; errors never quote their content."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from service.yaml_files import Where, field_name, load_yaml
 
 
 def read_yaml(path: Path, setting: str) -> object:
-    """The plain data of a YAML file. Raises LibraryError; `setting` is what named the file."""
+    """The plain data of a YAML file. Raises LibraryError; `setting` names the file's variable."""
     try:
         return load_yaml(path)
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
         raise LibraryError([Finding(path, "(file)", problem, f"check {setting}")]) from None
     except (YAMLError, ValueError):
-        # The parser's own words quote the file, where a private key may stand by mistake.
+        # The parser's message quotes the file, which may contain a private key by mistake.
         repair = "fix the indentation, quotes or brackets, or a key that stands twice"
         raise LibraryError([Finding(path, "(file)", "is not strict YAML", repair)]) from None
 
 
 def finding(path: Path, where: Where, problem: str, repair: str) -> Finding:
-    """What is wrong at a place of the file, ("clients", 0, "issuer") for clients[0].issuer."""
+    """A Finding at a place of the file: ("clients", 0, "issuer") is clients[0].issuer."""
     return Finding(path, field_name(where), problem.removeprefix("Value error, "), repair)

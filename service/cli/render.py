@@ -1,8 +1,8 @@
-"""Answers on a terminal, as close to what a clinician sees as a terminal comes."""
+"""Terminal rendering of answers, close to an EHR's."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group
@@ -12,20 +12,19 @@ from rich.table import Table
 from rich.text import Text
 
 from cards.coverage_information.reader import read_coverage_information
-from service.decision.determination import Determination
 from service.fhir.extension_display import value_in_words
 
 _COLOURS = {"info": "blue", "warning": "yellow", "critical": "red"}
 
 
 class Screen:
-    """Draws answers; `console` is handed in where something else than the terminal shall get it."""
+    """Rendering of answers on `console`, by default the terminal."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console()
 
     def answer(self, answer: Mapping[str, Any]) -> None:
-        """The cards first, then what the coverage information says of each order."""
+        """The cards, then the coverage information of each order."""
         cards = answer.get("cards", [])
         if not cards:
             self.console.print("No cards.")
@@ -34,20 +33,19 @@ class Screen:
         self._coverage_information(answer.get("systemActions", []))
 
     def problem(self, status: int, outcome: Mapping[str, Any]) -> None:
-        """An error answer: the places and what was expected."""
+        """An error answer: places and expectations."""
         self.console.print(Text(f"HTTP {status}", style="bold red"))
         for issue in outcome.get("issue", []):
             self.console.print(Text(f"  {issue.get('diagnostics', issue.get('code', ''))}"))
 
-    def trace(self, determinations: Sequence[Determination]) -> None:
-        """The way from each order to its answer."""
-        for d in determinations:
-            table = Table(title=f"Why: {d.order.reference}", title_justify="left", box=None)
-            for column in ("step", "found", "because"):
-                table.add_column(column, overflow="fold")
-            for step in d.trace:
-                table.add_row(step.topic, step.finding, step.because)
-            self.console.print(table)
+    def trace(self, order: str, steps: Iterable[tuple[str, str, str]]) -> None:
+        """The decision trace of an order ("Type/id"): (topic, finding, because) of each step."""
+        table = Table(title=Text(f"Why: {order}"), title_justify="left", box=None)
+        for column in ("step", "found", "because"):
+            table.add_column(column, overflow="fold")
+        for step in steps:
+            table.add_row(*map(Text, step))
+        self.console.print(table)
 
     def _card(self, card: Mapping[str, Any]) -> None:
         colour = _COLOURS.get(card.get("indicator", "info"), "blue")

@@ -1,4 +1,4 @@
-"""Reading the log is itself logged: who, when, what (CRD 2.0.1 statement 80)."""
+"""Access log of the decision log: reader, time and search (CRD 2.0.1 statement 80)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from service.decision_log.tables import access
 
 @dataclass(frozen=True, slots=True)
 class LoggedAccess:
-    """One access: `what` was done, `detail` what was asked for."""
+    """One access: `what` names the action, `detail` the search."""
 
     at: datetime
     who: str
@@ -33,7 +33,7 @@ def log_access(
     detail: Mapping[str, object],
     at: datetime | None = None,
 ) -> None:
-    """Write that `who` reads the log; it is committed when this returns."""
+    """Record an access by `who`, committed on return. `at` is an instant; None is now."""
     now = at or datetime.now(UTC)
     row = {
         "access_id": new_call_id(now),
@@ -47,7 +47,7 @@ def log_access(
 
 
 def accesses(connection: Connection, since: datetime | None, most: int) -> Iterator[LoggedAccess]:
-    """Who has read the log, newest first."""
+    """At most `most` accesses since an instant, newest first."""
     wanted = select(access).order_by(access.c.access_id.desc()).limit(most)
     if since is not None:
         wanted = wanted.where(access.c.at >= microseconds(since))
@@ -56,7 +56,7 @@ def accesses(connection: Connection, since: datetime | None, most: int) -> Itera
 
 
 def user() -> str:
-    """The operating system's user; behind sudo, also who that was."""
+    """The operating system's user; under sudo, the invoking user too."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):

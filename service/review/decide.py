@@ -1,4 +1,4 @@
-"""The decision on one order: read it, choose its coverage, evaluate, look at the notices on file.
+"""Decide step: read an order, choose its coverage, evaluate it, apply the notices on file.
 
 Hooks and $questionnaire-package share this step: the same order gets the same determination.
 """
@@ -32,11 +32,11 @@ from service.review.payer_records import PayerRecords, RecordsOfCall
 
 @dataclass(frozen=True, slots=True)
 class DecisionContext:
-    """What of a call its orders are decided with.
+    """The context of decisions: a call's data and day.
 
-    `patient` is "Patient/id"; `now` is in the service's time zone, `started` when the call began by
-    `time.monotonic()`; `failed` are the queries that the EHR was asked and did not answer;
-    `submitted_forms` are the forms of ours at hand.
+    `patient` is "Patient/id"; `now`, the time of the call in the service's time zone; `started`,
+    its start by `time.monotonic()`; `failed`, the EHR's unanswered queries; `submitted_forms`, the
+    completed forms of this service at hand.
     """
 
     patient: str
@@ -55,17 +55,14 @@ class DecisionContext:
 
 @dataclass(frozen=True, slots=True)
 class DecideStep:
-    """Decides orders by `policies` and by what the payer itself knows.
-
-    `form_rules` say what a form must be to count.
-    """
+    """Decisions by `policies` and `payer_records`; `form_rules`: acceptance rules of forms."""
 
     policies: Policies
     form_rules: Sequence[FormAcceptanceRule]
     payer_records: PayerRecords
 
     def decide(self, targets: Sequence[ReviewTarget], context: DecisionContext) -> list[Decided]:
-        """What is determined of each order; those that are not to be carried out are left out."""
+        """The determination of each order; orders that are not to be carried out are left out."""
         read = [(t, _read(t, context.resources, context.patient)) for t in targets]
         read = [(target, order) for target, order in read if in_scope(order)]
         known = self.payer_records.of_call(
@@ -112,9 +109,9 @@ class DecideStep:
 
 
 def _read(target: ReviewTarget, resources: Resources, patient: str) -> Order:
-    """The order asked about; where an appointment was made for it, that sets the day of service.
+    """The target's order; its appointment, if any, sets the day of service.
 
-    Of an appointment of several patients, mother and child say, this patient's part is read.
+    Of an appointment of several patients (mother and child), this patient's part is read.
     """
     order = read_order(target.resource, resources)
     if patient in patients_of(target.resource, resources):

@@ -1,4 +1,4 @@
-"""A logged call decided again by other files, and how that differs from what was decided."""
+"""Replay of a logged call by other files, and its differences."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from service.settings import Settings
 
 
 class AnswerChange(msgspec.Struct, frozen=True):
-    """One thing that would be otherwise. `what` is "answer", "policy", "notices", "cards" …"""
+    """One difference. `what` is "answer", "policy", "notices", "cards" …"""
 
     received_at: str
     call_id: str
@@ -34,10 +34,10 @@ class AnswerChange(msgspec.Struct, frozen=True):
 
 
 class Replay:
-    """Decides by the files that `settings` name; each call on its own day.
+    """A review by the files in `settings`, each call on its own day.
 
-    Counts the calls that it has `decided` and those that it has `skipped`: refused calls, and those
-    whose request was not kept. What was fetched from an EHR then is used again; nobody is asked.
+    Counts `decided` and `skipped` calls: refused ones, and those without a stored request. Stored
+    fetched resources are used again; nothing is fetched.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -48,7 +48,7 @@ class Replay:
         self._review = wire_review(settings, Library(settings), lambda: self._now, self)
 
     def changes(self, logged: LoggedCall) -> Iterator[AnswerChange]:
-        """What would be otherwise in this call; nothing if it cannot be decided again."""
+        """The differences of a call; none if it cannot be decided again."""
         if logged.row.status != 200 or logged.kept.request is None:
             self.skipped += 1
             return
@@ -65,7 +65,7 @@ class Replay:
     def complete(
         self, resources: Resources, plan: Plan, access: Access | None, patient: str
     ) -> Fetched:
-        """As a review's fetcher: what was fetched for the call that is being decided again."""
+        """The review's fetcher: replays the current call's fetched resources."""
         return self._fetched.complete(resources, plan, access, patient)
 
 
