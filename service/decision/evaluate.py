@@ -128,8 +128,7 @@ class _Evaluation:
         self.trace: list[TraceStep] = []
 
     def run(self) -> Determination:
-        told = self.order.service_day
-        self._note("date", _days(self.day), f"{self.day.source}: {told}" if told else NO_DAY_TOLD)
+        self._note("date", _days(self.day), self._day_source())
         self._note_payer()
         self._note("coverage", self.finding.outcome.value, self.finding.because)
         self._note("program", self.program.program.value, self._program_source())
@@ -308,6 +307,14 @@ class _Evaluation:
         if payer.had_on:
             days = ", ".join(d.isoformat() for d in payer.had_on)
             self._note("payer", "had before", days)
+
+    def _day_source(self) -> str:
+        """Where the day is told, and what is told there where another day counts."""
+        told = self.order.service_day
+        if told is None:
+            return NO_DAY_TOLD
+        same = str(told) == _days(self.day)
+        return self.day.source if same else f"{self.day.source}: {told}"
 
     def _program_source(self) -> str:
         return f"{self.program.source}: {self.program.evidence}"
