@@ -9,7 +9,7 @@ import subprocess
 import sys
 from datetime import date, timedelta
 from pathlib import Path
-from shutil import copytree
+from shutil import copytree, ignore_patterns
 from tempfile import TemporaryDirectory
 
 from ruamel.yaml import YAML
@@ -56,9 +56,12 @@ def two_versions(folder: Path) -> Path:
 
 
 def as_of(day: date, folder: Path) -> Path:
-    """The library on file under `folder`, without versions and editions that begin after a day."""
+    """The library on file under `folder`, without versions and editions that begin after a day.
+
+    It has no manifest, which would name files that are gone.
+    """
     library = folder / "library"
-    copytree(LIBRARY, library)
+    copytree(LIBRARY, library, ignore=ignore_patterns("manifest.yaml"))
     for path in library.glob("**/*-*-*.yaml"):
         if date.fromisoformat(path.stem) > day:
             path.unlink()
