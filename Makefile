@@ -3,15 +3,26 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test check audit format requirements documents pictures bench matrix clean
+.PHONY: run test test-fast test-added-policy check audit format requirements documents pictures bench matrix clean
 
 run: $(VENV)/.run
 	$(BIN)/covercard serve
 
-# make test TESTS=tests/unit · TESTS=--requirements also fails where a SHALL is verified by no test
+# make test TESTS=tests/unit · JOBS=1 in one process (the default is one for each core)
 TESTS ?=
+JOBS  ?= auto
+PYTEST = $(BIN)/pytest -n $(JOBS) --maxprocesses 8 --durations 10
+
 test: $(VENV)/.dev
-	$(BIN)/pytest $(TESTS)
+	$(PYTEST) $(TESTS)
+
+# Without what starts servers, browsers or databases.
+test-fast: $(VENV)/.dev
+	$(PYTEST) -m "not e2e" $(TESTS)
+
+# The fast tests on a library to which policy staff have added: adding breaks none.
+test-added-policy: $(VENV)/.dev
+	$(BIN)/python -m tests.libraries $(PYTEST) -m "not e2e" $(TESTS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -29,8 +40,9 @@ audit: $(VENV)/.dev
 matrix:
 	.ci/matrix
 
+# Fails unless every statement was looked at: docs/conformance.md.
 requirements: $(VENV)/.dev
-	$(BIN)/pytest -q --requirements
+	$(PYTEST) -q --requirements
 
 # The lists of tests in docs/threat-model.md and docs/forms.md, from the tests' markers.
 documents: $(VENV)/.dev

@@ -1,9 +1,22 @@
-"""Libraries of policies for tests: the sound one, with a second version of its policy."""
+"""Libraries of policies for tests.
 
+`python -m tests.libraries COMMAND…` runs a command on the shipped library with a policy, notices,
+an edition and a payer added.
+"""
+
+import os
+import subprocess
+import sys
+from datetime import date, timedelta
 from pathlib import Path
-from shutil import copytree
+from shutil import copytree, ignore_patterns
+from tempfile import TemporaryDirectory
 
-from tests.policies import SOUND
+from ruamel.yaml import YAML
+from ruamel.yaml.scalarstring import SingleQuotedScalarString
+
+from service import policies
+from tests.policies import LIBRARY, SOUND
 
 POLICY = "example-scan"
 
@@ -40,3 +53,65 @@ def two_versions(folder: Path) -> Path:
     )
     (library / POLICY / "2024-07-01.yaml").write_text(second, "utf-8")
     return library
+
+
+def as_of(day: date, folder: Path) -> Path:
+    """The library on file under `folder`, without versions and editions that begin after a day.
+
+    It has no manifest, which would name files that are gone.
+    """
+    library = folder / "library"
+    copytree(LIBRARY, library, ignore=ignore_patterns("manifest.yaml"))
+    for path in library.glob("**/*-*-*.yaml"):
+        if date.fromisoformat(path.stem) > day:
+            path.unlink()
+    return library
+
+
+def extended(folder: Path) -> dict[str, Path]:
+    """The shipped library and payers under `folder`, and beside them what policy staff may add.
+
+    That is a policy with its cases and notices, the next edition of each notice that ends, and a
+    payer. Environment variable → where it has to lead.
+    """
+    library, payers = folder / "library", folder / "payers.yaml"
+    copytree(_SHIPPED / "library", library)
+    for notice in library.glob("_notices/*/*.yaml"):
+        _add_the_next_edition(notice)
+    for path in SOUND.glob("*/**/*.yaml"):
+        added = library / path.relative_to(SOUND)
+        added.parent.mkdir(parents=True, exist_ok=True)
+        text = path.read_text("utf-8").replace('next: "2025-01"', 'next: "2099-01"')
+        added.write_text(text.replace(', end: "2024-12-31"', ""), "utf-8")
+    shipped = (_SHIPPED / "payers.yaml").read_text("utf-8")
+    payers.write_text(f"{shipped}{_ADDED_PAYER}", "utf-8")
+    return {"COVERCARD_POLICIES_DIR": library, "COVERCARD_PAYERS_FILE": payers}
+
+
+_SHIPPED = Path(policies.__file__).parent
+_ADDED_PAYER = """\
+  - identifier: {system: "http://example.org/payers", value: added-payer}
+    name: Added Payer
+    line_of_business: medicare_advantage
+    policies:
+      - id: example-scan
+"""
+
+
+def _add_the_next_edition(notice: Path) -> None:
+    yaml = YAML()
+    content = yaml.load(notice.read_text("utf-8"))
+    if "end" not in content["effective"]:
+        return
+    start = date.fromisoformat(content["effective"].pop("end")) + timedelta(days=1)
+    content["effective"]["start"] = SingleQuotedScalarString(start.isoformat())
+    content["edition"] = "the next one"
+    del content["prints_expiry"]
+    with notice.with_name(f"{start}.yaml").open("w", encoding="utf-8") as file:
+        yaml.dump(content, file)
+
+
+if __name__ == "__main__":
+    with TemporaryDirectory() as made:
+        settings = {variable: str(place) for variable, place in extended(Path(made)).items()}
+        sys.exit(subprocess.run(sys.argv[1:], env=os.environ | settings).returncode)

@@ -22,6 +22,7 @@ from service.decision_log.database import database_file
 from service.settings import Settings
 from tests.conftest import in_folder
 from tests.contract.answer_rules import parts, stated
+from tests.policies import LIBRARY
 
 Read = Callable[[str], dict[str, Any]]
 Run = Callable[..., Result]
@@ -335,7 +336,7 @@ def test_every_look_at_the_log_is_logged(run: Run, answer: dict[str, Any]) -> No
         "find": ["--patient", "ann"],
         "stats": [],
         "export": [],
-        "replay": ["--policies", "service/policies/library"],
+        "replay": ["--policies", str(LIBRARY)],
         "prune": ["--dry-run"],
     }
     for command, arguments in looks.items():

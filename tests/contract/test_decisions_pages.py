@@ -45,10 +45,10 @@ def reader(app: Flask) -> FlaskClient:
     return client
 
 
-def sign(client: FlaskClient) -> str:
+def sign(client: FlaskClient, request: bytes = REQUEST) -> str:
     """Fires an order; the assertion id of what is answered."""
     reply = client.post(
-        "/cds-services/order-sign-crd", data=REQUEST, content_type="application/json"
+        "/cds-services/order-sign-crd", data=request, content_type="application/json"
     )
     return re.findall(r"cc[0-9a-f]{30}", reply.text)[0]
 
@@ -83,6 +83,13 @@ def test_of_many_decisions_the_newest_are_listed_and_it_says_that_there_are_more
     assert "50 decisions, the newest" in words(reply)
     assert reply.text.count('<li class="panel">') == 50
     assert "There are more than 50." in words(reply)
+
+
+def test_of_a_decision_that_no_policy_made_the_list_says_why(reader: FlaskClient) -> None:
+    sign(reader, (FIXTURES / "order-sign" / "unlisted-code.json").read_bytes())
+    reply = look(reader, patient="", order="ServiceRequest/mri-head")
+    assert "Conditional 70551" in words(reply)
+    assert "No coverage policy for these codes is on file here." in words(reply)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ from flask.testing import FlaskClient
 
 from service.bootstrap.app import create_app
 from service.policies.library import load_notices
-from service.policies.notices import Notice
 from service.settings import Settings
 from tests.conftest import NOW
 from tests.contract.answer_rules import check_answer
 from tests.filling import answers_of
+from tests.libraries import as_of
 
 Read = Callable[[str], dict[str, Any]]
 
@@ -37,18 +37,28 @@ def with_response() -> FlaskClient:
     return served(notice_suggestion="task-form-and-response")
 
 
-def edition_of_the_abn() -> Notice:
-    (abn,) = (n for n in load_notices(Settings().policies_dir) if n.id == "abn")
-    return abn
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    """A library without a later edition of the ABN than today's."""
+    return as_of(NOW.date(), tmp_path)
 
 
-def test_after_the_forms_last_day_the_card_asks_for_the_edition_of_today(fixture: Read) -> None:
+@pytest.fixture
+def last(library: Path) -> date:
+    """The last day of today's edition of the ABN."""
+    ends = load_notices(library).edition("abn", NOW.date()).ends
+    assert ends is not None
+    return ends
+
+
+def test_after_the_forms_last_day_the_card_asks_for_the_edition_of_today(
+    fixture: Read, library: Path, last: date
+) -> None:
     request = fixture("order-sign/mrs-original-medicare")
-    last = edition_of_the_abn().ends
-    assert last is not None
     for today, warned in ((last, False), (last + timedelta(days=1), True)):
         noon = datetime.combine(today, time(12), UTC)
-        client = create_app(Settings(), clock=lambda noon=noon: noon).test_client()
+        settings = Settings(policies_dir=library)
+        client = create_app(settings, clock=lambda noon=noon: noon).test_client()
         said = notice_card(client, request)["detail"].partition("\n")[0]
         assert ("an expired one does not count" in said) is warned
         assert (str(last) in said) is warned
@@ -327,23 +337,23 @@ def test_no_button_cancels_an_order_for_nothing_could_take_its_place(
     assert set(suggested) == {"create"}
 
 
-def test_an_edition_that_expires_before_the_service_is_to_be_signed_in_time(fixture: Read) -> None:
+def test_an_edition_that_expires_before_the_service_is_to_be_signed_in_time(
+    fixture: Read, library: Path, last: date
+) -> None:
     request = fixture("order-sign/mrs-original-medicare")
-    last = edition_of_the_abn().ends
-    assert last is not None
     for service, warned in ((last, False), (last + timedelta(days=1), True)):
         (order,) = (e["resource"] for e in request["context"]["draftOrders"]["entry"])
         order["occurrenceDateTime"] = service.isoformat()
-        said = notice_card(served(), request)["detail"]
+        said = notice_card(served(policies_dir=library), request)["detail"]
         assert (f"**Have it signed by {last}:**" in said) is warned
         assert "03/31/2029" in said
 
 
-def test_an_expired_edition_is_not_recommended_beside_the_warning(fixture: Read) -> None:
-    last = edition_of_the_abn().ends
-    assert last is not None
+def test_an_expired_edition_is_not_recommended_beside_the_warning(
+    fixture: Read, library: Path, last: date
+) -> None:
     noon = datetime.combine(last + timedelta(days=1), time(12), UTC)
-    client = create_app(Settings(), clock=lambda: noon).test_client()
+    client = create_app(Settings(policies_dir=library), clock=lambda: noon).test_client()
     said = notice_card(client, fixture("order-sign/mrs-original-medicare"))["detail"]
     assert "03/31/2029" not in said
     assert "**1. Take CMS's own form CMS-R-131** (linked below)." in said

@@ -25,6 +25,7 @@ from service.web.operations import (
     records_check,
 )
 from tests.conftest import NOW, in_folder
+from tests.policies import SOUND
 
 Read = Callable[[str], dict[str, Any]]
 URL = "/cds-services/order-sign-crd"
@@ -57,13 +58,16 @@ def test_the_process_is_alive(http: FlaskClient) -> None:
     assert http.get("/livez").get_json() == {"status": "alive"}
 
 
-def test_a_service_in_order_is_ready_and_an_overdue_review_is_a_warning(http: FlaskClient) -> None:
-    reply = http.get("/readyz")
+def test_a_service_in_order_is_ready_and_an_overdue_review_is_a_warning(tmp_path: Path) -> None:
+    library = {"policies_dir": SOUND, "payers_file": SOUND / "payers.yaml"}
+    app = create_app(in_folder(tmp_path, **library), clock=lambda: NOW)
+    reply = app.test_client().get("/readyz")
+    app.extensions[RECORDER].stop()
     told = reply.get_json()
     assert (reply.status_code, told["status"]) == (200, "ready")
     assert told["checks"]["records"]["store"] == "up"
     assert told["checks"]["policies"]["in_force"] == 1
-    assert told["warnings"] == ["mr-spectroscopy 2023-10-01: review was due 2024-06"]
+    assert told["warnings"] == ["example-scan 2024-01-01: review was due 2025-01"]
 
 
 class Keys:

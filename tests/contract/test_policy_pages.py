@@ -87,8 +87,8 @@ def test_the_list_leads_to_every_policy(client: FlaskClient) -> None:
     page = client.get("/policies", headers=BROWSER).get_data(as_text=True)
     assert f'href="{PAGE}"' in page
     listed = client.get("/policies.json").get_json()["policies"]
-    assert [p["id"] for p in listed] == ["mr-spectroscopy"]
-    assert listed[0]["review"] == {"last": "2023-08", "next": "2024-06", "overdue": True}
+    (shipped,) = (p for p in listed if p["id"] == "mr-spectroscopy")
+    assert shipped["review"] == {"last": "2023-08", "next": "2024-06", "overdue": True}
 
 
 @pytest.mark.parametrize(("path", "headers"), [(f"{PAGE}.json", BROWSER), (PAGE, PROGRAM)])

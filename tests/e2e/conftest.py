@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +14,15 @@ from tests.e2e.chromium import browser, open_page  # noqa: F401  (fixtures)
 from tests.e2e.servers import ROOT, Server, running
 from tests.e2e.signing import Signer, ec_signer, rsa_signer, write_clients
 
+HERE = Path(__file__).parent
 HOSPITAL = "https://ehr.hospital.example.org"
 CLINIC = "https://ehr.clinic.example.org"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.e2e)
 
 
 @pytest.fixture(scope="session")

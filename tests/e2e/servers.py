@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -63,11 +65,29 @@ class Server:
         raise AssertionError(f"no log line for call {call}")
 
 
+def _ports() -> Iterator[int]:
+    """Ports for listening, below those that the system gives to outgoing connections.
+
+    Tests may run on several workers: worker gw1 of four has each fourth port, so that none takes
+    one that another has been given and does not listen on yet.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    own = range(10_000 + worker, 32_000, workers)
+    start = random.randrange(len(own))
+    for number in itertools.count(start):
+        yield own[number % len(own)]
+
+
+_next_ports = _ports()
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    for port in _next_ports:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("ports do not end")
 
 
 def environment(settings: Mapping[str, object]) -> dict[str, str]:

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from service.settings import Settings
+from service.settings import load_settings
 
-LIBRARY: Path = Settings.model_fields["policies_dir"].default
-PAYERS: Path = Settings.model_fields["payers_file"].default
+_settings = load_settings()
+LIBRARY: Path = _settings.policies_dir
+PAYERS: Path = _settings.payers_file
 SOUND = Path(__file__).parent / "sound"
 BROKEN = Path(__file__).parent / "broken"
