@@ -36,11 +36,12 @@ class HookTier(Enum):
     EARLY = "early"
     """One line of early warning, and coverage information that asks for no form (hook-19)."""
     SECONDARY = "secondary"
-    """One line, and only where something is not covered."""
+    """One line, and only where something is not covered; of the visit itself, coverage information
+    that asks for no form (CRD 2.2.1 hook-19)."""
 
-    @property
-    def states_coverage(self) -> bool:
-        return self is not HookTier.SECONDARY
+    def states_coverage_of(self, resource_type: str) -> bool:
+        """Whether coverage information goes out on resources of this type."""
+        return self is not HookTier.SECONDARY or resource_type == "Encounter"
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ _MAX_CARDS: Mapping[str, object] = {
 OFFERED: Mapping[HookTier, tuple[Mapping[str, object], ...]] = {
     HookTier.PRIMARY: (_COVERAGE_INFO, _GUIDELINE, _CLAIM, _MAX_CARDS),
     HookTier.EARLY: (_COVERAGE_INFO, _GUIDELINE, _MAX_CARDS),
-    HookTier.SECONDARY: (_GUIDELINE, _MAX_CARDS),
+    HookTier.SECONDARY: (_COVERAGE_INFO, _GUIDELINE, _MAX_CARDS),
 }
 """One option for each kind of answer that a hook can give (CRD 2.2.1 dev-5)."""
 

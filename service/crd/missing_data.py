@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
-from service.crd.cds_service import HookTier
+from service.crd.cds_service import HookTier, ReviewTarget
 from service.crd.hook_request import HookRequest
 from service.decision.evaluate import in_scope
 from service.ehr.fhir_query import (
@@ -27,18 +27,17 @@ from service.fhir.orders import read_standing
 from service.fhir.resources import Resources
 
 
-def missing_needs(request: HookRequest, resources: Resources) -> Sequence[FhirQuery]:
+def missing_needs(
+    request: HookRequest, resources: Resources, asked: Sequence[ReviewTarget]
+) -> Sequence[FhirQuery]:
     """What is missing of the hook's own resources, of coverage, encounter and codes.
 
-    As long as nothing is asked about, only what may bring it up: an encounter without orders costs
-    nobody a look at the patient's coverage.
+    `asked` is what coverage is asked about, as far as it is at hand. As long as that is nothing,
+    only what may bring something up: an encounter without orders costs nobody a look at the
+    patient's coverage.
     """
     own = [*request.service.needs(request, resources)]
-    orders = [
-        asked.resource
-        for asked in request.service.asked(request, resources)
-        if in_scope(read_standing(asked.resource))
-    ]
+    orders = [a.resource for a in asked if in_scope(read_standing(a.resource))]
     if not orders and not required(own):
         return own
     return [

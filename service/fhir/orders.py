@@ -1,4 +1,4 @@
-"""Orders and appointments of every CRD type, read into the decision's `Order`.
+"""Orders, appointments and visits of every CRD type, read into the decision's `Order`.
 
 One table says where each type keeps its codes and dates; a new order type is a row in it.
 """
@@ -25,7 +25,7 @@ from service.fhir.resources import Resources
 from service.fhir.systems import (
     ALTERNATE_REFERENCE,
     BILLING_OPTIONS,
-    PAYLOAD_CODE,
+    PAYLOAD_CODES,
     canonical_code,
 )
 
@@ -34,7 +34,7 @@ from service.fhir.systems import (
 class _Shape:
     """Where an order type keeps what we read; paths are dotted, lists are walked.
 
-    `code_extensions` lead to lists of extensions, of which PAYLOAD_CODE bears a code.
+    `code_extensions` lead to lists of extensions, of which those in PAYLOAD_CODES bear a code.
     """
 
     codes: tuple[str, ...]
@@ -94,12 +94,19 @@ _SHAPES: Mapping[str, _Shape] = {
         dates=("start", "requestedPeriod"),
         name=("description", "serviceType.text"),
     ),
+    "Encounter": _Shape(
+        codes=("serviceType", "type"),
+        dates=("period",),
+        name=("serviceType.text", "type.text"),
+    ),
 }
 
 _Days = tuple[date | None, date | None]
 """First and last day of a period; None where it is open or cannot be read."""
 
-ORDER_TYPES = frozenset(_SHAPES)
+VISIT_TYPE = "Encounter"
+ORDER_TYPES = frozenset(_SHAPES) - {VISIT_TYPE}
+"""What is ordered or booked; a visit itself is asked about at its own hooks only."""
 _CODE_OF_REFERENCED = {"Device": "type", "Medication": "code", "Procedure": "code"}
 """A reason that is a Condition is left aside: a diagnosis is no service."""
 _PROCEDURE_OVER = frozenset({"completed", "stopped", "not-done", "entered-in-error"})
@@ -173,7 +180,7 @@ def _codings(resource: Resource, shape: _Shape, resources: Resources) -> Iterato
             yield from concept_codings(concept, f"{resource.place}.{at}")
     for path in shape.code_extensions:
         for at, extension in _walk(resource.data, path):
-            if isinstance(extension, Mapping) and extension.get("url") == PAYLOAD_CODE:
+            if isinstance(extension, Mapping) and extension.get("url") in PAYLOAD_CODES:
                 concept = extension.get("valueCodeableConcept")
                 yield from concept_codings(concept, f"{resource.place}.{at}.valueCodeableConcept")
     yield from _billing_options(resource.data, resource.place)

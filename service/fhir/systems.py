@@ -10,10 +10,12 @@ SOURCE_OF_PAYMENT = "https://nahdo.org/sopt"
 V3_ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 
 BILLING_OPTIONS = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-billing-options"
-PAYLOAD_CODE = (
-    "http://hl7.org/fhir/5.0/StructureDefinition/extension-CommunicationRequest.payload.content[x]"
+PAYLOAD_CODES = frozenset(
+    f"http://hl7.org/fhir/5.0/StructureDefinition/extension-CommunicationRequest.payload.{element}"
+    for element in ("content", "content[x]")
 )
-"""Where CRD's CommunicationRequest says what is asked for."""
+"""Where CRD's CommunicationRequest says what is asked for: the cross-version extension's URL as the
+profile has it, and as older tools write it."""
 ALTERNATE_REFERENCE = "http://hl7.org/fhir/StructureDefinition/alternate-reference"
 
 EMERGENCY_CLASS = "EMER"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from msgspec import UNSET
+import msgspec
 
 from cards import texts
 from cards.vocabulary import Action, Answer
@@ -51,12 +51,17 @@ class Responder:
         """Cards, most important first, and a systemAction for each order with new information."""
         cards = self.cards.cards(decided, to)
         wanted = [c for c in cards if to.options.wants(c.source.topic.code)]
-        stated = to.tier.states_coverage and to.options.coverage_info
-        made = [self._asserted(item, to) if stated else None for item in decided]
+        informed = to.options.coverage_info
+        made = [
+            self._asserted(item, to)
+            if informed and to.tier.states_coverage_of(item.resource.type)
+            else None
+            for item in decided
+        ]
         actions = [action for m in made if m is not None and (action := m[1]) is not None]
         answer = Answer(
             cards=wanted[: to.options.max_cards],
-            system_actions=actions if actions or to.version.empty_system_actions else UNSET,
+            system_actions=actions if actions or to.version.empty_system_actions else msgspec.UNSET,
         )
         return Reply(answer, tuple(m[0] if m is not None else None for m in made))
 
@@ -68,6 +73,7 @@ class Responder:
         # An EHR cannot update an order without an id.
         if info is None or item.resource.id is None:
             return None
+        info = msgspec.structs.replace(info, dependencies=item.depends_on)
         order, assertion_id = item.determination.order, info.assertion_id
         if already_carried(order, info):
             return Asserted(assertion_id, sent=False), None

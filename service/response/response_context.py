@@ -16,11 +16,16 @@ from service.fhir.people import Person
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """An order's resource with its determination."""
+    """An order with the resource that it was read from and what was determined of it.
+
+    `depends_on` are the resources ("Type/id") besides the order that the answer hangs on: the
+    appointment that set its day.
+    """
 
     resource: Resource
     determination: Determination
     details: OrderDetails
+    depends_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,10 @@ from service.decision.submitted_form import (
 )
 from service.ehr.fhir_query import FhirQuery
 from service.ehr.unread_data import has_unread_code, with_trouble
+from service.fhir.document import Resource
 from service.fhir.encounters import is_emergency
 from service.fhir.order_details import read_order_details
-from service.fhir.orders import patients_of, read_order
+from service.fhir.orders import VISIT_TYPE, patients_of, read_order
 from service.fhir.resources import Resources
 from service.response.response_context import Decided
 from service.review.payer_records import PayerRecords, RecordsOfCall
@@ -61,8 +62,17 @@ class DecideStep:
     form_rules: Sequence[FormAcceptanceRule]
     payer_records: PayerRecords
 
+    def names(self, resource: Resource, resources: Resources) -> bool:
+        """Whether a policy names a code of the order or visit, in whichever version."""
+        codings = read_order(resource, resources).codings
+        return any(c.code is not None and self.policies.versions_for(c.code) for c in codings)
+
     def decide(self, targets: Sequence[ReviewTarget], context: DecisionContext) -> list[Decided]:
-        """The determination of each order; orders that are not to be carried out are left out."""
+        """The determination of each order; orders that are not to be carried out are left out.
+
+        So is a visit that no policy in force speaks of, while an order is always answered (CRD
+        2.2.1 hook-16).
+        """
         read = [(t, _read(t, context.resources, context.patient)) for t in targets]
         read = [(target, order) for target, order in read if in_scope(order)]
         known = self.payer_records.of_call(
@@ -72,7 +82,8 @@ class DecideStep:
             context.now,
             context.started,
         )
-        return [self._decide(target, order, context, known) for target, order in read]
+        decided = [self._decide(target, order, context, known) for target, order in read]
+        return [d for d in decided if d.resource.type != VISIT_TYPE or d.determination.policy]
 
     def _decide(
         self,
@@ -105,7 +116,16 @@ class DecideStep:
             patient=context.patient,
             today=context.today,
         )
-        return Decided(resource, determination, read_order_details(resource, resources))
+        details = read_order_details(resource, resources)
+        return Decided(resource, determination, details, _depends_on(target))
+
+
+def _depends_on(target: ReviewTarget) -> tuple[str, ...]:
+    """The appointment that set the order's day, where it is one of the EHR's."""
+    booked = target.appointment
+    if booked is None or booked is target.resource or booked.id is None:
+        return ()
+    return (booked.reference,)
 
 
 def _read(target: ReviewTarget, resources: Resources, patient: str) -> Order:

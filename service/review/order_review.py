@@ -11,7 +11,7 @@ from datetime import datetime, tzinfo
 
 from cards.vocabulary import Answer
 from service.crd.call_limits import CallLimits
-from service.crd.cds_service import CdsService, HookTier
+from service.crd.cds_service import CdsService, HookTier, ReviewTarget
 from service.crd.hook_request import HookRequest, RequestReader
 from service.crd.missing_data import missing_needs, required
 from service.crd.versions import CrdVersions
@@ -23,7 +23,7 @@ from service.ehr.fhir_query import FhirQuery, Read
 from service.ehr.resource_fetcher import Fetched, ResourceFetcher
 from service.errors import PreconditionFailed, UnhandledPayer, UnknownService
 from service.fhir.coverages import PayerDirectory, read_coverage
-from service.fhir.orders import ORDER_TYPES
+from service.fhir.orders import ORDER_TYPES, VISIT_TYPE
 from service.fhir.people import read_person
 from service.fhir.resources import Resources
 from service.response import Asserted, Decided, Responder, ResponseContext
@@ -91,9 +91,10 @@ class OrderReview:
         now, started = self._clock().astimezone(self._zone), time.monotonic()
         resources = request.resources()
         self._limits.check_resources([*resources])
-        self._limits.check_references(missing_needs(request, resources))
+        named = self._asked(request, resources)
+        self._limits.check_references(missing_needs(request, resources, named))
         fetched = self._fetch(request, resources, allowed_fhir_servers)
-        asked = request.service.asked(request, resources)
+        asked = self._asked(request, resources)
         if not asked:
             refuse_without_orders(request, resources, fetched)
         self._limits.check_orders([a.resource for a in asked])
@@ -123,7 +124,7 @@ class OrderReview:
             patient=request.patient,
             encounter=f"Encounter/{request.encounter_id}" if request.encounter_id else None,
             ehr=request.fhir_server or "",
-            orders_in_request=max(len(asked) + len(unread), drafts(resources)),
+            orders_in_request=max(_counted(asked, decided) + len(unread), drafts(resources)),
             orders_unread=unread,
             tier=request.service.tier,
             now=now,
@@ -133,15 +134,25 @@ class OrderReview:
         reply = self._responder.reply(decided, to)
         return Review(request, fetched, determinations, reply.answer, reply.asserted)
 
+    def _asked(self, request: HookRequest, resources: Resources) -> Sequence[ReviewTarget]:
+        """What coverage is asked about; a visit only where a policy names a code of it."""
+        return [
+            target
+            for target in request.service.asked(request, resources)
+            if target.resource.type != VISIT_TYPE
+            or self._decide_step.names(target.resource, resources)
+        ]
+
     def _fetch(
         self, request: HookRequest, resources: Resources, allowed: frozenset[str] | None
     ) -> Fetched:
         """Fetch missing resources, if the call has a server and a token."""
 
         def plan(at_hand: Resources) -> Sequence[FhirQuery]:
-            needs = [*missing_needs(request, at_hand)]
+            asked = self._asked(request, at_hand)
+            needs = [*missing_needs(request, at_hand, asked)]
             if request.service.tier is HookTier.PRIMARY:
-                orders = [a.resource for a in request.service.asked(request, at_hand)]
+                orders = [a.resource for a in asked]
                 needs.extend(self._forms.needs(orders, at_hand, request.patient))
             return needs
 
@@ -149,6 +160,12 @@ class OrderReview:
         if request.fhir_server and request.access_token:
             access = Access(request.fhir_server, request.access_token, allowed)
         return self._fetcher.complete(resources, plan, access, request.patient)
+
+
+def _counted(asked: Sequence[ReviewTarget], decided: Sequence[Decided]) -> int:
+    """How many things the answer may be about: a visit that nothing is said of is none."""
+    visits = sum(d.resource.type == VISIT_TYPE for d in decided)
+    return visits + sum(a.resource.type != VISIT_TYPE for a in asked)
 
 
 def refuse_without_orders(request: HookRequest, resources: Resources, fetched: Fetched) -> None:

@@ -32,6 +32,7 @@ REQUESTS = {
         "order-sign/mrs-medicare-advantage",
         "order-sign/mrs-original-medicare",
         "order-sign/every-order-type",
+        "order-sign/coverage-that-ends",
     ],
 }
 TECHNICAL_ISSUES = "technical_issues_request_body"
@@ -58,7 +59,7 @@ def preset(version: str) -> Json:
             del calls[0]["prefetch"]["coverage"]
         every.extend(calls)
         inputs.append(_textarea(name, calls[0] if name.endswith("_body") else calls))
-    inputs.append(_textarea("mock_ehr_bundle", mock_ehr(every)))
+    inputs.append(_textarea("mock_ehr_bundle", mock_ehr(every, version)))
     return {
         "title": f"Covercard (CRD {version})",
         "id": f"covercard-crd-{version.replace('.', '-')}",
@@ -70,6 +71,8 @@ def preset(version: str) -> Json:
 def request(fixture: str, version: str) -> Json:
     """A fixture's call as the kit sends it: it puts in its own hookInstance, server and token."""
     call = call_of(fixture, version)
+    if version == "2.0":
+        _as_of_2_0(call)
     call["fhirAuthorization"] = {
         "access_token": "replaced-by-the-kit",
         "token_type": "Bearer",
@@ -94,7 +97,25 @@ def request(fixture: str, version: str) -> Json:
     return without_narrative
 
 
-def mock_ehr(calls: list[Json]) -> Json:
+def _as_of_2_0(call: Json) -> None:
+    """Leave out what 2.0.1's profiles do not have, though the service answers it."""
+    for resource in resources_in([call["prefetch"]]):
+        _draft(resource)
+    bundle = call["context"].get("draftOrders")
+    if bundle is not None:
+        # Coverage information has no place on one: the extension's context lacks the type.
+        bundle["entry"] = [
+            e for e in bundle["entry"] if e["resource"]["resourceType"] != "VisionPrescription"
+        ]
+
+
+def _draft(resource: Json) -> None:
+    """2.0.1's profile fixes the status of an order, for dispatched ones too."""
+    if resource["resourceType"] == "ServiceRequest":
+        resource["status"] = "draft"
+
+
+def mock_ehr(calls: list[Json], version: str) -> Json:
     """The fixture resources that the calls lead to, for the FHIR server that the kit poses as."""
     held: dict[str, Json] = {}
     for file in sorted((FIXTURES / "resources").glob("*.json")):
@@ -106,6 +127,9 @@ def mock_ehr(calls: list[Json]) -> Json:
     while pending:
         reached |= pending
         pending = {n for n in held for r in pending if _names(held[r], n)} - reached
+    if version == "2.0":
+        for resource in held.values():
+            _draft(resource)
     entries = [{"resource": held[name]} for name in sorted(reached)]
     return {"resourceType": "Bundle", "type": "collection", "entry": entries}
 

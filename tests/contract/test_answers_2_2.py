@@ -265,7 +265,15 @@ def test_a_statement_for_no_told_day_ends_with_the_coverage(client: FlaskClient)
         return parts(statement, "expiry-date")
 
     assert ending("no-date-of-service") == ["2026-12-31"]
+    assert ending("coverage-that-ends") == ["2026-12-31"]
     assert ending("mrs-medicare-advantage") == []
+
+
+def test_an_answer_names_the_appointment_that_set_its_day(client: FlaskClient) -> None:
+    (by_order,) = statements(client, "appointment-book/appointment-for-an-order")
+    (alone,) = statements(client, "appointment-book/mrs-appointment")
+    assert parts(by_order, "dependency") == [{"reference": "Appointment/scan-slot"}]
+    assert parts(alone, "dependency") == []
 
 
 @pytest.mark.requirement("crd-2.2.1:resp-30", "crd-2.2.1:billopt-3", "crd-2.2.1:found-10")

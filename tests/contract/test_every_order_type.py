@@ -13,7 +13,7 @@ from tests.contract.calls import Json, answer, call_of
 MRS = {"coding": [{"system": "http://www.ama-assn.org/go/cpt", "code": "76390"}]}
 OTHER = {"coding": [{"system": "http://snomed.info/sct", "code": "183"}]}
 PAYLOAD_CODE = (
-    "http://hl7.org/fhir/5.0/StructureDefinition/extension-CommunicationRequest.payload.content[x]"
+    "http://hl7.org/fhir/5.0/StructureDefinition/extension-CommunicationRequest.payload.content"
 )
 BILLING = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-billing-options"
 SUBJECT = {"subject": {"reference": "Patient/ann"}}
@@ -62,6 +62,16 @@ KEPT: dict[str, tuple[str, Json]] = {
             "payload": [
                 {"extension": [{"url": "urn:x", "valueCodeableConcept": OTHER}]},
                 {"extension": [{"url": PAYLOAD_CODE, "valueCodeableConcept": MRS}]},
+            ],
+        },
+    ),
+    "a communication's payload, by the extension's other URL": (
+        "CommunicationRequest",
+        {
+            **SUBJECT,
+            "category": [OTHER],
+            "payload": [
+                {"extension": [{"url": f"{PAYLOAD_CODE}[x]", "valueCodeableConcept": MRS}]},
             ],
         },
     ),

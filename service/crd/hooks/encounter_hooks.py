@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from service.crd.cds_service import Call, ReviewTarget
 from service.ehr.fhir_query import FhirQuery, Search, missing, orders_behind
-from service.fhir.orders import ORDER_TYPES, based_on
+from service.fhir.orders import ORDER_TYPES, VISIT_TYPE, based_on
 from service.fhir.resources import Resources
 
 
 def of_the_encounter(call: Call, resources: Resources) -> Sequence[ReviewTarget]:
-    """Appointments that became the context's encounter, and orders that name it.
+    """Appointments that became the context's encounter, orders that name it, and the visit itself.
 
     An order that is both is asked about on the appointment's day.
     """
@@ -27,6 +27,9 @@ def of_the_encounter(call: Call, resources: Resources) -> Sequence[ReviewTarget]
         named = resource.data.get("encounter", {}).get("reference")
         if isinstance(named, str) and resources.local(named) == encounter:
             found.setdefault(resource.reference, ReviewTarget(resource))
+    visit = resources.get(encounter)
+    if visit is not None and visit.type == VISIT_TYPE:
+        found[visit.reference] = ReviewTarget(visit)
     return list(found.values())
 
 

@@ -89,7 +89,7 @@ def test_a_resource_is_read_as_in_its_file(stub: FlaskClient, store: ResourceSto
         ),
         ("MedicationRequest?patient=bo&encounter=visit-bo", []),
         ("Encounter?patient=dee", ["Encounter/visit-dee"]),
-        ("Organization?identifier=http://example.org/payers|example-payer",
+        ("Organization?identifier=urn:oid:2.999.7.1|example-payer",
          ["Organization/example-payer"]),
         ("Patient?name=sample", ["Patient/bo"]),
     ],
