@@ -36,7 +36,8 @@ class DecisionContext:
 
     `patient` is "Patient/id"; `now`, the time of the call in the service's time zone; `started`,
     its start by `time.monotonic()`; `failed`, the EHR's unanswered queries; `submitted_forms`, the
-    completed forms of this service at hand.
+    completed forms of this service at hand; `performer`, the reference to whom the orders go to,
+    where the call tells it.
     """
 
     patient: str
@@ -47,6 +48,7 @@ class DecisionContext:
     started: float = field(default_factory=time.monotonic)
     failed: Set[FhirQuery] = frozenset()
     submitted_forms: Sequence[SubmittedForm] = ()
+    performer: str | None = None
 
     @property
     def today(self) -> date:
@@ -71,6 +73,7 @@ class DecideStep:
             context.resources,
             context.now,
             context.started,
+            context.performer,
         )
         return [self._decide(target, order, context, known) for target, order in read]
 
