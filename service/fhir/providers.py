@@ -25,11 +25,18 @@ class Providers:
     performed_by: tuple[str, ...] = ()
 
 
-def read_providers(order: Resource, resources: Resources) -> Providers:
-    """The NPIs told by an order's references: their own, and those of what they lead to."""
+def read_providers(
+    order: Resource, resources: Resources, performer: str | None = None
+) -> Providers:
+    """The NPIs told by an order's references: their own, and those of what they lead to.
+
+    `performer` is a reference to whom the order goes to, where the call and not the order tells it
+    (order-dispatch).
+    """
+    dispatched = {"performer": [{"reference": performer}]} if performer else {}
     return Providers(
         ordered_by=_npis(order.data, _ORDERED_BY, resources),
-        performed_by=_npis(order.data, _PERFORMED_BY, resources),
+        performed_by=_npis(dispatched or order.data, _PERFORMED_BY, resources),
     )
 
 

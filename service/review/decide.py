@@ -37,7 +37,8 @@ class DecisionContext:
 
     `patient` is "Patient/id"; `now`, the time of the call in the service's time zone; `started`,
     its start by `time.monotonic()`; `failed`, the EHR's unanswered queries; `submitted_forms`, the
-    completed forms of this service at hand.
+    completed forms of this service at hand; `performer`, the reference to whom the orders go to,
+    where the call tells it.
     """
 
     patient: str
@@ -48,6 +49,7 @@ class DecisionContext:
     started: float = field(default_factory=time.monotonic)
     failed: Set[FhirQuery] = frozenset()
     submitted_forms: Sequence[SubmittedForm] = ()
+    performer: str | None = None
 
     @property
     def today(self) -> date:
@@ -81,6 +83,7 @@ class DecideStep:
             context.resources,
             context.now,
             context.started,
+            context.performer,
         )
         decided = [self._decide(target, order, context, known) for target, order in read]
         return [d for d in decided if d.resource.type != VISIT_TYPE or d.determination.policy]

@@ -101,6 +101,7 @@ class OrderReview:
         coverages = [
             read_coverage(r, resources, self._payers) for r in resources.of_type("Coverage")
         ]
+        performer = request.context.get("performer")
         context = DecisionContext(
             patient=request.patient,
             encounter_id=request.encounter_id,
@@ -110,6 +111,7 @@ class OrderReview:
             started=started,
             failed=fetched.failed,
             submitted_forms=self._forms.records(resources),
+            performer=performer if isinstance(performer, str) else None,
         )
         found = self._decide_step.decide(asked, context)
         decided = [_after_fetching(fetched, item) for item in found]

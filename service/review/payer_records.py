@@ -51,11 +51,15 @@ class PayerRecords:
         resources: Resources,
         now: datetime,
         started: float,
+        performer: str | None = None,
     ) -> RecordsOfCall | None:
-        """What can be asked in one call that has `started` (a `time.monotonic()` value)."""
+        """What can be asked in one call that has `started` (a `time.monotonic()` value).
+
+        `performer` is the reference to whom the call's orders go to, where the call tells it.
+        """
         if self.source is None:
             return None
-        providers = {o.reference: _providers(o, resources) for o in orders}
+        providers = {o.reference: _providers(o, resources, performer) for o in orders}
         at = time.monotonic()
         deadline = min(at + self.patience, max(started + self.budget, at + _A_MOMENT))
         return RecordsOfCall(self, patient, orders, providers, resources, now, deadline)
@@ -180,9 +184,9 @@ def _plain(numbers: Iterable[str]) -> frozenset[str]:
     return frozenset(filter(None, map(plain_number, numbers)))
 
 
-def _providers(order: Order, resources: Resources) -> Providers:
+def _providers(order: Order, resources: Resources, performer: str | None) -> Providers:
     resource = resources.get(order.reference)
-    return read_providers(resource, resources) if resource is not None else Providers()
+    return read_providers(resource, resources, performer) if resource else Providers()
 
 
 def _codes(order: Order) -> Iterable[str]:
