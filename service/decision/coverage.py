@@ -112,8 +112,9 @@ class CoverageFinding:
     """Which coverage counts for an order, if exactly one does, and why.
 
     `coverage` is set for FOUND, for NOT_ACTIVE when just one inactive coverage came, and for
-    UNREACHABLE when there is one to point at. `usable` coverages only are a basis for a policy
-    decision. `candidates` are those among which the payer's own records may tell which counts.
+    NOT_AT_HAND and UNREACHABLE when there is one to point at. `usable` coverages only are a basis
+    for a policy decision. `candidates` are those among which the payer's own records may tell which
+    counts.
     """
 
     outcome: CoverageOutcome
@@ -135,9 +136,11 @@ def choose_coverage(
     or period is not ruled out by that; one that contradicts is.
     """
     named = [c for c in coverages if c.reference in order.insurance]
-    if coverages and order.insurance and not named:
+    if order.insurance and not named:
         return CoverageFinding(
-            CoverageOutcome.NOT_AT_HAND, "the order names a coverage that is not at hand"
+            CoverageOutcome.NOT_AT_HAND,
+            "the order names a coverage that is not at hand",
+            named_by(order),
         )
     candidates = named or list(coverages)
     if not candidates:
@@ -170,6 +173,14 @@ def choose_coverage(
     how = "named by the order" if named else "the only active one of this patient"
     because = f"{chosen.reference}: {how}"
     return CoverageFinding(CoverageOutcome.FOUND, because, chosen, (chosen,))
+
+
+def named_by(order: Order) -> Coverage | None:
+    """The one coverage that an order names, of which nothing else is known; None for several."""
+    if len(order.insurance) != 1:
+        return None
+    (reference,) = order.insurance
+    return Coverage(reference, f"{order.place}.insurance", payer=None, payer_told=False)
 
 
 def _spans(coverage: Coverage, day: ServiceDay) -> bool:

@@ -76,6 +76,8 @@ class CoverageInformationWriter:
             )
         if d.finding.outcome is CoverageOutcome.UNREACHABLE:
             return self._without_policy(d, to, coverage.reference, UndeterminedReason.TECHNICAL)
+        if d.finding.outcome is CoverageOutcome.NOT_AT_HAND:
+            return self._without_policy(d, to, coverage.reference, "coverage_not_sent")
         if coverage.payer is None and not coverage.payer_told:
             # A card may quote the policy; applying it to this coverage would be a guess.
             return self._without_policy(

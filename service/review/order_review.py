@@ -218,8 +218,9 @@ def refuse_without_payer(determinations: Sequence[Determination]) -> None:
         return
     finding = determinations[0].finding
     coverage = finding.coverage
-    if coverage is None:
-        raise UnhandledPayer(_EXPECTED[finding.outcome], "prefetch.coverage")
+    if coverage is None or finding.outcome is CoverageOutcome.NOT_AT_HAND:
+        place = coverage.place if coverage else "prefetch.coverage"
+        raise UnhandledPayer(_EXPECTED[finding.outcome], place)
     if coverage.payer_told:
         sent = payers_as_sent(coverage.payer_identifiers)
         told = " or ".join(sent) or "the payer's identifier"
@@ -242,9 +243,10 @@ _MOST_IDENTIFIERS_NAMED = 3
 
 
 def _answerable(finding: CoverageFinding) -> bool:
-    if finding.outcome is CoverageOutcome.UNREACHABLE:
-        return True
-    return finding.coverage is not None and finding.coverage.payer is not None
+    """Whether there is a coverage to answer on: one of ours, or one that trouble kept unread."""
+    if finding.coverage is None:
+        return False
+    return finding.outcome is CoverageOutcome.UNREACHABLE or finding.coverage.payer is not None
 
 
 _EXPECTED = {
@@ -253,4 +255,5 @@ _EXPECTED = {
     CoverageOutcome.SEVERAL: "expected one active coverage, several fit",
     CoverageOutcome.NOT_ACTIVE: "expected one active coverage, none is active that day",
     CoverageOutcome.OTHER_PATIENT: "expected a coverage of this patient",
+    CoverageOutcome.UNREACHABLE: "the patient's coverage could not be read from the FHIR server",
 }
