@@ -67,7 +67,8 @@ class Coverage:
     `reference` is "Coverage/id". `payer` is set when an identifier told in the coverage is one of
     ours; `payer_told` when any identifier was told; `payer_identifiers` are those,
     "system|value", as they were sent: untrusted. `starts`/`ends` bound the coverage's period,
-    inclusive, None where open. `type_codes` are Coverage.type's codings, canonical.
+    inclusive, None where open. `type_codes` are Coverage.type's codings, canonical. `payer_unread`
+    is "Organization/id" where the payer is told by a reference to what is not at hand.
     """
 
     reference: str
@@ -80,6 +81,7 @@ class Coverage:
     starts: date | None = None
     ends: date | None = None
     beneficiary: str | None = None
+    payer_unread: str | None = None
 
     @property
     def can_be_pointed_at(self) -> bool:

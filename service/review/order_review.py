@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
+from cards import texts
 from cards.vocabulary import Answer
 from service.crd.call_limits import CallLimits
 from service.crd.cds_service import CdsService, HookTier
@@ -17,10 +18,11 @@ from service.crd.missing_data import missing_needs, required
 from service.crd.versions import CrdVersions
 from service.decision.coverage import CoverageFinding, CoverageOutcome
 from service.decision.determination import Determination, TraceStep
-from service.ehr.fetch_report import FetchReport, Outcome
+from service.ehr.fetch_report import FetchReport, Outcome, UnreadBecause
 from service.ehr.fhir_client import Access
 from service.ehr.fhir_query import FhirQuery, Read
 from service.ehr.resource_fetcher import Fetched, ResourceFetcher
+from service.ehr.server_aliases import NO_ALIASES, ServerAliases
 from service.errors import PreconditionFailed, UnhandledPayer, UnknownService
 from service.fhir.coverages import PayerDirectory, read_coverage
 from service.fhir.orders import ORDER_TYPES
@@ -49,7 +51,8 @@ class OrderReview:
     """Review of hook calls. Stateless; dependencies are parameters.
 
     `forms` finds submitted forms; `fetcher` reads missing resources from the EHR; `clock` gives the
-    current time with a time zone; `zone` is the time zone of a day; `limits` bound a call's size.
+    current time with a time zone; `zone` is the time zone of a day; `limits` bound a call's size;
+    `aliases` are the other addresses of EHRs.
     """
 
     def __init__(
@@ -64,7 +67,9 @@ class OrderReview:
         clock: Callable[[], datetime],
         zone: tzinfo,
         limits: CallLimits,
+        aliases: ServerAliases = NO_ALIASES,
     ) -> None:
+        self._aliases = aliases
         self._readers: Mapping[str, RequestReader] = {
             s.id: RequestReader(s, versions, limits) for s in services
         }
@@ -89,7 +94,7 @@ class OrderReview:
             raise UnknownService("no CDS service has this id; GET /cds-services lists them")
         request = reader.read(body)
         now, started = self._clock().astimezone(self._zone), time.monotonic()
-        resources = request.resources()
+        resources = request.resources(self._aliases.hosts_of(request.fhir_server))
         self._limits.check_resources([*resources])
         self._limits.check_references(missing_needs(request, resources))
         fetched = self._fetch(request, resources, allowed_fhir_servers)
@@ -114,8 +119,9 @@ class OrderReview:
         decided = [_after_fetching(fetched, item) for item in found]
         patient = resources.get(request.patient)
         determinations = tuple(item.determination for item in decided)
+        unread_because = why_unread(request, fetched)
         if request.version.needs_one_coverage:
-            refuse_without_payer(determinations)
+            refuse_without_payer(determinations, unread_because)
         unread = unread_orders(request, resources)
         to = ResponseContext(
             version=request.version,
@@ -129,6 +135,7 @@ class OrderReview:
             now=now,
             questionnaires_missing=self._forms.missing_questionnaires(resources, fetched),
             person=read_person(patient) if patient and patient.type == "Patient" else None,
+            unread_because=unread_because,
         )
         reply = self._responder.reply(decided, to)
         return Review(request, fetched, determinations, reply.answer, reply.asserted)
@@ -136,7 +143,10 @@ class OrderReview:
     def _fetch(
         self, request: HookRequest, resources: Resources, allowed: frozenset[str] | None
     ) -> Fetched:
-        """Fetch missing resources, if the call has a server and a token."""
+        """Fetch missing resources, if the call has a server.
+
+        A server of the allowlist is asked without a token if the call has none: it is open.
+        """
 
         def plan(at_hand: Resources) -> Sequence[FhirQuery]:
             needs = [*missing_needs(request, at_hand)]
@@ -146,8 +156,8 @@ class OrderReview:
             return needs
 
         access = None
-        if request.fhir_server and request.access_token:
-            access = Access(request.fhir_server, request.access_token, allowed)
+        if request.fhir_server:
+            access = Access(request.fhir_server, request.access_token or None, allowed)
         return self._fetcher.complete(resources, plan, access, request.patient)
 
 
@@ -208,7 +218,18 @@ def _step(report: FetchReport) -> TraceStep:
     return TraceStep("data", report.outcome.value, f"{report.what}, {report.milliseconds} ms")
 
 
-def refuse_without_payer(determinations: Sequence[Determination]) -> None:
+def why_unread(request: HookRequest, fetched: Fetched) -> UnreadBecause:
+    """Why data that did not come with the call were not read from its EHR either."""
+    if any(r.outcome is not Outcome.NOT_ALLOWED for r in fetched.reports):
+        return UnreadBecause.NOT_GIVEN
+    if not request.fhir_server:
+        return UnreadBecause.NO_SERVER
+    return UnreadBecause.NOT_ASKED if request.access_token else UnreadBecause.NO_TOKEN
+
+
+def refuse_without_payer(
+    determinations: Sequence[Determination], unread_because: UnreadBecause
+) -> None:
     """Raise UnhandledPayer if no order has exactly one coverage of a configured payer.
 
     CRD 2.2.1 hook-13: no coverage, several, or one with a missing or unknown payer is a 400. An
@@ -229,6 +250,10 @@ def refuse_without_payer(determinations: Sequence[Determination]) -> None:
             "COVERCARD_PAYERS_FILE names"
         )
         raise UnhandledPayer(expected, coverage.place, sent)
+    if coverage.payer_unread:
+        why = texts.table("phrases")["unread_because"][unread_because.value]
+        expected = f"the payer's Organization was not sent and could not be read: {why}"
+        raise UnhandledPayer(expected, coverage.place)
     raise UnhandledPayer("expected a payor with the identifier of its payer", coverage.place)
 
 
