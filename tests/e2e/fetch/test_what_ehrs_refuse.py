@@ -14,7 +14,7 @@ from service.settings import load_settings
 from tests.contract.answer_rules import check_answer
 from tests.e2e.fetch.conftest import Ask, bare
 from tests.e2e.fetch.ehrs import (
-    Behaviour,
+    Behavior,
     Ehr,
     Handler,
     changed,
@@ -29,7 +29,7 @@ DISCHARGE = "encounter-discharge/mrs-ordered"
 ALL_OF_IT = ("patient", "coverage", "encounter")
 
 
-def strict(*known: str, code: int = 400) -> Behaviour:
+def strict(*known: str, code: int = 400) -> Behavior:
     """An EHR that refuses a search with a parameter that it does not know."""
 
     def answer(handler: Handler) -> None:
