@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from cards import texts
 from cards.noncoverage import TOPIC
 from cards.topics import topic
 from cards.vocabulary import Card, Source, associated_resources
-
-Why = Literal[
-    "unread", "other_patient", "no_member_found", "no_member_number", "coverage_not_found"
-]
 
 
 class Unchecked(NamedTuple):
@@ -23,13 +19,16 @@ class Unchecked(NamedTuple):
 
 
 def not_checked_card(
-    why: Why,
+    why: str,
     orders: Sequence[Unchecked],
     insurer: str,
     topic_system: str,
     new_uuid: Callable[[], str],
 ) -> Card:
-    """An instructions card (CRD 2.2.1 resp-24) that names these orders (dev-24), one or more."""
+    """An instructions card (CRD 2.2.1 resp-24) that names these orders (dev-24), one or more.
+
+    `why` is a key of the phrases `not_checked`.
+    """
     phrases = texts.table("phrases")
     said = phrases["not_checked"][why]
     count = len(orders)

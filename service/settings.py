@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.addresses import is_loopback
 from service.ehr.allowlist import parse_base
+from service.ehr.server_aliases import ServerAliases
 from service.errors import ConfigurationError
 
 _PREFIX = "COVERCARD_"
@@ -114,6 +115,13 @@ class Settings(BaseSettings):
         "",
         description="FHIR base URLs that any client may name, separated by blanks, beside its own.",
     )
+    fhir_aliases: str = Field(
+        "",
+        description=(
+            "Other base URLs of an EHR, as its references and links write them, separated by"
+            " blanks: `https://gateway.example.org/fhir=https://inner.example.org/fhir`."
+        ),
+    )
     fhir_networks: str = Field(
         "",
         description=(
@@ -189,6 +197,12 @@ class Settings(BaseSettings):
             parse_base(url)
         return urls
 
+    @field_validator("fhir_aliases")
+    @classmethod
+    def _pairs_of_base_urls(cls, pairs: str) -> str:
+        ServerAliases(pairs.split())
+        return pairs
+
     @field_validator("fhir_networks")
     @classmethod
     def _known_networks(cls, networks: str) -> str:
@@ -220,6 +234,11 @@ class Settings(BaseSettings):
             return self.public_url
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
+
+    @cached_property
+    def aliases(self) -> ServerAliases:
+        """The other addresses of EHRs."""
+        return ServerAliases(self.fhir_aliases.split())
 
     @cached_property
     def zone(self) -> ZoneInfo:

@@ -116,6 +116,7 @@ def wire_review(
         clock=clock,
         zone=settings.zone,
         limits=call_limits(settings),
+        aliases=settings.aliases,
     )
 
 
@@ -149,7 +150,7 @@ def wire_fetcher(settings: Settings, resolver: Resolver = resolve) -> EhrFetcher
     """The fetcher of missing resources from EHRs; `resolver` resolves their names."""
     policy = OutboundPolicy(settings.fhir_servers.split(), settings.fhir_networks.split(), resolver)
     limits = Limits(settings.fetch_max_bytes, settings.fetch_max_pages)
-    clients = FhirClients(policy, limits, settings.fhir_ca_file)
+    clients = FhirClients(policy, limits, settings.fhir_ca_file, settings.aliases)
     return EhrFetcher(clients, settings.fetch_budget_ms / 1000, is_fhir)
 
 

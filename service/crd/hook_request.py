@@ -6,7 +6,7 @@ surrogates are refused: two readers would understand them differently.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,12 +44,13 @@ class HookRequest:
         """The context's patient as "Patient/id"."""
         return f"Patient/{self.patient_id.removeprefix('Patient/')}"
 
-    def resources(self) -> Resources:
+    def resources(self, other_hosts: Collection[str] = ()) -> Resources:
         """Everything that came with the call: the context's resources, then the prefetched ones.
 
         Of the context only the elements that the hook has: others are ignored (CRD 2.2.1 hook-23).
+        `other_hosts` are further ones of the call's EHR.
         """
-        sent = Resources(self.fhir_server)
+        sent = Resources(self.fhir_server, other_hosts)
         known = self.service.context_schema["properties"]
         given: list[tuple[Path, object]] = [
             *((("context", key), value) for key, value in self.context.items() if key in known),

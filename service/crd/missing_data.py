@@ -60,7 +60,10 @@ def coverage_search(request: HookRequest) -> Search:
         ("status", "active"),
         ("_include", "Coverage:payor"),
     )
-    return Search("Coverage", params, frozenset({"Organization"}))
+    # US Core obliges a server to the patient alone; payers are then read one by one.
+    return Search(
+        "Coverage", params, frozenset({"Organization"}), frozenset({"status", "_include"})
+    )
 
 
 def _coverage(

@@ -67,7 +67,8 @@ class Coverage:
     `reference` is "Coverage/id". `payer` is set when an identifier told in the coverage is one of
     ours; `payer_told` when any identifier was told; `payer_identifiers` are those,
     "system|value", as they were sent: untrusted. `starts`/`ends` bound the coverage's period,
-    inclusive, None where open. `type_codes` are Coverage.type's codings, canonical.
+    inclusive, None where open. `type_codes` are Coverage.type's codings, canonical. `payer_unread`
+    is "Organization/id" where the payer is told by a reference to what is not at hand.
     """
 
     reference: str
@@ -80,6 +81,7 @@ class Coverage:
     starts: date | None = None
     ends: date | None = None
     beneficiary: str | None = None
+    payer_unread: str | None = None
 
     @property
     def can_be_pointed_at(self) -> bool:
@@ -112,8 +114,9 @@ class CoverageFinding:
     """Which coverage counts for an order, if exactly one does, and why.
 
     `coverage` is set for FOUND, for NOT_ACTIVE when just one inactive coverage came, and for
-    UNREACHABLE when there is one to point at. `usable` coverages only are a basis for a policy
-    decision. `candidates` are those among which the payer's own records may tell which counts.
+    NOT_AT_HAND and UNREACHABLE when there is one to point at. `usable` coverages only are a basis
+    for a policy decision. `candidates` are those among which the payer's own records may tell which
+    counts.
     """
 
     outcome: CoverageOutcome
@@ -135,9 +138,11 @@ def choose_coverage(
     or period is not ruled out by that; one that contradicts is.
     """
     named = [c for c in coverages if c.reference in order.insurance]
-    if coverages and order.insurance and not named:
+    if order.insurance and not named:
         return CoverageFinding(
-            CoverageOutcome.NOT_AT_HAND, "the order names a coverage that is not at hand"
+            CoverageOutcome.NOT_AT_HAND,
+            "the order names a coverage that is not at hand",
+            named_by(order),
         )
     candidates = named or list(coverages)
     if not candidates:
@@ -170,6 +175,14 @@ def choose_coverage(
     how = "named by the order" if named else "the only active one of this patient"
     because = f"{chosen.reference}: {how}"
     return CoverageFinding(CoverageOutcome.FOUND, because, chosen, (chosen,))
+
+
+def named_by(order: Order) -> Coverage | None:
+    """The one coverage that an order names, of which nothing else is known; None for several."""
+    if len(order.insurance) != 1:
+        return None
+    (reference,) = order.insurance
+    return Coverage(reference, f"{order.place}.insurance", payer=None, payer_told=False)
 
 
 def _spans(coverage: Coverage, day: ServiceDay) -> bool:

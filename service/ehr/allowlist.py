@@ -81,11 +81,19 @@ class Base:
 
 
 def parse_base(url: str) -> Base:
-    """A normalized FHIR base URL. Raises ValueError with the expected form.
+    """The normalized FHIR base URL of a server to call. Raises ValueError with the expected form.
 
-    User, query, fragment, percent-encoding and dot segments are refused; a non-ASCII host becomes
-    punycode.
+    User, query, fragment, percent-encoding and dot segments are refused, and http:// outside this
+    machine; a non-ASCII host becomes punycode.
     """
+    base = read_base(url)
+    if base.scheme == "http" and not base.on_loopback:
+        raise ValueError("expected https://; http:// is for this machine only")
+    return base
+
+
+def read_base(url: str) -> Base:
+    """The normalized FHIR base URL of a server that is named and not called: http:// is allowed."""
     match = _BASE.fullmatch(url)
     if match is None or {".", ".."} & set(match["path"].split("/")):
         raise ValueError("expected a FHIR base URL such as https://ehr.example.org/fhir")
@@ -96,8 +104,6 @@ def parse_base(url: str) -> Base:
     base = Base(scheme, match["host"].strip("[]").lower(), port, match["path"])
     if match["host"].startswith("[") and not isinstance(base.literal, IPv6Address):
         raise ValueError("expected an IPv6 address in the brackets")
-    if scheme == "http" and not base.on_loopback:
-        raise ValueError("expected https://; http:// is for this machine only")
     return base
 
 

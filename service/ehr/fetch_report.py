@@ -22,12 +22,25 @@ class Outcome(StrEnum):
     """More bytes, pages or requests than allowed for one call; none of it is used."""
     NOT_FHIR = "not-fhir"
     """Not the requested FHIR: HTML, truncated JSON, another type or id."""
+    NOT_UNDERSTOOD = "not-understood"
+    """The server answered 400, 422 or 501: it does not know the search or a parameter of it."""
     ERROR = "error"
     """No connection, an untrusted certificate, or an error status."""
     WRONG_PATIENT = "wrong-patient"
     """Data of another patient, dropped."""
     NOT_ALLOWED = "not-allowed"
     """Refused by this service: a server, host, address, redirect or id outside the allowlist."""
+
+
+class UnreadBecause(StrEnum):
+    """Reasons why data that a call lacks were not read from its EHR either; keys of texts."""
+
+    NO_SERVER = "no_server"
+    NO_TOKEN = "no_token"  # noqa: S105
+    NOT_ASKED = "not_asked"
+    """The server is outside the allowlist, or fetching is off."""
+    NOT_GIVEN = "not_given"
+    """The EHR was asked."""
 
 
 class TokenUse(StrEnum):

@@ -8,10 +8,11 @@ call's token (CDS Hooks 2.0, FHIR resource access).
 from __future__ import annotations
 
 import logging
+import re
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -30,6 +31,7 @@ from service.ehr.allowlist import Base, OutboundPolicy, bracketed
 from service.ehr.fetch_report import Outcome
 from service.ehr.fhir_query import FhirQuery, Read
 from service.ehr.patient_check import is_of_server
+from service.ehr.server_aliases import NO_ALIASES, ServerAliases
 from service.errors import ConfigurationError, FetchFailed
 from service.fhir.document import Document
 from service.fhir.references import parse_literal
@@ -41,11 +43,16 @@ _HEADERS = {
     "Accept-Encoding": "identity",
     "User-Agent": f"covercard/{__version__}",
 }
+_JSON = re.compile(r"(application|text)/([a-z.-]+\+)?json(\+[a-z]+)?", re.IGNORECASE)
+"""application/fhir+json; application/json+fhir is what it was called before FHIR R3."""
 _OUTCOMES: Mapping[int, Outcome] = {
     HTTPStatus.UNAUTHORIZED: Outcome.REJECTED_TOKEN,
     HTTPStatus.FORBIDDEN: Outcome.REFUSED,
     HTTPStatus.NOT_FOUND: Outcome.NOT_FOUND,
     HTTPStatus.GONE: Outcome.NOT_FOUND,
+    HTTPStatus.BAD_REQUEST: Outcome.NOT_UNDERSTOOD,
+    HTTPStatus.UNPROCESSABLE_ENTITY: Outcome.NOT_UNDERSTOOD,
+    HTTPStatus.NOT_IMPLEMENTED: Outcome.NOT_UNDERSTOOD,
 }
 
 
@@ -53,11 +60,12 @@ _OUTCOMES: Mapping[int, Outcome] = {
 class Access:
     """A call's FHIR server with its token, and the base URLs allowed for its client.
 
-    `allowed` is None in open mode. The token is sent to `server` only.
+    `allowed` is None in open mode. The token is sent to `server` only; it is None for a call without
+    one, as calls of an open FHIR server are.
     """
 
     server: str
-    token: str = field(repr=False)
+    token: str | None = field(repr=False)
     allowed: frozenset[str] | None = None
 
 
@@ -73,7 +81,8 @@ class FhirClients:
     """Factory of clients; calls share nothing but kept-alive connections.
 
     `authorities` is a PEM file of certificate authorities, in place of the public ones
-    (ConfigurationError without any); `monotonic`, the clock of deadlines, in seconds.
+    (ConfigurationError without any); `aliases`, the other addresses of EHRs; `monotonic`, the clock
+    of deadlines, in seconds.
     """
 
     def __init__(
@@ -81,10 +90,12 @@ class FhirClients:
         policy: OutboundPolicy,
         limits: Limits,
         authorities: Path | None = None,
+        aliases: ServerAliases = NO_ALIASES,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.policy = policy
         self.limits = limits
+        self.aliases = aliases
         self.monotonic = monotonic
         # Created once: reading the authorities takes longer than most calls.
         self.adapter = _PinnedAdapter(_tls_context(authorities))
@@ -94,16 +105,20 @@ class FhirClients:
     def client(self, access: Access) -> FhirClient:
         """The client of one call; FetchFailed (NOT_ALLOWED) for a server outside the allowlist."""
         base = self.policy.admit(access.server, access.allowed)
-        if not (access.token.isascii() and access.token.isprintable() and " " not in access.token):
+        token = access.token
+        if token and not (token.isascii() and token.isprintable() and " " not in token):
             raise FetchFailed(Outcome.NOT_ALLOWED)  # not valid in a header line
-        return FhirClient(self, base, access.token)
+        return FhirClient(self, base, token, self.aliases.bases_of(base))
 
 
 class FhirClient:
     """The FHIR server of one call. Safe for several threads."""
 
-    def __init__(self, shared: FhirClients, base: Base, token: str) -> None:
+    def __init__(
+        self, shared: FhirClients, base: Base, token: str | None, bases: Sequence[Base]
+    ) -> None:
         self.base = base
+        self.bases = tuple(bases)
         self._shared = shared
         self._token = token
         self._lock = threading.Lock()
@@ -120,7 +135,19 @@ class FhirClient:
             return [self._get(self._read_url(need), deadline)]
         if not need.is_plain:
             raise FetchFailed(Outcome.NOT_ALLOWED)
-        url: str | None = f"{self.base.url}/{need.type}?{urlencode(need.params)}"
+        try:
+            return self._search(need.type, need.params, deadline)
+        except FetchFailed as refusal:
+            plainer = need.plainer
+            if refusal.outcome != Outcome.NOT_UNDERSTOOD or plainer == need.params:
+                raise
+        return self._search(need.type, plainer, deadline)
+
+    def _search(
+        self, kind: str, params: Sequence[tuple[str, str]], deadline: float
+    ) -> list[Document]:
+        """Every page of one search."""
+        url: str | None = f"{self.base.url}/{kind}?{urlencode(params)}"
         pages: list[Document] = []
         while url:
             if len(pages) == self._shared.limits.max_pages:
@@ -131,7 +158,7 @@ class FhirClient:
 
     def _read_url(self, need: Read) -> str:
         literal = parse_literal(need.reference)
-        if literal is None or not is_of_server(literal.base, self.base):
+        if literal is None or not is_of_server(literal.base, self.bases):
             raise FetchFailed(Outcome.NOT_ALLOWED)
         return f"{self.base.url}/{literal.local}"
 
@@ -141,26 +168,31 @@ class FhirClient:
         for link in links if isinstance(links, list) else ():
             if isinstance(link, Mapping) and link.get("relation") == "next":
                 written = link.get("url")
+                if written in (None, ""):
+                    continue  # some servers write the link of the page that is not there
                 if not isinstance(written, str):
                     raise FetchFailed(Outcome.NOT_FHIR)
                 return self._on_this_server(written, url)
         return None
 
     def _on_this_server(self, written: str, url: str) -> str:
-        """A page's link as a URL; FetchFailed (NOT_ALLOWED) if it leaves the server."""
+        """A page's link as a URL; FetchFailed (NOT_ALLOWED) if it leaves the server.
+
+        A link to another address of the same EHR is followed at the base URL that the call names.
+        """
         try:
             parts = urlsplit(urljoin(url, written))
             origin = (parts.scheme, parts.hostname, parts.port or _default_port(parts.scheme))
         except ValueError:
             raise FetchFailed(Outcome.NOT_ALLOWED) from None
-        here = (self.base.scheme, self.base.host, self.base.port)
         # Encoded slashes and dots: a server may decode them and leave the base path.
         plain = not ({"%", "\\"} & set(parts.path) or {".", ".."} & set(parts.path.split("/")))
-        below = parts.path == self.base.path or parts.path.startswith(f"{self.base.path}/")
-        if origin != here or parts.username is not None or not (plain and below):
-            raise FetchFailed(Outcome.NOT_ALLOWED)
-        origin_url = f"{self.base.scheme}://{self.base.authority}"
-        return f"{origin_url}{parts.path}?{parts.query}"
+        for base in self.bases:
+            below = parts.path == base.path or parts.path.startswith(f"{base.path}/")
+            here = (base.scheme, base.host, base.port)
+            if origin == here and parts.username is None and plain and below:
+                return f"{self.base.url}{parts.path.removeprefix(base.path)}?{parts.query}"
+        raise FetchFailed(Outcome.NOT_ALLOWED)
 
     def _get(self, url: str, deadline: float) -> Document:
         with closing(self._send(url, deadline)) as response:
@@ -170,7 +202,7 @@ class FhirClient:
                 otherwise = Outcome.NOT_ALLOWED if redirect else Outcome.ERROR
                 raise FetchFailed(_OUTCOMES.get(status, otherwise))
             kind = response.headers.get("Content-Type", "application/json").partition(";")[0]
-            if not kind.strip().lower().endswith("json"):
+            if not _JSON.fullmatch(kind.strip()):
                 raise FetchFailed(Outcome.NOT_FHIR)
             body = self._body(response, deadline)
         return Document(body, _json_object(body))
@@ -181,11 +213,9 @@ class FhirClient:
         # The first address twice: the server may have closed a kept connection.
         attempts = [*addresses, addresses[0]]
         path = url.removeprefix(f"{self.base.scheme}://{self.base.authority}")
-        headers = {
-            **_HEADERS,
-            "Host": self.base.authority,
-            "Authorization": f"Bearer {self._token}",
-        }
+        headers = {**_HEADERS, "Host": self.base.authority}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
         for number, address in enumerate(attempts):
             left = self._left(deadline)
             pinned = f"{self.base.scheme}://{bracketed(address)}:{self.base.port}{path}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,18 +36,66 @@ class Read:
         return literal.local if literal else "(not a reference)"
 
 
+def _has_status(data: Mapping[str, Any], status: str) -> bool:
+    return data.get("status") in (None, status)
+
+
+def _has_version(data: Mapping[str, Any], version: str) -> bool:
+    return bool(data.get("version") == version)
+
+
+def _is_of_encounter(data: Mapping[str, Any], encounter: str) -> bool:
+    reference = data.get("encounter")
+    written = reference.get("reference") if isinstance(reference, Mapping) else None
+    literal = parse_literal(written) if isinstance(written, str) else None
+    return literal is not None and literal.local == f"Encounter/{encounter}"
+
+
+def _answers(data: Mapping[str, Any], questionnaire: str) -> bool:
+    canonical = data.get("questionnaire")
+    return isinstance(canonical, str) and canonical.partition("|")[0] == questionnaire
+
+
+_FILTERS: Mapping[str, Callable[[Mapping[str, Any], str], bool]] = {
+    "status": _has_status,
+    "version": _has_version,
+    "encounter": _is_of_encounter,
+    "questionnaire": _answers,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A search of a type. `brings` are the included types."""
+    """A search of a type. `brings` are the included types.
+
+    `spare` names parameters that not every server knows (US Core requires few). If a server refuses
+    the search, it is repeated without them; their conditions are checked here (`asks_for`).
+    """
 
     type: str
     params: tuple[tuple[str, str], ...]
     brings: frozenset[str] = frozenset()
+    spare: frozenset[str] = frozenset()
 
     @property
     def label(self) -> str:
         """The search for the log: names of parameters, without their values (patient data)."""
         return f"{self.type}?{'&'.join(name for name, _ in self.params)}"
+
+    @property
+    def plainer(self) -> tuple[tuple[str, str], ...]:
+        """The parameters without those that the search can spare."""
+        return tuple((name, value) for name, value in self.params if name not in self.spare)
+
+    def asks_for(self, data: Mapping[str, Any]) -> bool:
+        """Whether a resource meets the conditions of the spare parameters, which a server may have
+        ignored. A resource without a status meets that of a status.
+        """
+        return all(
+            _FILTERS[name](data, value)
+            for name, value in self.params
+            if name in self.spare and name in _FILTERS and data.get("resourceType") == self.type
+        )
 
     @property
     def is_plain(self) -> bool:

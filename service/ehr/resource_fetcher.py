@@ -85,6 +85,8 @@ class EhrFetcher:
         try:
             client = self.clients.client(access)
         except FetchFailed as refusal:
+            if not access.token:
+                return Fetched()  # nobody gave us leave to ask it
             return _all_refused(plan(resources), Outcome(refusal.outcome))
         return _Fetching(self, client, resources, plan, patient).run()
 
@@ -213,8 +215,8 @@ class _Fetching:
             found = [r for d in documents for r in _matches(need, d)]
             if any(r.id is None for r in found):
                 return Outcome.NOT_FHIR
-        server = self._client.base
-        own = [r for r in found if not is_of_another(r.data, self._patient, server)]
+        bases = self._client.bases
+        own = [r for r in found if not is_of_another(r.data, self._patient, bases)]
         for resource in own:
             self._resources.add(resource)
         self._arrived.extend(own)
@@ -228,7 +230,8 @@ def _wanted(need: Read) -> str | None:
 
 def _matches(need: Search, page: Document) -> list[Resource]:
     wanted = {need.type, *need.brings}
-    return [_fetched(r) for r in resources_in(page, page.data, ()) if r.type in wanted]
+    found = (r for r in resources_in(page, page.data, ()) if r.type in wanted)
+    return [_fetched(r) for r in found if need.asks_for(r.data)]
 
 
 def _fetched(resource: Resource) -> Resource:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import replace
 
-from service.decision.coverage import Coverage, CoverageFinding, CoverageOutcome
+from service.decision.coverage import CoverageFinding, CoverageOutcome, named_by
 from service.decision.order import Order
 from service.ehr.fhir_query import (
     FhirQuery,
@@ -38,12 +38,8 @@ def with_trouble(
         return finding
     unread = [n for n in insurance_needs(resource, resources) if n in failed]
     if unread:
-        named = resources.local(unread[0].reference)
-        only = len(order.insurance) == 1 and named in order.insurance
-        place = f"{order.place}.insurance"
-        pointed_at = Coverage(named, place, payer=None, payer_told=False) if only else None
         because = f"{unread[0].label}, named by the order, could not be read"
-        return CoverageFinding(CoverageOutcome.UNREACHABLE, because, pointed_at)
+        return CoverageFinding(CoverageOutcome.UNREACHABLE, because, named_by(order))
     if finding.outcome is CoverageOutcome.NONE:
         searches = [n for n in failed if isinstance(n, Search) and n.type == "Coverage"]
         if searches:

@@ -9,6 +9,7 @@ from service.decision.coverage import Coverage, Payer
 from service.decision.order import Code
 from service.fhir.dates import period_range
 from service.fhir.document import Resource
+from service.fhir.references import parse_literal
 from service.fhir.resources import Resources
 from service.fhir.systems import canonical_code
 
@@ -27,8 +28,11 @@ def read_coverage(resource: Resource, resources: Resources, payers: PayerDirecto
     """
     data = resource.data
     identifiers: list[tuple[str, str]] = []
+    unread: list[str] = []
     for payor, organization in payors(resource, resources):
         identifiers.extend(_identifiers(payor, organization))
+        if organization is None:
+            unread.extend(_organization(payor, resources))
     ours = {p for system, value in identifiers if (p := payers.by_identifier(system, value))}
     starts, ends = period_range(data.get("period"))
     status = data.get("status")
@@ -46,6 +50,7 @@ def read_coverage(resource: Resource, resources: Resources, payers: PayerDirecto
         starts=starts,
         ends=ends,
         beneficiary=resources.local(reference) if isinstance(reference, str) else None,
+        payer_unread=min(unread, default=None) if not identifiers else None,
     )
 
 
@@ -78,6 +83,14 @@ def _is_a_person(payor: Mapping[str, Any], reference: object) -> bool:
     if isinstance(reference, str):
         kinds.extend(reference.split("/")[-2:-1])
     return any(kind in ("Patient", "RelatedPerson") for kind in kinds)
+
+
+def _organization(payor: Mapping[str, Any], resources: Resources) -> Iterator[str]:
+    """ "Organization/id" of a reference to one."""
+    written = payor.get("reference")
+    literal = parse_literal(resources.local(written)) if isinstance(written, str) else None
+    if literal is not None and literal.type == "Organization":
+        yield literal.local
 
 
 def _identifiers(

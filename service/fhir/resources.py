@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -61,7 +61,7 @@ class Resources:
 
     Of several with the same type and id one counts: the context's before a prefetched one, and that
     before a fetched one; else the one updated last, else the one that says more. `server` is the
-    FHIR base URL that the call names, if it names one.
+    FHIR base URL that the call names, if it names one; `other_hosts` are further ones of that EHR.
 
     A full URL leads to the resource of its entry, also where that resource is known already (FHIR
     R4, Bundle, references). One that stands for several resources leads to none of them.
@@ -72,11 +72,12 @@ class Resources:
     not compared, for EHRs write one server under several (so does CRD 2.2.1's example request).
     """
 
-    def __init__(self, server: str | None = None) -> None:
+    def __init__(self, server: str | None = None, other_hosts: Collection[str] = ()) -> None:
         self._by_type: dict[str, list[Resource]] = {}
         self._by_reference: dict[str, Resource] = {}
         self._by_full_url: dict[str, str | None] = {}
         self._server = host_of(server) if server else None
+        self._other_hosts = frozenset(other_hosts)
         self._hosts: set[str | None] = set()
         self._found: dict[Path, tuple[Resource, ...]] = {}
 
@@ -140,5 +141,5 @@ class Resources:
 
     def _is_here(self, host: str | None) -> bool:
         if self._server is not None:
-            return host == self._server
+            return host == self._server or host in self._other_hosts
         return not self._hosts or host in self._hosts

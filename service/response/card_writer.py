@@ -36,11 +36,12 @@ class CardWriter:
     def cards(self, decided: Sequence[Decided], to: ResponseContext) -> list[Card]:
         """All cards, before the caller's options are applied."""
         style = to.version.topic_system, self.new_uuid
-        worth = [i.determination for i in decided if _worth_a_card(i.determination, to)]
+        shown = [i for i in decided if _worth_a_card(i.determination, to)]
+        worth = [i.determination for i in shown]
         facts = (noncoverage_facts(group, to, self.links) for group in grouped(worth))
         if to.tier is not HookTier.PRIMARY:
             early = [early_warning_card(f, *style) for f in facts]
-            return [*early, *self._not_checked(decided, to)]
+            return [*early, *self._not_checked(decided, shown, to)]
         details = {i.determination.order.reference: i.details for i in decided}
         still_to_give = grouped(d for d in worth if d.notices)
         notices = (self.notices.of(NoticeContext(g, details, to)) for g in still_to_give)
@@ -48,17 +49,19 @@ class CardWriter:
             *(authorization_card(a, *style) for a in authorizations(decided, self.links)),
             *(noncoverage_card(f, *style) for f in facts),
             *(advance_notice_card(n, *style) for n in notices),
-            *self._not_checked(decided, to),
+            *self._not_checked(decided, shown, to),
         ]
 
-    def _not_checked(self, decided: Sequence[Decided], to: ResponseContext) -> Iterator[Card]:
+    def _not_checked(
+        self, decided: Sequence[Decided], shown: Sequence[Decided], to: ResponseContext
+    ) -> Iterator[Card]:
         """Cards on unchecked orders; none in a secondary hook."""
         if to.tier is HookTier.SECONDARY:
             return
         insurer = self.links.operator_name
         for why, payer, orders in orders_of_unknown_members(decided):
             yield not_checked_card(why, orders, payer, to.version.topic_system, self.new_uuid)
-        for why, orders in unchecked_orders(decided, to):
+        for why, orders in unchecked_orders(decided, shown, to):
             yield not_checked_card(why, orders, insurer, to.version.topic_system, self.new_uuid)
 
 
@@ -67,7 +70,7 @@ def _worth_a_card(d: Determination, to: ResponseContext) -> bool:
         return False
     if d.coverage is not None or not to.version.needs_one_coverage:
         return True
-    # An inactive coverage is stated in coverage information (CRD 2.2.1 resp-45); if none can be
-    # referenced, the card is the only statement.
-    unreachable = d.finding.outcome is CoverageOutcome.UNREACHABLE
-    return unreachable or d.finding.coverage is None
+    # An inactive coverage is stated in coverage information (CRD 2.2.1 resp-45): enough said. Of
+    # one that nobody could read the card quotes the policy, as where none can be referenced.
+    unread = d.finding.outcome in (CoverageOutcome.UNREACHABLE, CoverageOutcome.NOT_AT_HAND)
+    return unread or d.finding.coverage is None

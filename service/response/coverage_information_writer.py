@@ -76,11 +76,12 @@ class CoverageInformationWriter:
             )
         if d.finding.outcome is CoverageOutcome.UNREACHABLE:
             return self._without_policy(d, to, coverage.reference, UndeterminedReason.TECHNICAL)
+        if d.finding.outcome is CoverageOutcome.NOT_AT_HAND:
+            return self._without_policy(d, to, coverage.reference, "coverage_not_sent")
         if coverage.payer is None and not coverage.payer_told:
             # A card may quote the policy; applying it to this coverage would be a guess.
-            return self._without_policy(
-                d, to, coverage.reference, UndeterminedReason.PAYER_NOT_TOLD
-            )
+            gap = "payer_not_read" if coverage.payer_unread else UndeterminedReason.PAYER_NOT_TOLD
+            return self._without_policy(d, to, coverage.reference, gap)
         if d.finding.outcome is CoverageOutcome.NOT_ACTIVE:
             return self._without_policy(d, to, coverage.reference, "no_active_coverage")
         if d.policy is not None and d.policy_determination is not None:
@@ -143,7 +144,7 @@ class CoverageInformationWriter:
             coverage=coverage,
             covered=covered.value,
             codes=tuple(c for c in d.billing_codes if c.system in _BILLING_SYSTEMS),
-            reasons=(wording["reason"],),
+            reasons=(_reason(wording["reason"], d, to),),
             stated_on=to.now.date(),
             assertion_id=coverage_assertion_id(
                 d, to.ehr, [covered.value, gap, *asserted_by_records(d)]
@@ -189,6 +190,13 @@ class CoverageInformationWriter:
 def _doc_needed(notice: Notice, version: CrdVersion) -> str:
     """The version's code; an older notice file may name it itself."""
     return notice.doc_needed_by_version.get(version.name) or version.doc_needed[notice.doc_needed]
+
+
+def _reason(text: str, d: Determination, to: ResponseContext) -> str:
+    """A reason with its values: the payer's reference, and why that was not read."""
+    payer = d.finding.coverage.payer_unread if d.finding.coverage else None
+    why = texts.table("phrases")["unread_because"][to.unread_because.value]
+    return text.format(payer=payer, why=why)
 
 
 def _of_program(notice: Notice, text: str, editions: Sequence[Notice]) -> str:

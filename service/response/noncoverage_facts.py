@@ -64,7 +64,9 @@ def _coverage_note(d: Determination, links: ResponseLinks) -> str | None:
     """A note on the coverage, if no single coverage of a configured payer is present."""
     if d.coverage is not None and d.coverage.payer is not None:
         return None
-    key = "payer_not_told" if d.coverage is not None else d.finding.outcome.value
+    key = d.finding.outcome.value
+    if d.coverage is not None:
+        key = "payer_not_read" if d.coverage.payer_unread else "payer_not_told"
     note: str = texts.table("phrases")["coverage_notes"][key]
     return note.format(insurer=links.operator_name)
 

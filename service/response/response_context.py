@@ -9,6 +9,7 @@ from service.crd.cds_service import HookTier
 from service.crd.configuration_options import Options
 from service.crd.crd_version import CrdVersion
 from service.decision.determination import Determination
+from service.ehr.fetch_report import UnreadBecause
 from service.fhir.document import Resource
 from service.fhir.order_details import OrderDetails
 from service.fhir.people import Person
@@ -36,7 +37,7 @@ class ResponseContext:
     `orders_in_request` counts all orders, decided or not; `orders_unread` are named orders that
     could not be read ("Type/id", or words for an invalid reference). `questionnaires_missing` are
     canonicals with version that the EHR was asked for and does not have. `person` is the patient,
-    if the Patient is present.
+    if the Patient is present. `unread_because` says why data that were not sent were not read.
     """
 
     version: CrdVersion
@@ -50,3 +51,4 @@ class ResponseContext:
     orders_unread: tuple[str, ...] = ()
     questionnaires_missing: frozenset[str] = frozenset()
     person: Person | None = None
+    unread_because: UnreadBecause = UnreadBecause.NO_SERVER

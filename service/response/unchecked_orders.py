@@ -1,10 +1,16 @@
-"""Unchecked orders: silence would pass for an all-clear."""
+"""Unchecked orders: those without coverage information and without a card.
+
+A primary hook answers for every order in scope (CRD 2.2.1 hook-16, CRD 2.0.1 statement 164): where
+nothing can be put into the chart, a card says why. Silence would pass for an all-clear.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from cards.not_checked import Unchecked, Why
+from cards.not_checked import Unchecked
+from service.crd.cds_service import HookTier
+from service.decision.coverage import CoverageOutcome
 from service.decision.determination import UndeterminedReason
 from service.decision.order import Order
 from service.response.card_group import pointed_at
@@ -12,35 +18,59 @@ from service.response.response_context import Decided, ResponseContext
 
 
 def unchecked_orders(
-    decided: Sequence[Decided], to: ResponseContext
-) -> Iterator[tuple[Why, list[Unchecked]]]:
-    """The orders by reason."""
-    determinations = [item.determination for item in decided]
-    others = [d.order for d in determinations if d.undetermined is UndeterminedReason.OTHER_PATIENT]
+    decided: Sequence[Decided], with_a_card: Sequence[Decided], to: ResponseContext
+) -> Iterator[tuple[str, list[Unchecked]]]:
+    """The orders by reason, a key of the phrases `not_checked`.
+
+    `with_a_card` are the orders that a card on their policy names.
+    """
+    reasons: dict[str, list[Unchecked]] = {}
     if to.orders_unread:
-        yield "unread", [Unchecked(label, pointed_at(label)) for label in to.orders_unread]
-    if others:
-        yield "other_patient", [_named(order) for order in others]
+        reasons["unread"] = [Unchecked(label, pointed_at(label)) for label in to.orders_unread]
+    for item in decided:
+        why = _why(item, item in with_a_card, to.tier)
+        if why is not None:
+            reasons.setdefault(why, []).append(_named(item.determination.order))
+    yield from reasons.items()
+
+
+def _why(item: Decided, has_a_card: bool, tier: HookTier) -> str | None:
+    determination, finding = item.determination, item.determination.finding
+    if determination.undetermined is UndeterminedReason.OTHER_PATIENT:
+        return "other_patient"
+    if has_a_card or tier is not HookTier.PRIMARY or _unknown_member(item) is not None:
+        return None
+    if finding.coverage is None or not finding.coverage.can_be_pointed_at:
+        found = finding.outcome is CoverageOutcome.FOUND
+        return "coverage_unnamed" if found else f"coverage_{finding.outcome.value}"
+    return None if item.resource.id else "no_id"
 
 
 def orders_of_unknown_members(
     decided: Sequence[Decided],
-) -> Iterator[tuple[Why, str, list[Unchecked]]]:
+) -> Iterator[tuple[str, str, list[Unchecked]]]:
     """Each reason for which a payer does not know whom it is about: the payer's name, its orders.
 
     The same is said of a number that is nobody's and of one that is somebody else's.
     """
-    found: dict[tuple[Why, str], list[Unchecked]] = {}
+    found: dict[tuple[str, str], list[Unchecked]] = {}
     for item in decided:
-        d = item.determination
-        why, coverage = _UNKNOWN.get(d.undetermined), d.finding.coverage
-        if why is not None and coverage is not None and coverage.payer is not None:
-            found.setdefault((why, coverage.payer.name), []).append(_named(d.order))
+        key = _unknown_member(item)
+        if key is not None:
+            found.setdefault(key, []).append(_named(item.determination.order))
     for (why, insurer), orders in found.items():
         yield why, insurer, orders
 
 
-_UNKNOWN: Mapping[UndeterminedReason | None, Why] = {
+def _unknown_member(item: Decided) -> tuple[str, str] | None:
+    why = _UNKNOWN.get(item.determination.undetermined)
+    coverage = item.determination.finding.coverage
+    if why is None or coverage is None or coverage.payer is None:
+        return None
+    return why, coverage.payer.name
+
+
+_UNKNOWN: Mapping[UndeterminedReason | None, str] = {
     UndeterminedReason.NO_MEMBER_FOUND: "no_member_found",
     UndeterminedReason.NO_MEMBER_NUMBER: "no_member_number",
     UndeterminedReason.COVERAGE_NOT_FOUND: "coverage_not_found",

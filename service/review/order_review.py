@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
+from cards import texts
 from cards.vocabulary import Answer
 from service.crd.call_limits import CallLimits
 from service.crd.cds_service import CdsService, HookTier, ReviewTarget
@@ -17,10 +18,11 @@ from service.crd.missing_data import missing_needs, required
 from service.crd.versions import CrdVersions
 from service.decision.coverage import CoverageFinding, CoverageOutcome
 from service.decision.determination import Determination, TraceStep
-from service.ehr.fetch_report import FetchReport, Outcome
+from service.ehr.fetch_report import FetchReport, Outcome, UnreadBecause
 from service.ehr.fhir_client import Access
 from service.ehr.fhir_query import FhirQuery, Read
 from service.ehr.resource_fetcher import Fetched, ResourceFetcher
+from service.ehr.server_aliases import NO_ALIASES, ServerAliases
 from service.errors import PreconditionFailed, UnhandledPayer, UnknownService
 from service.fhir.coverages import PayerDirectory, read_coverage
 from service.fhir.orders import ORDER_TYPES, VISIT_TYPE
@@ -49,7 +51,8 @@ class OrderReview:
     """Review of hook calls. Stateless; dependencies are parameters.
 
     `forms` finds submitted forms; `fetcher` reads missing resources from the EHR; `clock` gives the
-    current time with a time zone; `zone` is the time zone of a day; `limits` bound a call's size.
+    current time with a time zone; `zone` is the time zone of a day; `limits` bound a call's size;
+    `aliases` are the other addresses of EHRs.
     """
 
     def __init__(
@@ -64,7 +67,9 @@ class OrderReview:
         clock: Callable[[], datetime],
         zone: tzinfo,
         limits: CallLimits,
+        aliases: ServerAliases = NO_ALIASES,
     ) -> None:
+        self._aliases = aliases
         self._readers: Mapping[str, RequestReader] = {
             s.id: RequestReader(s, versions, limits) for s in services
         }
@@ -89,7 +94,7 @@ class OrderReview:
             raise UnknownService("no CDS service has this id; GET /cds-services lists them")
         request = reader.read(body)
         now, started = self._clock().astimezone(self._zone), time.monotonic()
-        resources = request.resources()
+        resources = request.resources(self._aliases.hosts_of(request.fhir_server))
         self._limits.check_resources([*resources])
         named = self._asked(request, resources)
         self._limits.check_references(missing_needs(request, resources, named))
@@ -117,8 +122,9 @@ class OrderReview:
         decided = [_after_fetching(fetched, item) for item in found]
         patient = resources.get(request.patient)
         determinations = tuple(item.determination for item in decided)
+        unread_because = why_unread(request, fetched)
         if request.version.needs_one_coverage:
-            refuse_without_payer(determinations)
+            refuse_without_payer(determinations, unread_because)
         unread = unread_orders(request, resources)
         to = ResponseContext(
             version=request.version,
@@ -132,6 +138,7 @@ class OrderReview:
             now=now,
             questionnaires_missing=self._forms.missing_questionnaires(resources, fetched),
             person=read_person(patient) if patient and patient.type == "Patient" else None,
+            unread_because=unread_because,
         )
         reply = self._responder.reply(decided, to)
         return Review(request, fetched, determinations, reply.answer, reply.asserted)
@@ -148,7 +155,10 @@ class OrderReview:
     def _fetch(
         self, request: HookRequest, resources: Resources, allowed: frozenset[str] | None
     ) -> Fetched:
-        """Fetch missing resources, if the call has a server and a token."""
+        """Fetch missing resources, if the call has a server.
+
+        A server of the allowlist is asked without a token if the call has none: it is open.
+        """
 
         def plan(at_hand: Resources) -> Sequence[FhirQuery]:
             asked = self._asked(request, at_hand)
@@ -159,8 +169,8 @@ class OrderReview:
             return needs
 
         access = None
-        if request.fhir_server and request.access_token:
-            access = Access(request.fhir_server, request.access_token, allowed)
+        if request.fhir_server:
+            access = Access(request.fhir_server, request.access_token or None, allowed)
         return self._fetcher.complete(resources, plan, access, request.patient)
 
 
@@ -227,7 +237,18 @@ def _step(report: FetchReport) -> TraceStep:
     return TraceStep("data", report.outcome.value, f"{report.what}, {report.milliseconds} ms")
 
 
-def refuse_without_payer(determinations: Sequence[Determination]) -> None:
+def why_unread(request: HookRequest, fetched: Fetched) -> UnreadBecause:
+    """Why data that did not come with the call were not read from its EHR either."""
+    if any(r.outcome is not Outcome.NOT_ALLOWED for r in fetched.reports):
+        return UnreadBecause.NOT_GIVEN
+    if not request.fhir_server:
+        return UnreadBecause.NO_SERVER
+    return UnreadBecause.NOT_ASKED if request.access_token else UnreadBecause.NO_TOKEN
+
+
+def refuse_without_payer(
+    determinations: Sequence[Determination], unread_because: UnreadBecause
+) -> None:
     """Raise UnhandledPayer if no order has exactly one coverage of a configured payer.
 
     CRD 2.2.1 hook-13: no coverage, several, or one with a missing or unknown payer is a 400. An
@@ -237,8 +258,9 @@ def refuse_without_payer(determinations: Sequence[Determination]) -> None:
         return
     finding = determinations[0].finding
     coverage = finding.coverage
-    if coverage is None:
-        raise UnhandledPayer(_EXPECTED[finding.outcome], "prefetch.coverage")
+    if coverage is None or finding.outcome is CoverageOutcome.NOT_AT_HAND:
+        place = coverage.place if coverage else "prefetch.coverage"
+        raise UnhandledPayer(_EXPECTED[finding.outcome], place)
     if coverage.payer_told:
         sent = payers_as_sent(coverage.payer_identifiers)
         told = " or ".join(sent) or "the payer's identifier"
@@ -247,6 +269,10 @@ def refuse_without_payer(determinations: Sequence[Determination]) -> None:
             "COVERCARD_PAYERS_FILE names"
         )
         raise UnhandledPayer(expected, coverage.place, sent)
+    if coverage.payer_unread:
+        why = texts.table("phrases")["unread_because"][unread_because.value]
+        expected = f"the payer's Organization was not sent and could not be read: {why}"
+        raise UnhandledPayer(expected, coverage.place)
     raise UnhandledPayer("expected a payor with the identifier of its payer", coverage.place)
 
 
@@ -261,9 +287,10 @@ _MOST_IDENTIFIERS_NAMED = 3
 
 
 def _answerable(finding: CoverageFinding) -> bool:
-    if finding.outcome is CoverageOutcome.UNREACHABLE:
-        return True
-    return finding.coverage is not None and finding.coverage.payer is not None
+    """Whether there is a coverage to answer on: one of ours, or one that trouble kept unread."""
+    if finding.coverage is None:
+        return False
+    return finding.outcome is CoverageOutcome.UNREACHABLE or finding.coverage.payer is not None
 
 
 _EXPECTED = {
@@ -272,4 +299,5 @@ _EXPECTED = {
     CoverageOutcome.SEVERAL: "expected one active coverage, several fit",
     CoverageOutcome.NOT_ACTIVE: "expected one active coverage, none is active that day",
     CoverageOutcome.OTHER_PATIENT: "expected a coverage of this patient",
+    CoverageOutcome.UNREACHABLE: "the patient's coverage could not be read from the FHIR server",
 }

@@ -90,11 +90,13 @@ class FormsOnFile:
         for form in self.forms:
             if form.id in wanted - given:
                 of_patient = ("patient", patient.removeprefix("Patient/"))
-                yield Search("QuestionnaireResponse", (of_patient, ("questionnaire", form.url)))
+                params = (of_patient, ("questionnaire", form.url))
+                yield Search("QuestionnaireResponse", params, spare=frozenset({"questionnaire"}))
 
 
 def _search(form: Form) -> Search:
-    return Search("Questionnaire", (("url", form.url), ("version", form.version)))
+    params = (("url", form.url), ("version", form.version))
+    return Search("Questionnaire", params, spare=frozenset({"version"}))
 
 
 def _at_hand(form: Form, resources: Resources) -> bool:

@@ -131,6 +131,55 @@ def check_answer(answer: Mapping[str, Any]) -> None:
             assert urlsplit(link["url"]).hostname
 
 
+def is_silent_about_an_order(request: Mapping[str, Any], answer: Mapping[str, Any]) -> bool:
+    """Whether a 200 of a primary hook says nothing although an order in scope was there.
+
+    Told from the request alone; where it asks for less (its configuration), or its orders bear
+    statements already, silence may be right.
+    """
+    if request["hook"] not in ("order-sign", "order-dispatch", "appointment-book"):
+        return False
+    extension = request.get("extension") or {}
+    configuration = extension.get("davinci-crd.configuration")
+    orders = [r for r in _orders(request) if _is_to_be_done(r)]
+    if configuration or not orders or any("extension" in order for order in orders):
+        return False
+    return not answer["cards"] and not answer.get("systemActions")
+
+
+def _orders(request: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    context = request["context"]
+    if request["hook"] == "order-dispatch":
+        named = context.get("dispatchedOrders")
+        yield from ({} for _ in (named if named is not None else [context.get("order")]))
+        return
+    name = "draftOrders" if request["hook"] == "order-sign" else "appointments"
+    for entry in context[name].get("entry", []):
+        resource = entry.get("resource") or {}
+        if resource.get("resourceType") in _ORDERS[name]:
+            yield resource
+
+
+_ORDERS = {
+    "draftOrders": frozenset(
+        {
+            "CommunicationRequest",
+            "DeviceRequest",
+            "MedicationRequest",
+            "NutritionOrder",
+            "ServiceRequest",
+            "VisionPrescription",
+        }
+    ),
+    "appointments": frozenset({"Appointment"}),
+}
+
+
+def _is_to_be_done(order: Mapping[str, Any]) -> bool:
+    over = ("revoked", "cancelled", "entered-in-error", "stopped", "noshow")
+    return order.get("status") not in over and order.get("doNotPerform") is not True
+
+
 def created(answer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Every create action of an answer's suggestions."""
     for card in answer["cards"]:

@@ -13,7 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.crd.hooks import SERVICES
-from tests.contract.answer_rules import check_answer, parts, stated
+from tests.contract.answer_rules import (
+    check_answer,
+    is_silent_about_an_order,
+    parts,
+    stated,
+)
 
 FIXTURES = Path(__file__).parent.parent.parent / "fhir_fixtures"
 SEEDS = [
@@ -101,3 +106,4 @@ def test_a_mutated_request_gets_a_clean_answer(
         # No policy here covers anything, so no answer of ours may say that one does.
         assert parts(extension, "covered") != ["covered"]
     check_answer(body)
+    assert not is_silent_about_an_order(request, body)

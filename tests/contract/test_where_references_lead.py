@@ -99,7 +99,9 @@ def test_no_coverage_is_taken_for_the_one_that_the_order_names(
     request = signed(insurance=[{"reference": named}])
     answered = answer(client, request)
     check_answer(answered)
-    assert answered.get("systemActions", []) == []
+    said = [(parts(s, "coverage"), parts(s, "covered")) for s in stated(answered)]
+    can_be_named = named == "Coverage/somewhere"
+    assert said == ([([{"reference": named}], ["conditional"])] if can_be_named else [])
     assert "insurance that the order names was not sent" in answered["cards"][0]["detail"]
     refused = post(client, signed("2.2", insurance=[{"reference": named}]))
     assert refused.status_code == 400
@@ -117,7 +119,8 @@ def test_an_order_without_its_coverage_beside_one_with_it_is_not_passed_over(
     request["context"]["draftOrders"]["entry"].append(entry)
     answered = answer(client, request)
     check_answer(answered)
-    assert [a["resource"]["id"] for a in answered.get("systemActions", [])] == [order["id"]]
+    assert [a["resource"]["id"] for a in answered["systemActions"]] == [order["id"], "second"]
+    assert [parts(s, "covered") for s in stated(answered)] == [["not-covered"], ["conditional"]]
     (card,) = [c for c in answered["cards"] if "names was not sent" in c["detail"]]
     about = card["extension"]["davinci-crd.associated-resource"]
     assert about == [{"reference": "ServiceRequest/second"}]

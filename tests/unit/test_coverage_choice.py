@@ -81,4 +81,7 @@ def test_no_other_coverage_takes_the_place_of_the_one_that_the_order_names() -> 
     order = replace(ORDER, insurance=("Coverage/2",))
     finding = choose_coverage([ACTIVE], order, "Patient/1", DAY)
     assert finding.outcome is CoverageOutcome.NOT_AT_HAND
-    assert finding.coverage is None
+    assert finding.usable is None
+    assert finding.coverage is not None
+    assert finding.coverage.reference == "Coverage/2"
+    assert finding.coverage.payer is None

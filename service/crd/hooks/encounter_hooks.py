@@ -44,7 +44,7 @@ def missing_of_the_encounter(call: Call, resources: Resources) -> Sequence[FhirQ
     for kind in sorted(ORDER_TYPES - {"Appointment"}):
         if not resources.of_type(kind):
             params = (("patient", patient), ("encounter", _encounter_id(call)))
-            needs.append(Search(kind, params))
+            needs.append(Search(kind, params, spare=frozenset({"encounter"})))
     for reference in _appointments(call, resources):
         needs.extend(missing(reference, resources, "Appointment"))
         appointment = resources.get(reference)

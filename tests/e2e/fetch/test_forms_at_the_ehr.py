@@ -209,7 +209,7 @@ class TestTheForm:
     ) -> None:
         request = bare(SIGN, ehr.base, *ALL_OF_IT)
         del request["fhirAuthorization"]
-        asked = ask(request, notice_suggestion="task-and-form")
+        asked = ask(request, frozenset(), notice_suggestion="task-and-form")
         assert [a["resource"]["resourceType"] for a in self.created(asked)] == ["Task"]
         assert ehr.requests == []
 

@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from service.cli.ehr_stub.fhir_server import DEMO_TOKEN
+from service.errors import UnhandledPayer
 from tests.contract.answer_rules import check_answer
 from tests.e2e.conftest import Server
 from tests.e2e.fetch.conftest import Ask, ReviewTarget, bare
@@ -184,10 +185,14 @@ def test_what_came_in_time_is_used_though_the_rest_hangs(ehr: Ehr, ask: Ask) -> 
     assert ("data", "timeout") in [(s.topic, s.finding) for s in determination.trace]
 
 
-def test_under_crd_2_2_trouble_is_no_400_and_the_card_is_there(ehr: Ehr, ask: Ask) -> None:
+@pytest.mark.requirement("crd-2.2.1:hook-13", "crd-2.2.1:hook-16")
+def test_under_crd_2_2_a_call_without_a_coverage_that_can_be_read_is_refused(
+    ehr: Ehr, ask: Ask
+) -> None:
     ehr.misbehave["Coverage"] = status(500)
     request = bare(SIGN, ehr.base) | {"extension": {"davinci-crd.requestedVersion": "2.2"}}
-    says_that_coverage_was_not_read(ask(request))
+    with pytest.raises(UnhandledPayer, match="could not be read from the FHIR server"):
+        ask(request)
 
 
 @pytest.mark.parametrize(("version", "covered"), [("2.0", "conditional"), ("2.2", "indeterminate")])

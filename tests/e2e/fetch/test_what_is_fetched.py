@@ -254,11 +254,13 @@ def test_what_came_along_wins_over_what_is_fetched(ehr: Ehr, ask: Ask) -> None:
     assert asked.statements["ServiceRequest/mrs-brain"]["covered"] == "conditional"
 
 
-def test_without_a_token_nothing_is_fetched(ehr: Ehr, ask: Ask) -> None:
+def test_without_a_server_or_a_token_for_one_that_is_not_ours_to_ask_nothing_is_fetched(
+    ehr: Ehr, ask: Ask
+) -> None:
     for absent in ("fhirAuthorization", "fhirServer"):
         request = bare(SIGN, ehr.base)
         request[absent] = None
-        asked = ask(request)
+        asked = ask(request, frozenset())
         assert asked.outcomes == {}
         assert "No insurance came" in asked.answer["cards"][0]["detail"]
     assert ehr.requests == []
