@@ -1,5 +1,5 @@
-"""The decision log: every call and its answer, durable before the answer leaves.
+"""Decision log: every call with its answer, durable before the answer is sent.
 
-`recorder` keeps, `queries`, `stats` and `metrics_model` read, `prune` removes what is past its
-retention. Kept for audit and for filling in forms, and for nothing else (CRD 2.2.1 sec-6).
+`recorder` writes; `queries`, `policy_stats` and `metrics_model` read; `retention` prunes. The log
+serves audit and the prefilling of forms, and nothing else (CRD 2.2.1 sec-6).
 """

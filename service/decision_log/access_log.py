@@ -1,4 +1,4 @@
-"""Reading the log is itself logged: who, when, what (CRD 2.0.1 statement 80)."""
+"""Access log of the decision log: reader, time and search (CRD 2.0.1 statement 80)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def log_access(
     detail: Mapping[str, object],
     at: datetime | None = None,
 ) -> None:
-    """Write that `who` reads the log; it is committed when this returns."""
+    """Record an access by `who`, committed on return. `at` is an instant; None is now."""
     now = at or datetime.now(UTC)
     row = {
         "access_id": new_call_id(now),
@@ -56,7 +56,7 @@ def accesses(connection: Connection, since: datetime | None, most: int) -> Itera
 
 
 def user() -> str:
-    """The operating system's user; behind sudo, also who that was."""
+    """The operating system's user; under sudo, the invoking user too."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):

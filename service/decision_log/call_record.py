@@ -1,4 +1,4 @@
-"""What the log is told of one call, in the decision's own words."""
+"""Call record: the input of the decision log for one call, in terms of the decision."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class DeterminationRecord(msgspec.Struct, frozen=True):
 class CardShown(msgspec.Struct, frozen=True):
     """One card of the answer: `topic` is its source's topic code, `suggestions` their uuids.
 
-    `form` tells that a suggestion of it starts a form. A card of no policy has None for both.
+    `form` is true if a suggestion of it starts a form. A card without a policy has None for both.
     """
 
     uuid: str
@@ -40,11 +40,11 @@ class CardShown(msgspec.Struct, frozen=True):
 class CallRecord(msgspec.Struct, frozen=True):
     """One call and its answer.
 
-    `request` are the body's bytes without any access token, None where no body could be kept;
-    `answer` the bytes that are sent; `fetched` a JSON of what was queried from the EHR, if anything
-    was; `token_use` "used", "not-used" or "rejected" where a token came, in the words of CRD's
-    metrics. `received_at` has a time zone; `seconds` is the time from the call to its answer's
-    bytes. References are "Type/id"; `ehr` is the EHR's FHIR base URL.
+    `request` is the body without access tokens, None if it cannot be stored; `answer`, the sent
+    bytes; `fetched`, JSON of the queries to the EHR, None without any; `token_use`, CRD's metric
+    code ("used", "not-used", "rejected") for a call with a token. `received_at` has a time zone;
+    `seconds` is the time from the call to the encoded answer. References are "Type/id"; `ehr` is
+    the EHR's FHIR base URL.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Request and answer made small: Zstandard, level 1, a frame of its own each."""
+"""Compression of requests and answers: Zstandard, level 1, one frame each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LEVEL = 1
 
 
 class _Compressors(threading.local):
-    """One compressor a thread: making one costs as much as using it."""
+    """One compressor a thread: creating one costs as much as a compression."""
 
     def __init__(self) -> None:
         self.one = zstd.ZstdCompressor(level=_LEVEL)
@@ -30,5 +30,5 @@ def pack(data: bytes) -> bytes:
 
 
 def unpack(data: bytes) -> bytes:
-    """What `pack` was given."""
+    """The data that `pack` compressed."""
     return zstd.decompress(data)

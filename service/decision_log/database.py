@@ -1,7 +1,6 @@
-"""Where the log is: the setting's URL, and an engine for it.
+"""Database of the log: SQLAlchemy engines for COVERCARD_DATABASE_URL.
 
-The hot path (`sqlite_store`, `postgres_store`) takes single connections from here; whoever reads
-uses the engine as it is.
+The hot path (`sqlite_store`, `postgres_store`) takes single connections; readers use the engine.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ def database_file(url: str) -> Path:
 
 
 def open_engine(url: str) -> Engine:
-    """An engine for the log; it makes connections as they are asked for and keeps none."""
+    """An engine for the log, without a connection pool."""
     parsed: URL = make_url(url)
     arguments: dict[str, Any] = {}
     if is_sqlite(url):
         arguments = {"timeout": _READ_LOCK_SECONDS, "check_same_thread": False}
     else:
-        # A server that has vanished is noticed in seconds, not in the hours of TCP's defaults.
+        # A vanished server is detected in seconds; TCP's defaults take hours.
         arguments = {
             "connect_timeout": CONNECT_SECONDS,
             "keepalives_idle": 5,
@@ -49,13 +48,13 @@ def open_engine(url: str) -> Engine:
 
 
 def make_private_file(path: Path) -> None:
-    """A file that only its owner may read, and its folder: what is in it is about patients."""
+    """Create a file readable by its owner only, with its folder: it will contain patient data."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.touch(mode=0o600, exist_ok=True)
 
 
 def _durable(connection: DBAPIConnection, _record: object) -> None:
-    """Every commit is on the disk when it returns, and survives a power cut (WAL, FULL)."""
+    """Durable commits: on disk on return, safe from a power failure (WAL, FULL)."""
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")

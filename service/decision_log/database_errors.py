@@ -1,7 +1,7 @@
-"""What is wrong with the database, for whoever has to mend it at night.
+"""Database errors for operators: the type, and the harmless part of the message.
 
-Messages of databases are never passed on: they may quote values, and a mistyped URL's password may
-stand in what looks like its host. Their kind is, and what of them is known to be harmless.
+Messages of databases are not passed on: they may quote values, and the password of a mistyped URL
+may appear as its host.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _KNOWN: Mapping[str, str] = {
 
 
 def trouble(error: BaseException) -> str:
-    """The error's kind, its SQLSTATE or errno's words, and what is known of its message."""
+    """The error's type, its SQLSTATE or errno text, and a known cause from its message."""
     cause = error.__cause__ or error
     words = [type(cause).__name__]
     state = getattr(cause, "sqlstate", None)

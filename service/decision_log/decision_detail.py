@@ -1,4 +1,4 @@
-"""One decision with all that belongs to it: its call, its neighbours, and what was said of it."""
+"""Decision detail: one decision with its call, its related decisions and the feedback."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ _MOST_CALLS = 20
 
 @dataclass(frozen=True, slots=True)
 class DecisionDetail:
-    """`others` are the other times that the same was asserted, newest first; `replaces` and
-    `replaced_by` the assertion ids before and after this one; `said` is the feedback on the cards.
+    """A decision with its call.
 
-    `same_id_elsewhere` have the same id and are not the same: clients whose EHRs do not tell
-    their address may have a patient and an order of the same ids.
+    `others` are further assertions with the same id, newest first; `replaces` and `replaced_by`,
+    the assertion ids before and after this one; `said`, the feedback on the cards.
+    `same_id_elsewhere` are other clients' decisions with this id: EHRs that send no address may
+    share ids of patients and orders.
     """
 
     decision: Decision
@@ -38,32 +39,32 @@ class DecisionDetail:
 
     @property
     def trace(self) -> list[tuple[str, str, str]]:
-        """The way from order to answer: (topic, finding, because)."""
+        """The decision trace: (topic, finding, because)."""
         return self.call.kept.traces[self.determination.position]
 
 
 @dataclass(frozen=True, slots=True)
 class CallDetail:
-    """A call, also one that was refused or in which nothing was determined."""
+    """A call, including a refused call and one without determinations."""
 
     call: LoggedCall
     said: tuple[FeedbackRow, ...]
 
 
 def call_detail(connection: Connection, call_id: str) -> CallDetail | None:
-    """A call by its id; None if there is none."""
+    """The call with this id, or None."""
     call = queries.one_call(connection, call_id)
     return None if call is None else CallDetail(call, _said(connection, call))
 
 
 def by_assertion(connection: Connection, assertion_id: str) -> DecisionDetail | None:
-    """The last decision that asserted this; None if none did."""
+    """The latest decision with this assertion id, or None."""
     found = queries.by_assertion(connection, assertion_id, _MOST_CALLS)
     return _whole(connection, found[0], found[1:]) if found else None
 
 
 def by_place(connection: Connection, call_id: str, position: int) -> DecisionDetail | None:
-    """The decision on the order at this position of a call; None if there is none."""
+    """The decision at this position of a call, or None."""
     decision = queries.one_decision(connection, call_id, position)
     if decision is None:
         return None
@@ -74,12 +75,12 @@ def by_place(connection: Connection, call_id: str, position: int) -> DecisionDet
 
 
 def patient_reference(written: str) -> str:
-    """A patient as the log has it: "Patient/ann" of "ann" too."""
+    """A patient's reference as stored: "Patient/ann", also for "ann"."""
     return written if "/" in written else f"Patient/{written}"
 
 
 def order_references(written: str) -> tuple[str, ...]:
-    """An order as the log has it: "Type/id"; of an id alone every type that it may be of."""
+    """An order's references as stored, "Type/id"; for a bare id, one for each order type."""
     return (written,) if "/" in written else tuple(f"{t}/{written}" for t in sorted(ORDER_TYPES))
 
 

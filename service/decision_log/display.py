@@ -1,4 +1,4 @@
-"""What the log holds of a decision, in words for those who look it up, on a terminal or a page."""
+"""Display of logged decisions, for terminal and web page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.decision_log.rows import DeterminationRow, FeedbackRow
 
 
 def facts(found: DecisionDetail, zone: tzinfo) -> Iterator[tuple[str, str]]:
-    """(name, what the log says) of a decision and its call; what is not known is left out."""
+    """(label, value) pairs of a decision and its call, without unknown values."""
     told = {
         **_of_call(found.call, zone),
         **_of_determination(found.determination),
@@ -28,12 +28,12 @@ def facts(found: DecisionDetail, zone: tzinfo) -> Iterator[tuple[str, str]]:
 
 
 def facts_of_call(call: LoggedCall, zone: tzinfo) -> Iterator[tuple[str, str]]:
-    """The same of a call alone."""
+    """(label, value) pairs of a call."""
     return _known({**_of_call(call, zone), **_of_record(call)})
 
 
 def facts_of_determination(d: DeterminationRow) -> Iterator[tuple[str, str]]:
-    """The same of one determination."""
+    """(label, value) pairs of a determination."""
     return _known({"Assertion id": d.assertion_id, **_of_determination(d)})
 
 
@@ -76,12 +76,12 @@ def _of_record(call: LoggedCall) -> dict[str, str | None]:
 
 
 def caller(client: str, ehr: str | None) -> str:
-    """Who called, and for which EHR: a patient's or order's id means somebody there only."""
+    """Client and EHR: ids of patients and orders are unique within one EHR only."""
     return f"{client}, {ehr or 'EHR not told'}"
 
 
 def undetermined_text(d: DeterminationRow) -> str:
-    """Why no policy answered, as the coverage information says it; "" if one did."""
+    """The reason without a determination, as in coverage information; "" with a determination."""
     if d.undetermined is None:
         return ""
     wording = texts.table("undetermined").get(d.undetermined)
@@ -99,17 +99,17 @@ def short_codes(written: str) -> list[str]:
 
 
 def answer_in_short(d: DeterminationRow) -> str:
-    """What was answered, and for what gap where no policy answered."""
+    """The `covered` code, with the reason if no policy determined it."""
     return d.covered if d.undetermined is None else f"{d.covered} ({d.undetermined})"
 
 
 def policy_in_short(d: DeterminationRow) -> str:
-    """Policy and version; "" if none decided."""
+    """Policy and version; "" without a policy."""
     return f"{d.policy_id} {d.policy_version}" if d.policy_id else ""
 
 
 def stated_reasons(call: LoggedCall, d: DeterminationRow) -> list[str]:
-    """The reasons that the coverage information with this assertion id gives."""
+    """The reasons in the coverage information with this assertion id."""
     for action in call.answer.get("systemActions", []):
         for info in read_coverage_information(action.get("resource", {})):
             if info.assertion_id == d.assertion_id:
@@ -118,25 +118,25 @@ def stated_reasons(call: LoggedCall, d: DeterminationRow) -> list[str]:
 
 
 def feedback_in_words(item: FeedbackRow) -> str:
-    """What was made of a card: "overridden: reason: comment"."""
+    """Feedback on a card: "overridden: reason: comment"."""
     reason = item.reason_display or item.reason_code
     return printable(": ".join(w for w in (item.outcome, reason, item.comment) if w))
 
 
 def body_text(body: bytes | None) -> str:
-    """A kept request or answer as indented JSON, every number as it was written.
+    """A stored request or answer as indented JSON, with numbers as received.
 
-    Marks that could reorder what a reader sees are written as escapes.
+    Bidirectional control characters are escaped.
     """
     try:
         indented = msgspec.json.format(body or b"{}", indent=2).decode("utf-8", "replace")
-    except (ValueError, RecursionError):  # no JSON as others read it; then as it stands
+    except (ValueError, RecursionError):  # no JSON for this parser: unchanged
         indented = (body or b"").decode("utf-8", "replace")
     return "".join(c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in indented)
 
 
 def printable(text: str) -> str:
-    """Without control characters, which terminals obey, and marks that reorder what follows."""
+    """Text without control characters and bidirectional controls, safe for a terminal."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 

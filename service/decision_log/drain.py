@@ -1,4 +1,4 @@
-"""From the spool to the store: exactly once, whatever dies on the way."""
+"""Draining of the spool into the store, exactly once, across crashes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ log = structlog.get_logger(__name__)
 
 
 def drain(spool: Spool, writer: StoreWriter) -> int:
-    """Move what waits in the spool and is held by no other process; how many records it was.
+    """Move the spool's unlocked records to the store; returns their number.
 
-    Raises StoreUnavailable where the store cannot take it, OSError where the spool cannot be read:
-    then all that is not yet in the store is still in the spool. A record that was moved and not yet
-    deleted is moved again the next time, and the store ignores it.
+    Raises StoreUnavailable if the store fails, OSError if the spool cannot be read: records are
+    then still in the spool. A record moved but not deleted is moved again, and the store ignores
+    it.
     """
     spool.seal()
     moved = 0

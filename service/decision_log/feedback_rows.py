@@ -1,7 +1,7 @@
-"""Feedback on cards, as clients send it (CDS Hooks 2.0, Feedback) → rows of the log.
+"""Feedback (CDS Hooks 2.0) read into rows of the log.
 
-An item's id is made of all that it says, so the same feedback, sent twice, is kept once. Whether
-its card is known here is not asked: feedback may come late, or before its call has left the spool.
+An item's id is a hash of its content, so that a repeated item is stored once. Its card may be
+unknown: feedback may arrive late, or before its call has left the spool.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LONGEST_COMMENT = 4000
 _MOST_ITEMS = 1000
 _MOST_SUGGESTIONS = 100
 _YEARS = range(1970, 9999)
-"""In which an instant can be shown in any time zone: the first and last years of all cannot."""
+"""Years that every time zone can display; the calendar's first and last cannot."""
 _json = msgspec.json.Encoder().encode
 
 
@@ -33,8 +33,8 @@ def read_feedback(
 ) -> list[FeedbackRow]:
     """The rows of a feedback request's plain data.
 
-    Raises MalformedRequest naming every place that is wrong; then nothing of it is to be kept.
-    Members that CDS Hooks does not know are ignored.
+    Raises MalformedRequest with each wrong place; then nothing is stored. Unknown members are
+    ignored.
     """
     if not isinstance(data, Mapping) or not isinstance(data.get("feedback"), list):
         raise MalformedRequest("expected an object with a list named feedback", "feedback")
@@ -50,7 +50,7 @@ def read_feedback(
 
 
 class _Item:
-    """One feedback item; what is wrong with it is added to `wrong` as (place, expected)."""
+    """One feedback item; errors are added to `wrong` as (place, expected)."""
 
     def __init__(self, data: object, place: str, wrong: list[tuple[str, str]]) -> None:
         self._data: Mapping[str, Any] = data if isinstance(data, Mapping) else {}
@@ -118,7 +118,7 @@ class _Item:
         return ids
 
     def _override(self) -> tuple[Mapping[str, str | None], str | None]:
-        """The reason's coding and the user's comment; both may be missing."""
+        """The reason's coding and the user's comment, both optional."""
         override = self._data.get("overrideReason")
         if override is None:
             return {}, None
@@ -147,7 +147,7 @@ class _Item:
         return ""
 
     def _instant(self, name: str) -> int:
-        """Microseconds since 1970; without a time zone there is no saying when it was."""
+        """Microseconds since 1970 UTC. A time zone is required."""
         value = self._data.get(name)
         try:
             at = datetime.fromisoformat(value) if isinstance(value, str) else None

@@ -1,4 +1,4 @@
-"""What was fetched from an EHR for a call: kept with it, and given again without asking anybody."""
+"""Fetched resources of a call: stored with it, and replayed without a request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from service.fhir.resources import Resources
 
 
 class _Kept(msgspec.Struct):
-    """Reports are (what, outcome, milliseconds); resources stand as they were received."""
+    """Reports are (query, outcome, milliseconds); resources are as received."""
 
     reports: list[tuple[str, str, int]]
     resources: list[msgspec.Raw]
@@ -25,7 +25,7 @@ _decode = msgspec.json.Decoder(_Kept).decode
 
 
 def written(fetched: Fetched) -> bytes | None:
-    """What was fetched, as JSON; None if nothing was asked for."""
+    """The fetched resources and reports as JSON; None without a query."""
     if not fetched.reports:
         return None
     reports = [(r.what, r.outcome.value, r.milliseconds) for r in fetched.reports]
@@ -34,17 +34,17 @@ def written(fetched: Fetched) -> bytes | None:
 
 
 def fetched_types(kept: bytes | None) -> list[str]:
-    """The types of the resources that were fetched."""
+    """The types of the fetched resources."""
     return [r.type for r in fetched_resources(kept)]
 
 
 def fetched_resources(kept: bytes | None) -> tuple[Resource, ...]:
-    """The resources that were fetched, as they were received."""
+    """The fetched resources, as received."""
     return () if kept is None else _resources(_decode(kept))
 
 
 class FetchedBefore:
-    """Completes a call with what was fetched for it when it was made."""
+    """A fetcher that replays the resources stored with a call."""
 
     def __init__(self, kept: bytes | None) -> None:
         self._kept = _decode(kept) if kept is not None else _Kept([], [])
@@ -52,7 +52,7 @@ class FetchedBefore:
     def complete(
         self, resources: Resources, plan: Plan, access: Access | None, patient: str
     ) -> Fetched:
-        """Add to `resources` what came then; what could not be had then cannot be had now."""
+        """Add the stored resources to `resources`; a failed query fails again."""
         came = _resources(self._kept)
         for resource in came:
             resources.add(resource)

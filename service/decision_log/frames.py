@@ -1,7 +1,7 @@
-"""Frames: how payloads lie one after another in a file, so that a torn one is told from a whole.
+"""Framing of payloads in a file, with detection of torn and damaged frames.
 
-A frame is the mark "CCR1", the payload's length and its CRC-32 (both big-endian, 4 bytes), and the
-payload. Reading finds the next mark again after damage.
+A frame is the magic number "CCR1", the payload's length and its CRC-32 (both big-endian, 4 bytes),
+and the payload. After damage, reading continues at the next magic number.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _HEADER = struct.Struct(">4sII")
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Bytes that are no frame: from `start` to `end`. `torn` if the file ends within a frame."""
+    """Bytes outside a valid frame, from `start` to `end`. `torn`: the file ends within a frame."""
 
     start: int
     end: int
@@ -32,7 +32,7 @@ def frame(payload: bytes) -> bytes:
 def read_frames(data: bytes | memoryview, start: int = 0) -> Iterator[bytes | Damage]:
     """The payloads in `data` from `start` on, in order, and the damage between them.
 
-    A frame that was being written when its process died comes last, as torn Damage.
+    A frame cut short by the death of its process comes last, as torn Damage.
     """
     whole = bytes(data)
     at = start
@@ -51,7 +51,7 @@ def read_frames(data: bytes | memoryview, start: int = 0) -> Iterator[bytes | Da
 
 
 def count_frames(data: bytes) -> tuple[int, int]:
-    """How many frames stand in `data`, by their headers alone, and how many bytes they take."""
+    """The number of frames in `data`, by their headers alone, and their size in bytes."""
     count = at = 0
     while at + _HEADER.size <= len(data):
         mark, length, _ = _HEADER.unpack_from(data, at)
@@ -81,7 +81,7 @@ def _next_whole_frame(data: bytes, at: int) -> int | None:
 
 
 def _could_be_cut_short(data: bytes, at: int) -> bool:
-    """Whether what is left is the beginning of one frame, as a dying process leaves it."""
+    """Whether the rest is the beginning of one frame, as left by a dying process."""
     left = data[at:]
     if len(left) < _HEADER.size:
         return MARK.startswith(left[: len(MARK)])

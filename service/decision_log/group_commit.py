@@ -1,7 +1,7 @@
-"""Writing to the store by whoever has something to write, together, and never for too long.
+"""Group commit: waiting threads share one transaction, each bounded by its deadline.
 
-The first to come writes; those who come meanwhile wait, and share the next transaction, which one
-of them writes. So a lone call pays for no change of threads, and many calls pay for few commits.
+The first thread writes; threads that arrive meanwhile wait and share the next transaction, written
+by one of them. A lone call costs no thread switch, and many calls cost few commits.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Ended = StoreUnavailable | EntryRejected | Literal["done"]
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """Something to do with the store. Its thread is told how it ended, or that it writes next."""
+    """A task for the store. Its thread receives the result, or the turn to write."""
 
     task: Entry | Literal["ping", "close"]
     deadline: float
@@ -46,23 +46,23 @@ class StoreWriter:
         """Write the entry; it is durable when this returns.
 
         Raises StoreUnavailable after about `within` seconds at the latest, EntryRejected if the
-        store will never take it. After the deadline the entry may still get there.
+        store rejects it for good. After the deadline the entry may still be stored.
         """
         self._do(entry, within)
 
     def ping(self, within: float) -> None:
-        """Connect if need be; StoreUnavailable unless the store answers."""
+        """Connect if necessary; StoreUnavailable unless the store answers."""
         self._do("ping", within)
 
     def close(self) -> None:
-        """Close the store after what is being written, or hang up on it where that hangs."""
+        """Close the store after the current write, or interrupt a write that hangs."""
         try:
             self._do("close", _CLOSE_SECONDS)
         except StoreUnavailable:
             self._store.interrupt()
 
     def hang_up_if_late(self) -> None:
-        """End a write that is over its deadline. To be called now and then by another thread."""
+        """Interrupt a write past its deadline. Called regularly by another thread."""
         due = self._due
         if due is not None and time.monotonic() > due:
             self._store.interrupt()
@@ -77,7 +77,7 @@ class StoreWriter:
                 self._waiting.append(job)
         ended = self._lead(job) if leads else self._follow(job)
         if ended != "done":
-            # A new one: the same may be raised in every thread that waited.
+            # A copy: each waiting thread raises its own.
             raise type(ended)(*ended.args) from ended
 
     def _follow(self, job: _Job) -> Ended:
@@ -88,7 +88,7 @@ class StoreWriter:
         return self._lead(job) if told == "your turn" else told
 
     def _give_up(self, job: _Job) -> Ended:
-        """The deadline is over; but it may have been told something this very moment."""
+        """The deadline has passed; a result may have arrived at this moment."""
         with self._lock:
             if job in self._waiting:
                 self._waiting.remove(job)
@@ -100,9 +100,9 @@ class StoreWriter:
         return StoreUnavailable("the store is busy")
 
     def _lead(self, job: _Job) -> Ended:
-        """Do this job, with the entries that wait if it is one; then it is another's turn.
+        """Do this job, an entry together with the waiting entries; then pass the turn on.
 
-        A ping may have to connect, for which no call can wait: whoever pings does so alone.
+        A ping runs alone: it may have to connect, and no call can wait for that.
         """
         batch = [job]
         if isinstance(job.task, Entry):
@@ -120,17 +120,17 @@ class StoreWriter:
                 self._pass_on()
 
     def _pass_on(self) -> None:
-        """Let one who waits write next. The lock is held."""
+        """Pass the turn to a waiting thread. The lock is held."""
         if self._waiting:
             self._waiting.popleft().told.put("your turn")
         else:
             self._busy = False
 
     def _attempt(self, jobs: Sequence[_Job]) -> list[Ended]:
-        """How it ends for each of them."""
+        """The result of each job."""
         ended = self._once(jobs)
         if isinstance(ended, EntryRejected) and len(jobs) > 1:
-            return [self._once([job]) for job in jobs]  # one of them spoiled it for all
+            return [self._once([job]) for job in jobs]  # one entry failed the whole batch
         return [ended] * len(jobs)
 
     def _once(self, jobs: Sequence[_Job]) -> Ended:
@@ -147,7 +147,7 @@ class StoreWriter:
         except (StoreUnavailable, EntryRejected) as error:
             return error
         except Exception as error:
-            # Whatever it is, those who wait for this write must be told.
+            # Each thread that waits for this write must get a result.
             return StoreUnavailable(type(error).__name__)
         finally:
             self._due = None

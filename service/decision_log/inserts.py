@@ -1,6 +1,4 @@
-"""The statements that fill the tables. A row that is already there is left alone, in all of them:
-so the same entry can come any number of times.
-"""
+"""INSERT statements of the tables. An existing row stays as it is, so that entries may repeat."""
 
 from __future__ import annotations
 
@@ -20,12 +18,12 @@ _json = msgspec.json.Encoder().encode
 
 
 _ROWS_AT_A_TIME = (64, 16, 4, 1)
-"""Few numbers, so that the connection keeps each statement prepared."""
+"""Few sizes, so that the connection caches each statement."""
 
 
 class SqliteInserts:
-    """INSERTs of so many rows each: the interpreter's lock is given away once a statement, and who
-    waits for it again holds up the transaction.
+    """Multi-row INSERTs: each statement releases the interpreter's lock once, and reacquiring it
+    delays the transaction.
     """
 
     def __init__(self) -> None:
@@ -40,7 +38,7 @@ class SqliteInserts:
         ]
 
     def of(self, entry: Entry) -> Iterator[tuple[str, Sequence[Any]]]:
-        """Each statement that is needed, with its parameters."""
+        """The statements of an entry, with their parameters."""
         for name, statements in self._statements:
             rows: Sequence[msgspec.Struct] = getattr(entry, name)
             done = 0
@@ -52,10 +50,9 @@ class SqliteInserts:
 
 
 class PostgresInserts:
-    """All rows of all calls in one statement, whose parameters are JSON arrays of them.
+    """One statement for all rows of all calls, with JSON arrays as parameters.
 
-    So however many they are, they are one round trip, one plan and one commit, and cost the client
-    next to nothing.
+    Any number of rows is one round trip, one plan and one commit.
     """
 
     def __init__(self) -> None:
@@ -66,7 +63,7 @@ class PostgresInserts:
         self._feedback = _insert_json(tables.feedback)
 
     def of(self, entry: Entry) -> Iterator[tuple[str, Sequence[str]]]:
-        """Each statement that is needed, with its parameters."""
+        """The statements of an entry, with their parameters."""
         if entry.calls:
             rows = (entry.calls, entry.determinations, entry.cards)
             yield self._calls, [_json(r).decode() for r in rows]
@@ -75,7 +72,7 @@ class PostgresInserts:
 
 
 def _inserts_of_values(table: Table) -> Mapping[int, str]:
-    """The statement for each of the numbers of rows."""
+    """The statement for each batch size."""
     values: dict[str, Any] = {c.name: bindparam(c.name) for c in table.columns}
     statement = sqlite_insert(table).values(values).on_conflict_do_nothing()
     one_row = str(statement.compile(dialect=sqlite.dialect(paramstyle="qmark")))

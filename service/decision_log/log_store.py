@@ -1,4 +1,4 @@
-"""What a store of the log is."""
+"""Store protocol of the decision log, and its errors."""
 
 from __future__ import annotations
 
@@ -9,39 +9,40 @@ from service.errors import CovercardError
 
 
 def is_sqlite(url: str) -> bool:
-    """Whether a database URL names an SQLite file; otherwise it names a PostgreSQL server."""
+    """Whether a database URL is of SQLite; else it is of PostgreSQL."""
     return url.startswith("sqlite:")
 
 
 class StoreUnavailable(CovercardError):
-    """The store did not take the rows; they are to be kept elsewhere and tried again."""
+    """The store failed to write the rows; the caller spools them and retries."""
 
 
 class EntryRejected(CovercardError):
-    """The store is there, but it will never take these very rows."""
+    """The store is available and rejects these rows for good."""
 
 
 class LogStore(Protocol):
     """A place where rows are durable once `write` returns. Used by one thread at a time.
 
-    Deadlines are `time.monotonic()` values. A store may be late where it waits for a network: then
+    Deadlines are `time.monotonic()` values. A store that waits for the network may overrun one;
     `interrupt` ends the wait.
     """
 
     def write(self, entry: Entry, deadline: float) -> None:
-        """Add the rows in one transaction; those that are there already stay as they are.
+        """Add the rows in one durable transaction; existing rows stay as they are.
 
-        Raises StoreUnavailable or EntryRejected; then nothing was added, unless the answer of a
-        commit was lost. Never connects: that is `ping`'s, away from answers that are waited for.
+        Raises StoreUnavailable or EntryRejected: then nothing was added, except when the
+        acknowledgement of a commit was lost. Does not connect: `ping` does, off the path of
+        answers.
         """
         ...
 
     def ping(self, deadline: float) -> None:
-        """Connect if need be; StoreUnavailable unless the store answers and has its tables."""
+        """Connect if necessary; StoreUnavailable unless the store answers and has its tables."""
         ...
 
     def interrupt(self) -> None:
-        """Make a write or ping that hangs in another thread fail. Safe at any time."""
+        """Fail a hanging write or ping of another thread. Safe at any time."""
         ...
 
     def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""A logged call in the words of CRD's metric data (logical model CRDMetricData, informative)."""
+"""CRD metric data of a logged call (logical model CRDMetricData, informative)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Json = dict[str, Any]
 
 
 def metric_record(logged: LoggedCall, said: Iterable[FeedbackRow] = ()) -> Json:
-    """One call as one record; `said` is the feedback on its cards. What is not told is left out."""
+    """The metric record of one call; `said` is the feedback on its cards. Unknowns are absent."""
     row = logged.row
     requested = _resources(logged.request)
     user = _user(logged.request, requested)
@@ -56,7 +56,7 @@ def metric_record(logged: LoggedCall, said: Iterable[FeedbackRow] = ()) -> Json:
 
 
 def _resources(request: Mapping[str, Any]) -> Resources:
-    """What came with the call."""
+    """The resources of the call."""
     found = Resources()
     document = Document(b"", request)
     for part in ("context", "prefetch"):
@@ -73,7 +73,7 @@ def _counted(types: Iterable[str], *, prefetch: bool) -> Iterator[Json]:
 
 
 def _user(request: Mapping[str, Any], resources: Resources) -> Mapping[str, Any]:
-    """The PractitionerRole or Practitioner who ordered, if it came with the call."""
+    """The ordering PractitionerRole or Practitioner, if the call contains it."""
     context = request.get("context")
     user_id = context.get("userId") if isinstance(context, Mapping) else None
     found = resources.get(user_id) if isinstance(user_id, str) else None
@@ -81,7 +81,7 @@ def _user(request: Mapping[str, Any], resources: Resources) -> Mapping[str, Any]
 
 
 def _npi(resources: Resources, user: Mapping[str, Any], member: str) -> Json | None:
-    """The NPI of the user's practitioner or organization, where one is told."""
+    """The NPI of the user's practitioner or organization, if present."""
     of: Mapping[str, Any] = user if user.get("resourceType", "").lower() == member else {}
     referred = user.get(member)
     if isinstance(referred, Mapping):

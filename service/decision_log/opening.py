@@ -1,4 +1,4 @@
-"""From the settings to a recorder."""
+"""Construction of the recorder from settings."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from service.decision_log.recorder import Recorder
 
 
 def open_recorder(database_url: str, spool_dir: Path, patience: float) -> Recorder:
-    """A recorder for the log at `database_url`; nothing is opened or written until it is used.
+    """A recorder for the log at `database_url`, opened on its first use.
 
-    SQLAlchemy and the driver are imported by the first record, or by `Recorder.start`.
+    `patience` is the longest wait for the database in seconds. SQLAlchemy and the driver are
+    imported by the first record, or by `Recorder.start`.
     """
 
     def new_store() -> LogStore:
@@ -24,7 +25,7 @@ def open_recorder(database_url: str, spool_dir: Path, patience: float) -> Record
         return PostgresStore(database_url)
 
     def prepare() -> None:
-        # PostgreSQL's tables are an operator's to prepare; `covercard serve` has looked at them.
+        # An operator migrates PostgreSQL; `covercard serve` has checked the revision.
         if is_sqlite(database_url):
             from service.decision_log.schema import upgrade
 

@@ -1,4 +1,4 @@
-"""How the policies fare: calls, cards, what clinicians made of them, and forms, by policy."""
+"""Policy statistics: calls, cards, feedback and forms by policy."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from service.decision_log.tables import call, card, determination, feedback
 
 @dataclass(slots=True)
 class PolicyStats:
-    """Counts of one policy in a stretch of time; `policy_id` None is what no policy decided.
+    """Counts of one policy in a period; `policy_id` None: calls without a policy.
 
-    A card counts by the last that was said of it. `forms_offered` are cards with a button that puts
-    a form on the to-do list, `forms_started` those of them whose button was used.
+    A card counts by its last feedback. `forms_offered` are cards with a form's button,
+    `forms_started` those with an accepted button.
     """
 
     policy_id: str | None
@@ -34,12 +34,12 @@ class PolicyStats:
 
     @property
     def unanswered(self) -> int:
-        """Cards of which nothing was said."""
+        """Cards without feedback."""
         return self.cards - self.accepted - self.overridden.total()
 
 
 def policy_stats(connection: Connection, span: Span) -> list[PolicyStats]:
-    """The statistics of every policy that was used, by id."""
+    """The statistics of each policy in use, by id."""
     found: dict[str | None, PolicyStats] = {}
 
     def of(policy_id: str | None) -> PolicyStats:
@@ -90,7 +90,7 @@ def _cards(span: Span) -> Any:
 def _last_words(
     connection: Connection, span: Span
 ) -> Iterator[tuple[str | None, int, str, str | None]]:
-    """Policy, form, outcome and reason of the last feedback on each card, by who was shown it."""
+    """Policy, form, outcome and reason of each card's last feedback by its own client."""
     f = feedback.c
     said = (
         select(card.c.card_uuid, card.c.policy_id, card.c.form, f.outcome, f.reason_code)

@@ -1,4 +1,4 @@
-"""The log in PostgreSQL, shared by any number of instances: one synchronous commit a batch."""
+"""PostgreSQL store, shared by any number of instances: one synchronous commit a batch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from service.decision_log.rows import Entry
 class PostgresStore:
     """A `LogStore` on one connection, made by `ping` and dropped after an error.
 
-    Each statement is prepared by the server, and is a transaction of its own.
+    Each statement is prepared, and is its own transaction.
     """
 
     def __init__(self, url: str) -> None:
@@ -50,8 +50,9 @@ class PostgresStore:
             raise StoreUnavailable(trouble(error)) from error
 
     def interrupt(self) -> None:
-        # The connection may hang for as long as a stopped server's kernel acknowledges. Hanging up
-        # on our side ends that; `_line` is a duplicate, so it can never be another file's number.
+        # A connection hangs as long as the kernel of a stopped server acknowledges. Shutting down
+        # our end stops that; `_line` is a duplicate, so its number cannot be reused by another
+        # file.
         line = self._line
         if line is not None:
             with contextlib.suppress(OSError):
@@ -79,7 +80,7 @@ class PostgresStore:
         return connection
 
     def _insist_on_durability(self, connection: psycopg.Connection) -> None:
-        """A server may be set to answer before a commit is on the disk; not for this log."""
+        """Override a server's asynchronous commits: the log is durable on return."""
         row = connection.execute("SHOW synchronous_commit").fetchone()
         if row is not None and row[0] == "off":
             connection.execute("SET synchronous_commit TO on")

@@ -1,4 +1,4 @@
-"""Reading the log: by assertion id, by patient, order or time, and all of it in order."""
+"""Queries of the log: by assertion id, by patient, order or time, and in full."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CHUNK = 200
 
 @dataclass(frozen=True)
 class LoggedCall:
-    """A call with what was determined in it, as kept."""
+    """A stored call with its determinations."""
 
     row: CallRow
     determinations: tuple[DeterminationRow, ...]
@@ -55,7 +55,7 @@ class LoggedCall:
 
     @cached_property
     def request(self) -> dict[str, Any]:
-        """The request's JSON; empty where none could be kept or what was is none."""
+        """The request's JSON; empty if it was not stored or is no JSON."""
         if self.kept.request is None:
             return {}
         read: dict[str, Any] = read_kept(self.kept.request)
@@ -64,7 +64,7 @@ class LoggedCall:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One determination as a line of a list: with its call's facts, without what is kept whole."""
+    """One determination with its call's columns, without the payload."""
 
     call_id: str
     received_at: datetime
@@ -77,14 +77,14 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of time; None leaves an end open. `until` is not in it."""
+    """A period; None leaves an end open, `until` is exclusive."""
 
     since: datetime | None = None
     until: datetime | None = None
 
 
 def by_assertion(connection: Connection, assertion_id: str, most: int) -> list[Decision]:
-    """The determinations that made this assertion, newest first, `most` of them."""
+    """At most `most` determinations with this assertion id, newest first."""
     wanted = _decisions().where(determination.c.assertion_id == assertion_id)
     newest = wanted.order_by(determination.c.call_id.desc()).limit(most)
     return [_decision(row) for row in connection.execute(newest)]
@@ -107,9 +107,9 @@ def find(
     span: Span | None = None,
     most: int,
 ) -> list[Decision]:
-    """Determinations for a patient ("Patient/id") or one of some orders ("Type/id"), newest first.
+    """Determinations of a patient ("Patient/id") or one of some orders ("Type/id"), newest first.
 
-    An id means somebody at one EHR only; `ehr` is its FHIR base URL as in its calls.
+    Ids are unique within one EHR only; `ehr` is its FHIR base URL as in its calls.
     """
     wanted = _decisions()
     if patient is not None:
@@ -125,12 +125,12 @@ def find(
 
 
 def replaced_by_log(connection: Connection, decision: Decision) -> str | None:
-    """The assertion that stood on the same order and coverage before this one was made."""
+    """The previous assertion id on the same order and coverage."""
     return _neighbour(connection, decision, later=False)
 
 
 def replacement(connection: Connection, decision: Decision) -> str | None:
-    """The assertion that was made on the same order and coverage after this one."""
+    """The next assertion id on the same order and coverage."""
     return _neighbour(connection, decision, later=True)
 
 
@@ -158,7 +158,7 @@ def _neighbour(connection: Connection, decision: Decision, *, later: bool) -> st
 
 
 def one_call(connection: Connection, call_id: str) -> LoggedCall | None:
-    """A call by its id."""
+    """The call with this id, or None."""
     row = connection.execute(select(call).where(call.c.call_id == call_id)).first()
     if row is None:
         return None
@@ -175,7 +175,7 @@ def count_calls(connection: Connection, span: Span) -> int:
 
 
 def all_calls(connection: Connection, span: Span) -> Iterator[LoggedCall]:
-    """Every call of a stretch of time, oldest first, in chunks: memory stays flat."""
+    """All calls of a period, oldest first, read in chunks of bounded memory."""
     last = ""
     while True:
         calls = select(call).where(*within(call.c.call_id, span), call.c.call_id > last)
@@ -191,7 +191,7 @@ def all_calls(connection: Connection, span: Span) -> Iterator[LoggedCall]:
 
 
 def feedback_on(connection: Connection, cards: Iterable[str], client: str) -> list[FeedbackRow]:
-    """What the client that was shown these cards said of them, in order of its saying."""
+    """A client's feedback on these cards, oldest first."""
     wanted = (
         select(feedback)
         .where(feedback.c.card_uuid.in_(list(cards)), feedback.c.client == client)
@@ -235,7 +235,7 @@ def _decision(row: Row[Any]) -> Decision:
 
 
 def within(call_id: Any, span: Span) -> Sequence[Any]:
-    """Conditions on a column of call ids: they sort by time."""
+    """Conditions on a column of call ids, which sort by time."""
     conditions = []
     if span.since is not None:
         conditions.append(call_id >= first_call_id(span.since))

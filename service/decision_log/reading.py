@@ -1,4 +1,4 @@
-"""Opening the log to read in it, for a command or a page: first it is logged who reads what."""
+"""Read access to the log, for commands and pages: each access is recorded first."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from service.errors import CovercardError, RecordsUnavailable
 
 
 class NothingRecorded(CovercardError):
-    """There is no log yet."""
+    """The log does not exist yet."""
 
 
 @contextlib.contextmanager
 def open_log(url: str, who: str, what: str, detail: Mapping[str, object]) -> Iterator[Connection]:
-    """The log, for reading, once it is logged who reads what (CRD 2.0.1 statement 80).
+    """A connection for reading, after the access is recorded (CRD 2.0.1 statement 80).
 
-    Of `detail`, what was asked for, empty values are left out. Raises RecordsUnavailable if the
-    database cannot be used, ConfigurationError if its tables are not of this version,
-    NothingRecorded if there is no log yet.
+    `detail` is the search, without its empty values. Raises RecordsUnavailable if the database is
+    unavailable, ConfigurationError if its tables are of another version, NothingRecorded if the log
+    does not exist yet.
     """
     asked = {name: _plain(value) for name, value in detail.items() if value}
     try:
@@ -39,7 +39,7 @@ def open_log(url: str, who: str, what: str, detail: Mapping[str, object]) -> Ite
 
 
 def engine_for_reading(url: str) -> Engine:
-    """The log's database, if it is there and of this version. Raises as `open_log` does."""
+    """An engine for an existing log of this version. Raises as `open_log` does."""
     if is_sqlite(url) and not database_file(url).exists():
         raise NothingRecorded(f"nothing has been recorded at {database_file(url)}")
     try:

@@ -1,4 +1,4 @@
-"""An earlier call, found again by what it asserted: the context of a form (CRD 2.2.1 sec-6)."""
+"""Recall of a call by its coverage assertion: the context of a form (CRD 2.2.1 sec-6)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RecalledCall:
 def recall(database_url: str, assertion_id: str, client: str) -> RecalledCall | None:
     """The latest call of this client whose answer stated this id; None if there is none.
 
-    Raises RecordsUnavailable if the log cannot be read now.
+    Raises RecordsUnavailable if the log is unavailable.
     """
     try:
         return run_with_deadline(lambda: _look_up(database_url, assertion_id, client), _SECONDS)
@@ -47,7 +47,7 @@ def _look_up(database_url: str, assertion_id: str, client: str) -> RecalledCall 
     from service.decision_log.tables import call, determination
 
     if is_sqlite(database_url) and not database_file(database_url).exists():
-        return None  # nothing has been recorded yet
+        return None  # the log does not exist yet
     wanted = (
         select(call.c.service_id, determination.c.order_ref, call.c.kept)
         .join(determination, determination.c.call_id == call.c.call_id)

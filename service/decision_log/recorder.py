@@ -1,7 +1,7 @@
-"""Keeps records: in the store, or in the spool while the store is away, always before the answer.
+"""Recorder: writes each call durably to the store, or to the spool while the store is unavailable.
 
-A store that failed once, or took longer than the deadline, is not asked again on an answer's way: a
-thread in the background tries it, empties the spool into it, and then takes it back into use.
+After a failure or a missed deadline, answers bypass the store: a background thread retries it,
+drains the spool into it, and then puts it back into use.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """`refusing`: the last record could be kept nowhere, or the next one could not.
+    """Health of recording in this process.
 
-    `spool_usable`: the spool could be written when it was last tried, and can be read now.
+    `refusing`: neither store nor spool takes a record. `spool_usable`: the last write to the spool
+    succeeded, and it can be read.
     """
 
     store_up: bool
@@ -49,11 +50,11 @@ class Health:
 
 
 class Recorder:
-    """Keeps what happened. Safe for threads; a forked process starts anew.
+    """Durable recording of calls and feedback. Safe for threads; a forked process starts anew.
 
-    `new_store` makes the store, `prepare` brings its tables up to date; both are called when they
-    are first needed, so that whoever decides without keeping anything pays for neither. `patience`
-    is the longest wait for the store in seconds.
+    `new_store` creates the store, `prepare` migrates its tables; both are called on the first use,
+    so that a process that records nothing pays for neither. `patience` is the longest wait for the
+    store in seconds.
     """
 
     def __init__(
@@ -71,25 +72,25 @@ class Recorder:
         self._process: _Process | None = None
 
     def start(self) -> None:
-        """Open the store and look after the spool from now on; otherwise the first record does."""
+        """Open the store and start draining the spool; otherwise the first record does."""
         self._running()
 
     def stop(self) -> None:
-        """End the threads of this process; what was kept stays kept."""
+        """End the threads of this process."""
         with self._starting:
             process, self._process = self._process, None
         if process is not None and process.pid == os.getpid():
             process.stop()
 
     def record(self, call: CallRecord) -> None:
-        """Keep a call and its answer; durable when this returns.
+        """Record a call and its answer, durable on return.
 
         Raises RecordsUnavailable if neither the store nor the spool takes it.
         """
         self._running().keep(entry_of(call))
 
     def record_feedback(self, feedback: list[FeedbackRow]) -> None:
-        """Keep feedback; durable when this returns. The same twice is kept once.
+        """Record feedback, durable on return. A repeated item is stored once.
 
         Raises RecordsUnavailable if neither the store nor the spool takes it.
         """
@@ -97,7 +98,7 @@ class Recorder:
             self._running().keep(Entry(feedback=feedback))
 
     def health(self) -> Health:
-        """How keeping stands, as far as this process has seen; asks nobody who could hang."""
+        """The health as last observed by this process; never waits for the store."""
         process = self._process
         if process is None:
             depth = _depth(Spool(self._spool_dir))
@@ -117,7 +118,7 @@ class Recorder:
 
 
 class _Process:
-    """What keeping needs in one process: its writer, its spool, its background thread."""
+    """The recorder's parts in one process: writer, spool, background threads."""
 
     def __init__(
         self, store: LogStore, prepare: Callable[[], None], spool: Spool, patience: float
@@ -137,7 +138,7 @@ class _Process:
         self._watch = threading.Thread(target=self._watch_writer, name="store-watch", daemon=True)
         self._tender.start()
         self._watch.start()
-        # The first calls need not go to the spool only because the store is not open yet.
+        # Keeps the first calls out of the spool while the store opens.
         self._looked.wait(_OPEN_SECONDS)
 
     def stop(self) -> None:
@@ -157,7 +158,7 @@ class _Process:
             self._spool.append(encode_entry(entry))
         except OSError as error:
             log.error("spool cannot be written", reason=error.strerror)
-            # The store may be back since it was last asked; it is the last hope.
+            # The store may have recovered since the last attempt.
             if not self._stored(entry):
                 self._refusing = True
                 raise RecordsUnavailable("neither the store nor the spool can be written") from None
@@ -180,12 +181,12 @@ class _Process:
             log.error("store lost, keeping records in the spool", reason=str(error))
 
     def _watch_writer(self) -> None:
-        """Until stopped: hang up on a store that keeps a call waiting."""
+        """Until stopped: interrupt a store that overruns a deadline."""
         while not self._stopping.wait(self._patience / 5):
             self._writer.hang_up_if_late()
 
     def _tend(self) -> None:
-        """Until stopped: see that the store is there, and empty the spool into it."""
+        """Until stopped: check the store, and drain the spool into it."""
         retry = _FIRST_RETRY_SECONDS
         pause = 0.0
         while not self._stopping.wait(pause):
@@ -197,7 +198,7 @@ class _Process:
             self._looked.set()
 
     def _look_after_store(self) -> bool:
-        """Whether the store is there and what this process may move out of the spool is moved."""
+        """Whether the store is available and this process's share of the spool is drained."""
         try:
             if not self._prepared():
                 self._look_after_spool()
@@ -216,12 +217,12 @@ class _Process:
             log.info("store in use")
         self._refusing = False
         if time.monotonic() >= self._probe_at:
-            # Better known now than once the store is away.
+            # An unusable spool is best known before the store fails.
             self._look_after_spool()
         return emptied
 
     def _emptied(self) -> bool:
-        """Whether the spool is moved. What is wrong with it keeps nobody from using the store."""
+        """Whether the spool is drained. An error of the spool does not disable the store."""
         try:
             drain(self._spool, self._writer)
         except StoreUnavailable:
@@ -233,7 +234,7 @@ class _Process:
         return True
 
     def _prepared(self) -> bool:
-        """Whether the tables are up to date; asks for it until it has worked once."""
+        """Whether the tables are up to date; retried until it succeeds once."""
         if self._prepare is not None:
             try:
                 self._prepare()
@@ -244,7 +245,7 @@ class _Process:
         return True
 
     def _look_after_spool(self) -> None:
-        """Could the spool take a record? With the store away, nothing else could."""
+        """Probe the spool, the only storage while the store is unavailable."""
         self._probe_at = time.monotonic() + _PROBE_EVERY_SECONDS
         try:
             self._spool.probe()
@@ -258,7 +259,7 @@ class _Process:
 
 
 def _depth(spool: Spool) -> SpoolDepth | None:
-    """How much waits; None if that cannot be seen."""
+    """The spool's depth; None if it cannot be read."""
     try:
         return spool.depth()
     except OSError:

@@ -1,4 +1,4 @@
-"""Removing what is past its retention: calls, what was determined and shown in them, feedback."""
+"""Retention: pruning of old calls with their determinations, cards and feedback."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BATCH = 500
 
 
 def count_older(connection: Connection, before: datetime) -> int:
-    """How many calls are older."""
+    """The number of calls received before an instant."""
     older = select(func.count()).select_from(call).where(call.c.call_id < first_call_id(before))
     return int(connection.execute(older).scalar() or 0)
 
@@ -22,15 +22,15 @@ def count_older(connection: Connection, before: datetime) -> int:
 def prune(
     engine: Engine, before: datetime, progress: Callable[[int], None] = lambda _: None
 ) -> int:
-    """Remove every call received before an instant, with all that belongs to it; how many.
+    """Remove each call received before an instant, with its rows; returns their number.
 
-    In small transactions, so that calls can be recorded meanwhile. Killed on the way, it can just
-    be run again. `progress` is told of each batch of calls, and before them of none.
+    Works in small transactions beside running services; an interrupted run can be repeated.
+    `progress` is called with the size of each batch, and first with 0.
     """
     bound = first_call_id(before)
     with engine.connect() as connection:
         if connection.dialect.name == "sqlite":
-            # What was about patients is overwritten, not only forgotten.
+            # Deleted patient data is overwritten on disk.
             connection.execute(text("PRAGMA secure_delete=ON"))
             connection.commit()
         _prune_cards(connection, bound, progress)
@@ -39,7 +39,7 @@ def prune(
             removed += batch
             progress(batch)
         at = microseconds(before)
-        # Feedback on cards that are not known here goes by its own age.
+        # Feedback on unknown cards is pruned by its own age.
         unknown = feedback.c.card_uuid.not_in(select(card.c.card_uuid))
         connection.execute(delete(feedback).where(feedback.c.received_at < at, unknown))
         connection.execute(delete(access).where(access.c.at < at))
@@ -48,7 +48,7 @@ def prune(
 
 
 def _prune_cards(connection: Connection, bound: str, progress: Callable[[int], None]) -> None:
-    """Cards have no index by call: one pass through them in order of their key."""
+    """Cards have no index by call: one pass in order of their key."""
     last = ""
     while True:
         rows = connection.execute(

@@ -1,7 +1,7 @@
-"""The rows of the log, as they are stored and as they wait in the spool.
+"""Rows of the log, in the store and in the spool.
 
-Each struct is a table of `tables` with the same columns in the same order. In the spool the names
-are written out: a field that a later version adds needs a default, so that it reads older spools.
+Each struct is a table of `tables`, with the same columns in the same order. Spooled rows carry
+field names: a field added by a later version needs a default, so that older spools stay readable.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from service.decision_log.compression import pack, unpack
 from service.decision_log.instants import microseconds
 
 LONGEST_TEXT = 512
-"""Characters kept of a text that came with a call; the whole of it is in the request's bytes."""
+"""Longest indexed text of a call in characters; the request's bytes have the whole."""
 
 _json = msgspec.json.Encoder().encode
 _encode_kept = msgspec.msgpack.Encoder().encode
 
 
 class CallPayload(msgspec.Struct, frozen=True):
-    """What of a call is kept whole: the bytes, and the trace of each determination in order.
+    """The payload of a call: request, answer, and the trace of each determination in order.
 
     A trace is a list of (topic, finding, because).
     """
@@ -34,7 +34,9 @@ class CallPayload(msgspec.Struct, frozen=True):
 
 
 class CallRow(msgspec.Struct, frozen=True, gc=False):
-    """`kept` is a CallPayload as MessagePack, compressed in one: its parts are much alike."""
+    """A call; `kept` is its CallPayload as MessagePack, compressed as one: its parts are
+    similar.
+    """
 
     call_id: str
     received_at: int
@@ -54,7 +56,7 @@ class CallRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class DeterminationRow(msgspec.Struct, frozen=True, gc=False):
-    """`codes`, `billing_codes` and `notices` are JSON lists of texts; `stated` is 0 or 1."""
+    """A determination; `codes`, `billing_codes`, `notices` are JSON lists; `stated` is 0 or 1."""
 
     call_id: str
     position: int
@@ -79,7 +81,7 @@ class DeterminationRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class CardRow(msgspec.Struct, frozen=True, gc=False):
-    """`suggestions` is a JSON list of uuids; `form` is 0 or 1."""
+    """A card; `suggestions` is a JSON list of uuids; `form` is 0 or 1."""
 
     card_uuid: str
     call_id: str
@@ -92,7 +94,7 @@ class CardRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class FeedbackRow(msgspec.Struct, frozen=True, gc=False):
-    """`accepted_suggestions` is a JSON list of uuids."""
+    """A feedback item; `accepted_suggestions` is a JSON list of uuids."""
 
     feedback_id: str
     received_at: int
@@ -109,7 +111,7 @@ class FeedbackRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """Rows that are written together or not at all."""
+    """Rows written in one transaction."""
 
     calls: list[CallRow] = []
     determinations: list[DeterminationRow] = []
@@ -122,13 +124,13 @@ encode_entry = msgspec.msgpack.Encoder().encode
 _decode_entry = msgspec.msgpack.Decoder(Entry).decode
 
 _FORMER_NAMES = {"programme": "program", "gap": "undetermined"}
-"""Names of 0.1.0 in entries that still wait in a spool → today's."""
+"""Field names of 0.1.0 in spooled entries → present names."""
 
 
 def decode_entry(payload: bytes) -> Entry:
-    """The rows of a spooled entry, also of one that an earlier version wrote.
+    """The rows of a spooled entry, of this or an earlier version.
 
-    Raises msgspec.DecodeError if it is none.
+    Raises msgspec.DecodeError for another payload.
     """
     try:
         return _decode_entry(payload)
@@ -142,7 +144,7 @@ def decode_entry(payload: bytes) -> Entry:
 
 
 def together(entries: Iterable[Entry]) -> Entry:
-    """Several entries as one."""
+    """Several entries merged into one."""
     whole = Entry([], [], [], [])
     for entry in entries:
         whole.calls.extend(entry.calls)
@@ -162,7 +164,7 @@ def entry_of(call: CallRecord) -> Entry:
 
 
 def told(text: str | None, longest: int = LONGEST_TEXT) -> str | None:
-    """A text that came with a call, fit for an index: cut to length, without NUL (PostgreSQL)."""
+    """A text of a call for an indexed column: cut to length, without NUL (PostgreSQL)."""
     return None if text is None else text[:longest].replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
@@ -187,7 +189,7 @@ def _call_row(call: CallRecord) -> CallRow:
 
 
 def unpack_payload(kept: bytes) -> CallPayload:
-    """What was kept of a call."""
+    """The payload of a call, unpacked."""
     return _decode_kept(unpack(kept))
 
 
@@ -242,5 +244,5 @@ def _card_row(call_id: str, position: int, card: CardShown) -> CardRow:
 
 
 def _text(value: object) -> str:
-    """As JSON, in which a NUL is written out and so no trouble."""
+    """JSON text, with NUL escaped."""
     return _json(value).decode()

@@ -1,4 +1,4 @@
-"""The tables' version: looked at cheaply, brought up to date by Alembic only where it is behind."""
+"""Schema revision: a cheap check, and a migration with Alembic where it is behind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from service.decision_log.log_store import StoreUnavailable, is_sqlite
 from service.errors import ConfigurationError
 
 REVISION = "0002"
-"""The newest revision in `migrations/versions`; a test holds the two together."""
+"""The newest revision in `migrations/versions`, as a test verifies."""
 
 _LOOK_SECONDS = 4
 
@@ -42,9 +42,9 @@ DECISION_LOG = Migrations(Path(__file__).parent / "migrations", "alembic_version
 def prepare(url: str, tables: Migrations = DECISION_LOG) -> None:
     """Make sure that the tables are up to date before the service uses them.
 
-    An SQLite file is made and migrated on the way. A PostgreSQL schema is shared, so an operator
-    migrates it, by `covercard db upgrade`: ConfigurationError if it is behind. StoreUnavailable
-    if the database cannot be reached.
+    Creates and migrates an SQLite file. A PostgreSQL schema is shared and migrated by an operator
+    (`covercard db upgrade`): ConfigurationError if it is behind. StoreUnavailable if the database
+    is unreachable.
     """
     if is_sqlite(url):
         upgrade(url, tables)
@@ -73,8 +73,8 @@ def revision(url: str, tables: Migrations = DECISION_LOG) -> str | None:
 def upgrade(url: str, tables: Migrations = DECISION_LOG) -> bool:
     """Bring the tables to their newest revision; whether there was anything to do.
 
-    Raises StoreUnavailable if the database cannot be reached, ConfigurationError if its tables are
-    of a newer version than this program.
+    Raises StoreUnavailable if the database is unreachable, ConfigurationError if its tables are
+    newer than this program.
     """
     with _one_at_a_time(url):
         found = revision(url, tables)
@@ -85,7 +85,7 @@ def upgrade(url: str, tables: Migrations = DECISION_LOG) -> bool:
                 f"the database's tables are at {found}, newer than this version's "
                 f"{tables.revision}: run the newer version"
             )
-        # Alembic is imported here only, so that workers need not pay for it.
+        # Imported here to keep Alembic out of the workers.
         from alembic import command
         from alembic.config import Config
 
@@ -109,7 +109,7 @@ def _reached(url: str) -> Iterator[Connection]:
 
 @contextlib.contextmanager
 def _one_at_a_time(url: str) -> Iterator[None]:
-    """Several workers may start on one new SQLite file; PostgreSQL's migration is run by hand."""
+    """Serialize migrations of one SQLite file; workers may start at the same time."""
     if not is_sqlite(url):
         yield
         return

@@ -1,8 +1,8 @@
-"""The spool: a folder that keeps records durably while the store cannot.
+"""Spool: durable records on local disk while the store is unavailable.
 
-Each process appends frames to a segment of its own, a file "….seg" that it holds locked. Whoever
-gets the lock of a segment (its process has sealed it, or has died) may move its frames to the store
-and then delete it. Killed between the two, the frames are moved again, which the store ignores.
+Each process appends frames to its own locked segment, a file "….seg". Another process that gets
+the lock (the owner has sealed it, or has died) moves the frames to the store and then deletes the
+segment. After a crash between the two, the frames are moved again, and the store ignores them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SpoolDepth:
-    """What waits: records and bytes, of all processes. `set_aside` counts files to be looked at."""
+    """Waiting records and bytes of all processes. `set_aside` counts files for a person to
+    check.
+    """
 
     records: int = 0
     bytes: int = 0
@@ -41,7 +43,7 @@ class SpoolDepth:
 
 
 class Segment:
-    """A segment that this process has locked and may empty."""
+    """A segment locked by this process."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
@@ -49,7 +51,7 @@ class Segment:
         self._damaged = False
 
     def payloads(self) -> Iterator[bytes]:
-        """Every payload that was written whole."""
+        """The complete payloads, in order."""
         for item in read_frames(_read_all(self._descriptor)):
             if not isinstance(item, Damage):
                 yield item
@@ -57,7 +59,7 @@ class Segment:
                 self._damaged = True
 
     def discard(self) -> None:
-        """Its payloads are safe elsewhere: delete it, or set it aside where it was damaged."""
+        """Delete the drained segment, or set it aside if it was damaged."""
         if self._damaged:
             log.error("spool segment damaged, set aside", segment=self.path.name)
             self.path.rename(self.path.with_suffix(_DAMAGED))
@@ -68,12 +70,12 @@ class Segment:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let go of it; what was not discarded can be claimed again."""
+        """Release the lock; an undiscarded segment can be claimed again."""
         os.close(self._descriptor)
 
 
 class Spool:
-    """The spool folder, made when it is first written to. Safe for threads and processes."""
+    """The spool folder, created on the first write. Safe for threads and processes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -83,9 +85,9 @@ class Spool:
         self._counted: dict[str, tuple[int, int, int]] = {}
 
     def append(self, payload: bytes) -> None:
-        """Keep a payload; it is on the disk when this returns.
+        """Append a payload, on disk on return.
 
-        Raises OSError if it cannot be kept; then nothing of it is left behind.
+        Raises OSError if it fails, and leaves nothing of the payload behind.
         """
         data = frame(payload)
         with self._lock:
@@ -101,19 +103,19 @@ class Spool:
             self._end += len(data)
 
     def seal(self) -> None:
-        """Let go of this process's segment, so that it can be claimed."""
+        """Release this process's segment for draining."""
         with self._lock:
             self._close()
 
     def claim(self) -> Iterator[Segment]:
-        """The segments, oldest first, that nobody holds; each is a context that holds it locked."""
+        """The unlocked segments, oldest first, each a context manager that holds its lock."""
         for path in self._files(_SEGMENT):
             descriptor = _lock_of(path)
             if descriptor is not None:
                 yield Segment(path, descriptor)
 
     def set_aside(self, payload: bytes) -> None:
-        """Keep a payload that the store will never take, for a person to look at."""
+        """Write a payload rejected by the store to its own file, for a person to check."""
         path = self.folder / f"{_unique_name()}{_REJECTED}"
         log.error("a record was rejected by the store, set aside", file=path.name)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -125,7 +127,7 @@ class Spool:
         self._sync_folder()
 
     def probe(self) -> None:
-        """Raise OSError if the folder could not take a record now."""
+        """Raise OSError if the folder cannot take a record."""
         self._make_folder()
         path = self.folder / f".probe-{_unique_name()}"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -137,9 +139,9 @@ class Spool:
             path.unlink()
 
     def depth(self) -> SpoolDepth:
-        """How much waits. Reads only what was added since it was last asked.
+        """The present depth; reads only the growth since the last call.
 
-        OSError if the folder cannot be read.
+        Raises OSError if the folder cannot be read.
         """
         records = size = 0
         counted: dict[str, tuple[int, int, int]] = {}
@@ -178,7 +180,7 @@ class Spool:
             return []
 
     def _new_segment(self) -> int:
-        """A new segment, locked before anybody can see it under a name that is claimed."""
+        """A new segment, locked before it is visible under a claimable name."""
         self._make_folder()
         name = _unique_name()
         hidden = self.folder / f".{name}"
@@ -196,7 +198,7 @@ class Spool:
         return descriptor
 
     def _take_back(self) -> None:
-        """Cut off what a failed append left; where even that fails, the segment is given up."""
+        """Truncate the remains of a failed append; if that fails too, abandon the segment."""
         if self._descriptor is None:
             return
         try:
@@ -207,7 +209,7 @@ class Spool:
 
     def _close(self) -> None:
         if self._descriptor is not None:
-            # Unlocked by name: a forked process may still have the file open.
+            # Explicit unlock: a forked process may still have the file open.
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = None
@@ -224,19 +226,19 @@ class Spool:
 
 
 def _unique_name() -> str:
-    """Sorts by time."""
+    """A unique name that sorts by time."""
     return f"{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def _lock_of(path: Path) -> int | None:
-    """The segment opened and locked; None if another process holds it or has deleted it."""
+    """A descriptor of the locked segment; None if another process holds or has deleted it."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Deleted between opening and locking: then whoever deleted it has moved its frames.
+        # Deleted between opening and locking: its frames are already moved.
         if os.fstat(descriptor).st_nlink:
             return descriptor
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""The log in an SQLite file: one durable transaction a batch (WAL, synchronous FULL)."""
+"""SQLite store: one durable transaction a batch (WAL, synchronous FULL)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _BUSY_SECONDS = 0.001
 class SqliteStore:
     """A `LogStore` on one connection, made by `ping` and dropped after an error.
 
-    Processes take turns by a lock file. SQLite's own waiting sleeps for ever longer, so that under
-    load one of them would starve; a process that dies frees the lock.
+    Processes take turns with a lock file, released by the death of its process. SQLite's own busy
+    handler sleeps ever longer, so that a process would starve under load.
     """
 
     def __init__(self, url: str) -> None:
@@ -103,7 +103,7 @@ def _turn_taken(turn: int, deadline: float) -> Iterator[None]:
 
 
 def _begin(connection: sqlite3.Connection, deadline: float) -> None:
-    """Whoever writes without taking turns is a command of an operator's: it is soon done."""
+    """Begin a transaction. A writer outside the turns is an operator's command, and is brief."""
     while True:
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -116,6 +116,6 @@ def _begin(connection: sqlite3.Connection, deadline: float) -> None:
 
 
 def _what(error: BaseException) -> str:
-    """The error's kind; SQLite's own messages name no values."""
+    """SQLite's name of the error, else its type; messages are not passed on."""
     name = getattr(error, "sqlite_errorname", None)
     return name if isinstance(name, str) else type(error).__name__

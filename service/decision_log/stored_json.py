@@ -1,7 +1,7 @@
-"""JSON as it was kept, read for people who look: nothing that a client sent may keep it from them.
+"""Lenient reader of stored JSON, for display: no input of a client makes it fail.
 
-What decides calls is stricter; here a number that no machine holds becomes text, half of a
-character becomes a question mark, and what is no JSON at all becomes an empty object.
+An unrepresentable number becomes text, a lone surrogate a question mark, and a body that is no
+JSON an empty object. The reader of calls is strict.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 
 _DIGITS = 18
-"""Of a whole number that fits everywhere."""
+"""Digits of an integer that fits 64 bits."""
 
 
 def read_kept(body: bytes) -> Any:
-    """Plain data; {} where it cannot be read."""
+    """Plain data; {} if the body cannot be read."""
     try:
         return msgspec.json.decode(body)
     except (ValueError, RecursionError):

@@ -1,7 +1,7 @@
-"""The tables of the log (SQLAlchemy Core), the same on SQLite and PostgreSQL.
+"""Tables of the log (SQLAlchemy Core), the same on SQLite and PostgreSQL.
 
-Points in time are microseconds since 1970 UTC. A call's rows are written in one transaction, so no
-foreign key has to be checked on the way; `prune` removes them together too.
+Instants are microseconds since 1970 UTC. A call's rows are written in one transaction and pruned
+together, so that foreign keys are unnecessary.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The decision log: calls, determinations, cards, feedback, and who has read them."""
+"""Decision log: tables of calls, determinations, cards, feedback and accesses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns take the field's names: program and undetermined."""
+"""Columns renamed to the specifications' terms: program and undetermined."""
 
 from __future__ import annotations
 
