@@ -1,4 +1,4 @@
-"""Trust: which clients may call, how their tokens are checked, and how often each may call.
+"""Authentication of clients and readers, replay detection, and rate limits.
 
-No Flask here: a token, the URL called and a clock come in; a client or an error goes out.
+Without Flask: a token, the called URL and a clock come in; a client or an error goes out.
 """

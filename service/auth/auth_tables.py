@@ -1,4 +1,4 @@
-"""The tables of this room in the shared database; nothing in them says anything of a patient."""
+"""Tables of authentication in the shared database; they contain no patient data."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ used_tokens = Table(
     Column("jti_sha256", String(64), primary_key=True),
     Column("expires_at", BigInteger, nullable=False, index=True),
 )
-"""Insert-only but for the pruning of what has expired; `expires_at` in seconds since 1970."""
+"""Used tokens, insert-only until pruned; `expires_at` in seconds since 1970."""
 
 client_calls = Table(
     "client_calls",
@@ -47,13 +47,13 @@ client_calls = Table(
     Column("minute", BigInteger, primary_key=True),
     Column("calls", Integer, nullable=False),
 )
-"""How often a client has called in a minute (counted since 1970)."""
+"""Number of a client's calls in a minute (minutes since 1970)."""
 
 
 def open_engine(url: str, connections: int) -> Engine:
-    """An engine for these tables with at most so many connections; none is made before it is used.
+    """An engine for these tables with at most `connections` connections, opened on demand.
 
-    Raises ConfigurationError if the URL names no database that is known here.
+    Raises ConfigurationError if the URL names no supported database.
     """
     try:
         parsed = make_url(url)
@@ -76,14 +76,14 @@ def open_engine(url: str, connections: int) -> Engine:
 
 
 def _quick(connection: DBAPIConnection, _record: object) -> None:
-    # What a power cut could take away here is worth five minutes at most.
+    # A power failure loses tokens that expire within five minutes anyway.
     cursor = connection.cursor()
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.close()
 
 
 class SharedTables:
-    """The tables through an engine; they are made when first used, if they are missing."""
+    """Access to the tables; missing ones are created on the first use."""
 
     def __init__(self, engine: Engine) -> None:
         self.dialect = engine.dialect.name
@@ -92,7 +92,7 @@ class SharedTables:
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """A transaction. Raises SQLAlchemyError where the database is away or refuses."""
+        """A transaction. Raises SQLAlchemyError if the database is unavailable or refuses."""
         if not self._made:
             _make(self._engine)
             self._made = True
@@ -101,10 +101,10 @@ class SharedTables:
 
 
 def _make(engine: Engine) -> None:
-    """Make what is missing, also while other instances do the same."""
+    """Create missing tables, also while other instances do the same."""
     if engine.dialect.name == "sqlite":
         with suppress(OperationalError), engine.connect() as connection:
-            # Kept in the file; where another instance holds it now, that one sets it.
+            # Stored in the file; an instance that holds the lock now sets it.
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
     try:
         with engine.begin() as connection:
@@ -113,6 +113,6 @@ def _make(engine: Engine) -> None:
                 for index in table.indexes:
                     connection.execute(CreateIndex(index, if_not_exists=True))
     except (IntegrityError, ProgrammingError):
-        # PostgreSQL tells so if another instance made them between our look and our attempt.
+        # PostgreSQL fails if another instance created them between check and creation.
         if not set(inspect(engine).get_table_names()).issuperset(metadata.tables):
             raise

@@ -1,4 +1,4 @@
-"""The clients file: who may call, with which keys, and which FHIR servers are theirs."""
+"""Clients file: CDS clients with their keys and FHIR servers."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from service.errors import Finding, LibraryError
 log = structlog.get_logger(__name__)
 
 KEYS_THAT_ANYONE_HAS = frozenset({"https://sandbox.cds-hooks.org"})
-"""Issuers whose private key is published: anyone can sign in their name."""
+"""Issuers with a published private key: anyone can sign in their name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who calls. `name` stands for it in logs and records; no two clients of a file share one.
+    """A CDS client. `name` identifies it in logs and records, unique in a file.
 
-    `fhir_servers` are the base URLs, without a slash at the end, that a call of this client may
-    name as its fhirServer; None where nobody knows who calls.
+    `fhir_servers` are the base URLs, without a trailing slash, allowed as fhirServer of its calls;
+    None in open mode.
     """
 
     issuer: str
@@ -41,12 +41,12 @@ class Client:
 
 
 ANYONE = Client(issuer="", name="anyone", fhir_servers=None)
-"""The caller where no client is asked to say who it is; such a service listens on loopback only."""
+"""The caller in open mode, which is for loopback only."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrustedClient:
-    """A client with what its tokens are checked against; `demo` trusts keys that anyone has."""
+    """A client with the keys of its tokens; `demo`: its private key is public."""
 
     client: Client
     keys: KeySource
@@ -111,7 +111,7 @@ def load_clients(
     seconds: Callable[[], float] = time.monotonic,
     keep_for: float = KEEP_FOR,
 ) -> Mapping[str, TrustedClient]:
-    """Issuer → client. Key files are read now, key set URLs when a token needs them.
+    """Clients by issuer. Key files are read now, key set URLs when a token needs them.
 
     `keep_for` are the seconds for which keys are trusted while their URL is down. A relative
     `jwks_file` is looked for beside the clients file. Raises LibraryError with

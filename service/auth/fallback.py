@@ -1,7 +1,7 @@
-"""The shared database must not hold up a call: what it does not answer in time is done without it.
+"""Fallbacks for a slow or unavailable database.
 
-Counting goes on in each worker alone, for a limit is there to protect the service. Tokens are then
-remembered by each instance for itself, in a file that its workers share.
+Rate limits per worker: each worker counts calls alone, which still protects the service. Replay
+detection per instance: each instance records tokens in a file of all its workers.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ log = structlog.get_logger(__name__)
 
 
 class _Common:
-    """Asks the shared database; after trouble leaves it alone for a while, then asks once.
+    """Circuit breaker before the shared database: opens after a failure, retries once after a
+    pause.
 
-    `trouble` is what is logged as it is first missed. `monotonic` is a clock in seconds.
+    `trouble` is the log message of an opening. `monotonic` is a clock in seconds.
     """
 
     def __init__(self, trouble: str, monotonic: Callable[[], float]) -> None:
@@ -43,7 +44,7 @@ class _Common:
         self._ask_again_at: float | None = None
 
     def ask(self, work: Callable[[], T], seconds: float) -> T | None:
-        """What `work` returns; None while the database is away, slow or left alone."""
+        """The result of `work`; None while the database is unavailable, slow or bypassed."""
         if not self._may_ask():
             return None
         try:
@@ -72,7 +73,7 @@ class _Common:
 
 
 class FallbackCallCounts:
-    """The common counts while they answer in time, this worker's own while they do not."""
+    """Shared call counts, with this worker's own as fallback."""
 
     def __init__(self, common: CallCounts, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._common = common
@@ -86,9 +87,9 @@ class FallbackCallCounts:
 
 
 class InstanceReplayStore:
-    """What one instance remembers while the shared database is away: a file, for all its workers.
+    """Replay detection of one instance, in a file of all its workers, created on demand.
 
-    The file is made when it is first needed. `seconds` is the time in seconds since 1970.
+    `seconds` is the time in seconds since 1970.
     """
 
     def __init__(self, file: Path, seconds: Callable[[], float] = time.time) -> None:
@@ -106,7 +107,7 @@ class InstanceReplayStore:
         return self._store.first_use(issuer, jti, expires)
 
     def may_know(self) -> bool:
-        """Whether a token that it remembers may still be valid."""
+        """Whether a recorded token may still be valid."""
         for file in (self._file, self._file.with_name(f"{self._file.name}-wal")):
             try:
                 written = file.stat().st_mtime
@@ -118,11 +119,11 @@ class InstanceReplayStore:
 
 
 class FallbackReplayStore:
-    """The common record of used tokens while it answers in time, else this instance's own.
+    """Shared replay detection, with this instance's own as fallback.
 
-    So a call is answered, and its token counts once, also while the shared database is away; only
-    another instance would then not know of it. When the database is back, what was remembered
-    meanwhile still counts. Unavailable only where the instance cannot remember either.
+    Calls are answered, and tokens accepted once, while the shared database is unavailable; other
+    instances do not see those tokens. They stay recorded when the database returns. Raises
+    Unavailable only if the instance's own file fails too.
     """
 
     def __init__(
@@ -145,7 +146,7 @@ class FallbackReplayStore:
 
 
 class DeadlineReplayStore:
-    """A ReplayStore that says in time that it cannot say."""
+    """A ReplayStore that raises Unavailable at its deadline."""
 
     def __init__(self, store: ReplayStore) -> None:
         self._store = store

@@ -36,11 +36,11 @@ def fetch_key_set(url: str, deadline: float = DEADLINE) -> bytes:
         try:
             body = _read(session, url)
         except (requests.RequestException, OSError, ValueError) as error:
-            # A connection that the deadline closed fails in whatever it was about to do.
+            # A connection closed by the deadline fails in its current operation.
             why = "took too long" if adapter.expired else type(error).__name__
             raise KeySetUnreachable(why) from error
         if adapter.expired:
-            # Headers that end where the connection was closed look whole.
+            # Headers cut off by the closing look complete.
             raise KeySetUnreachable("took too long")
         return body
 
@@ -53,7 +53,7 @@ def _read(session: requests.Session, url: str) -> bytes:
         if reply.status_code != requests.codes.ok:
             raise KeySetUnreachable(f"answered {reply.status_code}")
         if reply.headers.get("Content-Encoding", "").strip().lower() not in _PLAIN:
-            # A few bytes could unfold to gigabytes.
+            # A few bytes could decompress to gigabytes.
             raise KeySetUnreachable("is encoded, which was not asked for")
         body = bytearray()
         for chunk in reply.iter_content(8192):
@@ -64,7 +64,7 @@ def _read(session: requests.Session, url: str) -> bytes:
 
 
 class _DeadlineAdapter(HTTPAdapter):
-    """Closes its connections when time is up, whatever they are doing.
+    """HTTP adapter with a deadline for the whole exchange: at its end connections are closed.
 
     The timeouts of sockets are between two packets: a server that sends a byte a second, in its
     headers or in the TLS handshake, keeps within them for ever.
@@ -96,7 +96,7 @@ class _DeadlineAdapter(HTTPAdapter):
         class Watched(plain):  # type: ignore[misc, valid-type]
             def _new_conn(self) -> socket.socket:
                 opened: socket.socket = super()._new_conn()
-                # A duplicate, for TLS takes the socket itself out of our hands.
+                # A duplicate, since TLS takes over the socket itself.
                 watch(opened.dup())
                 return opened
 

@@ -1,7 +1,7 @@
-"""The public keys of a client: from its JSON Web Key Set, given by the operator or at a pinned URL.
+"""Client key sets (RFC 7517), given by the operator or read from a pinned URL.
 
-Only keys for ES384 and RS384 are kept, only their public half, each under its key id and algorithm:
-a key cannot be used with another algorithm than its own, and a symmetric key is never a key here.
+Only public keys for ES384 and RS384 are used, each under its key id and its own algorithm;
+symmetric keys are ignored.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from service.errors import Unavailable
 log = structlog.get_logger(__name__)
 
 REFRESH_AT_MOST_EVERY = 60
-"""Seconds between two fetches of one key set, whatever the tokens say."""
+"""Least seconds between two fetches of one key set."""
 
 FRESH_FOR = 3600
-"""Seconds after which a key set is fetched again, so that a withdrawn key does not stay trusted."""
+"""Seconds after which a key set is refetched, to drop withdrawn keys."""
 
 KEEP_FOR = 86_400
 """Seconds for which the last keys stay in use while their URL is down."""
@@ -31,10 +31,10 @@ FIRST_WAIT = 2.0
 """Seconds that a call waits for a key set that has never been read."""
 
 MOST_KEYS = 50
-"""Keys that are looked at in one set."""
+"""Keys read of one set."""
 
 MOST_KEYS_OF_AN_ID = 4
-"""Keys that one id may stand for: each is tried for a token."""
+"""Keys tried for one key id."""
 
 _MOST_WAITING = 2
 _SMALLEST_RSA = 2048
@@ -43,19 +43,19 @@ _LARGEST_RSA = 8192
 
 PublicKey = ECKey | RSAKey
 Keys = Mapping[tuple[str, str], Sequence[PublicKey]]
-"""(kid, alg) → the keys with that id; more than one only while a client changes them."""
+"""Keys by (kid, alg); several only while a client rotates them."""
 
 
 class KeySource(Protocol):
-    """Where a client's keys come from."""
+    """Source of a client's keys."""
 
     @property
     def url(self) -> str | None:
-        """The key set's URL, or None if the operator gave the keys themselves."""
+        """The key set's URL; None for keys in the clients file."""
 
     @property
     def away(self) -> bool:
-        """Whether the key set could not be read when it was last asked for."""
+        """Whether the last fetch of the key set failed."""
 
     def find(self, kid: str, alg: str) -> Sequence[PublicKey]:
         """The keys with this id for this algorithm; none is an empty sequence.
@@ -89,7 +89,7 @@ def read_key_set(key_set: object) -> Keys:
 
 def _for_verifying(jwk: Mapping[str, Any]) -> bool:
     operations = jwk.get("key_ops", ["verify"])
-    # Some clients publish the private half beside the public one: one with "sign" is left out.
+    # Some clients publish the private half beside the public one: a key for "sign" is ignored.
     for_verifying = operations is None or (isinstance(operations, list) and "verify" in operations)
     return for_verifying and jwk.get("use", "sig") == "sig"
 
@@ -104,8 +104,8 @@ def _public_key(jwk: Mapping[str, Any]) -> tuple[str, PublicKey] | None:
             fits = _SMALLEST_RSA <= key.public_key.key_size <= _LARGEST_RSA
             return ("RS384", key) if fits else None
     except Exception:
-        # What cryptography raises for odd numbers is no closed list, and one odd key must not
-        # lose the others.
+        # cryptography raises an open list of errors for odd numbers; one odd key must not lose the
+        # others.
         return None
     return None
 
@@ -115,7 +115,7 @@ def _is_for(jwk: Mapping[str, Any], alg: str) -> bool:
 
 
 class FixedKeys:
-    """Keys that the operator gave."""
+    """Keys in the clients file."""
 
     url = None
     away = False
@@ -130,11 +130,11 @@ class FixedKeys:
 class FetchedKeys:
     """Cached JSON Web Key Set at a pinned URL, refreshed in the background.
 
-    A call asks for no key set and waits for none, but for the very first: until the URL has
-    answered once, `_MOST_WAITING` calls wait for it, each at most `first_wait` seconds; the others
-    are told to come again. The URL is asked again each FRESH_FOR seconds, and for an unknown key
-    id, at most once in REFRESH_AT_MOST_EVERY seconds whatever tokens name. While it is down the
-    last keys stay in use for `keep_for` seconds; then no key of it is trusted any more.
+    Calls do not wait for a fetch, except for the first: until the URL has answered once,
+    `_MOST_WAITING` calls wait at most `first_wait` seconds each; other calls get Unavailable. The
+    set is refetched after FRESH_FOR seconds and for an unknown key id, at most once in
+    REFRESH_AT_MOST_EVERY seconds. While the URL fails, the last keys stay in use for `keep_for`
+    seconds; after that none of them is trusted.
 
     `fetch` takes the URL and gives bytes within a time of its own, or raises KeySetUnreachable;
     `seconds` is a monotonic clock.
@@ -182,7 +182,7 @@ class FetchedKeys:
         return found
 
     def _age(self) -> float:
-        """Seconds since the keys at hand were read; infinite before the first time."""
+        """Seconds since the last successful fetch; infinite before the first."""
         return float("inf") if self._read is None else self._seconds() - self._read
 
     def _wait_for_the_first(self) -> None:
@@ -194,7 +194,7 @@ class FetchedKeys:
             self._waiting.release()
 
     def _refresh(self) -> None:
-        """Begin to read the key set, unless that is under way or was tried a moment ago."""
+        """Start a fetch, unless one is running or was tried a moment ago."""
         with self._lock:
             now = self._seconds()
             recent = self._tried is not None and now - self._tried < REFRESH_AT_MOST_EVERY
@@ -217,4 +217,4 @@ class FetchedKeys:
 
 
 class KeySetUnreachable(Exception):
-    """A key set's URL gave no key set; says why."""
+    """A key set's URL returned no key set; the message is the reason."""

@@ -1,4 +1,4 @@
-"""Files that an operator writes, read strictly; nothing of their content is ever repeated."""
+"""Operator's YAML files, read strictly; errors never quote their content."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.yaml_files import Where, field_name, load_yaml
 
 
 def read_yaml(path: Path, setting: str) -> object:
-    """The plain data of a YAML file. Raises LibraryError; `setting` is what named the file."""
+    """The plain data of a YAML file. Raises LibraryError; `setting` names the file's variable."""
     try:
         return load_yaml(path)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""How many calls a client may make in a minute, counted in one worker or in the shared database."""
+"""Rate limit: calls of a client per minute, counted in one worker or in the shared database."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from service.errors import TooManyCalls, Unavailable
 
 
 class CallCounts(Protocol):
-    """Counts calls by client and minute."""
+    """Call counts by client and minute."""
 
     def add(self, issuer: str, minute: int) -> int:
-        """Count one call; how many that makes in this minute."""
+        """Count one call; returns the count of this minute."""
 
 
 class MemoryCallCounts:
@@ -52,7 +52,7 @@ class SqlCallCounts:
         try:
             with self._tables.begin() as connection:
                 if minute != self._pruned:
-                    # Not the minute before: another instance's clock may still be in it.
+                    # Keeps the previous minute: another instance's clock may still be in it.
                     connection.execute(
                         delete(client_calls).where(client_calls.c.minute < minute - 1)
                     )
@@ -72,7 +72,7 @@ class SqlCallCounts:
 
 
 class CallLimit:
-    """At most `per_minute` calls of each client; `seconds` is the time in seconds since 1970."""
+    """A limit of `per_minute` calls per client; `seconds` is the time in seconds since 1970."""
 
     def __init__(
         self, per_minute: int, counts: CallCounts, seconds: Callable[[], float] = time.time

@@ -1,4 +1,4 @@
-"""The readers file: who may read the decision log in a browser, each with a secret of its own."""
+"""Readers file: readers of the decision log in a browser, each with its own secret."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _EXAMPLE = "see examples/readers.example.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Who may read. `name` stands for it in the log of accesses; `key` is made of its secret.
+    """A reader. `name` identifies it in the access log.
 
-    Sessions are signed with `key`: another secret ends them.
+    `key`, derived from its secret, signs its sessions: a new secret ends them.
     """
 
     name: str
@@ -49,9 +49,9 @@ class Readers:
         return self._readers.get(name)
 
     def who(self, name: str, secret: str) -> Reader | None:
-        """The reader of this name and secret; None if there is none.
+        """The reader with this name and secret, or None.
 
-        It takes as long for a name that is not known as for a wrong secret.
+        Takes the same time for an unknown name and for a wrong secret.
         """
         reader = self._readers.get(name, self._nobody)
         same = hmac.compare_digest(reader.key, key_of(secret))
@@ -70,7 +70,7 @@ class _ReaderEntry(BaseModel):
         text = secret.get_secret_value()
         if len(text) < _SHORTEST:
             raise ValueError(f"is too short: at least {_SHORTEST} characters")
-        # A text that repeats itself is found in the middle of itself twice.
+        # A repeating text occurs in the middle of its own doubling.
         if len(set(text)) < _FEWEST_CHARACTERS or text in (text + text)[1:-1]:
             raise ValueError("is easily guessed")
         return secret
@@ -85,8 +85,8 @@ class _ReadersFile(BaseModel):
 def load_readers(path: Path) -> Readers:
     """The readers of a file.
 
-    Raises LibraryError with everything that is wrong: secrets that are weak or used twice, names
-    that are, and a file that everybody on the machine may read. No secret is repeated in it.
+    Raises LibraryError with all errors: weak or duplicate secrets, duplicate names, and a file
+    readable for everyone on the machine. It quotes no secret.
     """
     try:
         read = _ReadersFile.model_validate(read_yaml(path, "COVERCARD_READERS_FILE"))
@@ -96,7 +96,7 @@ def load_readers(path: Path) -> Readers:
     findings: list[Finding] = []
     if path.stat().st_mode & 0o007:
         repair = f"chmod o= {path.name}"
-        findings.append(finding(path, (), "holds secrets, and everybody may read it", repair))
+        findings.append(finding(path, (), "contains secrets, and everyone can read it", repair))
     readers: dict[str, Reader] = {}
     keys: set[bytes] = set()
     for n, entry in enumerate(read.readers):
@@ -117,5 +117,5 @@ def _complaint(path: Path, where: tuple[int | str, ...], problem: str) -> Findin
 
 
 def key_of(secret: str) -> bytes:
-    """A key of fixed length. No slow hash: a secret is long and random, or it is refused."""
+    """A key of fixed length. A fast hash suffices: short or simple secrets are refused."""
     return hashlib.sha256(b"covercard reader:" + secret.encode("utf-8", "replace")).digest()

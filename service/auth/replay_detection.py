@@ -1,4 +1,4 @@
-"""Each token counts once: across threads, workers and instances."""
+"""Replay detection: each token is accepted once, across threads, workers and instances."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ _PRUNE_EVERY = 60.0
 
 
 class FirstUses(Protocol):
-    """Remembers which tokens were accepted."""
+    """A record of accepted tokens."""
 
     def first_use(self, issuer: str, jti: str, expires: datetime) -> bool:
-        """Remember the token until `expires`; False if it was remembered before.
+        """Record the token until `expires`; False if it is already recorded.
 
-        Raises Unavailable if that cannot be told: then nobody is let in.
+        Raises Unavailable if the record fails: the call is then refused.
         """
 
 
 class ReplayStore(FirstUses, Protocol):
-    """One that can be asked without a use."""
+    """A record that can also be queried."""
 
     def used(self, issuer: str, jti: str) -> bool:
-        """Whether the token is remembered. Raises Unavailable as `first_use` does."""
+        """Whether the token is recorded. Raises Unavailable as `first_use` does."""
 
 
 class SqlReplayStore:
-    """A ReplayStore in the shared database: one row a token, kept unique by its primary key.
+    """A ReplayStore in the shared database: one row a token, unique by primary key.
 
     `seconds` is the time in seconds since 1970.
     """
@@ -53,7 +53,7 @@ class SqlReplayStore:
         row = {
             "issuer": issuer,
             "jti_sha256": _hashed(jti),
-            # Rounded up: a row may outlive its token, never the other way round.
+            # Rounded up: a row must not expire before its token.
             "expires_at": int(expires.timestamp()) + 1,
         }
         try:
@@ -84,7 +84,7 @@ class SqlReplayStore:
             with self._tables.begin() as connection:
                 connection.execute(delete(used_tokens).where(used_tokens.c.expires_at < int(now)))
         except SQLAlchemyError as error:
-            # No call depends on it: the next pruning takes these rows too.
+            # No call depends on it; the next pruning removes these rows too.
             log.warning("expired tokens not pruned", kind=type(error).__name__)
 
 

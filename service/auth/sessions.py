@@ -1,4 +1,4 @@
-"""A reader's session: a signed text that its browser keeps, valid in every worker and instance."""
+"""Reader sessions: a signed cookie value, valid in each worker and instance."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from service.auth.readers import Reader, Readers
 from service.auth.replay_detection import ReplayStore
 
 IDLE = timedelta(minutes=15)
-"""A session ends so long after its last use …"""
+"""Time to the end of a session after its last use."""
 LONGEST = timedelta(hours=8)
-"""… and so long after its begin, however much it is used."""
+"""Time to the end of a session after its begin."""
 
 _ENDED = "sessions of the decisions page"
-"""Under this name, which no client has, the store of used tokens keeps sessions that were ended."""
+"""Issuer of ended sessions in the replay store; no client has this name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """`form_token` stands in each form of the session: another site cannot know it."""
+    """A session. `form_token`, in each of its forms, is unknown to other sites (CSRF token)."""
 
     reader: Reader
     form_token: str
@@ -36,12 +36,10 @@ class Session:
 
 
 class Sessions:
-    """Begins sessions, finds them again and ends them. `clock` gives the time with a time zone.
+    """Begin, verification and end of sessions. `clock` gives the time with a time zone.
 
-    `ended` remembers the sessions that were ended, for all workers and instances.
-
-    A session says whose it is and is signed with that reader's key: without the reader, or with
-    another secret, it is none.
+    `ended` records ended sessions for all workers and instances. A session names its reader and is
+    signed with the reader's key: removing the reader or changing its secret invalidates it.
     """
 
     def __init__(self, readers: Readers, ended: ReplayStore, clock: Callable[[], datetime]) -> None:
@@ -50,23 +48,23 @@ class Sessions:
         self._clock = clock
 
     def begin(self, name: str, secret: str) -> Session | None:
-        """A new session; None if name and secret are no reader's."""
+        """A new session; None for a wrong name or secret."""
         reader = self._readers.who(name, secret)
         if reader is None:
             return None
         return Session(reader, secrets.token_urlsafe(24), self._clock())
 
     def written(self, session: Session) -> str:
-        """The session as a text, used just now."""
+        """The session as signed text, with its last use now."""
         now = self._clock()
         told = [session.form_token, session.begun.timestamp(), now.timestamp()]
         name = session.reader.name.encode().hex()
         return f"{name}.{_signer(session.reader).dumps(told)}"
 
     def found(self, text: str) -> Session | None:
-        """The session of a text; None if it is none of ours, has ended or was not used.
+        """The session of a signed text; None if it is invalid, ended or idle too long.
 
-        Raises Unavailable if it cannot be told whether it has ended.
+        Raises Unavailable if the record of ended sessions fails.
         """
         name, _, signed = text.partition(".")
         try:
@@ -87,7 +85,7 @@ class Sessions:
         return None if self._ended.used(_ENDED, session.form_token) else session
 
     def end(self, session: Session) -> None:
-        """End a session for good, whoever has a copy of it. Raises Unavailable."""
+        """End each copy of a session for good. Raises Unavailable."""
         self._ended.first_use(_ENDED, session.form_token, session.begun + LONGEST)
 
 

@@ -1,7 +1,6 @@
-"""Is this token a client's, for this URL, now, and for the first time? (CDS Hooks 2.0, Security.)
+"""Client tokens (CDS Hooks 2.0, Security): signature, issuer, audience, lifetime and replay.
 
-Everything is checked before anything is believed; what fails is named by its claim, and nothing of
-the token is ever repeated.
+An error names the failed claim and never quotes the token.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from service.auth.replay_detection import FirstUses
 from service.errors import Unauthenticated
 
 ALGORITHMS = ("ES384", "RS384")
-"""All that is accepted: asymmetric, and recommended by CDS Hooks 2.0."""
+"""The accepted algorithms, asymmetric and recommended by CDS Hooks 2.0."""
 
 LONGEST_TOKEN = 8192
 """Characters."""
@@ -31,15 +30,15 @@ LONGEST_LIFETIME = 300
 """Seconds from iat to exp."""
 
 LEEWAY = 30
-"""Seconds that two clocks may differ."""
+"""Allowed clock skew in seconds."""
 
 _ROUNDING = 2
-"""Seconds: some clients read their clock once for iat and again for exp."""
+"""Seconds: some clients read their clock separately for iat and exp."""
 
 _LONGEST_JTI = 256
 
 _LATEST = 1e12
-"""Seconds since 1970, beyond any time that a computer can name."""
+"""Seconds since 1970, beyond the calendar's end."""
 
 
 class _Registry(jws.JWSRegistry):
@@ -48,10 +47,9 @@ class _Registry(jws.JWSRegistry):
 
 
 class TokenChecker:
-    """Tells which client a token is from.
+    """Verification of client tokens.
 
-    `clients` by issuer; `used` remembers the tokens that were accepted; `clock` gives the time now
-    with a time zone.
+    `clients` by issuer; `used` records accepted tokens; `clock` gives the time with a time zone.
     """
 
     def __init__(
@@ -67,8 +65,8 @@ class TokenChecker:
     def client_of(self, token: str, url: str) -> Client:
         """The client that signed `token` for a call of `url`.
 
-        Raises Unauthenticated naming the claim that fails; Unavailable if the client's keys or the
-        record of used tokens cannot be reached.
+        Raises Unauthenticated with the failed claim; Unavailable if the client's keys or the record
+        of used tokens are unavailable.
         """
         header, claims = _parts(token)
         trusted = self._clients.get(_text(claims, "iss"))
@@ -101,7 +99,7 @@ class TokenChecker:
 
 
 def _parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Header and claims as they stand, not yet believed."""
+    """Header and claims, not yet verified."""
     if len(token) > LONGEST_TOKEN:
         raise Unauthenticated("token", f"is longer than {LONGEST_TOKEN} characters")
     segments = token.split(".")
@@ -113,7 +111,7 @@ def _parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
 def _json_object(segment: str, part: str) -> dict[str, Any]:
     try:
         raw = base64.b64decode(segment + "=" * (-len(segment) % 4), altchars=b"-_", validate=True)
-        # Two readers would take different ones of two claims with one name.
+        # Two parsers would read different values of a duplicate claim.
         value = jiter.from_json(
             raw, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="none"
         )
@@ -125,7 +123,7 @@ def _json_object(segment: str, part: str) -> dict[str, Any]:
 
 
 def _signing_keys(header: Mapping[str, Any], trusted: TrustedClient) -> Sequence[PublicKey]:
-    """The keys that the header points at, all of them this client's own."""
+    """The keys that the header refers to, all of this client."""
     alg = header.get("alg")
     if alg not in ALGORITHMS:
         raise Unauthenticated("alg", "must be ES384 or RS384")

@@ -167,6 +167,7 @@ def dripping(first: bytes, drop: bytes) -> Iterator[str]:
             listener.shutdown(socket.SHUT_RDWR)
 
 
+@pytest.mark.threat("hostile-key-set")
 @pytest.mark.parametrize(
     ("first", "drop"),
     [
@@ -183,6 +184,7 @@ def test_a_key_host_that_drips_is_left_when_time_is_up(first: bytes, drop: bytes
         assert time.monotonic() - began < 5
 
 
+@pytest.mark.threat("hostile-key-set")
 def test_a_key_host_that_drips_costs_another_client_nothing(tmp_path: Path, order: bytes) -> None:
     other = ec_signer("https://other.example.org")
     hung = ec_signer(ISSUER)
@@ -212,6 +214,7 @@ def test_a_key_host_that_drips_costs_another_client_nothing(tmp_path: Path, orde
     assert set(refused) <= {401, 429, 503}
 
 
+@pytest.mark.threat("hostile-key-set")
 def test_an_encoded_key_set_is_not_unfolded(tmp_path: Path) -> None:
     with listening() as keys:
         keys.serves("/jwks.json", b"\x1f\x8b\x08", **{"Content-Encoding": "gzip"})

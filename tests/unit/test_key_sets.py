@@ -161,6 +161,7 @@ def test_the_last_keys_stay_while_the_url_is_down_or_speaks_nonsense(
     assert world.asked == 2
 
 
+@pytest.mark.threat("hostile-key-set")
 def test_keys_whose_url_is_down_end_after_the_configured_age(world: World) -> None:
     assert world.knows("old")
     world.body = None
@@ -215,6 +216,7 @@ class Gate:
         return key_set({**EC, "kid": "old"})
 
 
+@pytest.mark.threat("hostile-key-set")
 def test_a_url_that_hangs_holds_up_two_calls_for_a_moment_and_no_other() -> None:
     gate = Gate()
     keys = FetchedKeys("https://ehr.example.org/jwks", gate.fetch, lambda: 1.0, first_wait=0.2)
