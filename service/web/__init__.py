@@ -1,1 +1,1 @@
-"""HTTP: parse, hand over, translate errors. The only room that imports Flask."""
+"""HTTP adapter: views parse, hand over and translate errors. The only room that imports Flask."""

@@ -1,4 +1,4 @@
-"""Styles, scripts and pictures of the pages: our own, read once, served with their digest."""
+"""Static assets of the pages, read once and served under their digest."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _FOR_A_YEAR = "public, max-age=31536000, immutable"
 
 
 class Assets:
-    """The files of the pages. `version` changes when any of them does.
+    """The pages' files. `version` is a digest of all of them.
 
-    It is part of their address, so that a browser keeps them as long as they are right, and a
-    script finds the modules that it was written with.
+    It is part of their URL: browsers cache a version forever, and a script loads the modules of its
+    own version.
     """
 
     def __init__(self, folder: Path = _FOLDER) -> None:
@@ -34,13 +34,13 @@ class Assets:
         self.version = digest.hexdigest()[:12]
 
     def url(self, name: str) -> str:
-        """The address of a file, relative to the service's root."""
+        """The URL of a file, relative to the service's root."""
         if name not in self._files:
             raise KeyError(f"no asset {name!r}")
         return f"/static/{self.version}/{name}"
 
     def response(self, version: str, name: str) -> Response:
-        """A file; 404 for one that is not there. A wrong version is served, but not kept."""
+        """A file, or 404. Another version is served without caching."""
         if name not in self._files:
             abort(404)
         content, kind = self._files[name]

@@ -1,4 +1,4 @@
-"""Each hook call and its answer → the decision log and the metrics, before the answer leaves."""
+"""Call logger: records each hook call and its answer, and counts it, before the answer is sent."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _HOOKS: Mapping[str, str] = {s.id: s.hook for s in SERVICES}
 _AUTHORIZATION = "fhirAuthorization"
 _TOKEN = "access_token"  # noqa: S105  the name of the member
 _TOKEN_ELSEWHERE = re.compile(rb"access_token|\\u00[4-7]", re.IGNORECASE)
-"""The name of the member, or a letter written out as a number, in which it could hide."""
+"""The member's name, or an escaped letter that could spell it."""
 _SHORTEST_SECRET = 8
 _EMPTY = msgspec.Raw(b'""')
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def count_refusals(app: Flask, metrics: Metrics) -> None:
-    """Count the hook calls that are refused before anything of them is read."""
+    """Count hook calls refused before their body is read."""
 
     @app.after_request
     def count(response: Response) -> Response:
@@ -51,7 +51,7 @@ def count_refusals(app: Flask, metrics: Metrics) -> None:
 
 
 class CallLogger:
-    """Keeps calls. `clock` gives the current time with a time zone."""
+    """Recording of calls. `clock` gives the current time with a time zone."""
 
     def __init__(self, recorder: Recorder, metrics: Metrics, clock: Callable[[], datetime]) -> None:
         self.recorder = recorder
@@ -59,7 +59,7 @@ class CallLogger:
         self.clock = clock
 
     def received(self, service_id: str, client: str, body: bytes) -> ReceivedCall:
-        """A call has come in: `client` is its caller's name as configured."""
+        """Begin a call; `client` is the configured name of its client."""
         now = self.clock()
         return ReceivedCall(
             self, new_call_id(now), service_id, client, body, now, time.perf_counter()
@@ -79,7 +79,7 @@ class ReceivedCall:
     started: float
 
     def complete(self, review: Review) -> bytes:
-        """The answer's bytes, once call and answer are kept. Raises RecordsUnavailable."""
+        """Record call and answer; returns the answer's bytes. Raises RecordsUnavailable."""
         payload = encode(review.answer)
         call = review.request
         shown = tuple(cards_shown(review.answer, review.determinations))
@@ -104,9 +104,9 @@ class ReceivedCall:
         return payload
 
     def fail(self, error: Exception) -> None:
-        """Keep a call that is answered with an error; that answer is made from the error.
+        """Record a call that is answered with this error.
 
-        Raises RecordsUnavailable. A call of no service of ours is not kept.
+        Raises RecordsUnavailable. A call of an unknown service is not recorded.
         """
         if isinstance(error, UnknownService):
             return
@@ -153,7 +153,7 @@ def _decided(determination: Determination, asserted: Asserted | None) -> Determi
 
 
 def cards_shown(answer: Answer, determinations: tuple[Determination, ...]) -> list[CardShown]:
-    """The answer's cards, each with the policy that its orders were decided by."""
+    """The answer's cards, each with the policy of its orders."""
     policies = {d.order.reference: d.policy for d in determinations if d.policy is not None}
     return [_card_shown(card, policies) for card in answer.cards]
 
@@ -162,7 +162,7 @@ def _card_shown(card: Card, policies: Mapping[str, PolicyVersion]) -> CardShown:
     about = (card.extension or {}).get("davinci-crd.associated-resource", [])
     policy = next((policies[r["reference"]] for r in about if r["reference"] in policies), None)
     if not about and len({(p.id, p.version) for p in policies.values()}) == 1:
-        policy = next(iter(policies.values()))  # of an order without an id
+        policy = next(iter(policies.values()))  # an order without an id
     return CardShown(
         uuid=card.uuid,
         topic=card.source.topic.code,
@@ -178,26 +178,26 @@ def _starts_form(resource: object) -> bool:
 
 
 def without_token(call: HookRequest) -> bytes:
-    """The call's body as it came, but for the EHR's access token: that is nobody else's."""
+    """The body as received, without the EHR's access token."""
     body = call.document.body
     if call.access_token is None:
         return body
     authorization = call.document.raw((_AUTHORIZATION,))
     token = call.document.raw((_AUTHORIZATION, _TOKEN))
-    # An empty one, so that the body can still be read as a call.
+    # Empty rather than absent, so that the body is still a valid call.
     kept = {**_members.decode(authorization), _TOKEN: _EMPTY}
     body = body.replace(authorization, encode(kept))
-    # It must not stay where it stands a second time either; a shorter text may be a word.
+    # Removed from other places too; a shorter token may be a common word.
     return body.replace(token, _EMPTY) if len(token) >= _SHORTEST_SECRET else body
 
 
 def readable_without_token(body: bytes) -> bytes | None:
-    """A refused call's body without its authorization; None if it cannot be cut out for sure."""
+    """A refused call's body without its authorization; None if removal is uncertain."""
     try:
         members = _members.decode(body)
     except (ValueError, RecursionError):
         return None
     members.pop(_AUTHORIZATION, None)
     kept = encode(members)
-    # A client that puts its call in the wrong place puts its token there, too.
+    # A client with its call in the wrong place may have its token there, too.
     return None if _TOKEN_ELSEWHERE.search(kept) else kept

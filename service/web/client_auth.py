@@ -1,6 +1,6 @@
-"""Every endpoint asks for a client, but for those that say they are open to all.
+"""Client authentication of endpoints: required unless a view is marked `open_to_all`.
 
-The rule is the application's, not an endpoint's: one that nobody thought about is closed.
+The rule is the application's, so that a new endpoint is closed.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ View = TypeVar("View", bound=Callable[..., Any])
 _OPEN = "open_to_all"
 
 _NO_TOKEN = frozenset({"", "null"})
-"""A client without a key is known to send the word null."""
+"""Some clients without a key send the word null."""
 
 
 def open_to_all(view: View) -> View:
-    """Mark a view function as one that asks for no client: discovery, public pages, health."""
+    """Mark a view as open: discovery, public pages, health."""
     setattr(view, _OPEN, True)
     return view
 
 
 def current_client() -> Client:
-    """The client of the call that is being answered; ANYONE where the service is open."""
+    """The client of the current call; ANYONE in open mode."""
     client: Client = g.client
     return client
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What lets a call in.
+    """Admission of calls.
 
-    `client_of` takes a token and the URL called and gives the client or raises an error of
-    service.errors; None where the service is open. `base_url` is the service's public base URL.
-    `slots` are the calls that are answered at a time; `limit` is None where none is set.
+    `client_of` takes a token and the called URL and returns the client, or raises an error of
+    service.errors; None in open mode. `base_url` is the service's public base URL. `slots` limit
+    the calls at a time, `limit` the calls a minute; None is no limit.
     """
 
     client_of: Callable[[str, str], Client] | None
@@ -53,10 +53,10 @@ class Admission:
 
 
 def require_client(app: Flask, admission: Admission) -> None:
-    """Ask for a client before each view of `app` that is not `open_to_all`.
+    """Require a client before each view of `app` that is not `open_to_all`.
 
-    No byte of the body is read before. The client is then `current_client()`. Refusals are 401,
-    429 and 503, as OperationOutcomes.
+    Runs before the body is read, and sets `current_client()`. Refusals are 401, 429 and 503, as
+    OperationOutcomes.
     """
 
     @app.before_request
@@ -79,7 +79,9 @@ def require_client(app: Flask, admission: Admission) -> None:
 
 
 def _asks_for_nobody(app: Flask) -> bool:
-    """Nothing is there (404, 405), it is open, or it is a browser asking what it may send."""
+    """Whether the request needs no client: no such route (404, 405), an open view, or a
+    preflight.
+    """
     rule = request.url_rule
     if rule is None or rule.endpoint.rpartition(".")[2] == "static":
         return True

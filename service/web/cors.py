@@ -1,4 +1,4 @@
-"""Cross-origin calls by browsers: from listed origins only, and only what is accepted anyway."""
+"""CORS: listed origins only, with the methods and headers that the endpoints accept."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from flask import Flask
 from flask_cors import CORS
 
 _CALLED_BY_BROWSERS: list[str | re.Pattern[str]] = [r"/cds-services(/.*)?$", r"/fhir/.*"]
-"""The endpoints that CDS clients and form apps call; pages are nobody else's business."""
+"""Endpoints of CDS clients and form apps; pages are not shared with other origins."""
 
 _PREFLIGHT_HOLDS = 600
-"""Seconds for which a browser may remember what it was allowed."""
+"""Seconds for which a browser may cache a preflight."""
 
 
 def allow_origins(app: Flask, origins: Set[str]) -> None:
-    """Let pages of exactly these origins (https://host[:port]) call; no wildcard, no cookies."""
+    """Allow exactly these origins (https://host[:port]); no wildcard, no cookies."""
     if not origins:
         return
     CORS(

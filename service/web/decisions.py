@@ -1,7 +1,7 @@
-"""/decisions: the decision log for those who answer for what was asserted.
+"""/decisions: pages of the decision log for its readers.
 
-It shows what `covercard decisions` shows, from the same functions, and logs each look the same way.
-What is looked for comes in forms and never in an address: addresses are kept in many places.
+They share functions and access log with `covercard decisions`. Searches are POST forms: URLs are
+stored in many places, and must not contain patients or orders.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ OpenLog = Callable[[str, str, Mapping[str, object]], AbstractContextManager[Conn
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One line of the plot: what was made of so many cards; `share` is of all cards, 0 to 100."""
+    """One bar of the plot: the number of cards with this feedback; `share` of all cards, 0 to
+    100.
+    """
 
     name: str
     kind: str
@@ -55,14 +57,14 @@ class Bar:
 
 
 class NotFindable(Exception):
-    """What a form holds cannot be looked for; says in plain words why."""
+    """An impossible search; the message is for the reader."""
 
 
 class DecisionPages:
-    """Builds the pages.
+    """Builder of the pages.
 
-    `open_log` takes who reads, what and for what, and opens the log once that is logged. `waiting`
-    tells how many records are not in the log yet; `clock` and `zone` tell today and show times.
+    `open_log` takes reader, action and search, records the access and opens the log. `waiting`
+    gives the number of spooled records; `clock` and `zone` give today and display times.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class DecisionPages:
         self._zone = zone
 
     def search(self, **values: object) -> Response:
-        """The forms, with whatever was found or is wrong."""
+        """The search forms, with results or errors."""
         return self._page("decisions/search.html", **values)
 
     def find(self, form: Mapping[str, str]) -> Response:
@@ -109,7 +111,9 @@ class DecisionPages:
         )
 
     def show(self, form: Mapping[str, str]) -> Response:
-        """The last decision that asserted an id, one at its place in a call, or a whole call."""
+        """The latest decision with an assertion id, one at its position in a call, or a whole
+        call.
+        """
         call_id, position = form.get("call", ""), form.get("position", "")
         assertion_id = form.get("assertion_id", "").strip().lower()
         body = form.get("body", "")
@@ -135,7 +139,7 @@ class DecisionPages:
         return self._decision(found, body)
 
     def feedback(self, form: Mapping[str, str]) -> Response:
-        """What was made of the cards, by policy and reason."""
+        """Feedback on cards, by policy and reason."""
         try:
             since, until = self._days(form)
             wrong = ""
@@ -200,7 +204,7 @@ class DecisionPages:
         )
 
     def _days(self, form: Mapping[str, str]) -> tuple[datetime | None, datetime | None]:
-        """The stretch of time between two days, both included."""
+        """The period between two days, both included."""
         since, until = (_day(form.get(name, "")) for name in ("since", "until"))
         if since and until and until < since:
             raise NotFindable("The last day is before the first.")
@@ -212,7 +216,7 @@ class DecisionPages:
 
 
 def decisions_blueprint(pages: DecisionPages, reader_auth: ReaderAuth) -> Blueprint:
-    """The pages behind their reader_auth."""
+    """The pages, behind reader authentication."""
     blueprint = Blueprint("decisions", __name__)
     ask_for_a_reader(blueprint, reader_auth)
 
@@ -248,7 +252,7 @@ def decisions_blueprint(pages: DecisionPages, reader_auth: ReaderAuth) -> Bluepr
 
 
 def bars(stats: PolicyStats) -> list[Bar]:
-    """What was made of a policy's cards, as lines of the plot; rare reasons are added up."""
+    """Feedback on a policy's cards, as bars of the plot; rare reasons are summed up."""
     displays = {reason.code: reason.display or reason.code for reason in override_reasons()}
     counted = [("Accepted", "accepted", stats.accepted)]
     reasons = stats.overridden.most_common()
@@ -272,7 +276,7 @@ def _coverage_information(
 
 
 def _said(found: DecisionDetail) -> dict[str, list[tuple[datetime, str]]]:
-    """Card → what was said of it and when."""
+    """Feedback by card: (time, text)."""
     said: dict[str, list[tuple[datetime, str]]] = {}
     for item in found.said:
         told = (instant(item.outcome_at), display.feedback_in_words(item))

@@ -1,4 +1,4 @@
-"""POST /cds-services/<id>/feedback: what became of the cards (CDS Hooks 2.0, Feedback)."""
+"""POST /cds-services/<id>/feedback: feedback on cards (CDS Hooks 2.0, Feedback)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KNOWN = frozenset(s.id for s in SERVICES)
 
 
 def feedback_blueprint(call_logger: CallLogger) -> Blueprint:
-    """The endpoint; feedback is durable before it is answered."""
+    """The endpoint; feedback is durable before the answer is sent."""
     feedback = Blueprint("feedback", __name__)
 
     @feedback.post("/cds-services/<service_id>/feedback")

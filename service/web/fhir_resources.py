@@ -1,6 +1,6 @@
 """GET /fhir/Questionnaire and /fhir/Questionnaire/<id>, and DTR's $questionnaire-package.
 
-The forms are open: they hold nothing about anybody. The package is for clients.
+The forms are open: they contain no patient data. The package is for clients.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _AN_HOUR = 3600
 def fhir_blueprint(
     forms: Forms, packages: QuestionnairePackages, client_of_call: Callable[[], str]
 ) -> Blueprint:
-    """The endpoints below /fhir; `client_of_call` names the client that is being answered."""
+    """The endpoints below /fhir; `client_of_call` gives the name of the current client."""
     fhir = Blueprint("fhir", __name__, url_prefix="/fhir")
     written = {form.id: encode(form.resource) for form in forms}
 
@@ -54,7 +54,7 @@ def fhir_blueprint(
 
 
 def _fits(form: Form, asked: Mapping[str, str]) -> bool:
-    """By `url` (with or without |version) and `version`; other parameters are ignored."""
+    """Search by `url` (with or without |version) and `version`; other parameters are ignored."""
     url, _, version = asked.get("url", "").partition("|")
     return all(
         (

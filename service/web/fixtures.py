@@ -1,4 +1,4 @@
-"""The requests that the workbench offers: files of one folder, and what to expect of each."""
+"""Example requests of the workbench, with their expected answers."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class HookFixture:
 
     @property
     def title(self) -> str:
-        """The file's name as words, abbreviations in capitals."""
+        """The file's name as words, with abbreviations in capitals."""
         words = Path(self.name).stem.split("-")
         spelled = " ".join(_SPELLED.get(word, word) for word in words)
         return spelled[:1].upper() + spelled[1:]
 
 
 class Fixtures:
-    """The fixtures of a folder; `folder` is where their files lie."""
+    """The fixtures in `folder`."""
 
     def __init__(self, folder: Path, fixtures: tuple[HookFixture, ...]) -> None:
         self._folder = folder
@@ -58,22 +58,22 @@ class Fixtures:
         return len(self._by_name)
 
     def by_hook(self) -> Mapping[str, list[HookFixture]]:
-        """The fixtures under the hooks that they fire, in the order of the file."""
+        """The fixtures by hook, in the order of the file."""
         hooks: dict[str, list[HookFixture]] = {}
         for fixture in self:
             hooks.setdefault(fixture.hook, []).append(fixture)
         return hooks
 
     def read(self, name: str) -> bytes | None:
-        """A fixture's file, or None if no fixture has this name."""
-        # Only names of the list are read, so a name cannot lead out of the folder.
+        """The content of a fixture's file; None for an unknown name."""
+        # Only listed names are read, so that a name cannot leave the folder.
         return (self._folder / name).read_bytes() if name in self._by_name else None
 
 
 def load_fixtures(folder: Path) -> Fixtures:
-    """Read `expected.yaml` and `README.md` of a folder; empty where there is no such folder.
+    """Read `expected.yaml` and `README.md` of a folder; empty without the folder.
 
-    Raises ConfigurationError if the files are there but do not fit together.
+    Raises ConfigurationError if the files contradict each other.
     """
     listing = folder / "expected.yaml"
     if not listing.is_file():

@@ -1,17 +1,20 @@
-"""Headers that tell a browser to load, frame, guess and keep nothing. HSTS is the TLS proxy's."""
+"""Security headers: Content-Security-Policy, no framing, no sniffing, no caching.
+
+HSTS is set by the TLS proxy.
+"""
 
 from __future__ import annotations
 
 from flask import Flask, Response
 
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
-"""For JSON and whatever else is no page: nothing may be loaded."""
+"""Policy of JSON and other non-pages: nothing may be loaded."""
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""For pages: only what this service serves itself, nothing inline, nothing of a third party."""
+"""Policy of pages: own files only, nothing inline, no third party."""
 
 
 _OF_ALL = (
@@ -24,7 +27,7 @@ _OF_A_PAGE = (("Content-Security-Policy", PAGE_POLICY), *_OF_ALL)
 
 
 def secure_headers(app: Flask) -> None:
-    """Add the headers to every answer; what a view has set for Cache-Control stays."""
+    """Add the headers to each answer; a view's own Cache-Control stays."""
 
     @app.after_request
     def add(response: Response) -> Response:

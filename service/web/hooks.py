@@ -19,7 +19,7 @@ _HOOKS = {service.id: service.hook for service in SERVICES}
 def hooks_blueprint(
     review: OrderReview, discovery: Mapping[str, object], call_logger: CallLogger
 ) -> Blueprint:
-    """The two endpoints; `discovery` is written to bytes once, `call_logger` keeps every call."""
+    """The two endpoints; `discovery` is encoded once, `call_logger` records each call."""
     hooks = Blueprint("hooks", __name__)
     discovery_bytes = encode(discovery)
 

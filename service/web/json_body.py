@@ -1,4 +1,4 @@
-"""A request's body within the limits, and answers as JSON."""
+"""JSON bodies: bounded reading of requests, encoding of answers."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def read_json_body() -> bytes:
     except RequestEntityTooLarge:
         raise BodyTooLarge(f"larger than {limit} bytes") from None
     if request.content_length is None and limit is not None and len(body) >= limit:
-        # A body sent in chunks is cut off at the limit without a word.
+        # A chunked body is cut off silently at the limit.
         raise BodyTooLarge(f"larger than {limit} bytes")
     return body
 
 
 def json_response(body: object, status: int = 200) -> Response:
-    """An answer that is never stored on the way, since it may speak of a patient."""
+    """A JSON answer with `no-store`: it may contain patient data."""
     return bytes_response(encode(body), status)
 
 
 def bytes_response(body: bytes, status: int = 200) -> Response:
-    """The same of JSON that is written already."""
+    """The same for encoded JSON."""
     response = Response(body, status, content_type="application/json")
     response.headers["Cache-Control"] = "no-store"
     return response

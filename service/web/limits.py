@@ -1,4 +1,4 @@
-"""What a call may be made of; size: json_body, depth: crd, number and rate: client_auth."""
+"""Limits on encoding and Host of a call. Size: json_body; depth: crd; rate: client_auth."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.errors import MalformedRequest, UnsupportedMediaType
 
 
 def refuse_compressed_bodies(app: Flask) -> None:
-    """415 for a body that is encoded: a few bytes could unfold to gigabytes."""
+    """415 for a compressed body: a few bytes could decompress to gigabytes."""
 
     @app.before_request
     def refuse() -> None:
@@ -20,10 +20,10 @@ def refuse_compressed_bodies(app: Flask) -> None:
 
 
 def refuse_other_names(app: Flask, names: Sequence[str]) -> None:
-    """400 for a Host that is none of `names`, whatever its port.
+    """400 for a Host other than `names`, on any port: protection of open mode against DNS
+    rebinding.
 
-    For a service that asks nobody who he is: a hostile page could else make its own name stand for
-    this machine and then read, as its own, what the service answers (DNS rebinding).
+    A hostile page could otherwise resolve its own name to this machine and read the answers.
     """
 
     @app.before_request

@@ -1,4 +1,4 @@
-"""Markdown → HTML, as an EHR shows a card's detail: no HTML of the writer's own, no pictures."""
+"""Markdown to HTML, as an EHR shows a card's detail: without raw HTML and pictures."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from markdown_it.token import Token
 
 
 def markdown_html(text: str) -> str:
-    """GitHub-flavoured Markdown as HTML that is safe to put into a page.
+    """GitHub-flavored Markdown as HTML that is safe in a page.
 
-    HTML in `text` shows as characters; links open apart and tell nothing of where they came from.
+    HTML in `text` is escaped; links open in a new window without referrer.
     """
     html: str = _MARKDOWN.render(text)
     return html

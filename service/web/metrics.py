@@ -1,7 +1,7 @@
-"""What is counted for Prometheus. No label ever holds anything of a patient or of a request.
+"""Prometheus metrics. No label contains data of a patient or a request.
 
-Several worker processes count together through files in the folder that PROMETHEUS_MULTIPROC_DIR
-names; `covercard serve` makes one.
+Worker processes share counters in the folder PROMETHEUS_MULTIPROC_DIR, created by
+`covercard serve`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 class Metrics:
-    """The counters of one application. Every label value is one of a known few."""
+    """The metrics of one application. Label values are from fixed sets."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -70,9 +70,9 @@ class Metrics:
     def call(
         self, hook: str, version: str, client: str, outcome: str, seconds: float | None
     ) -> None:
-        """A hook call has ended: "answered", "refused", "failed" or "unavailable".
+        """Count a hook call with its outcome: "answered", "refused", "failed" or "unavailable".
 
-        `seconds` is None for one that was refused before it was read.
+        `seconds` is None for a call refused before its body was read.
         """
         self._calls.labels(hook, version, client, outcome).inc()
         if seconds is not None:
@@ -85,7 +85,7 @@ class Metrics:
         self._feedback.labels(outcome).inc()
 
     def fetch(self, outcome: str) -> None:
-        """A query to an EHR has ended in one of a fixed set of words."""
+        """Count a query to an EHR by its outcome, from a fixed set."""
         self._fetches.labels(outcome).inc()
 
     def payer_data(self, outcome: str, seconds: float) -> None:
@@ -93,7 +93,7 @@ class Metrics:
         self._payer_data.labels(outcome).observe(seconds)
 
     def exposition(self, health: Callable[[], Health]) -> bytes:
-        """Everything in Prometheus' text format, over all workers."""
+        """All metrics in Prometheus' text format, over all workers."""
         shown = CollectorRegistry()
         shown.register(_RecordsCollector(health))
         if FOLDER_VARIABLE in os.environ:
@@ -104,7 +104,7 @@ class Metrics:
 
 
 class _Forwarding(Collector):
-    """One registry's metrics in another."""
+    """A collector that forwards another registry's metrics."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
@@ -117,7 +117,7 @@ class _Forwarding(Collector):
 
 
 class _RecordsCollector(Collector):
-    """How the decision log stands, looked at when it is asked for."""
+    """Health of the decision log, read on each scrape."""
 
     def __init__(self, health: Callable[[], Health]) -> None:
         self._health = health

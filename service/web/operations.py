@@ -1,4 +1,4 @@
-"""For whoever runs the service: /livez, /readyz and /metrics. They tell nothing of a patient."""
+"""Operations endpoints: /livez, /readyz and /metrics, without patient data."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from service.web.metrics import Metrics
 
 
 class State(StrEnum):
-    """From good to bad. Only FAILING keeps a load balancer from sending calls."""
+    """Readiness, from good to bad. FAILING alone takes the instance out of load balancing."""
 
     READY = "ready"
     DEGRADED = "degraded"
-    """Calls are answered and recorded, but somebody should look."""
+    """Calls are answered and recorded; an operator should act."""
     FAILING = "failing"
 
 
@@ -39,14 +39,14 @@ class HealthFinding:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that must be in order; `look` must answer at once and never raise."""
+    """A readiness check; `look` returns at once and never raises."""
 
     name: str
     look: Callable[[], HealthFinding]
 
 
 def records_check(health: Callable[[], Health]) -> Check:
-    """Can records be kept: in the store, or at least in the spool?"""
+    """Check of recording: store, and spool as reserve."""
 
     def look() -> HealthFinding:
         found = health()
@@ -66,7 +66,7 @@ def records_check(health: Callable[[], Health]) -> Check:
 
 
 def policies_check(policies: PolicyStore, today: Callable[[], date]) -> Check:
-    """Are there policies in force? One whose review is overdue still is: that is a warning."""
+    """Check of policies in force; an overdue review is a warning."""
 
     def look() -> HealthFinding:
         day = today()
@@ -83,9 +83,9 @@ def policies_check(policies: PolicyStore, today: Callable[[], date]) -> Check:
 
 
 def clients_check(clients: Collection[TrustedClient] | None) -> Check:
-    """Can the clients' keys be read? None: no client is asked for.
+    """Check of the clients' key sets. None: open mode.
 
-    A key set that is away keeps no call out whose key is at hand; the log names its URL.
+    Calls with a known key continue while a key set is unavailable; the log names its URL.
     """
 
     def look() -> HealthFinding:
@@ -125,7 +125,7 @@ def payer_data_check(source: PayerData | None) -> Check:
 def operations_blueprint(
     checks: Sequence[Check], metrics: Metrics, health: Callable[[], Health]
 ) -> Blueprint:
-    """The endpoints. The service is as ready as the worst of its checks."""
+    """The endpoints. Readiness is the worst state of all checks."""
     operations = Blueprint("operations", __name__)
     order = list(State)
 

@@ -1,4 +1,4 @@
-"""What every page has: its frame, and pages for what is not there."""
+"""Page frame, and error pages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FOR_PROGRAMS = ("/cds-services", "/fhir", "/workbench/", "/static/")
 
 @dataclass(frozen=True, slots=True)
 class Tab:
-    """One entry of the navigation at the top; one that is not `everywhere` only where it leads."""
+    """A navigation entry; shown on its own page only unless `everywhere`."""
 
     label: str
     path: str
@@ -23,7 +23,7 @@ class Tab:
 
 
 def page(template: str, status: int = 200, cache: str = "no-store", **values: object) -> Response:
-    """A template as a page. Its Content-Security-Policy is that of all pages (web.headers)."""
+    """A rendered template, with the Content-Security-Policy of pages (web.headers)."""
     response = Response(
         render_template(template, **values), status, content_type="text/html; charset=utf-8"
     )
@@ -33,12 +33,12 @@ def page(template: str, status: int = 200, cache: str = "no-store", **values: ob
 
 
 def problem_page(status: int, title: str, text: str) -> Response:
-    """A page that says what is not there or not right, and where to go on from here."""
+    """An error page with its reason and the next step."""
     return page("problem.html", status, code=status, title=title, text=text)
 
 
 def page_wanted() -> bool:
-    """Whether the call comes from somebody who reads pages: a browser, not an API's client."""
+    """Whether the caller accepts HTML: a browser, not an API client."""
     if request.path.startswith(_FOR_PROGRAMS) or request.path.endswith(".json"):
         return False
     accepted = request.accept_mimetypes
@@ -46,7 +46,7 @@ def page_wanted() -> bool:
 
 
 def http_error_page(status: int) -> Response | None:
-    """The page for an HTTP error where a page is wanted, else None."""
+    """The page for an HTTP error if the caller accepts HTML, else None."""
     if not page_wanted():
         return None
     title, text = _ERRORS.get(status, _OTHER_ERROR)
@@ -61,7 +61,7 @@ _OTHER_ERROR = ("Something went wrong", "The service could not answer. Please tr
 
 
 def frame_pages(app: Flask, tabs: tuple[Tab, ...]) -> None:
-    """Give an application the pages' templates, assets and navigation."""
+    """Add the pages' templates, assets and navigation to an application."""
     assets = Assets()
     frame = Blueprint("pages", __name__, template_folder="templates")
 

@@ -1,6 +1,6 @@
-"""GET /policies and /policies/<id>: what each policy says, for anybody, as a page or as JSON.
+"""GET /policies and /policies/<id>: public policies, as pages or JSON.
 
-Nothing here knows of a patient: 42 CFR 422.101(b)(6) asks that coverage criteria be public.
+Coverage criteria must be public (42 CFR 422.101(b)(6)). The pages contain no patient data.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from service.web.json_body import encode
 from service.web.pages import page, problem_page
 
 CACHE = "public, max-age=300"
-"""A policy's page changes with its files and, for what is overdue, with the day."""
+"""A policy's page changes with its files and, for overdue reviews, with the day."""
 
 _JSON = ".json"
 
@@ -33,7 +33,7 @@ Groups: TypeAlias = list[tuple[str, list[T]]]
 
 
 class PolicyPages:
-    """Builds the answers. `base_url` begins the JSON's links; `clock` and `zone` tell today."""
+    """Builder of the answers. `base_url` starts the JSON's links; `clock` and `zone` give today."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class PolicyPages:
         self._zone = zone
 
     def index(self, as_json: bool) -> Response:
-        """Every policy, each by the version that a reader should see first."""
+        """All policies, each by its current version."""
         today = self._today()
         shown = [self._current(i, today) for i in self._policies.ids()]
         if as_json:
@@ -58,9 +58,9 @@ class PolicyPages:
         return _page("policy/index.html", policies=shown, today=today)
 
     def policy(self, policy_id: str, on: str | None, as_json: bool) -> Response:
-        """One policy as in force on the day `on` ("YYYY-MM-DD"), or as it stands today.
+        """One policy as in force on the day `on` ("YYYY-MM-DD"), or its current version.
 
-        Raises UnknownPolicy if there is no such policy or none that day.
+        Raises UnknownPolicy for an unknown id, or without a version that day.
         """
         versions = self._policies.versions(policy_id)
         if not versions:
@@ -92,7 +92,7 @@ class PolicyPages:
         )
 
     def no_such_policy(self, policy_id: str, on: str | None) -> Response:
-        """The page instead of a policy's, which says what there is."""
+        """The page for an unknown policy or day, with the existing ones."""
         versions = self._policies.versions(policy_id)
         today = self._today()
         if not versions:
@@ -101,7 +101,7 @@ class PolicyPages:
         return page("policy/not_that_day.html", 404, on=on, versions=versions, policy=versions[-1])
 
     def _current(self, policy_id: str, today: date) -> PolicyVersion:
-        """The version in force today, else the latest that began, else the first to come."""
+        """The version in force today, else the latest past one, else the next future one."""
         versions = self._policies.versions(policy_id)
         begun = [v for v in versions if v.starts <= today]
         return self._policies.in_force(policy_id, today) or (begun[-1] if begun else versions[0])
@@ -114,7 +114,7 @@ class PolicyPages:
 
 
 def policy_pages_blueprint(pages: PolicyPages) -> Blueprint:
-    """The pages' routes: an id with `.json` at its end, or an Accept header, asks for JSON."""
+    """The pages' routes; the suffix `.json` or an Accept header selects JSON."""
     blueprint = Blueprint("policies", __name__)
 
     @blueprint.app_template_filter("filled")
@@ -176,9 +176,9 @@ def _history(
 
 
 def _places(notices: Mapping[Program, Sequence[Notice]]) -> dict[str, Program]:
-    """Notice id → the program under which it is told; elsewhere it is linked.
+    """Program that describes each notice; other programs link it.
 
-    That is the first that it is the only notice of, so that its anchor is there exactly once.
+    It is the first program with this notice alone, so that its anchor is unique.
     """
     places: dict[str, Program] = {}
     for program, editions in sorted(notices.items(), key=lambda item: len(item[1]) != 1):
@@ -188,7 +188,7 @@ def _places(notices: Mapping[Program, Sequence[Notice]]) -> dict[str, Program]:
 
 
 def _grouped(items: Iterable[T], name: Callable[[T], str]) -> Groups[T]:
-    """The items under their groups' names, in the order written."""
+    """Items by group name, in their order."""
     groups: dict[str, list[T]] = {}
     for item in items:
         groups.setdefault(name(item), []).append(item)
@@ -207,7 +207,7 @@ def _json(document: dict[str, object]) -> Response:
 
 
 def _kept(response: Response) -> Response:
-    """With an ETag: 304 for whoever has it already."""
+    """Add an ETag: 304 for an unchanged page."""
     response.add_etag()
     response.make_conditional(request)
     return response

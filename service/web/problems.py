@@ -1,4 +1,4 @@
-"""Errors → HTTP: always an OperationOutcome, never a stack trace (CRD 2.2.1 hook-9, hook-10)."""
+"""Error responses: OperationOutcomes without stack traces (CRD 2.2.1 hook-9, hook-10)."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ log = structlog.get_logger(__name__)
 
 
 def internal_error() -> dict[str, object]:
-    """What a caller is told of an error of ours."""
+    """The OperationOutcome of an internal error."""
     return operation_outcome("exception", [("", "internal error")])
 
 
 def translate_errors(app: Flask) -> None:
-    """Register the translations with the application."""
+    """Register the error handlers with the application."""
 
     @app.errorhandler(RequestError)
     @app.errorhandler(Unavailable)
@@ -60,6 +60,6 @@ def translate_errors(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:
-        # The type only: a message may quote what came with the call.
+        # The type only: a message may quote the call.
         log.error("unexpected error", kind=type(error).__name__, frames=place_of(error))
         return http_error_page(500) or json_response(internal_error(), 500)

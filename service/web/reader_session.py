@@ -1,4 +1,4 @@
-"""Signing in to read the decision log: the form, the cookie, and what is asked before each look."""
+"""Reader authentication in the browser: sign-in form, session cookie, checks before each page."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ SIGN_IN = "/decisions/sign-in"
 
 _MOST_BYTES = 8192
 _SIGNING_IN = Client(issuer="sign-in to the decisions page", name="sign-in")
-"""Attempts are counted together, whoever makes them: behind a proxy all come from one address."""
+"""Rate limit key of all attempts together: behind a proxy they share one address."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReaderAuth:
-    """What stands before the pages.
+    """Reader authentication of the pages.
 
-    `attempts` limits how often a secret is tried; `looks` are the requests that are served at a
-    time; `encrypted` tells whether browsers come by https.
+    `attempts` limits tries of a secret; `looks`, the requests at a time; `encrypted` is true behind
+    https.
     """
 
     sessions: Sessions
@@ -39,11 +39,11 @@ class ReaderAuth:
 
     @property
     def cookie(self) -> str:
-        """With `__Host-`, browsers take it from this very host by TLS alone."""
+        """The cookie's name; `__Host-` binds it to this host and to TLS."""
         return "__Host-covercard-reader" if self.encrypted else "covercard-reader"
 
     def keep(self, response: Response, session: Session | None) -> None:
-        """Have the browser keep the session, as used just now; None: forget it."""
+        """Set the session's cookie with its last use now; None deletes it."""
         response.set_cookie(
             self.cookie,
             self.sessions.written(session) if session else "",
@@ -56,16 +56,17 @@ class ReaderAuth:
 
 
 def current_session() -> Session:
-    """The session of the request that is being answered."""
+    """The session of the current request."""
     session: Session = g.reader_session
     return session
 
 
 def ask_for_a_reader(blueprint: Blueprint, reader_auth: ReaderAuth) -> None:
-    """Let only readers see the views of a blueprint; adds the sign-in and the sign-out.
+    """Require a reader's session for the views of a blueprint; add sign-in and sign-out.
 
-    The views must be `open_to_all`: a reader has a session, not a client's token. Whoever has none
-    is led to the sign-in. A form is taken from a page of the same session only.
+    The views must be `open_to_all`: a reader has a session, not a client's token. Without a
+    session, the answer is a redirect to the sign-in. A form must come from a page of the same
+    session.
     """
 
     @blueprint.before_request
@@ -135,8 +136,10 @@ def _led_to(path: str) -> Response:
 
 
 def _refused_form() -> Response | None:
-    """The answer to a form that no page of ours sent, or that is larger than any of ours."""
-    # "none" is the reader's own doing, such as loading a page again.
+    """The error page for a form of another site, or larger than any form here; None if it is
+    valid.
+    """
+    # "none" is the reader's own action, such as reloading a page.
     if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         return _not_from_here()
     if request.mimetype != "application/x-www-form-urlencoded":

@@ -1,8 +1,8 @@
-"""One line of log a call: what was called, by whom, how it ended, how long it took.
+"""Request log: one line a call with route, client, outcome and duration.
 
-What is written is this program's own words and numbers: route, service, hook, version, the client's
-name from the operator's file, status, counts and times. Nothing that came with a call is: a path, a
-key id or a hookInstance may hold anything.
+Lines contain this program's own words and numbers: route, service, hook, version, the client's
+name from the operator's file, status, counts and times. They contain nothing of the call itself: a
+path, a key id or a hookInstance may contain anything.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
 
 
 def log_calls(app: Flask) -> None:
-    """Write the line after each call. Register first, so that the line sees the final answer."""
+    """Log each call. Register first, so that the line has the final answer."""
 
     @app.before_request
     def start() -> None:
@@ -40,13 +40,13 @@ def log_calls(app: Flask) -> None:
             **line.noted,
             ms=_milliseconds(line.started),
         )
-        # Support finds the line by it; the caller has no say in it.
+        # Identifies the line for support; never taken from the caller.
         response.headers["Covercard-Call"] = call_id
         return response
 
 
 class _Line:
-    """What is known so far of the current call."""
+    """The facts of the current call so far."""
 
     __slots__ = ("call_id", "noted", "started")
 
@@ -58,23 +58,23 @@ class _Line:
 
 def _line() -> _Line:
     line: _Line | None = g.get("line")
-    if line is None:  # an application that writes no such lines
+    if line is None:  # an application without a request log
         line = g.line = _Line()
     return line
 
 
 def name_call(call_id: str) -> None:
-    """Call the current call by this id, in the line, in the answer and in the decision log."""
+    """Set the current call's id, in line, answer and decision log."""
     _line().call_id = call_id
 
 
 def note(**facts: str | int | float | None) -> None:
-    """Add facts to the line of the current call. Never a value that came with the call."""
+    """Add facts to the current call's line. Never a value of the call itself."""
     _line().noted.update(facts)
 
 
 class timed:
-    """Note how many milliseconds the block takes, as `<name>_ms`."""
+    """Timer of a block, noted as `<name>_ms` in milliseconds."""
 
     __slots__ = ("_name", "_started")
 

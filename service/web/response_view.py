@@ -1,4 +1,4 @@
-"""An answer as it came over HTTP, read for showing: its cards, its changes, or its problems."""
+"""View of an answer, for display: cards, changes of orders, or issues."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from service.fhir.resources import Resources
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """A coding: of a topic, or of a reason to override a card."""
+    """A coding of a topic or of an override reason."""
 
     code: str = ""
     system: str = ""
@@ -33,7 +33,7 @@ class ShownLink(msgspec.Struct, frozen=True):
 
     @property
     def safe(self) -> bool:
-        """Whether it leads to a web page, and so may be followed by a click."""
+        """Whether it is a web address, safe for a click."""
         return self.url.startswith(("http://", "https://"))
 
 
@@ -67,7 +67,7 @@ class ShownIssue(msgspec.Struct, frozen=True):
 
 
 class ShownAnswer(msgspec.Struct, frozen=True, rename="camel"):
-    """The body of a 200, or of an error: then an OperationOutcome with issues."""
+    """The body of a 200, or the OperationOutcome of an error."""
 
     cards: list[ShownCard] = []
     system_actions: list[ShownAction] = []
@@ -76,7 +76,7 @@ class ShownAnswer(msgspec.Struct, frozen=True, rename="camel"):
 
 @dataclass(frozen=True, slots=True)
 class OrderChange:
-    """What an action changes in an order.
+    """The changes of an order by an action.
 
     `coverage_information` is what was added, each as (element, value in words) rows;
     `others` names the elements that differ besides; `known` is whether the order came with the
@@ -91,7 +91,7 @@ class OrderChange:
 
 
 def read_answer(text: str) -> ShownAnswer:
-    """The answer in `text`; MalformedRequest if it is not one."""
+    """The answer in `text`. Raises MalformedRequest for another text."""
     try:
         return msgspec.json.decode(text, type=ShownAnswer)
     except (msgspec.DecodeError, UnicodeError):
@@ -99,7 +99,7 @@ def read_answer(text: str) -> ShownAnswer:
 
 
 def order_changes(answer: ShownAnswer, sent: Resources | None) -> Iterator[OrderChange]:
-    """What each systemAction changes, compared with the resources that were `sent`."""
+    """The changes of each systemAction, compared with the `sent` resources."""
     for action in answer.system_actions:
         if action.resource is not None:
             yield _change(action, action.resource, sent)

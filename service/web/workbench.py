@@ -1,7 +1,7 @@
-"""GET / and what it needs: fire requests at this very service, and see what a clinician sees.
+"""Workbench: a page that fires requests at this service and shows the answers as an EHR does.
 
-The page posts to the real hook endpoints, as an EHR does. Only the way from order to answer, which
-no hook call tells, comes from here; what is posted for it is neither kept nor logged.
+The page posts to the hook endpoints. The decision trace, which no hook call returns, comes from
+POST /workbench/explain; its body is neither stored nor logged.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from service.web.pages import page
 from service.web.response_view import order_changes, read_answer
 
 _FIRST = "order-sign/mrs-medicare-advantage.json"
-"""The fixture that the page begins with, where there is one of this name."""
+"""The first fixture on the page, if it exists."""
 
 
 class Fired(msgspec.Struct, frozen=True):
-    """A call that was fired and its answer, both as the text that went over HTTP."""
+    """A fired call and its answer, both as HTTP texts."""
 
     service: str
     request: str
@@ -39,10 +39,9 @@ class Fired(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Workbench:
-    """What the page offers.
+    """The workbench's page and explanation.
 
-    `review` decides a call without keeping anything of it; None where answers are shown, but the
-    way to them is not.
+    `review` decides a call without recording it; None shows answers without their trace.
     """
 
     review: Callable[[str, bytes], Review] | None
@@ -68,7 +67,7 @@ class Workbench:
         )
 
     def explain(self, fired: Fired) -> Response:
-        """The answer as a clinician sees it, what it changes, and why: a piece of HTML."""
+        """An HTML fragment with the cards, the changed orders and the trace."""
         answer = read_answer(fired.answer)
         reviewed, refusal = self._decide(fired)
         sent = reviewed.request.resources() if reviewed else None
@@ -91,7 +90,7 @@ class Workbench:
 
 
 def workbench_blueprint(workbench: Workbench) -> Blueprint:
-    """The page, the fixtures, and the explanation of an answer."""
+    """The routes of page, fixtures and explanation."""
     blueprint = Blueprint("workbench", __name__)
 
     @blueprint.get("/")

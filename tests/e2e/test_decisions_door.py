@@ -88,7 +88,7 @@ def test_a_readers_file_that_everybody_may_read_stops_the_start(tmp_path: Path) 
     file = readers_file(tmp_path)
     file.chmod(0o644)
     told = refused_start(tmp_path, readers_file=file)
-    assert "everybody may read it" in told
+    assert "everyone can read it" in told
     assert SECRET not in told
 
 
