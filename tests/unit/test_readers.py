@@ -107,7 +107,7 @@ def test_a_file_that_is_wrong_stops_the_start_and_shows_no_secret(
 
 def test_a_file_that_everybody_may_read_stops_the_start(tmp_path: Path) -> None:
     path = written(tmp_path, f"readers: [{{name: a, secret: {SECRET}}}]", 0o644)
-    with pytest.raises(LibraryError, match="everybody may read"):
+    with pytest.raises(LibraryError, match="everyone can read"):
         load_readers(path)
 
 
