@@ -1,1 +1,1 @@
-"""Getting what a call did not bring: what is needed, from where, how, and how that ended."""
+"""EHR access: fetching of missing resources from the FHIR server of a call."""

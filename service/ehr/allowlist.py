@@ -1,8 +1,7 @@
-"""Which FHIR servers are called, and at which addresses; nothing else is, whatever a call names.
+"""Outbound allowlist (SSRF protection): only configured servers, only at checked addresses.
 
-A base URL must be listed, or in open mode lead to this machine. Its host is resolved once, the
-addresses are checked, and those very addresses are connected to: a name that resolves to something
-else the second time is not asked a second time.
+A base URL must be listed, or in open mode be on this machine. Its host is resolved once, the
+addresses are checked, and connections go to these addresses: a later DNS answer has no effect.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from service.errors import FetchFailed
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Resolver = Callable[[str, int], Sequence[str]]
-"""Host name and port → addresses; OSError where there are none."""
+"""Addresses of a host name and port; OSError without any."""
 
 _BASE = re.compile(
     r"(?P<scheme>https?)://"
@@ -37,8 +36,8 @@ _BASE = re.compile(
 )
 _PORTS = {"http": 80, "https": 443}
 _NAT64 = IPv6Network("64:ff9b::/96")
-# What `is_global` does not know or takes for global: site-local and IPv4-compatible IPv6, the
-# protocol range in which one cloud keeps its metadata, and another cloud's host agent.
+# Ranges that `is_global` misses: site-local and IPv4-compatible IPv6, the protocol range of one
+# cloud's metadata service, and another cloud's host agent.
 _NEVER_PUBLIC: tuple[Network, ...] = (
     IPv6Network("fec0::/10"),
     IPv6Network("::/96"),
@@ -50,7 +49,7 @@ _NEVER_PUBLIC: tuple[Network, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A FHIR base URL, taken apart. `path` has no trailing slash; `host` no brackets."""
+    """A parsed FHIR base URL. `path` has no trailing slash, `host` no brackets."""
 
     scheme: str
     host: str
@@ -59,7 +58,7 @@ class Base:
 
     @property
     def authority(self) -> str:
-        """Host and port as in a Host header: the port where it is not the scheme's own."""
+        """Host and port as in a Host header, without the scheme's default port."""
         host = bracketed(self.host)
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -69,7 +68,7 @@ class Base:
 
     @property
     def literal(self) -> Address | None:
-        """The address, where the host is one."""
+        """The address, if the host is a literal one."""
         try:
             return ip_address(self.host)
         except ValueError:
@@ -77,15 +76,15 @@ class Base:
 
     @property
     def on_loopback(self) -> bool:
-        """Whether the host, as written, is this machine."""
+        """Whether the host, as written, is loopback."""
         return self.host == "localhost" or (self.literal is not None and self.literal.is_loopback)
 
 
 def parse_base(url: str) -> Base:
-    """A FHIR base URL in its one spelling; ValueError says what it must look like.
+    """A normalized FHIR base URL. Raises ValueError with the expected form.
 
-    Neither user, query, fragment, percent-encoding, nor a path that climbs; a host in other letters
-    than ASCII is written as its punycode.
+    User, query, fragment, percent-encoding and dot segments are refused; a non-ASCII host becomes
+    punycode.
     """
     match = _BASE.fullmatch(url)
     if match is None or {".", ".."} & set(match["path"].split("/")):
@@ -103,21 +102,21 @@ def parse_base(url: str) -> Base:
 
 
 def bracketed(host: str) -> str:
-    """A host as it is written in a URL."""
+    """A host in URL syntax."""
     return f"[{host}]" if ":" in host else host
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a host by the system's resolver, in its order, each once."""
+    """The addresses of a host by the system's resolver, in its order, without duplicates."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class OutboundPolicy:
-    """The rule for calls to FHIR servers.
+    """The allowlist of FHIR servers.
 
-    `servers` are base URLs that any client may name; `networks` (CIDR) hold addresses that are
-    called although they are not public. ValueError if one of them is not what it should be.
+    `servers` are base URLs for all clients; `networks` (CIDR), allowed non-public networks. Raises
+    ValueError for a malformed one.
     """
 
     def __init__(
@@ -131,10 +130,10 @@ class OutboundPolicy:
         self._resolve = resolver
 
     def admit(self, url: str, allowed: frozenset[str] | None) -> Base:
-        """The server that a call may send us to; FetchFailed (NOT_ALLOWED) for any other.
+        """The allowed server of a call; FetchFailed (NOT_ALLOWED) for any other.
 
-        `allowed` are the base URLs configured for the calling client, None in open mode, where
-        nobody knows who calls and any server on this machine is let by.
+        `allowed` are the base URLs of the calling client; None in open mode, which allows any
+        server on this machine.
         """
         try:
             base = parse_base(url)
@@ -147,9 +146,9 @@ class OutboundPolicy:
         raise FetchFailed(Outcome.NOT_ALLOWED)
 
     def addresses(self, base: Base) -> tuple[str, ...]:
-        """The server's addresses that may be connected to, in the resolver's order.
+        """The server's allowed addresses, in the resolver's order.
 
-        FetchFailed: ERROR if the name does not resolve, NOT_ALLOWED if no address is let by.
+        FetchFailed: ERROR if the name does not resolve, NOT_ALLOWED without an allowed address.
         """
         if base.literal is not None:
             found: Sequence[str] = [str(base.literal)]
@@ -164,14 +163,14 @@ class OutboundPolicy:
         return permitted
 
     def _permits(self, written: str, base: Base) -> bool:
-        # A zone ("fe80::1%eth0") names a link: nothing beyond it is an EHR.
+        # A zone ("fe80::1%eth0") names a local link: no EHR is there.
         if "%" in written:
             return False
         address = ip_address(written)
         if base.on_loopback:
             return address.is_loopback
         if address == base.literal:
-            return True  # an operator listed this very address
+            return True  # an operator listed this address
         address = _unwrapped(address)
         return _in(address, self._networks) or _is_public(address)
 
@@ -181,14 +180,14 @@ def _spelled_once(servers: Iterable[str]) -> frozenset[str]:
 
 
 def _unwrapped(address: Address) -> Address:
-    """The IPv4 address that an IPv4-mapped IPv6 address (::ffff:a.b.c.d) is."""
+    """The IPv4 address of an IPv4-mapped IPv6 address (::ffff:a.b.c.d)."""
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
 
 
 def _is_public(address: Address) -> bool:
-    """Whether an address is one of the open internet, and so is each that it leads to."""
+    """Whether an address, and each address embedded in it, is public."""
     return (
         address.is_global
         and not address.is_multicast
@@ -198,7 +197,7 @@ def _is_public(address: Address) -> bool:
 
 
 def _embedded(address: Address) -> Iterator[IPv4Address]:
-    """IPv4 addresses that a gateway would go on to: NAT64 and 6to4."""
+    """IPv4 addresses behind a gateway: NAT64 and 6to4."""
     if isinstance(address, IPv6Address):
         if address in _NAT64:
             yield IPv4Address(int(address) & 0xFFFFFFFF)

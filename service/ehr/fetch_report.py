@@ -1,4 +1,4 @@
-"""How fetching from an EHR ended: for the log, the metrics, and the way from order to answer."""
+"""Fetch reports: outcomes of queries to an EHR, for log, metrics and trace."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """How one need ended. Everything but FETCHED, and NOT_FOUND of a read, is technical trouble."""
+    """Outcome of one query. All but FETCHED, and NOT_FOUND of a read, are technical errors."""
 
     FETCHED = "fetched"
     NOT_FOUND = "not-found"
     TIMEOUT = "timeout"
-    """No full answer within the time budget of the call."""
+    """No complete answer within the call's time budget."""
     REFUSED = "refused"
-    """The server answered 403: the token does not reach that far."""
+    """The server answered 403: the token's scope is too small."""
     REJECTED_TOKEN = "rejected-token"  # noqa: S105
     """The server answered 401."""
     TOO_LARGE = "too-large"
-    """More bytes, pages or requests than one call may take; nothing of it is used."""
+    """More bytes, pages or requests than allowed for one call; none of it is used."""
     NOT_FHIR = "not-fhir"
-    """Something else than the FHIR that was asked for: HTML, cut JSON, another type or id."""
+    """Not the requested FHIR: HTML, truncated JSON, another type or id."""
     ERROR = "error"
-    """No connection, no trust in the certificate, or an error status."""
+    """No connection, an untrusted certificate, or an error status."""
     WRONG_PATIENT = "wrong-patient"
-    """Data of another patient than the call's came; it was dropped."""
+    """Data of another patient, dropped."""
     NOT_ALLOWED = "not-allowed"
-    """We do not go there: a server, host, address, redirect or id that no rule of ours lets by."""
+    """Refused by this service: a server, host, address, redirect or id outside the allowlist."""
 
 
 class TokenUse(StrEnum):
-    """What became of the call's access token, in the codes of CRD's metric data."""
+    """Use of the call's access token, in the codes of CRD's metric data."""
 
     USED = "used"
     NOT_USED = "not-used"
@@ -40,7 +40,7 @@ class TokenUse(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FetchReport:
-    """How one need of a call ended. `what` is a reference or a search without its values."""
+    """Outcome of one query. `what` is a reference, or a search without its values."""
 
     what: str
     outcome: Outcome
@@ -48,7 +48,7 @@ class FetchReport:
 
 
 def token_use(reports: Iterable[FetchReport]) -> TokenUse:
-    """What the reports of one call tell of its token."""
+    """The token's use according to a call's reports."""
     outcomes = {r.outcome for r in reports} - {Outcome.NOT_ALLOWED}
     if Outcome.REJECTED_TOKEN in outcomes:
         return TokenUse.REJECTED

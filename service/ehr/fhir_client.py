@@ -1,8 +1,8 @@
-"""Reading from the FHIR server of one call: by reference or by search, within the call's limits.
+"""FHIR client of one call: read and search within the call's limits.
 
-Below requests' Session on purpose: that is the part which follows redirects, takes proxies and
-passwords from the environment and keeps cookies. What is left is one GET, to an address that was
-checked, with the token of this call (CDS Hooks 2.0, FHIR resource access).
+Uses requests' adapters without its Session, which follows redirects, takes proxies and passwords
+from the environment and stores cookies. Each request is one GET to a checked address with the
+call's token (CDS Hooks 2.0, FHIR resource access).
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ _OUTCOMES: Mapping[int, Outcome] = {
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a call gives us of its EHR, and the base URLs that its client may name.
+    """A call's FHIR server with its token, and the base URLs allowed for its client.
 
-    `allowed` is None in open mode. The token is sent to `server` and nowhere else.
+    `allowed` is None in open mode. The token is sent to `server` only.
     """
 
     server: str
@@ -63,17 +63,17 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that one call reads: bytes in all, pages of each search."""
+    """Limits of one call: bytes in total, pages of each search."""
 
     max_bytes: int = 2 * 1024 * 1024
     max_pages: int = 3
 
 
 class FhirClients:
-    """Makes the client of each call; connections are kept alive between calls, nothing else is.
+    """Factory of clients; calls share nothing but kept-alive connections.
 
-    `authorities` is a PEM file of certificate authorities to trust in place of the public ones
-    (ConfigurationError if it holds none); `monotonic` a clock in seconds, on which deadlines are.
+    `authorities` is a PEM file of certificate authorities, in place of the public ones
+    (ConfigurationError without any); `monotonic`, the clock of deadlines, in seconds.
     """
 
     def __init__(
@@ -86,21 +86,21 @@ class FhirClients:
         self.policy = policy
         self.limits = limits
         self.monotonic = monotonic
-        # Made once: reading the authorities takes longer than most calls.
+        # Created once: reading the authorities takes longer than most calls.
         self.adapter = _PinnedAdapter(_tls_context(authorities))
-        # Its debug lines hold URLs, and URLs hold the ids of patients.
+        # Its debug lines contain URLs, and URLs contain ids of patients.
         logging.getLogger("urllib3").setLevel(logging.INFO)
 
     def client(self, access: Access) -> FhirClient:
-        """The client of one call; FetchFailed (NOT_ALLOWED) if it may not go where it is sent."""
+        """The client of one call; FetchFailed (NOT_ALLOWED) for a server outside the allowlist."""
         base = self.policy.admit(access.server, access.allowed)
         if not (access.token.isascii() and access.token.isprintable() and " " not in access.token):
-            raise FetchFailed(Outcome.NOT_ALLOWED)  # it would not fit into one header line
+            raise FetchFailed(Outcome.NOT_ALLOWED)  # not valid in a header line
         return FhirClient(self, base, access.token)
 
 
 class FhirClient:
-    """The EHR of one call. Its methods may be called from several threads."""
+    """The FHIR server of one call. Safe for several threads."""
 
     def __init__(self, shared: FhirClients, base: Base, token: str) -> None:
         self.base = base
@@ -111,10 +111,10 @@ class FhirClient:
         self._bytes_left = shared.limits.max_bytes
 
     def documents(self, need: FhirQuery, deadline: float) -> list[Document]:
-        """What answers a need: the resource read, or every page of the search.
+        """The result of a query: the resource, or all pages of the search.
 
-        Each document is a JSON object; nothing more is known of it. FetchFailed says how it ended
-        if not well. A search with more pages than are read has failed: half of it says nothing.
+        Each document is a JSON object, not validated further. Raises FetchFailed with the outcome.
+        A search beyond the page limit fails: a part of its result proves nothing.
         """
         if isinstance(need, Read):
             return [self._get(self._read_url(need), deadline)]
@@ -136,7 +136,7 @@ class FhirClient:
         return f"{self.base.url}/{literal.local}"
 
     def _next(self, page: Mapping[str, Any], url: str) -> str | None:
-        """The URL of the page after this one, which must be on the same server."""
+        """The URL of the next page, which must be on the same server."""
         links = page.get("link")
         for link in links if isinstance(links, list) else ():
             if isinstance(link, Mapping) and link.get("relation") == "next":
@@ -147,14 +147,14 @@ class FhirClient:
         return None
 
     def _on_this_server(self, written: str, url: str) -> str:
-        """A link of a page as a URL; FetchFailed (NOT_ALLOWED) if it leads off the server."""
+        """A page's link as a URL; FetchFailed (NOT_ALLOWED) if it leaves the server."""
         try:
             parts = urlsplit(urljoin(url, written))
             origin = (parts.scheme, parts.hostname, parts.port or _default_port(parts.scheme))
         except ValueError:
             raise FetchFailed(Outcome.NOT_ALLOWED) from None
         here = (self.base.scheme, self.base.host, self.base.port)
-        # Encoded slashes and dots: what they mean is the server's to say, and it may climb by them.
+        # Encoded slashes and dots: a server may decode them and leave the base path.
         plain = not ({"%", "\\"} & set(parts.path) or {".", ".."} & set(parts.path.split("/")))
         below = parts.path == self.base.path or parts.path.startswith(f"{self.base.path}/")
         if origin != here or parts.username is not None or not (plain and below):
@@ -176,9 +176,9 @@ class FhirClient:
         return Document(body, _json_object(body))
 
     def _send(self, url: str, deadline: float) -> requests.Response:
-        """The answer's head, from the first of the server's addresses that answers."""
+        """The response's head, from the first address that answers."""
         addresses = self._checked_addresses()[:_MOST_ADDRESSES]
-        # Once more to the first: a kept connection may have been closed by the server meanwhile.
+        # The first address twice: the server may have closed a kept connection.
         attempts = [*addresses, addresses[0]]
         path = url.removeprefix(f"{self.base.scheme}://{self.base.authority}")
         headers = {
@@ -205,7 +205,7 @@ class FhirClient:
         raise FetchFailed(Outcome.ERROR)
 
     def _checked_addresses(self) -> tuple[str, ...]:
-        """The server's addresses: looked up once a call, checked, and kept."""
+        """The server's checked addresses, resolved once a call."""
         with self._lock:
             if self._addresses is None:
                 self._addresses = self._shared.policy.addresses(self.base)
@@ -214,7 +214,7 @@ class FhirClient:
     def _body(self, response: requests.Response, deadline: float) -> bytes:
         chunks: list[bytes] = []
         try:
-            # read1 returns what is there: a server that drips is noticed between two drops.
+            # read1 returns available bytes, so that a dripping server meets its deadline.
             while chunk := response.raw.read1(_CHUNK, decode_content=True):
                 self._take(len(chunk))
                 chunks.append(chunk)
@@ -228,7 +228,7 @@ class FhirClient:
         return b"".join(chunks)
 
     def _take(self, size: int) -> None:
-        """Count bytes against those that the call may read."""
+        """Count bytes against the call's limit."""
         with self._lock:
             self._bytes_left -= size
             if self._bytes_left < 0:
@@ -243,9 +243,9 @@ class FhirClient:
 
 
 class _PinnedAdapter(HTTPAdapter):
-    """Sends to a URL whose host is an address, for the server that the Host header names.
+    """HTTP adapter for a URL with an address as host; the Host header names the server.
 
-    TLS asks for that server's name, and the certificate is verified against it.
+    TLS uses the server's name for SNI and for the verification of the certificate.
     """
 
     def __init__(self, context: ssl.SSLContext) -> None:
@@ -262,7 +262,7 @@ class _PinnedAdapter(HTTPAdapter):
         return host, {"ssl_context": self._context, "server_hostname": name}
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
-        """Nothing to set: the context verifies, and has its authorities."""
+        """Nothing to do: the TLS context verifies with its own authorities."""
 
 
 def _tls_context(authorities: Path | None) -> ssl.SSLContext:
@@ -281,7 +281,7 @@ def _default_port(scheme: str) -> int | None:
 
 
 def _json_object(body: bytes) -> dict[str, Any]:
-    """JSON that has one meaning, as for a call of ours: what comes in is read by one rule."""
+    """An unambiguous JSON object, by the same rules as for a call."""
     try:
         data = jiter.from_json(
             body, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys"

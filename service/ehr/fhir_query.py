@@ -1,4 +1,4 @@
-"""What a call needs of its EHR, as values, and the references in a resource that lead to more."""
+"""FHIR queries of a call, as values, and the references that lead to them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from service.fhir.resources import Resources
 _VALUE = re.compile(r"[A-Za-z0-9\-._:]{1,128}")
 _CANONICAL = re.compile(r"https?://[A-Za-z0-9\-._:/\[\]]{1,256}")
 _CANONICALS = frozenset({"url", "questionnaire"})
-"""Parameters whose values are canonicals: ours, never something that came with a call."""
+"""Parameters with canonicals as values, which are this service's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One resource by its reference, as it was written.
+    """A read of one resource by its reference, as written.
 
-    `required_at` is the place in the request of a resource without which there is nothing to
-    answer; missing anything else is no error of the call.
+    `required_at` is the place in the request of an indispensable resource; the absence of another
+    resource is no error.
     """
 
     reference: str
@@ -31,14 +31,14 @@ class Read:
 
     @property
     def label(self) -> str:
-        """What is read, for the log: "Type/id", never the text of something that is no reference"""
+        """The read for the log: "Type/id", without the text of an invalid reference."""
         literal = parse_literal(self.reference)
         return literal.local if literal else "(not a reference)"
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """One search of a type. `brings` are the types that it includes beside its own."""
+    """A search of a type. `brings` are the included types."""
 
     type: str
     params: tuple[tuple[str, str], ...]
@@ -46,12 +46,12 @@ class Search:
 
     @property
     def label(self) -> str:
-        """What is searched, for the log: the parameters' names, for their values are a patient's"""
+        """The search for the log: names of parameters, without their values (patient data)."""
         return f"{self.type}?{'&'.join(name for name, _ in self.params)}"
 
     @property
     def is_plain(self) -> bool:
-        """Whether every value means what it says: FHIR gives commas, bars and dollars a meaning."""
+        """Whether no value contains FHIR's separators: comma, bar, dollar."""
         return all(
             (_CANONICAL if name in _CANONICALS else _VALUE).fullmatch(value)
             for name, value in self.params
@@ -64,9 +64,9 @@ FhirQuery = Read | Search
 def missing(
     reference: object, resources: Resources, *types: str, required_at: str | None = None
 ) -> Iterator[Read]:
-    """The need to read what a reference to one of `types` points at, unless it is at hand.
+    """The read for a reference to one of `types`, unless its resource is present.
 
-    What can be at hand only (contained, urn:uuid) is no need, unless the call requires it.
+    A contained or urn:uuid reference cannot be read: it yields none, unless it is required.
     """
     if not isinstance(reference, str) or resources.get(reference) is not None:
         return
@@ -79,7 +79,7 @@ def missing(
 
 
 def payor_needs(coverage: Resource, resources: Resources) -> Iterator[Read]:
-    """The Organizations behind a coverage's payors, where no identifier tells the payor itself."""
+    """Reads of a coverage's payor Organizations, for payors without an identifier."""
     for payor in _mappings(coverage.data.get("payor")):
         identifier = payor.get("identifier")
         if not (isinstance(identifier, Mapping) and identifier.get("value")):
@@ -87,19 +87,19 @@ def payor_needs(coverage: Resource, resources: Resources) -> Iterator[Read]:
 
 
 def insurance_needs(order: Resource, resources: Resources) -> Iterator[Read]:
-    """The coverages that an order names."""
+    """Reads of an order's coverages."""
     for reference in insurance_references(order):
         yield from missing(reference, resources, "Coverage")
 
 
 def code_needs(order: Resource, resources: Resources) -> Iterator[Read]:
-    """The Medication, Device or Procedure that holds an order's code."""
+    """Reads of the Medication, Device or Procedure with an order's code."""
     for reference in code_references(order):
         yield from missing(reference, resources, "Medication", "Device", "Procedure")
 
 
 def orders_behind(appointment: Resource, resources: Resources) -> Iterator[Read]:
-    """The orders behind an appointment that are not at hand."""
+    """Reads of an appointment's missing orders."""
     for reference in based_on(appointment):
         yield from missing(reference, resources, *ORDER_TYPES)
 

@@ -1,4 +1,4 @@
-"""Whose a resource is: what came from an EHR is used only if it is not another patient's."""
+"""Patient check of fetched resources: another patient's data are not used."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _SUBJECTS = ("subject", "patient", "beneficiary")
 
 
 def is_of_another(data: Mapping[str, Any], patient: str, server: Base) -> bool:
-    """Whether a resource read from `server` names patients, and not `patient` ("Patient/id").
+    """Whether a resource from `server` names patients other than `patient` ("Patient/id").
 
-    The same id on another server is another patient. A resource that names nobody (an Organization,
-    a Medication) is nobody else's.
+    The same id on another server is another patient. False for a resource without a patient (an
+    Organization, a Medication).
     """
     named = set(_patients(data, server))
     return bool(named) and patient not in named
@@ -37,7 +37,7 @@ def _patients(data: Mapping[str, Any], server: Base) -> Iterator[str]:
 
 
 def is_of_server(base: str | None, server: Base) -> bool:
-    """Whether the base of a literal reference is `server`; a relative one is of its own server."""
+    """Whether a literal reference's base is `server`; relative references are."""
     if base is None:
         return True
     try:

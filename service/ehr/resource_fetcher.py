@@ -1,8 +1,8 @@
-"""What a call did not bring along, fetched from its EHR: in parallel, within one time budget.
+"""Resource fetcher: missing resources from the EHR, in parallel, within one time budget.
 
-The answer leaves in time whatever the EHR does. Each request has a thread of its own that nobody
-waits for once time is up; its sockets have the same deadline. What such a thread still holds when a
-server drips its headers is bounded by the number of requests that one server may owe us.
+The answer is in time whatever the EHR does. Each request has its own thread, abandoned at the
+deadline; its sockets have the same deadline. The number of unanswered requests per server is
+limited, and with it the threads that a server with dripping headers can hold.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from service.fhir.references import parse_literal
 from service.fhir.resources import Resources, resources_in
 
 Plan = Callable[[Resources], Sequence[FhirQuery]]
-"""What is needed and missing, given what is at hand."""
+"""The missing queries, given the present resources."""
 
 _MOST_NEEDS = 24
 _MOST_AT_ONCE = 8
@@ -37,9 +37,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """How fetching went: one report a need, and the needs that technical trouble left open.
+    """Result of fetching: one report for each query, and the queries failed for technical reasons.
 
-    `resources` are those that came and were used, in order of arrival.
+    `resources` are the used resources, in order of arrival.
     """
 
     reports: tuple[FetchReport, ...] = ()
@@ -52,7 +52,7 @@ class Fetched:
 
 
 class ResourceFetcher(Protocol):
-    """Whoever completes the resources of a call; see EhrFetcher.complete."""
+    """Protocol of fetchers; see EhrFetcher.complete."""
 
     def complete(
         self, resources: Resources, plan: Plan, access: Access | None, patient: str
@@ -60,10 +60,9 @@ class ResourceFetcher(Protocol):
 
 
 class EhrFetcher:
-    """Completes the resources of calls.
+    """A fetcher that queries the EHR.
 
-    `budget` is the time in seconds for one call; `fits` says whether data are FHIR as far as we
-    read it.
+    `budget` is the time for one call in seconds; `fits` validates the FHIR of a resource.
     """
 
     def __init__(self, clients: FhirClients, budget: float, fits: Callable[[object], bool]) -> None:
@@ -75,11 +74,11 @@ class EhrFetcher:
     def complete(
         self, resources: Resources, plan: Plan, access: Access | None, patient: str
     ) -> Fetched:
-        """Add to `resources` what `plan` says is missing, as far as the EHR gives it in time.
+        """Add the missing resources of `plan` to `resources`, as far as they arrive in time.
 
-        `plan` is asked again after each arrival, for what arrived may refer to more; a need is
-        fetched once. Without `access` nothing is fetched. `patient` is "Patient/id": another's data
-        are dropped. Trouble is in the result, never an exception.
+        `plan` is called after each arrival, since a new resource may refer to others; each query is
+        sent once. Without `access` none is sent. `patient` is "Patient/id": another patient's data
+        are dropped. Errors are in the result; none is raised.
         """
         if access is None or self.budget <= 0 or not plan(resources):
             return Fetched()
@@ -104,7 +103,7 @@ class _Result:
 
 
 class _Fetching:
-    """The fetching of one call. Only `_work` runs in other threads, and it changes nothing here."""
+    """The fetching of one call. Only `_work` runs in other threads, and it changes no state."""
 
     def __init__(
         self,
@@ -162,11 +161,11 @@ class _Fetching:
             if not self._shared.debts.add(server):
                 self._results.put(_Result(need, Outcome.TIMEOUT, finished=self._clock()))
                 continue
-            # A daemon: a server that never answers must not keep this process from ending.
+            # A daemon: a server that never answers must not block the end of this process.
             worker = threading.Thread(target=self._work, args=(need, server), daemon=True)
             try:
                 worker.start()
-            except RuntimeError:  # the system has no thread left
+            except RuntimeError:  # no more threads in the system
                 self._shared.debts.remove(server)
                 self._results.put(_Result(need, Outcome.ERROR, finished=self._clock()))
 
@@ -178,7 +177,7 @@ class _Fetching:
         except FetchFailed as failure:
             outcome = Outcome(failure.outcome)
         except Exception as error:
-            # Nobody stands above a thread. The type only: a message may quote what came.
+            # No caller sees a thread's exception. The type only: a message may quote the data.
             log.error("unexpected error while fetching", kind=type(error).__name__)
             outcome = Outcome.ERROR
         finally:
@@ -201,7 +200,7 @@ class _Fetching:
         self._under_way = {n: at for n, at in self._under_way.items() if n != need}
 
     def _use(self, need: FhirQuery, documents: Sequence[Document]) -> Outcome:
-        """Add what came to the resources at hand, all of it or nothing but for other patients'."""
+        """Add the documents' resources, all or none, without those of other patients."""
         if not all(self._shared.fits(d.data) for d in documents):
             return Outcome.NOT_FHIR
         if isinstance(need, Read):
@@ -233,19 +232,19 @@ def _matches(need: Search, page: Document) -> list[Resource]:
 
 
 def _fetched(resource: Resource) -> Resource:
-    """A resource by its own name only: an entry's full URL may claim to be anything."""
+    """A resource under its own type and id: an entry's full URL is not trusted."""
     return replace(resource, named=f"fetched.{resource.type}/{resource.id}", full_url=None)
 
 
 class _Debts:
-    """How many requests each server owes an answer to, over all calls of this process."""
+    """Unanswered requests by server, over all calls of this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._owed: Counter[str] = Counter()
 
     def add(self, server: str) -> bool:
-        """Count one more; False if the server owes too many already."""
+        """Count one more; False if the server has too many unanswered."""
         with self._lock:
             if self._owed[server] >= _MOST_OWED:
                 return False

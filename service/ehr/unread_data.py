@@ -1,6 +1,6 @@
-"""What could not be fetched, in the decision's words: a coverage or a code that nobody could read.
+"""Unreadable data as input of the decision: a coverage or code that could not be fetched.
 
-Trouble in reaching the EHR is neither "no coverage" nor an error of the call: it is said as such.
+A technical failure is neither "no coverage" nor an error of the call; the answer names it.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def with_trouble(
     resources: Resources,
     failed: Set[FhirQuery],
 ) -> CoverageFinding:
-    """The finding as it is, or UNREACHABLE where what it misses could not be fetched.
+    """The finding, or UNREACHABLE if its missing data could not be fetched.
 
-    `resource` is the order's. UNREACHABLE has a coverage where there is one to point at: the one
-    that the order names, or the one whose payer could not be read.
+    `resource` is the order's. UNREACHABLE has a coverage if one can be referenced: the one named by
+    the order, or the one with an unreadable payer.
     """
     if not failed:
         return finding
@@ -60,11 +60,10 @@ def with_trouble(
 
 
 def has_unread_code(order: Resource, resources: Resources, failed: Set[FhirQuery]) -> bool:
-    """Whether what holds an order's code could not be had.
+    """Whether the resource with an order's code is missing.
 
-    That is a Medication, Device or Procedure that could not be fetched, or for an appointment an
-    order behind it that is not at hand, for whatever reason: the appointment alone tells no more
-    than that there is an order.
+    It is a Medication, Device or Procedure that could not be fetched or, for an appointment, its
+    absent order: the appointment alone has no code.
     """
     if any(n in failed for n in code_needs(order, resources)):
         return True
