@@ -64,6 +64,14 @@ def _kind_and_place(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
+def _is_no_thread_advice(record: logging.LogRecord) -> bool:
+    """False for the server's advice on its number of threads, which is ours on purpose.
+
+    A thread waits for an EHR most of the time of a slow call (docs/adr/0006-wsgi-threads.md).
+    """
+    return not str(record.msg).startswith("Configuration allows spawning up to")
+
+
 def logging_config() -> dict[str, Any]:
     """The configuration of the standard library's logging, for the server and for `configure`."""
     return {
@@ -82,6 +90,7 @@ def logging_config() -> dict[str, Any]:
                 "use_get_message": False,
             }
         },
+        "filters": {"no thread advice": {"()": lambda: _is_no_thread_advice}},
         "handlers": {
             "out": {
                 "class": "logging.StreamHandler",
@@ -91,7 +100,12 @@ def logging_config() -> dict[str, Any]:
         },
         "root": {"handlers": ["out"], "level": "WARNING"},
         "loggers": {
-            "_granian": {"handlers": ["out"], "level": "INFO", "propagate": False},
+            "_granian": {
+                "handlers": ["out"],
+                "level": "INFO",
+                "propagate": False,
+                "filters": ["no thread advice"],
+            },
             "service": {"level": "INFO"},
             # Its warnings quote URLs, and a URL may hold a patient's id.
             "urllib3": {"level": "CRITICAL"},

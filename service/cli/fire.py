@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import click
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
-    from service.decision.determination import Determination
+class Fired(NamedTuple):
+    """The answer to a fired request, with the decision traces where they are known.
+
+    A trace is the order's reference with (topic, finding, because) of each step.
+    """
+
+    status: int
+    answer: Any
+    traces: Sequence[tuple[str, Sequence[tuple[str, str, str]]]] = ()
 
 
 class CrdVersionName(click.ParamType[str]):
@@ -43,30 +50,27 @@ class CrdVersionName(click.ParamType[str]):
 @click.option("--explain", is_flag=True, help="Show the way from order to answer (in process).")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 def fire(file: Path, url: str | None, version: str | None, explain: bool, as_json: bool) -> None:
-    """Post the hook request in FILE and show the cards that a clinician would see."""
-    if explain and url:
-        raise click.UsageError("--explain needs the decision in process: leave out --url")
+    """Post the hook request in FILE and show the cards that a clinician would see.
+
+    With --url, --explain shows the steps of that service; its workbench must be on.
+    """
     body = file.read_bytes()
     if version:
         body = _asking_for(version, body)
-    if url:
-        status, answer = _over_http(url, body)
-        determinations: Sequence[Determination] = ()
-    else:
-        status, answer, determinations = _in_process(body)
+    fired = _over_http(url, body, explain) if url else _in_process(body)
     if as_json:
-        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(fired.answer, indent=2, ensure_ascii=False))
     else:
         from service.cli.render import Screen
 
         screen = Screen()
-        if status == 200:
-            screen.answer(answer)
+        if fired.status == 200:
+            screen.answer(fired.answer)
         else:
-            screen.problem(status, answer)
-        if explain:
-            screen.trace(determinations)
-    if status != 200:
+            screen.problem(fired.status, fired.answer)
+        for order, steps in fired.traces if explain else ():
+            screen.trace(order, steps)
+    if fired.status != 200:
         sys.exit(1)
 
 
@@ -92,22 +96,43 @@ def _service_id(body: bytes) -> str:
     return ids.get(hook, ids["order-sign"])
 
 
-def _over_http(url: str, body: bytes) -> tuple[int, Any]:
+def _over_http(url: str, body: bytes, explain: bool) -> Fired:
     import requests
 
-    address = f"{url.rstrip('/')}/cds-services/{_service_id(body)}"
+    base, service = url.rstrip("/"), _service_id(body)
+    address = f"{base}/cds-services/{service}"
     try:
         reply = requests.post(
             address, data=body, headers={"Content-Type": "application/json"}, timeout=30
         )
-        return reply.status_code, reply.json()
+        answer = reply.json()
+        if not explain:
+            return Fired(reply.status_code, answer)
+        address = f"{base}/workbench/explain"
+        fired = {
+            "service": service,
+            "request": body.decode("utf-8", "replace"),
+            "status": reply.status_code,
+            "answer": reply.text,
+        }
+        explained = requests.post(
+            address, json=fired, headers={"Accept": "application/json"}, timeout=30
+        )
+        if explained.status_code != 200:
+            call = reply.headers.get("Covercard-Call", "")
+            raise click.ClickException(
+                f"{base} explains nothing: its workbench is off (COVERCARD_WORKBENCH). There,"
+                f" covercard decisions show {call} has the steps of this call"
+            )
+        traces = [(d["order"], d["trace"]) for d in explained.json()["determinations"]]
+        return Fired(reply.status_code, answer, traces)
     except requests.JSONDecodeError as error:
         raise click.ClickException(f"{address} answered something else than JSON") from error
     except requests.RequestException as error:
         raise click.ClickException(f"{address} cannot be reached: {error}") from error
 
 
-def _in_process(body: bytes) -> tuple[int, Any, Sequence[Determination]]:
+def _in_process(body: bytes) -> Fired:
     import msgspec
 
     from service.bootstrap.app import Library, wire_review
@@ -119,5 +144,6 @@ def _in_process(body: bytes) -> tuple[int, Any, Sequence[Determination]]:
     try:
         reviewed = review.review(_service_id(body), body)
     except RequestError as error:
-        return error.status, error.operation_outcome(), ()
-    return 200, msgspec.json.decode(msgspec.json.encode(reviewed.answer)), reviewed.determinations
+        return Fired(error.status, error.operation_outcome())
+    answer = msgspec.json.decode(msgspec.json.encode(reviewed.answer))
+    return Fired(200, answer, [(d.order.reference, d.trace) for d in reviewed.determinations])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group
@@ -39,15 +39,14 @@ class Screen:
         for issue in outcome.get("issue", []):
             self.console.print(Text(f"  {issue.get('diagnostics', issue.get('code', ''))}"))
 
-    def trace(self, determinations: Sequence[Determination]) -> None:
-        """The way from each order to its answer."""
-        for d in determinations:
-            table = Table(title=f"Why: {d.order.reference}", title_justify="left", box=None)
-            for column in ("step", "found", "because"):
-                table.add_column(column, overflow="fold")
-            for step in d.trace:
-                table.add_row(step.topic, step.finding, step.because)
-            self.console.print(table)
+    def trace(self, order: str, steps: Iterable[tuple[str, str, str]]) -> None:
+        """The decision trace of an order ("Type/id"): (topic, finding, because) of each step."""
+        table = Table(title=Text(f"Why: {order}"), title_justify="left", box=None)
+        for column in ("step", "found", "because"):
+            table.add_column(column, overflow="fold")
+        for step in steps:
+            table.add_row(*map(Text, step))
+        self.console.print(table)
 
     def _card(self, card: Mapping[str, Any]) -> None:
         colour = _COLOURS.get(card.get("indicator", "info"), "blue")

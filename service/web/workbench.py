@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
-from flask import Blueprint, Response, abort
+from flask import Blueprint, Response, abort, request
 
 from service.crd.cds_service import CdsService
 from service.crd.versions import CrdVersions
@@ -20,7 +20,7 @@ from service.errors import MalformedRequest, RequestError
 from service.review.order_review import Review
 from service.web.client_auth import open_to_all
 from service.web.fixtures import Fixtures
-from service.web.json_body import encode, read_json_body
+from service.web.json_body import encode, json_response, read_json_body
 from service.web.pages import page
 from service.web.response_view import order_changes, read_answer
 
@@ -80,6 +80,19 @@ class Workbench:
             refusal=refusal,
         )
 
+    def trace(self, fired: Fired) -> Response:
+        """The decision trace as JSON, for `covercard fire --explain --url`.
+
+        {"determinations": [{"order": "Type/id", "trace": [[topic, finding, because], …]}, …]}
+        Without determinations for a refused call; 404 where the workbench has no traces.
+        """
+        if self.review is None:
+            abort(404)
+        reviewed, _ = self._decide(fired)
+        determinations = reviewed.determinations if reviewed else ()
+        traces = [{"order": d.order.reference, "trace": d.trace} for d in determinations]
+        return json_response({"determinations": traces})
+
     def _decide(self, fired: Fired) -> tuple[Review | None, RequestError | None]:
         if self.review is None:
             return None, None
@@ -113,9 +126,14 @@ def workbench_blueprint(workbench: Workbench) -> Blueprint:
             fired = msgspec.json.decode(read_json_body(), type=Fired)
         except (msgspec.DecodeError, UnicodeError):
             raise MalformedRequest("expected service, request, status and answer") from None
-        return workbench.explain(fired)
+        return workbench.trace(fired) if _json_wanted() else workbench.explain(fired)
 
     if workbench.review is None:
         open_to_all(explain)
     blueprint.post("/workbench/explain")(explain)
     return blueprint
+
+
+def _json_wanted() -> bool:
+    wanted = request.accept_mimetypes.best_match(["text/html", "application/json"])
+    return wanted == "application/json"

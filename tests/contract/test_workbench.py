@@ -189,3 +189,35 @@ def test_where_clients_are_asked_for_answers_are_shown_but_none_is_decided(
     assert '<ol class="path">' not in html
     for path in ("/", "/policies", "/policies/mr-spectroscopy.json"):
         assert client.get(path).status_code == 200
+
+
+def test_the_way_to_an_answer_comes_as_json_for_programs(client: FlaskClient) -> None:
+    fired = {"service": SERVICE, "request": read("mrs-medicare-advantage"), "status": 200}
+    reply = client.post(
+        "/workbench/explain",
+        json=fired | {"answer": '{"cards": []}'},
+        headers={"Accept": "application/json"},
+    )
+    assert reply.status_code == 200
+    assert reply.headers["Cache-Control"] == "no-store"
+    (determination,) = reply.get_json()["determinations"]
+    assert determination["order"] == "ServiceRequest/mrs-brain"
+    assert ["date", "2026-12-01", "occurrenceDateTime"] in determination["trace"]
+    assert determination["trace"][-1][0] == "notice"
+
+
+def test_a_refused_call_has_no_way_to_tell_programs(client: FlaskClient) -> None:
+    fired = {"service": SERVICE, "request": "{}", "status": 400, "answer": "{}"}
+    reply = client.post("/workbench/explain", json=fired, headers={"Accept": "application/json"})
+    assert reply.status_code == 200
+    assert reply.get_json() == {"determinations": []}
+
+
+def test_where_clients_are_asked_for_no_way_is_told(tmp_path: Path) -> None:
+    settings = in_folder(
+        tmp_path, clients_file=CLIENTS, workbench="on", public_url="https://covercard.example.org"
+    )
+    client = create_app(settings).test_client()
+    fired = {"service": SERVICE, "request": "{}", "status": 400, "answer": "{}"}
+    reply = client.post("/workbench/explain", json=fired, headers={"Accept": "application/json"})
+    assert reply.status_code == 404

@@ -1,13 +1,16 @@
 """The service as a newcomer meets it: `covercard serve`, a request, the answer."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.contract.answer_rules import check_answer
 from tests.e2e.conftest import ROOT, Server
+from tests.e2e.servers import running
 
 MAIN = ROOT / "fhir_fixtures" / "order-sign" / "mrs-medicare-advantage.json"
 
@@ -55,6 +58,26 @@ def test_fire_decides_in_process_without_a_server_and_explains() -> None:
     assert shown.returncode == 0, shown.stderr
     assert "Why: ServiceRequest/mrs-brain" in shown.stdout
     assert "mr-spectroscopy" in shown.stdout
+
+
+def test_fire_explains_the_answer_of_a_running_server(server: Server) -> None:
+    shown = fire(str(MAIN), "--url", server.base, "--explain")
+    assert shown.returncode == 0, shown.stderr
+    assert "Not covered: MR spectroscopy (76390)" in shown.stdout
+    assert "Why: ServiceRequest/mrs-brain" in shown.stdout
+    assert "mr-spectroscopy" in shown.stdout
+
+
+def test_fire_says_where_the_steps_are_if_the_workbench_is_off(tmp_path: Path) -> None:
+    with running(tmp_path, workbench="off") as quiet:
+        shown = fire(str(MAIN), "--url", quiet.base, "--explain")
+    assert shown.returncode == 1
+    assert "its workbench is off" in shown.stderr
+    assert re.search(r"covercard decisions show [0-9a-f]{32}\b", shown.stderr)
+
+
+def test_a_start_advises_nobody_on_threads(server: Server) -> None:
+    assert "Python threads" not in server.printed()
 
 
 def test_fire_can_ask_for_another_version_and_print_json() -> None:
