@@ -1,4 +1,4 @@
-"""The command `covercard`. Each command imports what it needs when it runs."""
+"""Command line `covercard`. Each command imports its needs when it runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from service.errors import ConfigurationError, RecordsUnavailable
 @click.group()
 @click.version_option(__version__, prog_name="covercard")
 def cli() -> None:
-    """Coverage decisions for CDS Hooks: serve them, try them, and keep their policies."""
+    """Coverage decisions for CDS Hooks: serve them, try them, and maintain their policies."""
 
 
 for command in (serve, fire, ehr, policy, decisions, payer_data, db):
@@ -28,9 +28,9 @@ for command in (serve, fire, ehr, policy, decisions, payer_data, db):
 
 
 def main() -> None:
-    """Entry point: an operator's mistake is a message and exit code 2, never a stack trace.
+    """Entry point. An operator's mistake is a message and exit code 2, without a stack trace.
 
-    Exit code 3: the decision log cannot be used now.
+    Exit code 3: the decision log is unavailable.
     """
     try:
         cli()

@@ -1,4 +1,4 @@
-"""covercard db: the decision log's tables."""
+"""covercard db: tables of the decision log."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import click
 
 @click.group()
 def db() -> None:
-    """Look after the database of the decision log."""
+    """Maintain the database of the decision log."""
 
 
 @db.command()

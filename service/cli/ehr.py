@@ -1,4 +1,4 @@
-"""covercard ehr: a FHIR server with the fixtures behind it, for testers."""
+"""covercard ehr: a FHIR server of the fixtures, for testers."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _FIXTURES = Path(__file__).parents[2] / "fhir_fixtures" / "resources"
     help="Folder of <Type>-<id>.json files. Default: the fixtures.",
 )
 @click.option(
-    "--open", "is_open", is_flag=True, help="Ask for no token, for browsers that cannot send one."
+    "--open", "is_open", is_flag=True, help="Require no token, for browsers that cannot send one."
 )
 def ehr(port: int, folder: Path, is_open: bool) -> None:
-    """Stand in for an EHR's FHIR server: a tool for testers, made-up data, this machine only.
+    """Run a stand-in for an EHR's FHIR server: for testers, synthetic data, this machine only.
 
     Point the CDS Hooks Sandbox, Inferno or a hook request's fhirServer at it.
     """
@@ -33,12 +33,12 @@ def ehr(port: int, folder: Path, is_open: bool) -> None:
 
     store = ResourceStore(folder)
     host = "127.0.0.1"
-    # The port is known once it is taken: 0 asks for any free one.
+    # Port 0 is any free port, known after binding.
     server = make_server(host, port, lambda *_: [], threaded=True)
     base_url = f"http://{host}:{server.server_port}{PREFIX}"
     server.app = create_stub(store, base_url, None if is_open else DEMO_TOKEN)
-    click.echo(f"EHR stub for testers, made-up data only: {base_url} (stop: Ctrl-C)")
-    click.echo("No token is asked for." if is_open else f"Token: {DEMO_TOKEN}")
+    click.echo(f"EHR stub for testers, synthetic data only: {base_url} (stop: Ctrl-C)")
+    click.echo("No token is required." if is_open else f"Token: {DEMO_TOKEN}")
     try:
         server.serve_forever()
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""covercard fire: post a hook request and read the answer as a person."""
+"""covercard fire: post a hook request and show the answer."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class CrdVersionName(click.ParamType[str]):
 @click.option("--explain", is_flag=True, help="Show the way from order to answer (in process).")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 def fire(file: Path, url: str | None, version: str | None, explain: bool, as_json: bool) -> None:
-    """Post the hook request in FILE and show the cards that a clinician would see.
+    """Post the hook request in FILE and show the cards as a clinician sees them.
 
     With --url, --explain shows the steps of that service; its workbench must be on.
     """
@@ -75,7 +75,7 @@ def fire(file: Path, url: str | None, version: str | None, explain: bool, as_jso
 
 
 def _asking_for(version: str, body: bytes) -> bytes:
-    """The same request, asking for a version of CRD."""
+    """The request with a requested CRD version."""
     try:
         data = json.loads(body)
         data.setdefault("extension", {})["davinci-crd.requestedVersion"] = version
@@ -85,7 +85,7 @@ def _asking_for(version: str, body: bytes) -> bytes:
 
 
 def _service_id(body: bytes) -> str:
-    """The service of the request's hook; a request without a known one goes to order-sign's."""
+    """The service of the request's hook; order-sign's for an unknown hook."""
     from service.crd.hooks import SERVICES
 
     try:

@@ -1,4 +1,4 @@
-"""covercard policy: lint, test and show, for those who keep the policies."""
+"""covercard policy: lint, test and show, for policy staff."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def policy() -> None:
 @click.option(
     "--payers",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Payers file. Default: COVERCARD_PAYERS_FILE, unless --dir is given.",
+    help="Payers file. Default: COVERCARD_PAYERS_FILE, or none with --dir.",
 )
-@click.option("--on", type=_DAY, help="Day to look at reviews and editions. Default: today.")
+@click.option("--on", type=_DAY, help="Day of the check of reviews and editions. Default: today.")
 def lint(directory: Path | None, payers: Path | None, on: datetime | None) -> None:
-    """Check every file of the policy library; exit code 1 if one is wrong."""
+    """Check every file of the policy library; exit code 1 with an error."""
     from service.policies.lint import lint_library
 
     settings = _settings()
@@ -76,7 +76,7 @@ def test(directory: Path | None) -> None:
 
 @policy.command()
 @click.argument("policy_id", metavar="ID")
-@click.option("--on", type=_DAY, help="The day that the policy is asked for. Default: today.")
+@click.option("--on", type=_DAY, help="Day of the policy. Default: today.")
 @_DIRECTORY
 def show(policy_id: str, on: datetime | None, directory: Path | None) -> None:
     """Show the policy ID as in force on a day."""

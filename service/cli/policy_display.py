@@ -1,4 +1,4 @@
-"""A policy on a terminal: what it says first, then what it rests on."""
+"""Terminal page of a policy: determinations first, then sources."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PROGRAMS = {
 def policy_page(
     policy: PolicyVersion, notices: NoticeLibrary, on: date, today: date
 ) -> RenderableType:
-    """The version of a policy in force `on` a day, with its notices; `today` tells overdue."""
+    """A version with its notices `on` a day; `today` determines overdue reviews."""
     return Group(*_parts(policy, notices, on, today))
 
 

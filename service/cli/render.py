@@ -1,4 +1,4 @@
-"""Answers on a terminal, as close to what a clinician sees as a terminal comes."""
+"""Terminal rendering of answers, close to an EHR's."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _COLOURS = {"info": "blue", "warning": "yellow", "critical": "red"}
 
 
 class Screen:
-    """Draws answers; `console` is handed in where something else than the terminal shall get it."""
+    """Rendering of answers on `console`, by default the terminal."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console()
 
     def answer(self, answer: Mapping[str, Any]) -> None:
-        """The cards first, then what the coverage information says of each order."""
+        """The cards, then the coverage information of each order."""
         cards = answer.get("cards", [])
         if not cards:
             self.console.print("No cards.")
@@ -34,7 +34,7 @@ class Screen:
         self._coverage_information(answer.get("systemActions", []))
 
     def problem(self, status: int, outcome: Mapping[str, Any]) -> None:
-        """An error answer: the places and what was expected."""
+        """An error answer: places and expectations."""
         self.console.print(Text(f"HTTP {status}", style="bold red"))
         for issue in outcome.get("issue", []):
             self.console.print(Text(f"  {issue.get('diagnostics', issue.get('code', ''))}"))

@@ -31,17 +31,17 @@ def wsgi_app() -> Flask:
     app = create_app(load_settings())
     app.extensions[RECORDER].start()
     end_with(int(os.environ[_SERVER_VARIABLE]))
-    # What was made by now stays as long as the process: no collection need look through it.
+    # Objects created so far live as long as the process: excluded from garbage collection.
     gc.collect()
     gc.freeze()
     return app
 
 
 def end_with(server: int) -> None:
-    """Stop this worker once its server process is gone: nobody else would, and it holds the port.
+    """Stop this worker when its server process is gone; it would hold the port otherwise.
 
-    A server that is stopped as it should be ends its workers itself. It may be gone already as this
-    worker starts, so its id is told and not looked up.
+    A server that is stopped regularly ends its workers itself. `server` is its process id, handed
+    in because it may be gone when this worker starts.
     """
 
     def watch() -> None:
@@ -53,10 +53,10 @@ def end_with(server: int) -> None:
 
 
 def end_when_told() -> None:
-    """Let a new worker, until it serves and knows better, simply end when it is told to stop.
+    """Reset the signal handlers of a new worker: a stop while it loads ends it at once.
 
-    It begins with its server's way of stopping, which in a worker comes to nothing: told to stop
-    while it loads, it would go on, and be killed once the patience with it is over.
+    It inherits the server's handlers, which do nothing in a worker: it would continue until it is
+    killed. Its own handlers are set when it begins to serve.
     """
     for told in (signal.SIGTERM, signal.SIGINT):
         signal.signal(told, signal.SIG_DFL)
@@ -68,15 +68,15 @@ _FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
 HEADER_BYTES = 32_768
-"""All headers of a request together; more is a 431."""
+"""Size of all headers of a request in bytes; above it, 431."""
 
 SPARE_THREADS = 8
 
 SECONDS_FOR_PORT = 5.0
-"""Longer than the workers of a server that was killed live on (see `end_with`)."""
+"""Longer than the workers of a killed server live on (see `end_with`)."""
 
 SECONDS_TO_STOP = 10
-"""A client that never ends its request must not keep the service from stopping."""
+"""Limit of a graceful stop, for a client that never ends its request."""
 
 
 @click.command()
@@ -97,7 +97,7 @@ def serve() -> None:
     with metrics_folder():
         from service.bootstrap.app import create_app
 
-        create_app(settings)  # a wrong file stops the start here, with its message
+        create_app(settings)  # a wrong file stops the start here
         prepare_log(settings)
         os.environ[_SERVER_VARIABLE] = str(os.getpid())
         options: dict[str, Any] = {
@@ -107,7 +107,7 @@ def serve() -> None:
             "interface": Interfaces.WSGI,
             "log_access": False,
             "log_dictconfig": logging_config(),
-            # HTTP/2 ends at the proxy, and with it the attacks on its streams.
+            # HTTP/2, with attacks on its streams, ends at the proxy.
             "http": HTTPModes.http1,
             "websockets": False,
             "http1_settings": HTTP1Settings(
@@ -115,7 +115,7 @@ def serve() -> None:
             ),
             "respawn_failed_workers": True,
             "workers_kill_timeout": SECONDS_TO_STOP,
-            # Some threads are kept free for discovery, pages and refusals.
+            # Spare threads for discovery, pages and refusals.
             "blocking_threads": settings.max_concurrent_calls + SPARE_THREADS,
         }
         os.register_at_fork(after_in_child=end_when_told)
@@ -125,10 +125,10 @@ def serve() -> None:
 
 
 def check_port(host: str, port: int, patience: float = SECONDS_FOR_PORT) -> None:
-    """Raise ConfigurationError unless this process may listen there.
+    """Raise ConfigurationError unless this process can listen there.
 
-    Workers share the port among them, and so would a second service with the first: half of the
-    calls would go to either. A service that is just ending gets `patience` seconds to let go.
+    Workers share a port, and a second service would share it with the first, each answering half of
+    the calls. A service that is stopping gets `patience` seconds to release it.
     """
     import socket
 
@@ -153,9 +153,9 @@ def check_port(host: str, port: int, patience: float = SECONDS_FOR_PORT) -> None
 
 
 def prepare_log(settings: Settings) -> None:
-    """Have the log's tables ready before the workers start; a database that is away may come later.
+    """Prepare the log's tables before the workers start; an unavailable database may come later.
 
-    Raises ConfigurationError where an operator must act first.
+    Raises ConfigurationError if an operator must act first.
     """
     from service.decision_log.log_store import StoreUnavailable
     from service.decision_log.schema import prepare
@@ -164,16 +164,16 @@ def prepare_log(settings: Settings) -> None:
         prepare(settings.database_url)
     except StoreUnavailable as error:
         click.echo(
-            f"covercard: the decision log's database is away ({error}); records go to the spool",
+            f"covercard: the log's database is unavailable ({error}); records go to the spool",
             err=True,
         )
 
 
 @contextlib.contextmanager
 def metrics_folder() -> Iterator[None]:
-    """The folder in which workers count together; its place is in the environment meanwhile.
+    """The folder of the workers' shared counters, named in the environment meanwhile.
 
-    To be entered before the application is imported: what counts looks at it only once.
+    Must be entered before the application is imported: the metrics library reads it once.
     """
     if _FOLDER_VARIABLE in os.environ:
         yield

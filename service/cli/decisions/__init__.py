@@ -1,4 +1,4 @@
-"""covercard decisions: the log, for those who answer for what was asserted."""
+"""covercard decisions: the decision log, for policy staff and call centers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from service.cli.decisions.stats import stats
 
 @click.group()
 def decisions() -> None:
-    """Look up, count, export, replay and prune what was decided. Each look is logged."""
+    """Look up, count, export, replay and prune decisions. Each access is logged."""
 
 
 for command in (show, find, stats, export, replay, prune, accesses):

@@ -1,4 +1,4 @@
-"""covercard decisions accesses: who has read the log."""
+"""covercard decisions accesses: the access log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.cli.decisions.options import Moment, load, opened
 @click.option("--since", type=Moment(), help="Only from: 2026-12-01, 24h, 7d, 1y.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True)
 def accesses(since: datetime | None, limit: int) -> None:
-    """List who has read the log, when, and what was asked for; newest first."""
+    """List accesses to the log: reader, time and search; newest first."""
     from rich.table import Table
     from rich.text import Text
 

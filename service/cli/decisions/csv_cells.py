@@ -1,4 +1,4 @@
-"""Text of strangers in spreadsheets: shown as characters, never obeyed."""
+"""CSV injection: untrusted text in spreadsheets is shown, not executed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv_cell(value: object) -> object:
-    """A cell that no spreadsheet takes for a formula: such text gets an apostrophe before it."""
+    """A cell that is no formula: an apostrophe is put before text that would be one."""
     if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA):
         return f"'{value}"
     return value

@@ -1,4 +1,4 @@
-"""covercard decisions export: the log as CSV, as JSON lines, or as CRD's metric data."""
+"""covercard decisions export: the log as CSV, JSON lines or CRD metric data."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="File to write, for its owner only. Default: standard output.",
+    help="Output file, readable by its owner only. Default: standard output.",
 )
 def export(
     kind: str, since: datetime | None, until: datetime | None, bodies: bool, output: Path | None
@@ -64,7 +64,7 @@ def export(
 
 
 def _private(path: Path) -> TextIO:
-    """A file that only its owner may read: it is about patients."""
+    """Open a file readable by its owner only: it will contain patient data."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     return os.fdopen(descriptor, "w", encoding="utf-8", newline="")
 

@@ -12,7 +12,7 @@ from service.cli.decisions.options import load, mention_spool, opened, span_of, 
 @click.command()
 @click.option("--patient", help="The patient as in the call: Patient/ann or ann.")
 @click.option("--order", help="The order as in the call: ServiceRequest/mrs-brain or mrs-brain.")
-@click.option("--ehr", help="The EHR by its FHIR base URL: ids mean somebody else at another one.")
+@click.option("--ehr", help="The EHR's FHIR base URL; ids are unique within one EHR only.")
 @span_options
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -25,7 +25,7 @@ def find(
     limit: int,
     as_json: bool,
 ) -> None:
-    """Find decisions, newest first. Exit code 1 if there are none."""
+    """Find decisions, newest first. Exit code 1 without any."""
     from service.cli.decisions.page import DecisionPage, print_json
     from service.cli.decisions.shapes import decision_json
     from service.decision_log import queries
@@ -46,7 +46,7 @@ def find(
     elif found:
         DecisionPage(settings.zone).decisions(found[:limit])
     if len({(d.client, d.ehr) for d in found}) > 1:
-        click.echo("these come from several EHRs: the same id is somebody else at each", err=True)
+        click.echo("these are of several EHRs: one id may be another patient at each", err=True)
     if len(found) > limit:
         click.echo(f"there are more; --limit is {limit}", err=True)
     if not found:

@@ -1,4 +1,4 @@
-"""Options that the commands share, and how they open the log."""
+"""Shared options, and opening of the log for reading."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HOURS = {"h": 1, "d": 24, "w": 7 * 24, "y": 365.25 * 24}
 
 
 class Age(click.ParamType[timedelta]):
-    """A stretch of time up to now: 24h, 7d, 2w, 10y."""
+    """An age: 24h, 7d, 2w, 10y."""
 
     name = "age"
 
@@ -77,9 +77,9 @@ def span_of(since: datetime | None, until: datetime | None) -> Span:
 
 @contextlib.contextmanager
 def opened(settings: Settings, what: str, detail: Mapping[str, object]) -> Iterator[Connection]:
-    """The log, for reading, once it is logged that this user reads what.
+    """A connection to the log, after this user's access is recorded.
 
-    Raises as `open_log` does, but ClickException if there is no log yet.
+    Raises as `open_log` does, and ClickException if the log does not exist yet.
     """
     from service.decision_log.access_log import user
     from service.decision_log.reading import NothingRecorded, open_log
@@ -92,7 +92,7 @@ def opened(settings: Settings, what: str, detail: Mapping[str, object]) -> Itera
 
 
 def mention_spool(settings: Settings) -> None:
-    """Say so if records wait that no search finds yet."""
+    """Warn of spooled records, which no search finds yet."""
     from service.decision_log.spool import Spool
 
     waiting = Spool(settings.spool_dir).depth().records

@@ -1,4 +1,4 @@
-"""A decision on a terminal, for a person who has somebody on the telephone."""
+"""Terminal page of a decision, for call-center staff."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from service.decision_log.queries import Decision, LoggedCall
 from service.decision_log.rows import DeterminationRow, FeedbackRow
 
 _WIDE = 160
-"""Columns where no terminal says how wide it is."""
+"""Columns without a terminal."""
 
 
 def print_json(value: Any) -> None:
@@ -40,20 +40,20 @@ def print_json(value: Any) -> None:
 
 
 def wide_console() -> Console:
-    """The terminal; what goes to a file or another program is not broken into its lines."""
+    """A console that does not wrap output to files and pipes."""
     console = Console()
     return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=_WIDE)
 
 
 class DecisionPage:
-    """Writes pages; times are shown in `zone`."""
+    """Terminal pages, with times in `zone`."""
 
     def __init__(self, zone: tzinfo, console: Console | None = None) -> None:
         self._zone = zone
         self._console = console or wide_console()
 
     def show(self, found: DecisionDetail) -> None:
-        """A decision with its call; the other times that it was asserted in a line."""
+        """A decision with its call, and its other assertions in one line."""
         d = found.determination
         self._title(f"{d.assertion_id}: {d.covered}")
         if found.others:
@@ -72,7 +72,7 @@ class DecisionPage:
         self._trace(found.trace)
 
     def call(self, found: CallDetail) -> None:
-        """A whole call, with each order that was decided in it."""
+        """A whole call with its decided orders."""
         call = found.call
         self._title(f"Call {call.row.call_id}: HTTP {call.row.status}")
         self._heading("What was asked")
@@ -84,7 +84,7 @@ class DecisionPage:
             self._trace(call.kept.traces[d.position])
 
     def decisions(self, found: Sequence[Decision]) -> None:
-        """Three lines a decision, so that no id is broken on a narrow terminal."""
+        """Three lines a decision, so that ids fit a narrow terminal."""
         for decision in found:
             d = decision.determination
             codes = ", ".join(short_codes(d.codes)) or "no code"

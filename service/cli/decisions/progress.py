@@ -1,4 +1,4 @@
-"""A progress bar on standard error, for what takes longer than a second."""
+"""Progress bars on standard error, after one second."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PATIENCE_SECONDS = 1.0
 
 @contextlib.contextmanager
 def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Gives a function to call with each advance. Shows nothing where nobody looks."""
+    """A context with a function to advance the bar. Shows nothing without a terminal."""
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),
@@ -45,7 +45,7 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
 
 @contextlib.contextmanager
 def waiting(label: str) -> Iterator[None]:
-    """The same where nobody can say how much is left: a bar that moves to and fro."""
+    """The same without a total: a pulsing bar."""
     console = Console(stderr=True)
     bar = Progress(TextColumn("{task.description}"), BarColumn(), console=console, transient=True)
     bar.add_task(label, total=None)

@@ -1,4 +1,4 @@
-"""covercard decisions prune: remove what is past its retention."""
+"""covercard decisions prune: removal of calls past their retention."""
 
 from __future__ import annotations
 

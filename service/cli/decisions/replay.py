@@ -1,4 +1,4 @@
-"""covercard decisions replay: logged calls decided again under other policy files."""
+"""covercard decisions replay: logged calls decided again by other policy files."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def replay(
     until: datetime | None,
     as_json: bool,
 ) -> None:
-    """Decide logged calls again, on their own day, by other files; list what would change.
+    """Decide logged calls again, on their own day, by other files; list the changes.
 
-    Nobody is called and nothing is recorded but that you looked. Exit code 1 if anything changes.
+    Nothing is fetched, and nothing recorded but the access. Exit code 1 if anything changes.
     """
     from service.cli.decisions.progress import progress
     from service.cli.decisions.replaying import Replay
@@ -112,7 +112,7 @@ def _print_table(changes: Sequence[AnswerChange]) -> None:
 def _by_order(
     changes: Sequence[AnswerChange],
 ) -> Iterator[tuple[tuple[str, str, str, str | None], list[str]]]:
-    """One line an order; what changes in the cards' words is told by the counts."""
+    """Changes by order, without those of the cards' wording, which are counted only."""
     lines: dict[tuple[str, str, str, str, str | None], list[str]] = {}
     for c in changes:
         key = (c.call_id, c.received_at, c.order, c.codes, c.assertion_id)

@@ -1,4 +1,4 @@
-"""A logged call decided again by other files, and how that differs from what was decided."""
+"""Replay of a logged call by other files, and its differences."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class AnswerChange(msgspec.Struct, frozen=True):
 
 
 class Replay:
-    """Decides by the files that `settings` name; each call on its own day.
+    """A review by the files in `settings`, each call on its own day.
 
-    Counts the calls that it has `decided` and those that it has `skipped`: refused calls, and those
-    whose request was not kept. What was fetched from an EHR then is used again; nobody is asked.
+    Counts `decided` and `skipped` calls: refused ones, and those without a stored request. Stored
+    fetched resources are used again; nothing is fetched.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -65,7 +65,7 @@ class Replay:
     def complete(
         self, resources: Resources, plan: Plan, access: Access | None, patient: str
     ) -> Fetched:
-        """As a review's fetcher: what was fetched for the call that is being decided again."""
+        """The review's fetcher: replays the current call's fetched resources."""
         return self._fetched.complete(resources, plan, access, patient)
 
 

@@ -1,4 +1,4 @@
-"""The log's content in the shapes that leave it: JSON and CSV rows."""
+"""Output shapes of the log: JSON and CSV rows."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _DETERMINATION = tuple(
     n for n in DeterminationRow.__struct_fields__ if n not in ("call_id", "position", *_LISTS)
 )
 COLUMNS = ("call_id", "received_at", *_CALL, "elapsed_ms", "position", *_DETERMINATION, *_LISTS)
-"""The columns of the CSV: one row a determination, or one for a call without any."""
+"""Columns of the CSV: a row for each determination, or one for a call without any."""
 
 
 def decision_json(decision: Decision) -> Json:
-    """A determination with its call's facts."""
+    """A determination with its call's columns."""
     return {
         "call_id": decision.call_id,
         "received_at": decision.received_at.isoformat(),

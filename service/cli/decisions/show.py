@@ -1,4 +1,4 @@
-"""covercard decisions show: what was asked, what was answered, and why."""
+"""covercard decisions show: request, answer and reason of a decision."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from service.cli.decisions.options import load, mention_spool, opened
 
 @click.command()
 @click.argument("identifier", metavar="ASSERTION-ID")
-@click.option("--request", "body", flag_value="request", help="Print the request as it was kept.")
-@click.option("--answer", "body", flag_value="answer", help="Print the answer as it was sent.")
-@click.option("--cards", "body", flag_value="cards", help="Show the cards as the clinician did.")
+@click.option("--request", "body", flag_value="request", help="Print the stored request.")
+@click.option("--answer", "body", flag_value="answer", help="Print the sent answer.")
+@click.option(
+    "--cards", "body", flag_value="cards", help="Show the cards as a clinician sees them."
+)
 def show(identifier: str, body: str | None) -> None:
-    """Show the decision behind a coverage-assertion-id: what was asked and answered, and why.
+    """Show the decision behind a coverage-assertion-id: request, answer and reason.
 
-    Where it was asserted several times, the last one is shown and the others are listed. The id of
-    a call (header Covercard-Call, field "call" of the log lines) shows that call, also one that was
-    refused for what it says. Exit code 1 if nothing has this id.
+    Of several assertions with this id, the latest is shown and the others are listed. A call's id
+    (header Covercard-Call, field "call" of the log lines) shows that call, also one refused for its
+    content. Exit code 1 for an unknown id.
     """
     from service.cli.decisions.page import DecisionPage
     from service.cli.render import Screen

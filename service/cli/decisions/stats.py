@@ -1,4 +1,4 @@
-"""covercard decisions stats: how the policies fare."""
+"""covercard decisions stats: policy statistics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @span_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def stats(since: datetime | None, until: datetime | None, as_json: bool) -> None:
-    """Count, by policy: calls, answers, cards, what was made of them, and forms."""
+    """Count calls, answers, cards, feedback and forms by policy."""
     from service.cli.decisions.progress import waiting
     from service.decision_log.policy_stats import policy_stats
 
@@ -52,7 +52,7 @@ def _json(s: PolicyStats) -> dict[str, object]:
 
 
 def _print(found: list[PolicyStats]) -> None:
-    """A policy a paragraph: numbers that belong together stand together, on any terminal."""
+    """One paragraph for each policy, for terminals of any width."""
     from service.decision_log.display import printable
 
     for s in found:

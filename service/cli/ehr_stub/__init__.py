@@ -1,4 +1,4 @@
-"""A stand-in for an EHR's FHIR server, for testers: synthetic fixtures, loopback only, read only.
+"""Stand-in EHR for testers: a read-only FHIR server of the fixtures on loopback.
 
-Never a place for real data: its token is published in its source.
+Its token is public: never use it with real data.
 """

@@ -1,4 +1,4 @@
-"""The stub over HTTP: FHIR R4 read and search, a bearer token, and CORS for browser clients."""
+"""HTTP interface of the stub: FHIR R4 read and search, a bearer token, CORS."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from service.cli.ehr_stub.resource_store import (
 from service.errors import operation_outcome
 
 DEMO_TOKEN = "not-a-real-token-for-fixtures-only"  # noqa: S105
-"""The token that the fixtures carry. Published on purpose: behind it is nothing but fixtures."""
+"""The token in the fixtures. Public on purpose: it protects nothing but fixtures."""
 
 PREFIX = "/fhir"
 _MEDIA_TYPE = "application/fhir+json"
@@ -38,8 +38,8 @@ _CORS = {
 def create_stub(store: ResourceStore, base_url: str, token: str | None = DEMO_TOKEN) -> Flask:
     """The stub as a WSGI application; FHIR lies below `base_url`, which ends in /fhir.
 
-    `token` is the only one that is let by; None lets everybody by, for browser clients that have
-    no way to send one.
+    `token` is the only accepted one; None accepts every request, for browser clients that cannot
+    send a token.
     """
     app = Flask("ehr_stub", static_folder=None)
 

@@ -1,4 +1,4 @@
-"""The stub's resources: read by id, searched by the parameters that CRD servers and clients use."""
+"""Resources of the stub: read by id, and search by the parameters in use by CRD."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CLINICAL_TYPES = (
 
 
 def _at(resource: Resource, *names: str) -> Iterator[str]:
-    """The references in the elements of these names, lists walked."""
+    """The references in the elements with these names, lists included."""
     for name in names:
         value = resource.get(name)
         for item in value if isinstance(value, list) else [value]:
@@ -60,7 +60,7 @@ def _identifiers(resource: Resource) -> Iterator[str]:
 
 
 def _canonical(value: object) -> Iterator[str]:
-    """A canonical as written, and without its version."""
+    """A canonical with and without its version."""
     if isinstance(value, str):
         yield from (value, value.partition("|")[0])
 
@@ -109,7 +109,7 @@ INCLUDES: Mapping[str, Callable[[Resource], Iterable[str]]] = {
 
 
 class UnknownParameter(ValueError):
-    """A search parameter that the stub does not know; its name is the argument."""
+    """An unknown search parameter; its name is the argument."""
 
 
 class ResourceStore:
@@ -128,7 +128,7 @@ class ResourceStore:
 
     @property
     def types(self) -> list[str]:
-        """The types that can be asked for; of some there may be no resource."""
+        """The supported types, including those without a resource."""
         return sorted({r["resourceType"] for r in self._resources.values()} | {*CLINICAL_TYPES})
 
     def read(self, kind: str, id: str) -> Resource | None:
@@ -137,9 +137,9 @@ class ResourceStore:
     def search(
         self, kind: str, parameters: Sequence[tuple[str, str]]
     ) -> tuple[list[Resource], list[Resource]]:
-        """Matches, and what they were asked to include. UnknownParameter, rather than all of it.
+        """Matches and included resources. Raises UnknownParameter rather than ignoring one.
 
-        Repeated parameters must all fit; a comma means "or" (FHIR R4, search).
+        Repeated parameters are "and", a comma is "or" (FHIR R4, search).
         """
         matches = [r for r in self._resources.values() if r["resourceType"] == kind]
         included: dict[str, Resource] = {}
