@@ -54,7 +54,7 @@ class TrustedClient:
 
 
 class _ClientEntry(BaseModel):
-    """One client as written in the file."""
+    """One entry of the file."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 

@@ -18,11 +18,11 @@ def read_yaml(path: Path, setting: str) -> object:
         problem = f"cannot be read: {error.strerror}"
         raise LibraryError([Finding(path, "(file)", problem, f"check {setting}")]) from None
     except (YAMLError, ValueError):
-        # The parser's own words quote the file, where a private key may stand by mistake.
+        # The parser's message quotes the file, which may contain a private key by mistake.
         repair = "fix the indentation, quotes or brackets, or a key that stands twice"
         raise LibraryError([Finding(path, "(file)", "is not strict YAML", repair)]) from None
 
 
 def finding(path: Path, where: Where, problem: str, repair: str) -> Finding:
-    """What is wrong at a place of the file, ("clients", 0, "issuer") for clients[0].issuer."""
+    """A Finding at a place of the file: ("clients", 0, "issuer") is clients[0].issuer."""
     return Finding(path, field_name(where), problem.removeprefix("Value error, "), repair)

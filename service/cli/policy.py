@@ -54,7 +54,7 @@ def lint(directory: Path | None, payers: Path | None, on: datetime | None) -> No
 @policy.command()
 @_DIRECTORY
 def test(directory: Path | None) -> None:
-    """Run every case of every policy; exit code 1 if one fails, or if there is none."""
+    """Run every case of every policy; exit code 1 with a failure, or without cases."""
     from service.policies.cases import CASES, load_cases, run_case
     from service.policies.library import load_policies
 

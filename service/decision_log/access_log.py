@@ -18,7 +18,7 @@ from service.decision_log.tables import access
 
 @dataclass(frozen=True, slots=True)
 class LoggedAccess:
-    """One access: `what` was done, `detail` what was asked for."""
+    """One access: `what` names the action, `detail` the search."""
 
     at: datetime
     who: str
@@ -47,7 +47,7 @@ def log_access(
 
 
 def accesses(connection: Connection, since: datetime | None, most: int) -> Iterator[LoggedAccess]:
-    """Who has read the log, newest first."""
+    """At most `most` accesses since an instant, newest first."""
     wanted = select(access).order_by(access.c.access_id.desc()).limit(most)
     if since is not None:
         wanted = wanted.where(access.c.at >= microseconds(since))

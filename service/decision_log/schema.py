@@ -61,7 +61,7 @@ def prepare(url: str, tables: Migrations = DECISION_LOG) -> None:
 
 
 def revision(url: str, tables: Migrations = DECISION_LOG) -> str | None:
-    """The revision that the tables are at; None if there are none. StoreUnavailable if away."""
+    """The tables' revision, None without tables. StoreUnavailable if unreachable."""
     with _reached(url) as connection:
         if not inspect(connection).has_table(tables.version_table):
             return None

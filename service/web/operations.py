@@ -30,7 +30,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HealthFinding:
-    """What one check found; `facts` are numbers and words for the operator, of no patient."""
+    """Result of one check; `facts` are for the operator, without patient data."""
 
     state: State
     facts: dict[str, object] = field(default_factory=dict)

@@ -166,7 +166,7 @@ def _day(written: str) -> date:
 def _history(
     versions: tuple[PolicyVersion, ...],
 ) -> list[tuple[PolicyVersion, Groups[PolicyChange] | None]]:
-    """The versions, newest first, each with its changes by section from the one before it."""
+    """The versions, newest first, each with its changes from the previous one, by section."""
     before: list[PolicyVersion | None] = [None, *versions[:-1]]
     pairs = zip(versions, before, strict=True)
     return [

@@ -21,7 +21,7 @@ from service.settings import Settings
 
 
 class AnswerChange(msgspec.Struct, frozen=True):
-    """One thing that would be otherwise. `what` is "answer", "policy", "notices", "cards" …"""
+    """One difference. `what` is "answer", "policy", "notices", "cards" …"""
 
     received_at: str
     call_id: str
@@ -48,7 +48,7 @@ class Replay:
         self._review = wire_review(settings, Library(settings), lambda: self._now, self)
 
     def changes(self, logged: LoggedCall) -> Iterator[AnswerChange]:
-        """What would be otherwise in this call; nothing if it cannot be decided again."""
+        """The differences of a call; none if it cannot be decided again."""
         if logged.row.status != 200 or logged.kept.request is None:
             self.skipped += 1
             return

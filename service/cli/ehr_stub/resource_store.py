@@ -113,7 +113,7 @@ class UnknownParameter(ValueError):
 
 
 class ResourceStore:
-    """All resources of a folder of `<Type>-<id>.json` files, held in memory."""
+    """The resources of a folder of `<Type>-<id>.json` files, in memory."""
 
     def __init__(self, folder: Path) -> None:
         files = sorted(folder.glob("*.json"))
