@@ -12,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from cards.coverage_information.reader import read_coverage_information
-from service.decision.determination import Determination
 from service.fhir.extension_display import value_in_words
 
 _COLOURS = {"info": "blue", "warning": "yellow", "critical": "red"}
