@@ -1,4 +1,4 @@
-"""create_app(settings): the one place where everything is wired."""
+"""Application factory: create_app(settings) wires stores, use cases and blueprints."""
 
 from __future__ import annotations
 
@@ -63,16 +63,16 @@ def now() -> datetime:
 
 
 def new_uuid() -> str:
-    """Ordered by time, so that the decision log adds cards at the end of their index."""
+    """A UUID ordered by time, so that the decision log appends cards to their index."""
     d = new_call_id(now())
     return f"{d[:8]}-{d[8:12]}-{d[12:16]}-{d[16:20]}-{d[20:]}"
 
 
 class Application(Flask):
-    """Flask, without a look at every view and hook, at every call, whether it is a coroutine."""
+    """Flask without the check, in every call, whether a view or hook is a coroutine."""
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """The function as it is: none here is a coroutine."""
+        """The function unchanged: none is a coroutine."""
         return func
 
 
@@ -94,7 +94,7 @@ def wire_review(
     versions: CrdVersions | None = None,
     payer_records: PayerRecords | None = None,
 ) -> OrderReview:
-    """The use case with all that it needs; also for those who decide without a server.
+    """The order review, also for decisions without a server.
 
     `fetcher` takes the place of the one that asks EHRs, `versions` that of all that are spoken,
     `payer_records` that of the configured ones.
@@ -130,7 +130,7 @@ def wire_payer_records(settings: Settings, metrics: Metrics | None = None) -> Pa
 
 
 def call_limits(settings: Settings) -> CallLimits:
-    """What one call may hold."""
+    """The limits of one call's content."""
     return CallLimits(
         values=settings.max_json_values,
         resources=settings.max_resources,
@@ -146,7 +146,7 @@ def wire_decide_step(library: Library, payer_records: PayerRecords) -> DecideSte
 
 
 def wire_fetcher(settings: Settings, resolver: Resolver = resolve) -> EhrFetcher:
-    """What gets missing data from EHRs; `resolver` looks up their addresses."""
+    """The fetcher of missing resources from EHRs; `resolver` resolves their names."""
     policy = OutboundPolicy(settings.fhir_servers.split(), settings.fhir_networks.split(), resolver)
     limits = Limits(settings.fetch_max_bytes, settings.fetch_max_pages)
     clients = FhirClients(policy, limits, settings.fhir_ca_file)
@@ -154,7 +154,7 @@ def wire_fetcher(settings: Settings, resolver: Resolver = resolve) -> EhrFetcher
 
 
 def wire_forms_on_file(settings: Settings, library: Library, forms: Forms) -> FormsOnFile:
-    """How forms that come back are read, and which ones EHRs are asked for."""
+    """The finder of submitted forms."""
     suggestion = NoticeSuggestion(settings.notice_suggestion)
     offered = {form_id for n in library.notices for form_id in n.offered_forms}
     return FormsOnFile(
@@ -173,7 +173,7 @@ def wire_packages(
     versions: CrdVersions | None = None,
     payer_records: PayerRecords | None = None,
 ) -> QuestionnairePackages:
-    """The use case behind $questionnaire-package; `logged_calls` knows earlier calls."""
+    """The use case of $questionnaire-package; `logged_calls` looks up earlier calls."""
     forms = load_forms(settings.base_url)
     links = ResponseLinks(library.notices, forms, settings.base_url, library.payers.operator_name)
     return QuestionnairePackages(
@@ -192,11 +192,11 @@ def wire_packages(
 
 
 RECORDER = "covercard.recorder"
-"""The application's recorder in `app.extensions`: whoever serves starts and stops it."""
+"""Key of the recorder in `app.extensions`; the server starts and stops it."""
 
 
 def wire_recorder(settings: Settings) -> Recorder:
-    """What keeps every call; nothing is opened or written before the first one."""
+    """The recorder of calls, opened by the first one."""
     patience = settings.record_timeout_ms / 1000
     return open_recorder(settings.database_url, settings.spool_dir, patience)
 
@@ -206,9 +206,9 @@ def create_app(
     clock: Callable[[], datetime] = now,
     crd_versions: Sequence[CrdVersion] = VERSIONS,
 ) -> Flask:
-    """The WSGI application, which speaks these versions of CRD.
+    """The WSGI application for these CRD versions.
 
-    Raises ConfigurationError if a file, a setting or a version is wrong.
+    Raises ConfigurationError for a wrong file, setting or version.
     """
     versions = CrdVersions(crd_versions)
     library = Library(settings)

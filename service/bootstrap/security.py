@@ -1,4 +1,4 @@
-"""secure(app, settings, clock): what stands between the network and every view."""
+"""Security wiring: logging, limits, admission and error translation before every view."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ log = structlog.get_logger(__name__)
 def secure(
     app: Flask, settings: Settings, clock: Callable[[], datetime]
 ) -> Collection[TrustedClient] | None:
-    """Log, limit and admit calls, and translate errors. Goes before any blueprint is registered.
+    """Add logging, limits, admission and error translation, before any blueprint is registered.
 
-    Gives the clients that may call; None where none is asked for. Raises ConfigurationError if the
-    settings would leave the service open to strangers, or if the clients file is wrong.
+    Returns the registered clients; None in open mode. Raises ConfigurationError if the settings
+    expose the service without authentication, or for a wrong clients file.
     """
     settings.check_exposure()
-    # Two slashes would be redirected to one, by http: a call with its token would be sent in the
-    # clear by whoever follows.
+    # A double slash would be redirected by http: a client that follows would send its call and
+    # token in the clear.
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     log_calls(app)
@@ -65,7 +65,7 @@ def wire_admission(
     clients: Mapping[str, TrustedClient] | None,
     clock: Callable[[], datetime],
 ) -> Admission:
-    """Tokens and limits; the shared database is opened only where one of them needs it."""
+    """Admission by tokens and limits; opens the shared database only if one of them needs it."""
     return Admission(
         client_of=None if clients is None else _token_checker(settings, clients, clock),
         base_url=settings.base_url,
@@ -75,7 +75,7 @@ def wire_admission(
 
 
 def _clients(settings: Settings) -> Mapping[str, TrustedClient] | None:
-    """By issuer; None where no client is asked for."""
+    """Clients by issuer; None in open mode."""
     if not settings.asks_for_clients:
         return None
     if settings.clients_file is None:
@@ -92,7 +92,7 @@ def _token_checker(
 
 
 def wire_used(settings: Settings) -> DeadlineReplayStore:
-    """What was used once in any worker or instance, and is not to be used again."""
+    """Replay detection of all workers and instances."""
     return DeadlineReplayStore(SqlReplayStore(_shared(settings)))
 
 
@@ -103,7 +103,7 @@ def _call_limit(settings: Settings) -> CallLimit | None:
 
 
 def wire_counts(settings: Settings) -> CallCounts:
-    """Counts by minute, of this worker or of all that share the database."""
+    """Call counts, of this worker or of the shared database."""
     if not settings.counts_in_database:
         return MemoryCallCounts()
     return FallbackCallCounts(SqlCallCounts(_shared(settings)))
@@ -114,6 +114,6 @@ def _shared(settings: Settings) -> Engine:
 
 
 def own_names(settings: Settings) -> list[str]:
-    """The host names by which an open service is called: its public one, and this machine's."""
+    """The host names of an open service: its public one, and this machine's."""
     public = urlsplit(settings.base_url).hostname or ""
     return sorted({public, settings.host, "localhost", "127.0.0.1", "[::1]"})

@@ -1,4 +1,4 @@
-"""wire_pages(app, …): policies for all; workbench and decisions where they are switched on."""
+"""Page wiring: public policies, and workbench and decisions where they are enabled."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from service.web.workbench import Workbench, workbench_blueprint
 
 SIGN_INS_PER_MINUTE = 20
 LOOKS_AT_A_TIME = 4
-"""Fewer than the threads that are kept free: a slow look holds up no call, no policy page."""
+"""Fewer than the spare threads: a slow look-up delays no call and no policy page."""
 
 
 def wire_pages(
@@ -48,9 +48,9 @@ def wire_pages(
     review: Callable[[str, bytes], Review],
     clock: Callable[[], datetime],
 ) -> None:
-    """Add the pages to `app`. `review` decides a call and keeps nothing of it.
+    """Add the pages to `app`. `review` decides a call without recording it.
 
-    Raises ConfigurationError if the workbench's fixtures or the readers file cannot be used.
+    Raises ConfigurationError for wrong fixtures or a wrong readers file.
     """
     tabs = [Tab("Policies", "/policies")]
     pages = PolicyPages(policies, notices, settings.base_url, clock, settings.zone)
@@ -58,7 +58,7 @@ def wire_pages(
     if settings.workbench_on:
         tabs.insert(0, Tab("Workbench", "/"))
         workbench = Workbench(
-            # Who is not asked for a token may see an answer, but not have one decided.
+            # An unauthenticated caller may view an answer, but not have a call decided.
             review=None if settings.asks_for_clients else review,
             services=services,
             versions=versions,
@@ -70,7 +70,7 @@ def wire_pages(
     else:
         app.add_url_rule("/", "home", open_to_all(_to_the_policies))
     if settings.readers_file is not None:
-        # Not among the tabs of public pages: it is no page for the public.
+        # Not among the tabs of public pages.
         tabs.append(Tab("Decisions", "/decisions", everywhere=settings.workbench_on))
         reader_auth = wire_door(settings, settings.readers_file, clock)
         app.register_blueprint(decisions_blueprint(wire_decisions(settings, clock), reader_auth))
@@ -78,7 +78,7 @@ def wire_pages(
 
 
 def wire_door(settings: Settings, readers_file: Path, clock: Callable[[], datetime]) -> ReaderAuth:
-    """What lets readers in; attempts are counted where calls are."""
+    """Reader authentication; attempts are counted like calls."""
     return ReaderAuth(
         sessions=Sessions(load_readers(readers_file), wire_used(settings), clock),
         attempts=CallLimit(SIGN_INS_PER_MINUTE, wire_counts(settings)),

@@ -1,1 +1,1 @@
-"""DTR (Documentation Templates and Rules) 2.2, the payer's side: packages of forms for orders."""
+"""DTR (Documentation Templates and Rules) 2.2, payer server: packages of forms for orders."""

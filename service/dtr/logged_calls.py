@@ -1,4 +1,4 @@
-"""Earlier calls that a package's context names, looked up in the decision log."""
+"""Look-up of the logged call behind a package's context."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from service.decision_log.recall import RecalledCall, recall
 
 
 class LoggedCalls(Protocol):
-    """Where earlier calls are looked up."""
+    """Protocol of the look-up of logged calls."""
 
     def by_assertion_id(self, assertion_id: str, client: str) -> RecalledCall | None:
-        """The latest call of this client whose answer gave this id; None if there is none.
+        """This client's latest call with this assertion id, or None.
 
-        Another client's call is none: it is neither shown nor told to exist.
+        Another client's call is not disclosed.
         """
         ...
 
 
 class RecordedCalls:
-    """The calls in the log at `database_url`; RecordsUnavailable where it cannot be read."""
+    """Look-up in the log at `database_url`."""
 
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
 
     def by_assertion_id(self, assertion_id: str, client: str) -> RecalledCall | None:
-        """As LoggedCalls says. Raises RecordsUnavailable if the log cannot be read now."""
+        """As LoggedCalls. Raises RecordsUnavailable if the log cannot be read."""
         return recall(self._database_url, assertion_id, client)

@@ -1,6 +1,6 @@
-"""$questionnaire-package: the forms that go with orders, each with a response begun (DTR 2.2).
+"""$questionnaire-package: the forms of orders, each with a prefilled response (DTR 2.2).
 
-Filled in is only what this caller sent: now, or in its own logged call of the assertion id.
+Prefilled from this caller's data only: this call, or its own logged call of the assertion id.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from service.response.response_context import Decided
 from service.review.decide import DecideStep, DecisionContext
 
 _GUIDE = V2_2
-"""The version of CRD that DTR 2.2, in which packages are answered, is built on."""
+"""The CRD version that DTR 2.2 builds on."""
 _PURPOSE_OF_NO_NOTICE = "retain-doc"
 
 
 @dataclass(frozen=True, slots=True)
 class RecalledOrder:
-    """The order that the logged call of a context was about, and the resources of that call."""
+    """The order of the logged call of a context, with that call's resources."""
 
     order: Resource
     resources: Resources
@@ -50,7 +50,7 @@ class RecalledOrder:
 
 @dataclass(slots=True)
 class Wanted:
-    """A form that goes into the answer, the notice that it is of, and its orders."""
+    """A form of the answer, with its notice and its orders."""
 
     form: Form
     notice: Notice | None
@@ -58,9 +58,9 @@ class Wanted:
 
 
 class QuestionnairePackages:
-    """Puts packages together. Everything that it needs is handed in; it keeps nothing of a call.
+    """The use case of the package operation. Stateless; dependencies are parameters.
 
-    `clock` gives the current time with a time zone; `zone` is where a day begins.
+    `clock` gives the current time with a time zone; `zone` is the time zone of a day.
     """
 
     def __init__(
@@ -91,17 +91,17 @@ class QuestionnairePackages:
         self._zone = zone
 
     def package(self, body: bytes, client: str) -> Json:
-        """The Parameters that answer the Parameters in `body`, for the client of this name.
+        """The output Parameters for the input Parameters in `body`, for the client of this name.
 
-        Raises a RequestError: 400 or 422 for a wrong call, 404 where all that was asked for is a
-        context that this client has no answer of.
+        Raises a RequestError: 400 or 422 for an invalid call, 404 for a context alone that is not
+        of this client.
         """
         asked = read_package_request(body, self.limits)
         now = self._clock().astimezone(self._zone)
         return _Packaging(self, asked, self._recall(asked, client), now).run()
 
     def _recall(self, asked: PackageRequest, client: str) -> RecalledOrder | None:
-        """The logged call of the context, if it is this client's and about this patient."""
+        """The logged call of the context, if it is of this client and patient."""
         if asked.context is None:
             return None
         logged = self.logged_calls.by_assertion_id(asked.context, client)
@@ -119,7 +119,7 @@ class QuestionnairePackages:
 
 
 class _Packaging:
-    """One call: the forms wanted and the issues grow together, in the order of asking."""
+    """The state of one call: forms and issues, in the order of the request."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class _Packaging:
     def _consider_context(self) -> None:
         recalled = self.recalled
         if recalled is not None:
-            # The order may have changed since: what was posted now counts (DTR 2.2 prof-1).
+            # The order may have changed since: the posted one counts (DTR 2.2 prof-1).
             posted = {o.reference for o in self.asked.orders}
             if recalled.order.reference not in posted:
                 self._consider(
@@ -168,10 +168,10 @@ class _Packaging:
     def _consider(
         self, resource: Resource, resources: Resources, encounter_id: str | None, settled: str
     ) -> None:
-        """Want the forms that go with an order, or say why there are none."""
+        """Add the forms of an order, or the issue with the reason for none."""
         if resource.type not in ORDER_TYPES:
             return self._say("warning", "not-supported", "order_kind", resource.place)
-        # A payer that is only referred to cannot be looked up here: whoever calls us means us.
+        # A payer by reference only cannot be resolved here; the caller addresses this payer.
         if self.coverage.payer is None and self.coverage.payer_told:
             return self._say("warning", "business-rule", "payer", self.coverage.place)
         context = DecisionContext(
@@ -208,7 +208,7 @@ class _Packaging:
             wanted.orders.append(decided)
 
     def _notice_of(self, form: Form) -> Notice | None:
-        """The notice that a form asked for by name is of, in the edition of today."""
+        """The notice of a form requested by canonical, in today's edition."""
         for notice_id in self.shared.notices.ids():
             notice = self.shared.notices.edition(notice_id, self.now.date())
             if form.id in (notice.questionnaire, *(r.questionnaire for r in notice.records)):
@@ -240,7 +240,7 @@ class _Packaging:
         return package_bundle(wanted.form, self.shared.filler.begun(wanted.form, filling))
 
     def _person(self) -> Person | None:
-        """The patient, as sent now, else as sent with the logged call."""
+        """The patient of this call, else of the logged call."""
         for resources in self._sent():
             patient = resources.get(self.asked.patient)
             if patient is not None and patient.type == "Patient":

@@ -1,4 +1,4 @@
-"""The output of $questionnaire-package as FHIR: bundles of a form and its response, and issues."""
+"""Output of $questionnaire-package as FHIR: package bundles and issues."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BUNDLE_PROFILE = _PROFILES + "DTR-QPackageBundle"
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """Something that the caller should know: a code of FHIR's issue-type, a text, a place.
+    """An issue of the outcome: severity, a code of FHIR's issue-type, text and place.
 
     `place` is a path into the request, or "".
     """
@@ -34,7 +34,7 @@ class Issue:
 
 
 def package_bundle(form: Form, response: Json) -> Json:
-    """One form with its response begun, the form first (DTR 2.2 dtrb-1)."""
+    """A form with its prefilled response, the form first (DTR 2.2 dtrb-1)."""
     return {
         "resourceType": "Bundle",
         "meta": {"profile": [BUNDLE_PROFILE]},
@@ -47,7 +47,7 @@ def package_bundle(form: Form, response: Json) -> Json:
 
 
 def output_parameters(bundles: Sequence[Json], issues: Sequence[Issue]) -> Json:
-    """What the operation answers: a parameter a bundle, and one of all issues if there are any."""
+    """The output Parameters: one for each bundle, and one with all issues, if any."""
     parameters: list[Json] = [{"name": "packagebundle", "resource": b} for b in bundles]
     if issues:
         outcome = {"resourceType": "OperationOutcome", "issue": [i.as_json() for i in issues]}

@@ -1,4 +1,4 @@
-"""The input of $questionnaire-package: a Parameters resource, read from its bytes."""
+"""Input of $questionnaire-package: a Parameters resource, read from its bytes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _validator = Validator(_SCHEMA)
 
 @dataclass(frozen=True, slots=True)
 class AskedForm:
-    """A canonical asked for and its place in the request."""
+    """A requested canonical and its place in the request."""
 
     canonical: str
     place: str
@@ -51,7 +51,7 @@ class AskedForm:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackageRequest:
-    """One call of the operation. `resources` are all that came with it; `patient` is "Patient/id".
+    """One call of the operation. `resources` are all of its resources; `patient` is "Patient/id".
 
     `context` is a coverage-assertion-id.
     """
@@ -68,8 +68,8 @@ class PackageRequest:
 def read_package_request(body: bytes, limits: CallLimits) -> PackageRequest:
     """The call in `body`.
 
-    MalformedRequest (400) for what is no Parameters resource, UnprocessableRequest (422) for one
-    that lacks what the operation needs (DTR 2.2 dtr-1).
+    Raises MalformedRequest (400) for a body that is no Parameters resource, UnprocessableRequest
+    (422) for absent parameters (DTR 2.2 dtr-1).
     """
     limits.check_values(body)
     data = parse_json(body)
@@ -125,7 +125,7 @@ def _canonicals(parameters: Parameters) -> Iterator[AskedForm]:
 
 
 def _one(parameters: Parameters, name: str, value: str) -> str | None:
-    """The value of a parameter that comes at most once."""
+    """The value of a parameter that may occur at most once."""
     places = [(i, p) for i, p in parameters if p["name"] == name]
     if not places:
         return None

@@ -1,4 +1,4 @@
-"""Determinations → cards and systemActions, in the version of CRD asked for."""
+"""Response: cards and systemActions of determinations, in the requested CRD version."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ __all__ = ["Asserted", "Decided", "Reply", "Responder", "ResponseContext"]
 
 @dataclass(frozen=True, slots=True)
 class Asserted:
-    """What is asserted of one order: its coverage-assertion-id, and whether this answer sends it.
+    """The coverage assertion of an order: its coverage-assertion-id, and whether this answer sends
+    it.
 
-    One that the order carries already is not sent again. `replaces` is the id of our older
-    coverage information that the order came with.
+    An assertion that the order carries already is not sent again. `replaces` is the id of this
+    service's older coverage information on the order.
     """
 
     assertion_id: str
@@ -33,7 +34,7 @@ class Asserted:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The body of an answer; `asserted` has one for each order decided, None where none is made."""
+    """The body of an answer; `asserted` has an entry for each decided order, None without one."""
 
     answer: Answer
     asserted: tuple[Asserted | None, ...]
@@ -41,13 +42,13 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Responder:
-    """Writes the body of an answer, as the caller's options want it."""
+    """Writer of the answer's body, by the caller's options."""
 
     cards: CardWriter
     coverage_information: CoverageInformationWriter
 
     def reply(self, decided: Sequence[Decided], to: ResponseContext) -> Reply:
-        """Cards, most important first, and one systemAction for each order with something new."""
+        """Cards, most important first, and a systemAction for each order with new information."""
         cards = self.cards.cards(decided, to)
         wanted = [c for c in cards if to.options.wants(c.source.topic.code)]
         stated = to.tier.states_coverage and to.options.coverage_info
@@ -62,9 +63,9 @@ class Responder:
     def _asserted(
         self, item: Decided, to: ResponseContext
     ) -> tuple[Asserted, Action | None] | None:
-        """What is asserted of an order, and the update that says so where it is new."""
+        """The coverage assertion of an order, with its update if it is new."""
         info = self.coverage_information.coverage_information(item.determination, to)
-        # Without an id there is nothing that an EHR could update.
+        # An EHR cannot update an order without an id.
         if info is None or item.resource.id is None:
             return None
         order, assertion_id = item.determination.order, info.assertion_id

@@ -15,7 +15,7 @@ from service.response.form_filler import named_services
 
 
 class CardGroup(NamedTuple):
-    """Determinations that a policy made and that share their cards."""
+    """Determinations of one policy that share their cards."""
 
     policy: PolicyVersion
     policy_determination: PolicyDetermination
@@ -23,37 +23,37 @@ class CardGroup(NamedTuple):
 
     @property
     def first(self) -> Determination:
-        """Any of them: what the group shares is the same in each."""
+        """The first of them; shared facts are the same in each."""
         return self.determinations[0]
 
     @property
     def services(self) -> tuple[NamedService, ...]:
-        """The services that the orders met, each once."""
+        """The matched services of the orders, without duplicates."""
         return named_services(self.determinations)
 
     @property
     def ordered_as(self) -> tuple[str, ...]:
-        """What the orderers called the services, in their own words: untrusted."""
+        """The services' names as ordered: untrusted text."""
         return tuple(dict.fromkeys(d.order.name for d in self.determinations if d.order.name))
 
     @property
     def references(self) -> tuple[str, ...]:
-        """The orders' references, or their places where they have no id."""
+        """The orders' references, or places for those without an id."""
         return tuple(d.order.reference for d in self.determinations)
 
     @property
     def pointed_at(self) -> tuple[str, ...]:
-        """The references that the EHR knows: an order without an id has none."""
+        """The references known to the EHR: of orders with an id."""
         return tuple(r for r in self.references if pointed_at(r))
 
 
 def pointed_at(label: str) -> str | None:
-    """A label that is a reference ("Type/id"); None for a place or for words."""
+    """A label that is a reference ("Type/id"), else None."""
     return label if "/" in label else None
 
 
 def grouped(determinations: Iterable[Determination]) -> Iterator[CardGroup]:
-    """Determinations that share their cards: same policy version, coverage and program."""
+    """Groups of determinations with the same policy version, coverage and program."""
     groups: dict[object, list[Determination]] = {}
     for d in determinations:
         if d.policy is not None and d.policy_determination is not None:

@@ -1,4 +1,4 @@
-"""Determinations → cards: which ones there are, and in which order."""
+"""Card writer: selection and order of the cards of determinations."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from service.response.unchecked_orders import orders_of_unknown_members, uncheck
 
 @dataclass(frozen=True, slots=True)
 class CardWriter:
-    """Writes the cards of an answer, the policy cards before the notice cards."""
+    """Writer of an answer's cards: policy cards before notice cards."""
 
     links: ResponseLinks
     notices: NoticeFacts
     new_uuid: Callable[[], str]
 
     def cards(self, decided: Sequence[Decided], to: ResponseContext) -> list[Card]:
-        """Every card there is to show; the caller's options are applied by others."""
+        """All cards, before the caller's options are applied."""
         style = to.version.topic_system, self.new_uuid
         worth = [i.determination for i in decided if _worth_a_card(i.determination, to)]
         facts = (noncoverage_facts(group, to, self.links) for group in grouped(worth))
@@ -52,7 +52,7 @@ class CardWriter:
         ]
 
     def _not_checked(self, decided: Sequence[Decided], to: ResponseContext) -> Iterator[Card]:
-        """None where quiet is kept."""
+        """Cards on unchecked orders; none in a secondary hook."""
         if to.tier is HookTier.SECONDARY:
             return
         insurer = self.links.operator_name
@@ -67,7 +67,7 @@ def _worth_a_card(d: Determination, to: ResponseContext) -> bool:
         return False
     if d.coverage is not None or not to.version.needs_one_coverage:
         return True
-    # An inactive coverage is stated (CRD 2.2.1 resp-45); where none can be pointed at, as beside an
-    # order that is answered, the card is all that is said.
+    # An inactive coverage is stated in coverage information (CRD 2.2.1 resp-45); if none can be
+    # referenced, the card is the only statement.
     unreachable = d.finding.outcome is CoverageOutcome.UNREACHABLE
     return unreachable or d.finding.coverage is None

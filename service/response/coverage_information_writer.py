@@ -1,4 +1,4 @@
-"""Determinations → coverage information in plain values; the version of CRD writes it."""
+"""Coverage information of determinations, in plain values; the CRD version encodes it."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ _BILLING_SYSTEMS = frozenset({CPT, HCPCS})
 
 @dataclass(frozen=True, slots=True)
 class CoverageInformationWriter:
-    """Puts determinations into coverage information on orders."""
+    """Writer of coverage information."""
 
     links: ResponseLinks
 
     def coverage_information(
         self, d: Determination, to: ResponseContext
     ) -> CoverageInformation | None:
-        """What is stated of the order; None where there is no one coverage to point at.
+        """The coverage information of an order; None without exactly one coverage to reference.
 
-        Nor is anything stated of another patient's order: it would put this patient's coverage
-        into that one's chart. A card tells.
+        None also for another patient's order: the update would put this patient's coverage into
+        that patient's chart. A card reports it.
         """
         coverage = d.finding.coverage
         if (
@@ -77,7 +77,7 @@ class CoverageInformationWriter:
         if d.finding.outcome is CoverageOutcome.UNREACHABLE:
             return self._without_policy(d, to, coverage.reference, UndeterminedReason.TECHNICAL)
         if coverage.payer is None and not coverage.payer_told:
-            # A card may say what the policy says; to say it of this coverage would be a guess.
+            # A card may quote the policy; applying it to this coverage would be a guess.
             return self._without_policy(
                 d, to, coverage.reference, UndeterminedReason.PAYER_NOT_TOLD
             )
@@ -99,7 +99,7 @@ class CoverageInformationWriter:
         policy: PolicyVersion,
         policy_determination: PolicyDetermination,
     ) -> CoverageInformation:
-        # A form is asked for where it can be acted upon, at signing and booking (hook-19).
+        # A form is requested where it can be acted upon, at signing and booking (hook-19).
         full = to.tier is HookTier.PRIMARY
         editions = self.links.editions(d, to.now.date()) if full else []
         services = named_services([d])
@@ -169,12 +169,12 @@ class CoverageInformationWriter:
         )
 
     def _details(self, d: Determination, editions: Sequence[Notice]) -> Iterator[Detail]:
-        """The notice on file, and the modifier that the claim line takes as things stand."""
+        """Details on the notice on file and on the claim modifier at present."""
         found = d.notice_on_file
         if found is not None:
             editions = [self.links.notices.edition(found.notice, found.day)]
             text = " ".join(on_file_sentences(d, self.links.notices, named_services([d])))
-            # A response without an id of its own cannot be pointed at.
+            # A response without an id cannot be referenced.
             known = found.record.startswith("QuestionnaireResponse/")
             yield Detail(NOTICE_ON_FILE, found.record if known else found.form, text)
         for notice in editions:
@@ -187,26 +187,26 @@ class CoverageInformationWriter:
 
 
 def _doc_needed(notice: Notice, version: CrdVersion) -> str:
-    """The version's code; a notice's file of the older form may name one itself."""
+    """The version's code; an older notice file may name it itself."""
     return notice.doc_needed_by_version.get(version.name) or version.doc_needed[notice.doc_needed]
 
 
 def _of_program(notice: Notice, text: str, editions: Sequence[Notice]) -> str:
-    """What is said of one of several notices names its program: only one of them is right."""
+    """A sentence on one of several notices, with its program: only one of them applies."""
     return text if len(editions) == 1 else f"{notice.program_label}: {text}"
 
 
 def _on_file(d: Determination, full: bool) -> Iterator[str]:
-    """What makes coverage information another one once a notice is on file."""
+    """The facts of a notice on file that change the assertion id."""
     if full and d.notice_on_file is not None:
         found = d.notice_on_file
         yield f"{found.record} {found.day} {found.option} {found.refused}"
 
 
 def already_carried(order: Order, info: CoverageInformation) -> bool:
-    """Whether the order carries this very coverage information: its id stands for its facts.
+    """Whether the order carries this coverage information already, by its assertion id.
 
-    Then nothing is new and no update is sent (CRD 2.2.1 resp-35).
+    Then no update is sent (CRD 2.2.1 resp-35).
     """
     return any(
         carried.assertion_id == info.assertion_id and carried.coverage == info.coverage
@@ -215,7 +215,7 @@ def already_carried(order: Order, info: CoverageInformation) -> bool:
 
 
 def _assumptions(d: Determination) -> tuple[str, ...]:
-    """What was taken for granted beyond what the call tells (CRD 2.2.1 impl-5)."""
+    """Assumptions beyond the call's data (CRD 2.2.1 impl-5)."""
     told = d.order.service_day
     if told is not None and not (told.open_start or told.open_end):
         return taken_as_sent(d.payer)
@@ -224,9 +224,9 @@ def _assumptions(d: Determination) -> tuple[str, ...]:
 
 
 def _expires_on(d: Determination, policy: PolicyVersion) -> date | None:
-    """The last day that the answer can hold for; where the order tells its last day, that is it.
+    """The last day of the answer's validity; the order's own last day, if it names one.
 
-    It is the end of the policy or of the coverage, whichever is first (CRD 2.2.1 resp-30).
+    The end of the policy or of the coverage, whichever is first (CRD 2.2.1 resp-30).
     """
     told = d.order.service_day
     if told is not None and not told.open_end:

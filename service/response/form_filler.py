@@ -1,4 +1,4 @@
-"""Forms begun for somebody: what the call, the policy and the notice tell is filled in."""
+"""Form filler: QuestionnaireResponses prefilled from call, policy and notice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from service.response.response_links import ResponseLinks
 
 @dataclass(frozen=True, slots=True)
 class PrefillContext:
-    """What a form is begun with. References are "Type/id"; `now` has a time zone.
+    """Data for prefilling a form. References are "Type/id"; `now` has a time zone.
 
     `determinations` share their policy, coverage and program; there may be none. `details` are
     those of their orders. `purpose` is a code of CRD's documentation reasons.
@@ -40,13 +40,13 @@ class PrefillContext:
 
 @dataclass(frozen=True, slots=True)
 class FormFiller:
-    """Begins forms."""
+    """Prefilling of forms."""
 
     links: ResponseLinks
     new_uuid: Callable[[], str]
 
     def begun(self, form: Form, filling: PrefillContext) -> Json:
-        """The QuestionnaireResponse, in progress; the patient's own blanks stay empty."""
+        """The prefilled QuestionnaireResponse, in progress; the patient's blanks stay empty."""
         services = named_services(filling.determinations)
         return begun_response(
             form,
@@ -89,7 +89,7 @@ class FormFiller:
 
 
 def named_services(determinations: Sequence[Determination]) -> tuple[NamedService, ...]:
-    """The services that the orders met, each once."""
+    """The matched services of the orders, without duplicates."""
     met = {s.code: s for d in determinations for s in d.matched}
     return tuple(NamedService(s.code.value, s.name, s.group_name) for s in met.values())
 
@@ -97,7 +97,7 @@ def named_services(determinations: Sequence[Determination]) -> tuple[NamedServic
 def _blanks(
     filling: PrefillContext, form: Form, services: Sequence[NamedService]
 ) -> Mapping[str, str]:
-    """The texts that a notice suggests for the blanks of its own form."""
+    """The notice's texts for the blanks of its form."""
     notice = filling.notice
     if notice is None or notice.questionnaire != form.id or not filling.determinations:
         return {}
@@ -110,7 +110,7 @@ def _blanks(
 
 
 def _planned_days(determinations: Sequence[Determination]) -> Sequence[date]:
-    """The day of service where all orders tell the same one."""
+    """The day of service, if all orders have the same."""
     days = {d.order.service_day for d in determinations}
     told = days.pop() if len(days) == 1 else None
     return [told.single] if told and told.single else []

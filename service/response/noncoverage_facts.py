@@ -1,4 +1,4 @@
-"""The facts of the policy card: which services are not covered, by which policy, and why."""
+"""Facts of the policy card: services not covered, policy and reason."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from service.response.response_links import ResponseLinks
 
 
 def noncoverage_facts(group: CardGroup, to: ResponseContext, links: ResponseLinks) -> Noncoverage:
-    """What the card of this group says; the early warning takes its one line from them."""
+    """The facts of this group's card; the early warning uses its summary."""
     policy, today = group.policy, to.now.date()
     notices = [n for d in group.determinations for n in links.editions(d, today)]
     wording = policy.wording[group.first.program.program]
@@ -28,7 +28,7 @@ def noncoverage_facts(group: CardGroup, to: ResponseContext, links: ResponseLink
         statement=wording.statement,
         reason=group.policy_determination.reason,
         authorities=tuple(_searched(a) for a in policy.authorities),
-        # A conditional answer is somebody else's to settle: Original Medicare's.
+        # A conditional answer is settled by another payer: Original Medicare.
         governs=group.policy_determination.covered is not Covered.CONDITIONAL,
         policy_title=policy.title,
         policy_url=links.policy_page(group.first, policy),
@@ -61,7 +61,7 @@ def _on_file(group: CardGroup, links: ResponseLinks) -> Iterator[str]:
 
 
 def _coverage_note(d: Determination, links: ResponseLinks) -> str | None:
-    """What a reader must know where no single coverage of a payer of ours was at hand."""
+    """A note on the coverage, if no single coverage of a configured payer is present."""
     if d.coverage is not None and d.coverage.payer is not None:
         return None
     key = "payer_not_told" if d.coverage is not None else d.finding.outcome.value

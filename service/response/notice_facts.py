@@ -1,4 +1,4 @@
-"""The facts of the notice card: which notice the patient gets, how, and the forms for it."""
+"""Facts of the notice card: notice, steps and forms."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from service.response.response_links import ResponseLinks
 
 @dataclass(frozen=True, slots=True)
 class NoticeFacts:
-    """Gathers what the notice card of a group of orders says."""
+    """Facts of the notice card of a group of orders."""
 
     links: ResponseLinks
     forms: NoticeForms
@@ -59,7 +59,7 @@ class NoticeFacts:
 
 
 def _advice(notice: Notice, context: NoticeContext) -> Iterator[str]:
-    """What to do, after a warning where the edition on file expires before it would be used."""
+    """The steps, after a warning if the edition expires before the service."""
     today, group = context.to.now.date(), context.group
     phrases = texts.table("phrases")
     form = notice.form or notice.title

@@ -1,4 +1,4 @@
-"""The forms of a notice and their buttons: what a click on the notice card creates in the EHR."""
+"""Forms of a notice with their buttons: resources created by a click on the notice card."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from service.response.response_links import ResponseLinks
 
 
 class NoticeSuggestion(StrEnum):
-    """What a button of the notice card creates."""
+    """Resources created by a button of the notice card."""
 
     NONE = "none"
-    """There is no button: the EHR finds the form by DTR (CRD 2.2.1 resp-59)."""
+    """No button: the EHR finds the form by DTR (CRD 2.2.1 resp-59)."""
     TASK = "task"
     TASK_AND_FORM = "task-and-form"
-    """And the Questionnaire, where the EHR was asked and has none."""
+    """Also the Questionnaire, if the EHR was asked and has no copy."""
     TASK_FORM_AND_RESPONSE = "task-form-and-response"
-    """And a QuestionnaireResponse begun; beyond CRD's form completion response (resp-65)."""
+    """Also a prefilled QuestionnaireResponse; beyond CRD's form completion response (resp-65)."""
 
     @property
     def brings_form(self) -> bool:
-        """Whether the Questionnaire comes along."""
+        """Whether the Questionnaire is created."""
         return self in (NoticeSuggestion.TASK_AND_FORM, NoticeSuggestion.TASK_FORM_AND_RESPONSE)
 
     @property
     def brings_response(self) -> bool:
-        """Whether a QuestionnaireResponse comes along."""
+        """Whether a QuestionnaireResponse is created."""
         return self is NoticeSuggestion.TASK_FORM_AND_RESPONSE
 
 
 class NoticeContext(NamedTuple):
-    """A group of orders that a notice is given for, and the call; `details` by order reference."""
+    """A group of orders with the same notice, and their call; `details` by order reference."""
 
     group: CardGroup
     details: Mapping[str, OrderDetails]
     to: ResponseContext
 
     def prefill(self, notice: Notice) -> PrefillContext:
-        """What a form of this notice is begun with."""
+        """The data for prefilling a form of this notice."""
         group, to = self.group, self.to
         coverage = group.first.coverage
         return PrefillContext(
@@ -66,14 +66,14 @@ class NoticeContext(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NoticeForms:
-    """Offers the forms of notices, as far as `suggestion` goes."""
+    """Offers of a notice's forms, by the setting `suggestion`."""
 
     links: ResponseLinks
     filler: FormFiller
     suggestion: NoticeSuggestion
 
     def offered(self, notice: Notice, context: NoticeContext) -> Iterator[FormText]:
-        """The notice's own form, and those of its records that have a button of their own."""
+        """The notice's own form, and those of its records with their own button."""
         if self.suggestion is NoticeSuggestion.NONE:
             return
         yield self._form_text(notice, notice.questionnaire, notice.task, context)
@@ -85,7 +85,7 @@ class NoticeForms:
         self, notice: Notice, form_id: str, task: NoticeTask, context: NoticeContext
     ) -> FormText:
         form = self.links.form(form_id)
-        # Only what was asked for is known to be missing (CRD 2.2.1 dev-20).
+        # Only a requested Questionnaire is known to be missing (CRD 2.2.1 dev-20).
         missing = form.canonical in context.to.questionnaires_missing
         told = context.to.version.task_tells_after_completion
         response = None

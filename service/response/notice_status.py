@@ -1,4 +1,4 @@
-"""What is said of a notice on file, and of the claim's modifiers, from the notice's data."""
+"""Notice status: sentences on a notice on file and on claim modifiers, from the notice's data."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from service.policies.notices import Modifier, Notice, NoticeLibrary
 def on_file_sentences(
     d: Determination, notices: NoticeLibrary, services: Sequence[NamedService]
 ) -> Iterator[str]:
-    """What is on file, what the patient chose, and what goes on the claim; nothing if nothing is.
+    """Sentences on the form on file, the patient's choice and the claim; none without a form.
 
-    The words are those of the edition in force on the day of the form.
+    From the edition in force on the day of the form.
     """
     found = d.notice_on_file
     if found is None:
@@ -36,9 +36,9 @@ def on_file_sentences(
 
 
 def claim_modifier(d: Determination, notice: Notice) -> Modifier | None:
-    """The modifier that the claim line takes as things stand; under Original Medicare only.
+    """The claim modifier at present, under Original Medicare only.
 
-    None where no claim goes to Medicare, or where the patient refused to sign.
+    None without a claim to Medicare, or after a refusal to sign.
     """
     if d.program.program is not Program.ORIGINAL_MEDICARE:
         return None
@@ -53,7 +53,7 @@ def claim_modifier(d: Determination, notice: Notice) -> Modifier | None:
 
 
 def modifiers_of(notice: Notice) -> tuple[ClaimModifier, ...]:
-    """Every modifier that a notice speaks of, for the card that tells how to give it."""
+    """All modifiers of a notice, for the notice card."""
     fit = (ClaimModifier(m.code, m.when, fits=True) for m in notice.modifiers)
     unfit = (ClaimModifier(m.code, m.because, fits=False) for m in notice.why_not)
     return (*fit, *unfit)

@@ -1,7 +1,7 @@
-"""The order that goes back: token for token as it came, but for our coverage information.
+"""Order update: the received order with this service's coverage information added.
 
-Every number, string and escape keeps its bytes (CRD 2.2.1 resp-37); only white space between them,
-which says nothing, is left out (found-40).
+Numbers, strings and escapes keep their bytes (CRD 2.2.1 resp-37); whitespace between them is
+dropped (found-40).
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def with_coverage_information(
     coverage: str,
     extension: Json,
 ) -> dict[str, msgspec.Raw]:
-    """The resource's elements as received, ours on `coverage` added or replaced.
+    """The resource's elements as received, with the extension on `coverage` added or replaced.
 
-    `carried` are those read from the resource, in its order. Those on other coverages stay, whoever
-    made them.
+    `carried` is the resource's existing coverage information, in its order. Information on other
+    coverages stays, of any author.
     """
     members = resource.compact_members()
     kept: list[msgspec.Raw] = []

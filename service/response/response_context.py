@@ -1,4 +1,4 @@
-"""To whom an answer goes, and the decided orders that it is about."""
+"""Response context: the receiver of an answer, and its decided orders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.fhir.people import Person
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """An order with the resource that it was read from and what was determined of it."""
+    """An order's resource with its determination."""
 
     resource: Resource
     determination: Determination
@@ -25,14 +25,13 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class ResponseContext:
-    """What of the call shapes the answer. References are "Type/id".
+    """The facts of the call that shape its answer. References are "Type/id".
 
     `now` is in the service's time zone; `ehr` is the caller's FHIR base URL or "";
-    `orders_in_request` counts all of them, decided or not; `orders_unread` are those of them that
-    the call names and that could not be had ("Type/id", or words where it is no reference).
-    `questionnaires_missing` are canonicals with version that the EHR was asked for and does not
-    have; what it was not asked for is not among them. `person` is the patient where the
-    Patient is at hand.
+    `orders_in_request` counts all orders, decided or not; `orders_unread` are named orders that
+    could not be read ("Type/id", or words for an invalid reference). `questionnaires_missing` are
+    canonicals with version that the EHR was asked for and does not have. `person` is the patient,
+    if the Patient is present.
     """
 
     version: CrdVersion

@@ -1,4 +1,4 @@
-"""Names and addresses that answers use: insurer, policy page, form, notice edition."""
+"""Names and links of answers: insurer, policy page, form, notice edition."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from service.policies.notices import Notice, NoticeLibrary
 
 @dataclass(frozen=True, slots=True)
 class ResponseLinks:
-    """`public_url` is this service's base URL as seen from outside, without a trailing slash;
-    `operator_name` the insurer's name where a request tells none.
+    """Names and links.
+
+    `public_url` is this service's public base URL without a trailing slash; `operator_name`, the
+    insurer's name for a request without one.
     """
 
     notices: NoticeLibrary
@@ -26,32 +28,32 @@ class ResponseLinks:
     operator_name: str
 
     def form(self, form_id: str) -> Form:
-        """The form of this id. Raises ConfigurationError if there is none."""
+        """The form with this id. Raises ConfigurationError for an unknown id."""
         form = self.forms.get(form_id)
         if form is None:
             raise ConfigurationError(f"no form {form_id!r}; policy lint names the notice's file")
         return form
 
     def policy_page(self, d: Determination, policy: PolicyVersion) -> str:
-        """The payer's own page of the policy where one is configured, else our page of it.
+        """The payer's configured page of the policy, else this service's page.
 
-        Ours is linked at what it says on coverage (CRD 2.2.1 resp-21).
+        The latter with the anchor of its coverage section (CRD 2.2.1 resp-21).
         """
         return _payers_page(d, policy) or f"{self._page(policy)}#coverage"
 
     def notice_page(self, d: Determination, policy: PolicyVersion, notice: Notice) -> str | None:
-        """Where our page of the policy tells how the notice is given.
+        """The notice's section on this service's page of the policy.
 
-        None where the payer has a page of its own: what stands there is not ours to know.
+        None if the payer has its own page, of unknown content.
         """
         return None if _payers_page(d, policy) else f"{self._page(policy)}#notice-{notice.id}"
 
     def of_notices(
         self, notices: Sequence[Notice], d: Determination, policy: PolicyVersion
     ) -> Iterator[tuple[str, str]]:
-        """(label, URL): the links of the notices, then what the policy's page says of each.
+        """(label, URL) of the notices' links, then of their sections on the policy page.
 
-        Both cards have them, for not every client shows links in a detail (CRD 2.2.1 resp-10).
+        On both cards, since some clients show no links in a detail (CRD 2.2.1 resp-10).
         """
         yield from ((link.label, link.url) for notice in notices for link in notice.links)
         label = texts.table("phrases")["notice_link"]
@@ -64,16 +66,16 @@ class ResponseLinks:
         return f"{self.public_url}/policies/{policy.id}"
 
     def insurer(self, d: Determination) -> str:
-        """The insurer as on the member's card (CRD 2.2.1 resp-4).
+        """The insurer's name as on the member's card (CRD 2.2.1 resp-4).
 
-        Where the coverage does not identify one of ours, it is whose policy this is: a name that
-        came with the request would have another insurer say what it never said.
+        Without an identified payer, the policy's insurer: a name from the request would attribute
+        this answer to another insurer.
         """
         payer = d.coverage.payer if d.coverage else None
         return payer.name if payer else self.operator_name
 
     def editions(self, d: Determination, day: date) -> list[Notice]:
-        """The editions, in force on `day`, of the notices that go with a determination."""
+        """The editions in force on `day` of a determination's notices."""
         return [self.notices.edition(notice, day) for notice in d.notices]
 
 

@@ -1,4 +1,4 @@
-"""The orders that nothing can be said of: silence would pass for an all-clear."""
+"""Unchecked orders: silence would pass for an all-clear."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from service.response.response_context import Decided, ResponseContext
 def unchecked_orders(
     decided: Sequence[Decided], to: ResponseContext
 ) -> Iterator[tuple[Why, list[Unchecked]]]:
-    """Each reason that there is, with its orders."""
+    """The orders by reason."""
     determinations = [item.determination for item in decided]
     others = [d.order for d in determinations if d.undetermined is UndeterminedReason.OTHER_PATIENT]
     if to.orders_unread:

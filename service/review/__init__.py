@@ -1,1 +1,1 @@
-"""The use case: one hook call or DTR call, its steps in order."""
+"""Review, the use case of a hook call: its steps in order. DTR shares the decide step."""

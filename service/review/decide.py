@@ -1,4 +1,4 @@
-"""The decision on one order: read it, choose its coverage, evaluate, look at the notices on file.
+"""Decide step: read an order, choose its coverage, evaluate it, apply the notices on file.
 
 Hooks and $questionnaire-package share this step: the same order gets the same determination.
 """
@@ -32,7 +32,7 @@ from service.review.payer_records import PayerRecords, RecordsOfCall
 
 @dataclass(frozen=True, slots=True)
 class DecisionContext:
-    """What of a call its orders are decided with.
+    """The context of decisions: a call's data and day.
 
     `patient` is "Patient/id"; `now` is in the service's time zone, `started` when the call began by
     `time.monotonic()`; `failed` are the queries that the EHR was asked and did not answer;
@@ -112,9 +112,9 @@ class DecideStep:
 
 
 def _read(target: ReviewTarget, resources: Resources, patient: str) -> Order:
-    """The order asked about; where an appointment was made for it, that sets the day of service.
+    """The target's order; its appointment, if any, sets the day of service.
 
-    Of an appointment of several patients, mother and child say, this patient's part is read.
+    Of an appointment of several patients (mother and child), this patient's part is read.
     """
     order = read_order(target.resource, resources)
     if patient in patients_of(target.resource, resources):

@@ -1,4 +1,4 @@
-"""The use case: one hook call from its bytes to its answer, its steps in order."""
+"""Order review: one hook call from its bytes to its answer, step by step."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from service.review.submitted_forms import FormsOnFile
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """One call reviewed: what was asked, fetched and determined, and what is answered.
+    """A reviewed call: request, fetched resources, determinations and answer.
 
-    `asserted` has one for each determination: what the answer asserts of its order, if anything.
+    `asserted` has an entry for each determination: its coverage assertion, or None.
     """
 
     request: HookRequest
@@ -46,11 +46,10 @@ class Review:
 
 
 class OrderReview:
-    """Reviews hook calls. Everything that it needs is handed in; it keeps nothing of a call.
+    """Review of hook calls. Stateless; dependencies are parameters.
 
-    `forms` are those that come back; `fetcher` gets from the EHR what a call did not bring along;
-    `clock` gives the current time with
-    a time zone; `zone` is where a day begins; `limits` bound what one call may hold.
+    `forms` finds submitted forms; `fetcher` reads missing resources from the EHR; `clock` gives the
+    current time with a time zone; `zone` is the time zone of a day; `limits` bound a call's size.
     """
 
     def __init__(
@@ -81,10 +80,9 @@ class OrderReview:
     def review(
         self, service_id: str, body: bytes, allowed_fhir_servers: frozenset[str] | None = None
     ) -> Review:
-        """Answer the call in `body`. Raises a RequestError that says what is wrong with it.
+        """Answer the call in `body`. Raises a RequestError with each wrong place.
 
-        `allowed_fhir_servers` are the FHIR base URLs configured for the calling client; None where
-        nobody knows who calls, as in open mode.
+        `allowed_fhir_servers` are the FHIR base URLs of the calling client; None in open mode.
         """
         reader = self._readers.get(service_id)
         if reader is None:
@@ -138,7 +136,7 @@ class OrderReview:
     def _fetch(
         self, request: HookRequest, resources: Resources, allowed: frozenset[str] | None
     ) -> Fetched:
-        """Add to the resources what is missing, if the call gave us server and token."""
+        """Fetch missing resources, if the call has a server and a token."""
 
         def plan(at_hand: Resources) -> Sequence[FhirQuery]:
             needs = [*missing_needs(request, at_hand)]
@@ -154,15 +152,14 @@ class OrderReview:
 
 
 def refuse_without_orders(request: HookRequest, resources: Resources, fetched: Fetched) -> None:
-    """Raise PreconditionFailed where all that the call is about could be neither found nor fetched.
+    """Raise PreconditionFailed if none of the call's orders could be found or fetched.
 
-    CDS Hooks 2.0 statement 54 wants a 412 where required data were not given and the FHIR server
-    could not be accessed. Required are only the orders that the context names and does not hold
-    (order-dispatch): without a single one there is nothing to answer. Everything else is missed
-    without an error (CRD 2.2.1 found-34): a coverage that cannot be had leaves the cards and, where
-    there is something to point at, coverage information with the reason "technical". Where the
-    server was accessed and did not have an order, or had another patient's, the query was
-    performed, and a 412 is forbidden (found-32): the answer says which orders were not checked.
+    CDS Hooks 2.0 statement 54 requires a 412 if required data were not given and the FHIR server
+    could not be accessed. Only orders that the context names without containing them are required
+    (order-dispatch). Other absent data are no error (CRD 2.2.1 found-34): without its coverage an
+    order gets cards and, if a coverage can be referenced, coverage information with the reason
+    "technical". If the server answered without an order, or with another patient's, the query was
+    performed and a 412 is forbidden (found-32): the answer names the unchecked orders.
     """
     performed = {r.what for r in fetched.reports if r.outcome in _PERFORMED}
     unmet = [
@@ -179,9 +176,9 @@ def refuse_without_orders(request: HookRequest, resources: Resources, fetched: F
 
 
 def unread_orders(request: HookRequest, resources: Resources) -> tuple[str, ...]:
-    """Labels of the orders that the call names and that neither came nor could be fetched.
+    """Labels of the orders that the call names and that could be neither found nor fetched.
 
-    Where answers are full, they are said (CRD 2.2.1 found-34): the rest is answered all the same.
+    Primary hooks report them (CRD 2.2.1 found-34); the other orders are answered all the same.
     """
     if request.service.tier is not HookTier.PRIMARY:
         return ()
@@ -190,7 +187,7 @@ def unread_orders(request: HookRequest, resources: Resources) -> tuple[str, ...]
 
 
 def drafts(resources: Resources) -> int:
-    """How many draft orders came: order-select asks about some of them only (CRD 2.2.1 dev-24)."""
+    """The number of draft orders; order-select is about some of them only (CRD 2.2.1 dev-24)."""
     found = resources.found_at(("context", "draftOrders"))
     return sum(r.type in ORDER_TYPES for r in found)
 
@@ -199,7 +196,7 @@ _PERFORMED = {Outcome.FETCHED, Outcome.NOT_FOUND, Outcome.WRONG_PATIENT}
 
 
 def _after_fetching(fetched: Fetched, decided: Decided) -> Decided:
-    """The decision with what was fetched before it at the start of its trace."""
+    """The decision, with the fetch reports at the start of its trace."""
     if not fetched.reports:
         return decided
     determination = decided.determination
@@ -212,10 +209,10 @@ def _step(report: FetchReport) -> TraceStep:
 
 
 def refuse_without_payer(determinations: Sequence[Determination]) -> None:
-    """Raise UnhandledPayer where no order has one coverage of a payer of ours.
+    """Raise UnhandledPayer if no order has exactly one coverage of a configured payer.
 
-    CRD 2.2.1 hook-13: no coverage, several, or one whose payer is missing or not ours is a 400.
-    An inactive coverage is none of these: it is answered (resp-45).
+    CRD 2.2.1 hook-13: no coverage, several, or one with a missing or unknown payer is a 400. An
+    inactive coverage is answered (resp-45).
     """
     if not determinations or any(_answerable(d.finding) for d in determinations):
         return
@@ -235,7 +232,7 @@ def refuse_without_payer(determinations: Sequence[Determination]) -> None:
 
 
 def payers_as_sent(identifiers: Sequence[str]) -> tuple[str, ...]:
-    """A payer's identifiers, fit for an error and the log: few, short, of plain characters."""
+    """A payer's identifiers for an error and the log: few, short, of plain characters."""
     plain = (i for i in dict.fromkeys(identifiers) if _PLAIN_IDENTIFIER.fullmatch(i))
     return tuple(itertools.islice(plain, _MOST_IDENTIFIERS_NAMED))
 

@@ -1,7 +1,7 @@
-"""Our forms at the EHR: which of them came back, and which Questionnaires it lacks.
+"""Submitted forms at the EHR, and Questionnaires that it lacks.
 
-Forms are looked for only where we asked for one before, which the order itself tells by our
-coverage information on it; a first signing costs no search.
+Forms are searched for only after an earlier request for one, which the order's coverage
+information shows; a first signing costs no search.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from service.fhir.resources import Resources
 
 @dataclass(frozen=True, slots=True)
 class FormsOnFile:
-    """`rules` say what a form must be to count. `offered` are the forms whose Questionnaire the EHR
-    is to get where it has none; none of them where no card brings one along.
+    """Finder of submitted forms.
+
+    `rules` are the acceptance rules. `offered` are the forms whose Questionnaire is sent to an EHR
+    without it; empty if cards bring none.
     """
 
     forms: Forms
@@ -34,14 +36,16 @@ class FormsOnFile:
     offered: tuple[Form, ...] = ()
 
     def records(self, resources: Resources) -> tuple[SubmittedForm, ...]:
-        """The forms of ours among the responses at hand, whatever they are worth."""
+        """This service's forms among the present QuestionnaireResponses, valid or not."""
         return notice_records(resources, self._form_id)
 
     def needs(
         self, orders: Sequence[Resource], resources: Resources, patient: str
     ) -> list[FhirQuery]:
-        """What to ask the EHR for: the responses that the orders' coverage information speaks of,
-        and whether it has the Questionnaires. `patient` is "Patient/id".
+        """Queries for the responses named by the orders' coverage information, and for
+        Questionnaires.
+
+        `patient` is "Patient/id".
         """
         found: list[FhirQuery] = []
         for order in orders:
@@ -53,7 +57,7 @@ class FormsOnFile:
     def missing_questionnaires(self, resources: Resources, fetched: Fetched) -> frozenset[str]:
         """Canonicals with version that the EHR was asked for and does not have (CRD 2.2.1 dev-20).
 
-        Without an answer nothing is known to be missing.
+        A failed query proves nothing.
         """
         asked = {report.what for report in fetched.reports}
         answered = (
