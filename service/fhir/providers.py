@@ -1,4 +1,4 @@
-"""National provider identifiers (NPI) of who orders and who performs, as far as they are told."""
+"""National provider identifiers (NPI) of orderer and performer."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _DEPTH = 3
 
 @dataclass(frozen=True, slots=True)
 class Providers:
-    """NPIs, each once. A provider's organization counts as the provider."""
+    """NPIs without duplicates. A provider's organization counts as the provider."""
 
     ordered_by: tuple[str, ...] = ()
     performed_by: tuple[str, ...] = ()
 
 
 def read_providers(order: Resource, resources: Resources) -> Providers:
-    """The NPIs told by an order's references: their own, and those of what they lead to."""
+    """The NPIs of an order's references, their own and those of their targets."""
     return Providers(
         ordered_by=_npis(order.data, _ORDERED_BY, resources),
         performed_by=_npis(order.data, _PERFORMED_BY, resources),

@@ -1,4 +1,4 @@
-"""The URIs that FHIR, CRD and Medicare coding use, and the other spellings met in the field."""
+"""Code system URIs of FHIR, CRD and Medicare coding, with alternate spellings in use."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ BILLING_OPTIONS = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-bi
 PAYLOAD_CODE = (
     "http://hl7.org/fhir/5.0/StructureDefinition/extension-CommunicationRequest.payload.content[x]"
 )
-"""Where CRD's CommunicationRequest says what is asked for."""
+"""CRD's extension with the requested content of a CommunicationRequest."""
 ALTERNATE_REFERENCE = "http://hl7.org/fhir/StructureDefinition/alternate-reference"
 
 EMERGENCY_CLASS = "EMER"
 
-# Left: lower-case, without scheme and trailing slash. An oid is its own spelling.
+# Keys: lower-case, without scheme and trailing slash; an OID as it is.
 _CANONICAL = {
     "www.ama-assn.org/go/cpt": CPT,
     "ama-assn.org/go/cpt": CPT,
@@ -36,9 +36,9 @@ _CANONICAL = {
 
 
 def canonical_system(written: str) -> str:
-    """The canonical URI of a code system, whichever of its known spellings was written.
+    """The canonical URI of a code system in any known spelling.
 
-    An unknown system comes back as written, without padding.
+    An unknown system is returned without padding.
     """
     trimmed = written.strip()
     key = trimmed.lower().removeprefix("http://").removeprefix("https://").rstrip("/")
@@ -46,7 +46,7 @@ def canonical_system(written: str) -> str:
 
 
 def canonical_code(system: str | None, code: str | None) -> Code | None:
-    """A coding's meaning: canonical system, upper-case code without padding; None if one lacks."""
+    """A coding's canonical form: canonical system, upper-case code; None if either is absent."""
     if system is None or code is None:
         return None
     value = code.strip().upper()
