@@ -1,3 +1,3 @@
-"""The running service: hooks in, cards and coverage information out."""
+"""Covercard, the service: CDS Hooks calls in, cards and coverage information out."""
 
 __version__ = "0.1.0"

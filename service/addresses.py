@@ -1,4 +1,4 @@
-"""What is on this machine alone."""
+"""Loopback addresses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address, with or without brackets, can only be this machine."""
+    """Whether a host name or address, with or without brackets, is loopback."""
     try:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:

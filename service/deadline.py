@@ -1,4 +1,4 @@
-"""What may hang, done in a thread that nobody waits for once time is up."""
+"""Deadlines for blocking work: a thread that is abandoned when time is up."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def run_with_deadline(work: Callable[[], T], seconds: float) -> T:
-    """What `work` returns or raises; TimeoutError if that takes longer than `seconds`."""
+    """The result of `work`, or its exception; TimeoutError after `seconds`."""
     ended: SimpleQueue[tuple[T] | Exception] = SimpleQueue()
 
     def run() -> None:

@@ -1,28 +1,27 @@
-"""The one tree of errors. Each knows its HTTP status and how to say itself as an OperationOutcome.
+"""The tree of errors, each with its HTTP status and its OperationOutcome.
 
     CovercardError
-    ├── RequestError               the caller's input; place and repair go back to the caller
-    │   ├── MalformedRequest       400  not JSON; in CRD 2.2 also not CDS Hooks, not FHIR (hook-13)
-    │   ├── UnprocessableRequest   422  in CRD 2.0: JSON, but not CDS Hooks or not FHIR (163)
-    │   ├── UnhandledPayer         400  no coverage of a payer that is ours (CRD 2.2.1 hook-13)
-    │   ├── Unauthenticated        401  no client of ours, or not shown to be one (CDS Hooks 2.0)
-    │   ├── PreconditionFailed     412  data neither prefetched nor to be had (CDS Hooks 2.0 §4.5)
+    ├── RequestError               the caller's input; the answer has place and repair
+    │   ├── MalformedRequest       400  no JSON; in CRD 2.2 also no CDS Hooks, no FHIR (hook-13)
+    │   ├── UnprocessableRequest   422  in CRD 2.0: JSON, but no CDS Hooks or no FHIR (163)
+    │   ├── UnhandledPayer         400  no coverage of a configured payer (CRD 2.2.1 hook-13)
+    │   ├── Unauthenticated        401  no registered client, or an invalid token (CDS Hooks 2.0)
+    │   ├── PreconditionFailed     412  data neither prefetched nor readable (CDS Hooks 2.0 §4.5)
     │   ├── UnsupportedMediaType   415
     │   ├── BodyTooLarge           413
-    │   ├── TooManyCalls           429  more calls a minute than a client may make
+    │   ├── TooManyCalls           429  more calls a minute than allowed for a client
     │   ├── UnknownService         404
     │   ├── UnknownPolicy          404  no such policy, or none in force that day
     │   └── UnknownContext         404  no answer of this client with that assertion id
-    ├── FetchFailed                something of the EHR's could not be read; reported, never raised
-    │                              as far as the caller
-    ├── PayerDataUnavailable       the payer's own records could not be read; told in the answer
-    ├── Unavailable                503  not the caller's fault: try again later
-    │   └── RecordsUnavailable     503  neither the decision log nor its spool can be used
+    ├── FetchFailed                data of the EHR could not be read; reported in the answer
+    ├── PayerDataUnavailable       the payer's records could not be read; reported in the answer
+    ├── Unavailable                503  a failure of the service: retry later
+    │   └── RecordsUnavailable     503  neither the decision log nor its spool is usable
     └── ConfigurationError         the operator's files or settings; stops the start or the command
         └── LibraryError           a policy, notice, payers or clients file: file, field and repair
 
-What a RequestError says is about the form of the input, never its content: no value that came with
-a request is ever put into a message, for messages are logged and values may be a patient's.
+A message describes the form of the input, never its content: messages are logged, and values may be
+a patient's.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ from typing import ClassVar
 
 
 class CovercardError(Exception):
-    """Root of all errors that this program raises on purpose."""
+    """Root of the errors that this program raises."""
 
 
 class RequestError(CovercardError):
-    """Something about the call is wrong; `problems` are (place, what was expected) pairs.
+    """An invalid call; `problems` are (place, expected) pairs.
 
     `place` is a path into the request body ("context.draftOrders.entry[2].resource.code") or ""
     for the call as a whole.
@@ -58,7 +57,7 @@ class RequestError(CovercardError):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """HTTP headers that go with the answer."""
+        """HTTP headers of the answer."""
         return {}
 
 
@@ -78,19 +77,19 @@ def operation_outcome(code: str, problems: Sequence[tuple[str, str]]) -> dict[st
 
 
 class MalformedRequest(RequestError):
-    """Not parsable as JSON; for CRD 2.2 also what is against the rules of CDS Hooks or FHIR."""
+    """No JSON; in CRD 2.2 also a violation of CDS Hooks or FHIR."""
 
 
 class UnprocessableRequest(RequestError):
-    """JSON, but against the rules of CDS Hooks or FHIR: what CRD 2.0.1 wants a 422 for."""
+    """JSON that violates CDS Hooks or FHIR; CRD 2.0.1 requires a 422."""
 
     status = 422
 
 
 class UnhandledPayer(RequestError):
-    """CRD 2.2 asks for 400 where the one coverage of a payer of ours cannot be told.
+    """No single coverage of a configured payer; CRD 2.2 requires a 400.
 
-    `payers` are the identifiers that were sent, "system|value", fit to be logged.
+    `payers` are the sent identifiers, "system|value", safe to log.
     """
 
     issue_code = "business-rule"
@@ -101,16 +100,16 @@ class UnhandledPayer(RequestError):
 
 
 class PreconditionFailed(RequestError):
-    """Needed data was neither prefetched nor could it be queried."""
+    """Required data were neither prefetched nor readable."""
 
     status = 412
     issue_code = "incomplete"
 
 
 class Unauthenticated(RequestError):
-    """The caller is no client, or `claim` of its token does not hold; the token is not repeated.
+    """An unknown client, or an invalid `claim` of its token, which is not quoted.
 
-    Without a claim, no token came at all.
+    `claim` is None without a token.
     """
 
     status = 401
@@ -124,13 +123,13 @@ class Unauthenticated(RequestError):
     def headers(self) -> Mapping[str, str]:
         challenge = 'Bearer realm="covercard"'
         if self.claim:
-            # RFC 6750 §3: a request that carried no token is given no error code.
+            # RFC 6750 §3: no error code for a request without a token.
             challenge += f', error="invalid_token", error_description="{self.args[0]}"'
         return {"WWW-Authenticate": challenge}
 
 
 class TooManyCalls(RequestError):
-    """`retry_after` in seconds."""
+    """Rate limit exceeded; `retry_after` in seconds."""
 
     status = 429
     issue_code = "throttled"
@@ -165,7 +164,7 @@ class UnknownPolicy(RequestError):
 
 
 class FetchFailed(CovercardError):
-    """Something of the EHR's could not be read; `outcome` is a value of fhir.outcomes.Outcome."""
+    """A failed query to the EHR; `outcome` is a value of ehr.fetch_report.Outcome."""
 
     def __init__(self, outcome: str) -> None:
         super().__init__(outcome)
@@ -173,7 +172,7 @@ class FetchFailed(CovercardError):
 
 
 class PayerDataUnavailable(CovercardError):
-    """The payer's records could not be read in time; `why` names the kind of trouble, no value."""
+    """The payer's records could not be read in time; `why` is the type of the error."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -188,7 +187,7 @@ class UnknownContext(RequestError):
 
 
 class Unavailable(CovercardError):
-    """Something that the call needs is not to be had now; `retry_after` in seconds."""
+    """A temporary failure of the service; `retry_after` in seconds."""
 
     status: ClassVar[int] = 503
 
@@ -206,16 +205,18 @@ class Unavailable(CovercardError):
 
 
 class RecordsUnavailable(Unavailable):
-    """An answer that could not be produced again must not be given (CRD 2.2.1 found-37)."""
+    """The decision log and its spool fail; an unrecorded answer is not sent (CRD 2.2.1
+    found-37).
+    """
 
 
 class ConfigurationError(CovercardError):
-    """A setting or a file of the operator's is wrong; says which and how to mend it."""
+    """A wrong setting or file of the operator; the message has its name and the fix."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing wrong with a library file: where, what, and how to mend it."""
+    """One error in a library file: place, problem and fix."""
 
     file: Path
     field: str
@@ -231,7 +232,7 @@ class Finding:
 
 
 class LibraryError(ConfigurationError):
-    """A policy, notice, payers or clients file cannot be used as it is; all findings at once."""
+    """A wrong policy, notice, payers or clients file, with all findings."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         super().__init__("\n".join(map(str, findings)))

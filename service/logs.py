@@ -1,6 +1,6 @@
-"""Logs as JSON, one line an event, on standard output: ours and the libraries' alike.
+"""Logging: JSON lines on standard output, of this program and of libraries.
 
-Of an exception only its kind and place are written: its message may quote what came with a call.
+Of an exception, type and place are logged; its message may quote a call.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 _encode = json.JSONEncoder(default=repr).encode
-"""One encoder for all lines: json.dumps with a default makes a new one for each."""
+"""One encoder for all lines: json.dumps with a default creates one for each."""
 
 
 def _line(_: WrappedLogger, __: str, event: EventDict) -> str:
@@ -24,7 +24,7 @@ def _line(_: WrappedLogger, __: str, event: EventDict) -> str:
 
 
 class _Lines(structlog.WriteLogger):
-    """Writes lines. One that cannot be written is told on standard error and stops no call."""
+    """Writer of lines. A failure is reported on standard error and does not stop the call."""
 
     def msg(self, message: str) -> None:
         try:
@@ -43,7 +43,7 @@ _SHARED: list[Processor] = [
 
 
 def place_of(error: BaseException) -> list[str]:
-    """Where an exception happened, as module:line, without any value; the last eight frames."""
+    """The last eight frames of an exception, as module:line, without values."""
     frames: list[str] = []
     trace = error.__traceback__
     while trace is not None:
@@ -73,7 +73,7 @@ def _is_no_thread_advice(record: logging.LogRecord) -> bool:
 
 
 def logging_config() -> dict[str, Any]:
-    """The configuration of the standard library's logging, for the server and for `configure`."""
+    """Configuration of the standard library's logging."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -86,7 +86,7 @@ def logging_config() -> dict[str, Any]:
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                     _line,
                 ],
-                # Of a library's message only the template: its arguments may be a patient's.
+                # The template of a library's message only: its arguments may be patient data.
                 "use_get_message": False,
             }
         },
@@ -107,17 +107,17 @@ def logging_config() -> dict[str, Any]:
                 "filters": ["no thread advice"],
             },
             "service": {"level": "INFO"},
-            # Its warnings quote URLs, and a URL may hold a patient's id.
+            # Its warnings quote URLs, which may contain a patient's id.
             "urllib3": {"level": "CRITICAL"},
         },
     }
 
 
 def configure_logging() -> None:
-    """Set up logging for this process; called once at its start."""
+    """Set up logging of this process, once at its start."""
     logging.config.dictConfig(logging_config())
     logging.captureWarnings(True)
-    # Ours go straight out: a round through the standard library's records would say no more.
+    # This program's lines skip the standard library's records, which would add nothing.
     structlog.configure(
         processors=[*_SHARED, _kind_and_place, _line],
         logger_factory=lambda *_: _Lines(sys.stdout),

@@ -1,6 +1,6 @@
-"""Settings: read once from the environment (`COVERCARD_…`), then handed on as values.
+"""Settings from the environment (`COVERCARD_…`), read once.
 
-Each is a row of the README's table; a test holds the two against each other.
+docs/configuration.md lists them; a test compares the two.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FIXTURES = Path(__file__).parent.parent / "fhir_fixtures"
 
 
 class Settings(BaseSettings):
-    """Everything that an operator can set."""
+    """The operator's settings."""
 
     model_config = SettingsConfigDict(
         env_prefix=_PREFIX, frozen=True, extra="ignore", env_ignore_empty=True
@@ -250,19 +250,21 @@ class Settings(BaseSettings):
 
     @cached_property
     def on_loopback(self) -> bool:
-        """Whether the listening address can be reached from this machine only."""
+        """Whether the listening address is loopback."""
         return is_loopback(self.host)
 
     @cached_property
     def for_this_machine(self) -> bool:
-        """Whether nobody else is to call: neither directly nor by a public URL."""
+        """Whether callers are on this machine only: neither listening address nor public URL say
+        else.
+        """
         return self.on_loopback and is_loopback(urlsplit(self.base_url).hostname or "")
 
     @cached_property
     def asks_for_clients(self) -> bool:
         """Whether a call must carry a client's token.
 
-        A service that listens on loopback for a proxy is called from outside all the same.
+        A service on loopback behind a proxy is called from outside.
         """
         if self.client_auth is None:
             return not self.for_this_machine or self.clients_file is not None
@@ -270,13 +272,15 @@ class Settings(BaseSettings):
 
     @cached_property
     def counts_in_database(self) -> bool:
-        """Whether calls are counted for all workers together."""
+        """Whether calls are counted across workers."""
         if self.call_counts is None:
             return self.workers > 1
         return self.call_counts == "database"
 
     def check_exposure(self) -> None:
-        """Raise ConfigurationError if who can reach the service does not fit whom it trusts."""
+        """Raise ConfigurationError if the service is reachable by callers that it does not
+        authenticate.
+        """
         wrong: list[str] = []
         if self.on_loopback and self.client_auth == "open" and not self.for_this_machine:
             wrong.append(
@@ -307,19 +311,19 @@ class Settings(BaseSettings):
 
     @cached_property
     def workbench_on(self) -> bool:
-        """Whether the workbench is served: by itself only where nobody else can reach it.
+        """Whether the workbench is served; `auto` serves it on this machine only.
 
-        A service that listens on loopback behind a proxy has a public URL of another host.
+        A service on loopback behind a proxy has a public URL of another host.
         """
         if self.workbench != "auto":
             return self.workbench == "on"
-        if self.asks_for_clients:  # a browser has no token to fire requests with
+        if self.asks_for_clients:  # a browser has no client token
             return False
         return self.for_this_machine
 
 
 def misnamed_settings(names: Iterable[str]) -> Iterator[str]:
-    """Of these names of variables, those that look like settings and are none, in words."""
+    """Messages on variables that look like settings and are none, with the nearest setting."""
     known = [field.upper() for field in Settings.model_fields]
     for name in sorted(names):
         own = name.upper().removeprefix(_PREFIX)
@@ -329,7 +333,7 @@ def misnamed_settings(names: Iterable[str]) -> Iterator[str]:
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Settings from the environment; ConfigurationError names each variable that is wrong."""
+    """Settings from the environment. Raises ConfigurationError with each wrong variable."""
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:

@@ -1,6 +1,6 @@
-"""Strict YAML 1.2, as every file of the operator's is read: plain data, and where it stands.
+"""Strict YAML 1.2 reader of the operator's files, with lines of fields.
 
-A key that stands twice, a tag, a tab and more than one document are errors.
+Duplicate keys, tags, tabs and several documents are errors.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 Where = tuple[str | int, ...]
-"""The way to a field from the top of the file: ("services", 0, "name")."""
+"""The path of a field: ("services", 0, "name")."""
 
 
 def load_yaml(path: Path) -> object:
-    """The plain data of a file. Raises OSError, ValueError (no UTF-8, no such day), YAMLError."""
+    """The plain data of a file. Raises OSError, ValueError (encoding, impossible day),
+    YAMLError.
+    """
     loaded: object = YAML(typ="safe").load(path.read_text("utf-8"))
     return loaded
 
@@ -29,9 +31,9 @@ def field_name(where: Where) -> str:
 
 
 def line_of(path: Path, where: Where) -> int | None:
-    """The line of a field, or of the nearest one above it that is in the file.
+    """The line of a field, or of its nearest existing parent.
 
-    It costs a second reading: for messages about what is wrong.
+    Reads the file again: for error messages.
     """
     line = None
     for node in _way(path, where):
@@ -40,14 +42,14 @@ def line_of(path: Path, where: Where) -> int | None:
 
 
 def written_at(path: Path, where: Where) -> str | None:
-    """A scalar's characters as they stand in the file (0610, not 610)."""
+    """A scalar's characters in the file (0610, not 610)."""
     nodes = list(_way(path, where))
     whole = len(nodes) == len(where) + 1
     return nodes[-1].value if whole and isinstance(nodes[-1], ScalarNode) else None
 
 
 def _way(path: Path, where: Where) -> Iterator[Node]:
-    """The nodes from the top of the file to a field, as far as they exist."""
+    """The existing nodes on the path to a field."""
     try:
         node: Node | None = YAML(typ="safe").compose(path.read_text("utf-8"))
     except (OSError, ValueError, YAMLError):

@@ -1,1 +1,1 @@
-"""The protocol: what a hook call looks like, which version it asks for, what discovery declares."""
+"""CRD protocol without network: discovery, hook requests, versions, configuration options."""

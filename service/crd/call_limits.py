@@ -1,8 +1,8 @@
 """Request size limits of a call: values, resources, orders and references to fetch.
 
-Bytes alone bound no call: what one costs grows with its orders, with the resources beside them and
-with the references that would have to be fetched. A call above a limit is refused as a whole; half
-an answer would pass for a whole one.
+A limit of bytes is insufficient: the cost of a call grows with its orders, resources and
+references. A call above a limit is refused as a whole; a partial answer would pass for a complete
+one.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from service.fhir.json_limits import holds_more_values
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
-    """The most that one call may hold.
+    """Limits of one call.
 
     `values` are JSON members and elements, `resources` those of context and prefetch, `orders`
-    those that coverage is asked about, `references` those that lead to what the call did not bring.
+    those under review, `references` those to resources outside the call.
     """
 
     values: int = 100_000
@@ -30,7 +30,7 @@ class CallLimits:
     references: int = 200
 
     def check_values(self, body: bytes) -> None:
-        """Raise BodyTooLarge (413) if the JSON text holds more values than it may."""
+        """Raise BodyTooLarge (413) if the JSON text contains more values than allowed."""
         if holds_more_values(body, self.values):
             raise BodyTooLarge(f"holds more than {self.values} JSON values")
 
@@ -50,7 +50,7 @@ class CallLimits:
             )
 
     def check_references(self, needs: Sequence[FhirQuery]) -> None:
-        """Raise UnprocessableRequest (422) if too much would have to be fetched."""
+        """Raise UnprocessableRequest (422) if more references than allowed would be fetched."""
         if len(needs) > self.references:
             raise UnprocessableRequest(
                 f"refers to more than {self.references} resources that it does not hold: "

@@ -1,4 +1,4 @@
-"""What a CDS service is here: the facts of one hook, from which discovery and calls are served."""
+"""CDS service: the definition of one hook, for discovery and calls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.fhir.resources import Resources
 
 
 class Call(Protocol):
-    """What a hook needs of a call to find the orders that are to be decided."""
+    """The parts of a call that a hook needs to find its orders."""
 
     @property
     def document(self) -> Document: ...
@@ -29,12 +29,12 @@ class Call(Protocol):
 
 
 class HookTier(Enum):
-    """How much a hook's answer says."""
+    """Tier of a hook: the extent of its answer."""
 
     PRIMARY = "primary"
-    """Both cards and coverage information, always (CRD 2.2.1 hook-16): the primary hooks."""
+    """Primary hooks: cards and coverage information, always (CRD 2.2.1 hook-16)."""
     EARLY = "early"
-    """One line of early warning, and coverage information that asks for no form (hook-19)."""
+    """One line of early warning, and coverage information without forms (hook-19)."""
     SECONDARY = "secondary"
     """One line, and only where something is not covered; of the visit itself, coverage information
     that asks for no form (CRD 2.2.1 hook-19)."""
@@ -46,14 +46,14 @@ class HookTier(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ReviewTarget:
-    """A resource that coverage is asked about, and the appointment that sets its day, if any."""
+    """A resource under review, with the appointment that sets its day, if any."""
 
     resource: Resource
     appointment: Resource | None = None
 
 
 def no_needs(_: Call, __: Resources) -> Sequence[FhirQuery]:
-    """For a hook whose context brings everything that is its own."""
+    """The queries of a hook with a self-contained context: none."""
     return ()
 
 
@@ -63,8 +63,8 @@ class CdsService:
 
     `prefetch` are standard CDS Hooks templates, only what every call needs (CRD 2.2.1 found-27);
     `context_schema` is a JSON Schema of the hook's context, with the definitions of `fhir.json`;
-    `asked` finds the resources that coverage is asked about; `needs` says which resources of the
-    hook's own are missing for that, given what is at hand.
+    `asked` finds the resources under review; `needs` gives the queries for the hook's own missing
+    resources.
     """
 
     id: str
@@ -80,13 +80,13 @@ class CdsService:
 
 PATIENT = "Patient/{{context.patientId}}"
 COVERAGE = "Coverage?patient={{context.patientId}}&status=active"
-"""CRD's standard expression, to the letter (CRD 2.2.1 found-29): without the payer's Organization,
-which is needed only where Coverage.payor does not bear the payer's identifier itself (found-28)."""
+"""CRD's standard expression, verbatim (CRD 2.2.1 found-29), without the payer's Organization: that
+is needed only for a Coverage.payor without an identifier (found-28)."""
 ENCOUNTER = "Encounter/{{context.encounterId}}"
 
 
 def context_schema(required: Sequence[str], **properties: object) -> dict[str, Any]:
-    """The JSON Schema of a context with a patient, perhaps an encounter, and what is added."""
+    """The JSON Schema of a context with a patient, an optional encounter, and `properties`."""
     return {
         "type": "object",
         "required": [*required],

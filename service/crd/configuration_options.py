@@ -1,6 +1,6 @@
-"""Configuration options: what discovery offers, what a request sets (CRD 2.2.1 dev-4 to dev-17).
+"""Configuration options, in discovery and in requests (CRD 2.2.1 dev-4 to dev-17).
 
-Reading is tolerant: what is unknown or nonsensical is ignored, and no call fails by it.
+Unknown and invalid options are ignored; no call fails because of one.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ OFFERED: Mapping[HookTier, tuple[Mapping[str, object], ...]] = {
     HookTier.EARLY: (_COVERAGE_INFO, _GUIDELINE, _MAX_CARDS),
     HookTier.SECONDARY: (_COVERAGE_INFO, _GUIDELINE, _MAX_CARDS),
 }
-"""One option for each kind of answer that a hook can give (CRD 2.2.1 dev-5)."""
+"""Options by tier: one for each type of its answer (CRD 2.2.1 dev-5)."""
 
 _CARD_TYPES = frozenset({GUIDELINE, CLAIM})
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the caller wants of the answer."""
+    """The options of a call."""
 
     coverage_info: bool = True
     hidden_card_types: frozenset[str] = frozenset()
@@ -68,7 +68,7 @@ class Options:
 
 
 def read_options(configuration: object) -> Options:
-    """Options from a request's `davinci-crd.configuration`; anything odd leaves its default."""
+    """Options from a request's `davinci-crd.configuration`; an invalid one keeps its default."""
     if not isinstance(configuration, Mapping):
         return Options()
     maximum = configuration.get(MAX_CARDS)

@@ -1,4 +1,4 @@
-"""A version of CRD as one object: everything in which an answer differs from version to version."""
+"""CRD version as one object, with all differences between answers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class CrdVersion:
     """One version of CRD.
 
     `name` is "major.minor", as in `davinci-crd.version` and `davinci-crd.requestedVersion`.
-    `refusal` is the error for what is JSON, but not CDS Hooks or not FHIR. `needs_one_coverage`
-    says whether a call without exactly one coverage of a payer of ours is refused.
+    `refusal` is the error for JSON that is no CDS Hooks or no FHIR. `needs_one_coverage`: a call
+    without exactly one coverage of a configured payer is refused.
     `topic_system` is the code system of a card's `source.topic`, `doc_purpose_system` that of the
     documentation reasons. `doc_needed` has the version's code for every DocNeeded.
     `coverage_information` writes the extension, as FHIR JSON. `task_tells_after_completion` says

@@ -1,4 +1,4 @@
-"""GET /cds-services: what this service offers, in one answer that never changes while it runs."""
+"""Discovery (GET /cds-services), constant while the service runs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A hook call, read from its bytes: tolerant where clients differ, strict where a guess starts.
+"""Hook request, read from its bytes: lenient on differences between clients, strict on ambiguity.
 
-Unknown elements are ignored everywhere (CRD 2.2.1 found-33, hook-23). NaN, duplicate keys and lone
-surrogates are refused: two readers would understand them differently.
+Unknown elements are ignored (CRD 2.2.1 found-33, hook-23). NaN, duplicate keys and lone surrogates
+are refused: two parsers would read different values.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from service.fhir.resources import Resources
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HookRequest:
-    """One call of a CDS service. `access_token` goes to `fhir_server` and nowhere else."""
+    """One call of a CDS service. `access_token` is for `fhir_server` only."""
 
     service: CdsService
     document: Document
@@ -62,7 +62,7 @@ class HookRequest:
 
 
 def parse_json(body: bytes) -> Any:
-    """Plain data from JSON bytes; MalformedRequest says line and column of what is wrong."""
+    """Plain data from JSON bytes. Raises MalformedRequest with line and column."""
     try:
         return jiter.from_json(
             body, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys"
@@ -72,20 +72,20 @@ def parse_json(body: bytes) -> Any:
 
 
 def _where(message: str) -> str:
-    """The parser's words without the key that it quotes: keys are the caller's too."""
+    """The parser's message without the quoted key, which is the caller's."""
     if message.startswith("Detected duplicate key"):
         return "not JSON that has one meaning: duplicate key" + message[message.rfind(" at ") :]
     return f"not JSON: {message}"
 
 
 def _requested_version(data: object) -> object:
-    """The version that a call asks for, read before anything else of it is known to be right."""
+    """The requested version, read before validation."""
     extension = data.get("extension") if isinstance(data, Mapping) else None
     return extension.get("davinci-crd.requestedVersion") if isinstance(extension, Mapping) else None
 
 
 class RequestReader:
-    """Reads the calls of one service, in the CRD `versions` spoken, within `limits`."""
+    """Reader of one service's calls, for the CRD `versions`, within `limits`."""
 
     def __init__(self, service: CdsService, versions: CrdVersions, limits: CallLimits) -> None:
         self.service = service
@@ -94,10 +94,10 @@ class RequestReader:
         self._validator = RequestValidator(service.hook, service.context_schema)
 
     def read(self, body: bytes) -> HookRequest:
-        """The call in `body`, or a RequestError naming each place and what was expected.
+        """The call in `body`. Raises a RequestError with each place and expectation.
 
-        It is MalformedRequest (400) or, by the version asked for, UnprocessableRequest (422);
-        BodyTooLarge (413) before anything is decoded.
+        MalformedRequest (400) or, by the requested version, UnprocessableRequest (422);
+        BodyTooLarge (413) before decoding.
         """
         self._limits.check_values(body)
         data = parse_json(body)

@@ -1,7 +1,7 @@
-"""What a call needs and did not bring: nothing that no decision would look at.
+"""Missing data of a call: queries for the resources that can change its answer.
 
-Asked again after each arrival, so what is fetched may lead to more (an encounter to its
-appointment, that to its order, that to its coverage, that to its payer).
+Computed again after each arrival, since a fetched resource may lead to others (encounter to
+appointment, order, coverage, payer).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def missing_needs(
 
 
 def required(needs: Sequence[FhirQuery]) -> list[Read]:
-    """Those of the needs without which there is nothing to answer."""
+    """The indispensable reads among queries."""
     return [n for n in needs if isinstance(n, Read) and n.required_at is not None]
 
 
@@ -79,9 +79,9 @@ def _coverage(
 
 
 def _was_searched(request: HookRequest) -> bool:
-    """Whether the client answered our coverage template with a search that found nothing.
+    """Whether the prefetch of coverage was performed with an empty result.
 
-    Known by our own key only: an empty Bundle does not tell what was searched for.
+    By the template's own key only: an empty Bundle does not identify its search.
     """
     given = request.prefetch.get("coverage")
     if not isinstance(given, Mapping) or given.get("resourceType") != "Bundle":
@@ -98,9 +98,9 @@ def _is_outcome(entry: Mapping[str, object]) -> bool:
 def _encounters(
     request: HookRequest, resources: Resources, orders: Sequence[Resource]
 ) -> Iterator[FhirQuery]:
-    """The encounter, where it matters: emergency care changes which notices are advised.
+    """The read of the encounter: emergency care changes the advised notices.
 
-    It is the context's; where that names none, the orders' own.
+    The context's encounter, else the orders' own.
     """
     if request.service.tier is not HookTier.PRIMARY:
         return

@@ -1,4 +1,4 @@
-"""CRD 2.0.1: its rules, its code systems, and how it writes coverage information."""
+"""CRD 2.0.1: rules, code systems and encoding of coverage information."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _write(info: CoverageInformation) -> Json:
 
 
 def _detail(code: str, text: str, qualification: str | None = None) -> Json:
-    """2.0's detail codes have none for any of ours: the binding is extensible, text says it."""
+    """A detail with its code as text: 2.0's extensible code system has none for it."""
     parts = [part("code", "CodeableConcept", concept(text=code)), part("value", "String", text)]
     if qualification:
         parts.append(part("qualification", "String", qualification))

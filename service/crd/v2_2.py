@@ -1,4 +1,4 @@
-"""CRD 2.2.1: its rules, its code systems, and how it writes coverage information."""
+"""CRD 2.2.1: rules, code systems and encoding of coverage information."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Is it a hook call? The request schema of a service, compiled once, and what fails it, in words.
+"""Request validation by JSON Schema, compiled once for each service.
 
-A compiled validator says yes or no; only for a no does jsonschema look for the places. No word of
-the answer quotes the request, for its values may be a patient's.
+A compiled validator decides; for an invalid request jsonschema finds the places. Messages never
+quote the request, whose values may be a patient's.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _load(name: str) -> dict[str, Any]:
 
 
 def request_schema(hook: str, context_schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a whole call of one hook."""
+    """The JSON Schema (draft 2020-12) of one hook's call."""
     schema = _load("hook.json")
     schema["properties"]["hook"] = {"const": hook}
     schema["properties"]["context"] = dict(context_schema)
@@ -41,7 +41,7 @@ def request_schema(hook: str, context_schema: Mapping[str, Any]) -> dict[str, An
 
 
 def with_fhir(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON Schema that may refer to the definitions of `fhir.json`."""
+    """A JSON Schema with the definitions of `fhir.json`."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
@@ -50,7 +50,7 @@ def with_fhir(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Validator:
-    """Validates what is sent, against a schema and in words for who sent it."""
+    """Validator of a schema, with messages for the sender."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._schema = dict(schema)
@@ -62,20 +62,20 @@ class Validator:
             raise self._refuse(data, refusal)
 
     def _refuse(self, data: object, refusal: type[RequestError]) -> RequestError:
-        from jsonschema import Draft202012Validator  # only bad requests pay for it
+        from jsonschema import Draft202012Validator  # imported for invalid requests only
 
         errors = Draft202012Validator(self._schema).iter_errors(data)
         problems: dict[tuple[str, str], None] = {}
         for error in islice(errors, _MOST_PROBLEMS):
             for leaf in error.context or [error]:
                 problems[(written_path(tuple(leaf.absolute_path)), _expected(leaf))] = None
-        # The two validators read the same schema; should they differ, the quick one decides.
+        # Both validators use one schema; if they differ, the compiled one decides.
         (place, expected), *more = problems or {("", "another structure"): None}
         return refusal(expected, place, *more)
 
 
 class RequestValidator(Validator):
-    """Validates the calls of one service."""
+    """Validator of one service's calls."""
 
     def __init__(self, hook: str, context_schema: Mapping[str, Any]) -> None:
         super().__init__(request_schema(hook, context_schema))
@@ -116,12 +116,14 @@ _resource_fits = jsonschema_rs.Draft202012Validator(_resource_schema()).is_valid
 
 
 def is_fhir(data: object) -> bool:
-    """Whether a resource that did not come with a call is as one that did must be."""
+    """Whether a fetched resource is valid by the rules for resources of a call."""
     return _shallow(data) and _resource_fits(data)
 
 
 def _depth_schema() -> dict[str, Any]:
-    """One definition a level: what is below the last allowed level may hold nothing more."""
+    """A schema of bounded depth: one definition for each level, with scalars only below the
+    last.
+    """
 
     def level(n: int) -> dict[str, Any]:
         below = {"$ref": f"#/$defs/{n + 1}"}

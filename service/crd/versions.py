@@ -1,4 +1,4 @@
-"""The versions of CRD that are spoken, and which one a request is answered in.
+"""Registry of CRD versions, and negotiation of a request's version.
 
 A new version is a module like `v2_2`, and its object in VERSIONS: discovery, the command line, the
 workbench, cards and coverage information go by that.
@@ -19,16 +19,16 @@ from service.errors import ConfigurationError
 
 VERSIONS: tuple[CrdVersion, ...] = (V2_0, V2_2)
 DEFAULT_VERSION = V2_0
-"""What a request that names no version is answered in: plain CDS Hooks clients name none."""
+"""The version for requests without one, as of plain CDS Hooks clients."""
 
 _MAJOR_MINOR = re.compile(r"\d+\.\d+")
 _PATCH_LEVEL = re.compile(r"(\d+\.\d+)(?:\.\d+)?(?:-\w+)?")
 
 
 class CrdVersions:
-    """The versions that calls may ask for, oldest first.
+    """The registered versions, oldest first.
 
-    Raises ConfigurationError if one of them lacks something that an answer would need.
+    Raises ConfigurationError for an incomplete version.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class CrdVersions:
         return iter(self._by_name.values())
 
     def negotiate(self, requested: object) -> CrdVersion:
-        """The version to answer in; a patch level is ignored, anything unknown gets the default."""
+        """The answer's version; a patch level is ignored, an unknown version gets the default."""
         if isinstance(requested, str):
             match = _PATCH_LEVEL.fullmatch(requested.strip())
             if match:
@@ -59,7 +59,7 @@ class CrdVersions:
 
 
 def _lacks(version: CrdVersion) -> Iterator[str]:
-    """What an answer in this version would go wrong with, each with its repair."""
+    """The gaps of a version, each with its fix."""
     if not _MAJOR_MINOR.fullmatch(version.name):
         yield 'its name is not "major.minor"; write it as in davinci-crd.version'
     for field in ("topic_system", "doc_purpose_system"):

@@ -1,1 +1,1 @@
-"""The pure decision core: values in, a Determination with its trace out. Standard library only."""
+"""Decision core, pure: values in, a Determination with its trace out. Standard library only."""

@@ -1,7 +1,7 @@
-"""Coverages, and the one that is relevant for an order: by order, beneficiary, status and period.
+"""Coverage selection for an order: by the order's reference, beneficiary, status and period.
 
-Never "the first one": where more than one fits, none is picked and the outcome says so. Every value
-here is frozen.
+Never "the first one": if several fit, none is selected and the outcome is SEVERAL. All values are
+frozen.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from service.decision.policy import Program
 
 
 class PolicyLink(NamedTuple):
-    """A policy that a payer applies, and the payer's own page of it where there is one."""
+    """A policy applied by a payer, with the payer's own page of it, if any."""
 
     policy_id: str
     url: str | None = None
@@ -25,7 +25,7 @@ class PolicyLink(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """Whom to ask about an answer: plain values of a FHIR ContactPoint and its name."""
+    """The contact for an answer: name and FHIR ContactPoint."""
 
     name: str
     system: str
@@ -62,7 +62,7 @@ class Payer:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """One Coverage resource, reduced to what a decision relies on.
+    """One Coverage resource, reduced to the decision's facts.
 
     `reference` is "Coverage/id". `payer` is set when an identifier told in the coverage is one of
     ours; `payer_told` when any identifier was told; `payer_identifiers` are those,
@@ -85,33 +85,34 @@ class Coverage:
 
     @property
     def can_be_pointed_at(self) -> bool:
-        """Whether the EHR has it under a name of its own: a place in a call, or a urn that means
-        something in one Bundle only, is no reference that may go into a chart.
+        """Whether its reference is valid in the EHR's chart.
+
+        A place in the call, or a urn of one Bundle, is not.
         """
         return self.reference.startswith("Coverage/")
 
 
 class CoverageOutcome(StrEnum):
-    """How the search for the one relevant coverage ended."""
+    """Outcome of the coverage selection."""
 
     FOUND = "found"
     NONE = "none"
-    """No coverage at all came with the call or could be fetched."""
+    """No coverage in the call or at the EHR."""
     NOT_AT_HAND = "not_at_hand"
-    """The order names a coverage that nobody gave; another one is not taken in its place."""
+    """The coverage named by the order is absent; no other one is used instead."""
     SEVERAL = "several"
-    """More than one coverage fits; none of them is picked."""
+    """More than one coverage fits; none is selected."""
     NOT_ACTIVE = "not_active"
-    """There are coverages of the patient, but none is active on the day of service."""
+    """No coverage of the patient is active on the day of service."""
     OTHER_PATIENT = "other_patient"
-    """There are coverages, but of another beneficiary."""
+    """All coverages are of another beneficiary."""
     UNREACHABLE = "unreachable"
-    """Coverages were not given and could not be fetched for a technical reason."""
+    """Coverages were absent and could not be fetched for a technical reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class CoverageFinding:
-    """Which coverage counts for an order, if exactly one does, and why.
+    """The selected coverage of an order, if any, with the reason.
 
     `coverage` is set for FOUND, for NOT_ACTIVE when just one inactive coverage came, and for
     NOT_AT_HAND and UNREACHABLE when there is one to point at. `usable` coverages only are a basis
@@ -132,10 +133,10 @@ class CoverageFinding:
 def choose_coverage(
     coverages: Sequence[Coverage], order: Order, patient: str, day: ServiceDay
 ) -> CoverageFinding:
-    """The coverage that counts for `order` on `day`.
+    """The coverage of `order` on `day`.
 
-    `patient` is the context's patient as "Patient/id". A coverage that names no beneficiary, status
-    or period is not ruled out by that; one that contradicts is.
+    `patient` is the context's patient as "Patient/id". An absent beneficiary, status or period
+    excludes no coverage; a contradicting one does.
     """
     named = [c for c in coverages if c.reference in order.insurance]
     if order.insurance and not named:
@@ -192,7 +193,7 @@ def _spans(coverage: Coverage, day: ServiceDay) -> bool:
 
 
 def _meets(coverage: Coverage, day: ServiceDay) -> bool:
-    """Whether the coverage and the days have one in common, an open side having no bound."""
+    """Whether coverage and days overlap; an open side is unbounded."""
     starts_in_time = day.open_end or coverage.starts is None or coverage.starts <= day.latest
     ends_late_enough = day.open_start or coverage.ends is None or coverage.ends >= day.earliest
     return starts_in_time and ends_late_enough

@@ -1,8 +1,8 @@
-"""The coverage-assertion-id: the same facts and answer give the same id, from any instance.
+"""Coverage assertion id: the same facts and answer give the same id, on any instance.
 
-It stands for: this EHR's order, its patient, coverage, codes and told day of service, the policy
-version and the answer. Change one of them and the id changes. A day that the order does not tell
-is left out: the answer given on Monday is the answer given on Tuesday while the policy stays.
+It is a hash of the EHR's order, its patient, coverage, codes and stated day of service, the policy
+version and the answer. A day that the order does not state is excluded: Monday's answer is
+Tuesday's while the policy stays.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ _OURS = re.compile(r"cc[0-9a-f]{30}")
 def coverage_assertion_id(determination: Determination, ehr: str, said: Sequence[str]) -> str:
     """The id as "cc" and 30 hexadecimal digits.
 
-    `ehr` tells one EHR's "ServiceRequest/1" from another's: its FHIR base URL, or "" if not told.
-    `said` is what the coverage information says beyond the determination: the answer as stated, the
-    gap, the forms asked for. A hook that asks for no form thus asserts something else than one that
-    does.
+    `ehr` is the EHR's FHIR base URL, or "", to distinguish equal ids of EHRs. `said` is the content
+    of the coverage information beyond the determination: stated answer, reason without a
+    determination, requested forms. Hooks with and without forms thus assert different ids.
     """
     d = determination
     told = d.order.service_day
@@ -34,7 +33,7 @@ def coverage_assertion_id(determination: Determination, ehr: str, said: Sequence
         d.order.patient or "",
         coverage.reference if coverage else "",
         " ".join(sorted(f"{c.system}|{c.value}" for c in d.billing_codes)),
-        # Of an open period the written days: those that count move on with today.
+        # The written days of an open period: the effective ones move with today.
         _written(told) if told else "",
         f"{d.policy.id}|{d.policy.version}" if d.policy else "",
         d.program.program.value,
@@ -49,9 +48,9 @@ def _written(day: ServiceDay) -> str:
 
 
 def replaced_assertion(order: Order, coverage: str, assertion_id: str) -> str | None:
-    """The id of our older coverage information that `assertion_id` takes the place of.
+    """The id of this service's older coverage information, replaced by `assertion_id`.
 
-    It is the one that the order carries on this coverage; None if it carries none, or this one.
+    It is the order's existing one on this coverage; None without one, or if it is the same.
     """
     ids = [s.assertion_id or "" for s in order.coverage_information if s.coverage == coverage]
     older = [i for i in ids if _OURS.fullmatch(i) and i != assertion_id]

@@ -1,6 +1,6 @@
-"""What was determined of an order, and the way there.
+"""Determination of an order, with its trace.
 
-Every value here is frozen: it travels one way through a call and is never changed on the way.
+All values are frozen: they travel one way through a call.
 """
 
 from __future__ import annotations
@@ -19,42 +19,42 @@ from service.decision.programs import ProgramFinding
 
 
 class UndeterminedReason(StrEnum):
-    """What kept a determination from being made; each is worded in `cards/texts/gaps.yaml`."""
+    """Reason without a determination; `cards/texts/undetermined.yaml` has the wording."""
 
     NO_CODE = "no_code"
-    """Nothing in the order can be looked up: text only, an empty coding, no code at all."""
+    """The order has no usable code: text only, an empty coding, no code."""
     NO_POLICY = "no_policy"
-    """The codes are readable, but no policy on file here speaks of them."""
+    """No policy on file lists the order's codes."""
     NO_POLICY_THAT_DAY = "no_policy_that_day"
-    """A policy speaks of the code, but none was in force on the day of service."""
+    """A policy lists the code, but none was in force on the day of service."""
     DAY_NOT_PRECISE = "day_not_precise"
     """The date of service spans a day on which the answer changes."""
     PAYER_NOT_OURS = "payer_not_ours"
     """The coverage names a payer that this service does not answer for."""
     PAYER_NOT_TOLD = "payer_not_told"
-    """The coverage does not say in a readable way who the payer is."""
+    """The coverage has no readable identifier of its payer."""
     SEVERAL_POLICIES = "several_policies"
-    """The order's codes fall under more than one policy, so no single answer holds for it."""
+    """The order's codes are in more than one policy, so that no single answer applies."""
     OTHER_PATIENT = "other_patient"
     """The order is for another patient than the one the call is about."""
     NO_MEMBER_FOUND = "no_member_found"
-    """By the payer's own records nobody fits what the call tells."""
+    """No member of the payer's records fits the call's data."""
     NO_MEMBER_NUMBER = "no_member_number"
-    """The call tells no member number to look for in the payer's own records."""
+    """The call has no member number for the payer's records."""
     COVERAGE_NOT_FOUND = "coverage_not_found"
-    """By the payer's own records the member has no such coverage, or several fit."""
+    """In the payer's records the member has no such coverage, or several."""
     AUTHORIZATION_ON_FILE = "authorization_on_file"
-    """The payer has approved the service before, so that no policy is asked."""
+    """The payer has approved the service before; policies are not evaluated."""
     TECHNICAL = "technical"
     """Data needed for the answer could not be fetched."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoticeOnFile:
-    """An advance notice that was given: which one, by which form, when, and what was chosen.
+    """An advance notice on file: notice, form, day and choice.
 
-    `notice` and `form` are ids, `record` the form's "Type/id". `option` is the patient's choice
-    where the form asks for one; None where the patient `refused` to sign.
+    `notice` and `form` are ids, `record` the form's "Type/id". `option` is the patient's choice, if
+    the form has one; None after a refusal to sign.
     """
 
     notice: str
@@ -67,19 +67,18 @@ class NoticeOnFile:
 
 @dataclass(frozen=True, slots=True)
 class RejectedForm:
-    """A form for this patient and order that does not count: its id and why not, a key of texts."""
+    """A rejected form for this patient and order: its id, and the reason as a key of texts."""
 
     form: str
     why: str
 
 
 class TraceStep(NamedTuple):
-    """One step of the way from order to answer, for logs, testers and call-centre staff.
+    """One step of the decision trace, for logs, testers and call-center staff.
 
-    It names codes, references and days, never a patient's name or what an order was called.
-    `topic` is "data" (what was fetched), "coding", "date", "coverage", "program", "payer",
-    "policy", "authority", "rule", "condition", "missing", "answer" or "notice"; `finding` is what
-    was found, `because` from what.
+    It contains codes, references and days, never a patient's or an order's name. `topic` is "data"
+    (fetched data), "coding", "date", "coverage", "program", "payer", "policy", "authority",
+    "rule", "condition", "missing", "answer" or "notice"; `because` is the evidence of `finding`.
     """
 
     topic: str
@@ -89,7 +88,7 @@ class TraceStep(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Determination:
-    """What was determined of one order under one coverage, and the way that led there.
+    """The determination of one order under one coverage, with its trace.
 
     `policy` and `policy_determination` are None exactly when `undetermined` holds the reason; then
     `covered` is conditional, or what the reason itself decides: indeterminate for technical
@@ -124,5 +123,5 @@ class Determination:
 
     @property
     def coverage(self) -> Coverage | None:
-        """The coverage that the determination is made under, None where no single one is usable."""
+        """The coverage of the determination; None without a single usable one."""
         return self.finding.usable

@@ -1,4 +1,4 @@
-"""One order, one coverage, one day: what the policies in force determine, and the way there."""
+"""Evaluation: one order, one coverage, one day, by the policies in force."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _NOT_KNOWN = {
     PayerOutcome.NO_NUMBER: UndeterminedReason.NO_MEMBER_NUMBER,
     PayerOutcome.COVERAGE_NOT_FOUND: UndeterminedReason.COVERAGE_NOT_FOUND,
 }
-"""Of whom the payer does not know nothing else is said, whatever the order (resp-44, resp-45)."""
+"""Answers for unknown members, whatever the order (CRD 2.2.1 resp-44, resp-45)."""
 
 _COVERED = {
     UndeterminedReason.TECHNICAL: Covered.INDETERMINATE,
@@ -59,12 +59,12 @@ _NEEDS_THE_ORDER = frozenset(UndeterminedReason) - {
 
 
 def in_scope(order: Order | Standing) -> bool:
-    """False for what is not to be done: doNotPerform, cancelled, entered in error."""
+    """False for an order not to be carried out: doNotPerform, cancelled, entered in error."""
     return not order.do_not_perform and order.status not in INACTIVE_ORDER_STATUSES
 
 
 def service_day(order: Order, today: date) -> ServiceDay:
-    """The day that counts for the order: the one it tells, else the day of the call."""
+    """The day of service: the order's, else the day of the call."""
     told = order.service_day
     return told.as_of(today) if told else ServiceDay(today, today, NO_DAY_TOLD)
 
@@ -83,13 +83,13 @@ def evaluate(
 ) -> Determination:
     """Decide one order.
 
-    `finding` is the coverage search's end; `today` the day of the call in the service's time zone;
-    `patient` the context's patient as "Patient/id" (an order for another one is not decided);
-    `emergency` whether the encounter is emergency care (then no advance notice is suggested);
-    `unread_code` whether a resource that holds a code of the order could not be fetched.
-    `facts` are asked for only where a policy's rules turn on them; without any, none is told.
-    `payer` is what the payer's own records say, None where there are none.
-    Out comes exactly one Determination; trouble is a `undetermined` in it, never an exception.
+    `finding` is the outcome of the coverage selection; `today`, the day of the call in the
+    service's time zone; `patient`, the context's patient as "Patient/id" (another patient's order
+    is not decided); `emergency`, emergency care (without advance notices); `unread_code`, a failed
+    fetch of a resource with the order's code. `facts` are read only if a policy's rules depend on
+    them; without `facts` all are unknown. `payer` is the finding of the payer's records, None
+    without them. Returns one Determination; a failure is its `undetermined` reason, never an
+    exception.
     """
     other_patient = None not in (patient, order.patient) and patient != order.patient
     day = service_day(order, today)
@@ -101,7 +101,7 @@ def evaluate(
 
 
 class _Evaluation:
-    """The steps of one evaluation; they share the growing trace and nothing else."""
+    """The steps of one evaluation, which share the trace."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class _Evaluation:
         codes = self._readable_codes()
         if self.other_patient:
             return self._undetermined(UndeterminedReason.OTHER_PATIENT, codes)
-        # Of another payer's coverage nothing is said, whether it is active or not.
+        # No statement on another payer's coverage, active or not.
         coverage = self.finding.coverage
         if coverage is not None and coverage.payer is None and coverage.payer_told:
             return self._undetermined(UndeterminedReason.PAYER_NOT_OURS, codes)
@@ -195,7 +195,7 @@ class _Evaluation:
         )
 
     def _by_rules(self, policy: PolicyVersion) -> Decision[PolicyDetermination] | None:
-        """What the policy's rules come to; None where it has none for the program."""
+        """The decision of the policy's rules; None without rules for the program."""
         rules = policy.rules.get(self.program.program)
         if rules is None:
             return None
@@ -220,7 +220,7 @@ class _Evaluation:
         return number if isinstance(number, str) else None
 
     def _readable_codes(self) -> tuple[Code, ...]:
-        """The order's codes, each once, in the order written."""
+        """The order's codes without duplicates, in sequence."""
         codes: dict[Code, None] = {}
         for coding in self.order.codings:
             if coding.code is None:
@@ -230,10 +230,9 @@ class _Evaluation:
         return tuple(codes)
 
     def _versions(self, code: Code, payer: Payer | None) -> list[PolicyVersion]:
-        """Every version that speaks of the code, of the payer's policies where a payer is known.
+        """The versions with the code, of the payer's policies if the payer is known.
 
-        Without a payer every policy of this service is looked at: the answer is then worded as
-        this plan's policy, for whoever turns out to be its member.
+        Without a payer, of all policies: the wording then refers to this plan's policy.
         """
         found = self.policies.versions_for(code)
         if payer is None:
@@ -260,7 +259,7 @@ class _Evaluation:
             self._note("notice", "none", "no advance notice is given in emergency care")
             return ()
         if self.payer is not None and self.payer.authorization is not None:
-            # Asked already: pending, or denied with the notice that goes with a denial.
+            # A request exists: pending, or denied with its own notice.
             self._note("notice", "none", "a decision before the service has been asked for")
             return ()
         notices = policy.notices[self.program.program]
@@ -269,7 +268,7 @@ class _Evaluation:
 
     def _undetermined(self, reason: UndeterminedReason, codes: tuple[Code, ...]) -> Determination:
         if self.unread and reason in _NEEDS_THE_ORDER:
-            # What could not be read may be what is missing: that is said first.
+            # The unreadable data may be the missing data: this reason comes first.
             reason = UndeterminedReason.TECHNICAL
         covered = _COVERED.get(reason, Covered.CONDITIONAL)
         self._note("answer", covered.value, reason.value)
@@ -328,7 +327,7 @@ _TRUTH = {True: "true", False: "false", None: "unknown"}
 
 @dataclass(frozen=True, slots=True)
 class _OnlyTheDay:
-    """The facts where nobody tells any: the day of service, and nothing else."""
+    """Facts of a call without a fact reader: the day of service only."""
 
     day: ServiceDay
     today: date
@@ -340,7 +339,7 @@ class _OnlyTheDay:
 def day_fact(day: ServiceDay, place: str = "") -> Fact:
     """The day of service as a fact; `place` is the order's path in the request.
 
-    A day that the order leaves between two is known as far as that.
+    An imprecise day is a range.
     """
     places = (f"{place}.{day.source}" if place else day.source,)
     if day.earliest == day.latest:
@@ -350,7 +349,7 @@ def day_fact(day: ServiceDay, place: str = "") -> Fact:
 
 
 def _open(answer: OpenAnswer, decision: Decision[PolicyDetermination]) -> PolicyDetermination:
-    """What is said where facts leave the answer open: which ones, and what they would settle."""
+    """The open answer: the missing facts, and what each would settle."""
     names = [spec.name for spec, _ in decision.missing]
     asked = [spec.asks for spec, _ in decision.missing]
     same = {o.prior_authorization for o in decision.outcomes}
@@ -368,7 +367,7 @@ def _open(answer: OpenAnswer, decision: Decision[PolicyDetermination]) -> Policy
 
 
 def _program(finding: CoverageFinding, payer: PayerFinding | None) -> ProgramFinding:
-    """What the payer knows goes before what the call tells."""
+    """The program of the payer's records, else of the call."""
     if payer is None or payer.program is None or finding.usable is None:
         return find_program(finding.usable)
     since = f" since {payer.starts}" if payer.starts else ""

@@ -1,8 +1,7 @@
-"""An order, as far as a decision relies on it.
+"""Order, reduced to the decision's facts.
 
-Every value here is frozen: it travels one way through a call and is never changed on the way.
-Days are `datetime.date` as written by their source, with no time zone of their own. `Order.name`
-came with a request and is untrusted.
+All values are frozen: they travel one way through a call. Days are `datetime.date` as written by
+their source, without a time zone. `Order.name` is untrusted.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import NamedTuple
 
 
 class Code(NamedTuple):
-    """A code in its canonical form: canonical system URI, upper-case code without padding."""
+    """A code in canonical form: canonical system URI, upper-case code without padding."""
 
     system: str
     value: str
@@ -21,9 +20,9 @@ class Code(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OrderCoding:
-    """One coding of an order's code, as read: where it stood and what it means.
+    """One coding of an order's code, with its place.
 
-    `code` is None when the system or the code is missing. `written` is system|code as it came.
+    `code` is None if system or code is absent. `written` is system|code as received.
     """
 
     code: Code | None
@@ -32,16 +31,16 @@ class OrderCoding:
 
 
 NO_DAY_TOLD = "today"
-"""The source of a day of service that no element of the order told."""
+"""Source of a day of service that the order does not state."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceDay:
-    """The day of service, or the days between which it lies when the order is imprecise.
+    """The day of service, or its range for an imprecise order.
 
-    `source` names the element that told it ("occurrenceDateTime"), or NO_DAY_TOLD when none did.
-    A period that tells one side only is open at the other (FHIR R4, Period): both days are then the
-    one that is told, and `open_start` or `open_end` says that it goes on.
+    `source` is the element ("occurrenceDateTime"), or NO_DAY_TOLD. A period with one side is open
+    at the other (FHIR R4, Period): both days are then the stated one, and `open_start` or
+    `open_end` is set.
     """
 
     earliest: date
@@ -52,14 +51,14 @@ class ServiceDay:
 
     @property
     def single(self) -> date | None:
-        """The day of service, where one day is told."""
+        """The day of service, if it is a single day."""
         is_open = self.open_start or self.open_end
         return None if is_open or self.earliest != self.latest else self.earliest
 
     def as_of(self, today: date) -> ServiceDay:
-        """The days that count on `today`: of an open period, its day that is nearest to today.
+        """The effective days on `today`: of an open period, the day nearest to today.
 
-        What is signed today under an order that goes on is given from today on.
+        A service signed today under a continuing order is given from today on.
         """
         if self.open_start and self.open_end:
             nearest = today
@@ -72,7 +71,7 @@ class ServiceDay:
         return replace(self, earliest=nearest, latest=nearest)
 
     def __str__(self) -> str:
-        """ "2026-12-01", "2026-12-01/2026-12-05", "2026-12-01/.." where the end is open."""
+        """ "2026-12-01", "2026-12-01/2026-12-05", or "2026-12-01/.." with an open end."""
         if self.single:
             return self.single.isoformat()
         first = ".." if self.open_start else self.earliest.isoformat()
@@ -82,7 +81,7 @@ class ServiceDay:
 
 @dataclass(frozen=True, slots=True)
 class ExistingCoverageInformation:
-    """A coverage-information extension that the order already carries."""
+    """An existing coverage-information extension of the order."""
 
     coverage: str | None
     covered: str | None
@@ -90,7 +89,7 @@ class ExistingCoverageInformation:
 
 
 class Standing(NamedTuple):
-    """Whether an order is to be carried out at all, in its own words."""
+    """The elements of an order that say whether it is to be carried out."""
 
     status: str | None
     do_not_perform: bool
@@ -98,11 +97,11 @@ class Standing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One order or appointment, reduced to what a coverage decision relies on.
+    """One order or appointment, reduced to the decision's facts.
 
-    `reference` is "Type/id" as in the request; `place` is its path in the request
-    ("context.draftOrders.entry[0].resource"); `name` is what the orderer called it, untrusted.
-    `service_day` is None when the order tells no date. References are kept as written.
+    `reference` is "Type/id" as in the request; `place`, its path in the request
+    ("context.draftOrders.entry[0].resource"); `name`, its name as ordered, untrusted.
+    `service_day` is None without a date. References are as written.
     """
 
     reference: str

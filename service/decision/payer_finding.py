@@ -1,7 +1,7 @@
-"""What the payer's own records say of one order under one coverage, on the day of service.
+"""Payer finding: the payer's records on one order under one coverage, on the day of service.
 
-It goes before what the call tells. Every value here is frozen; nothing in it is a copy of a record:
-`record` is the version of the one that counted.
+It takes precedence over the call. All values are frozen and contain no copy of a record: `record`
+is the version of the decisive one.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from service.decision.policy import Program
 
 
 class PayerOutcome(StrEnum):
-    """How the look into the payer's records ended."""
+    """Outcome of the look-up in the payer's records."""
 
     KNOWN = "known"
     """The member and the coverage are known, and the coverage is in force that day."""
     NO_MEMBER = "no member"
-    """No one member fits what the call tells (CRD 2.2.1 resp-44)."""
+    """No single member fits the call's data (CRD 2.2.1 resp-44)."""
     NO_NUMBER = "no member number"
-    """The call tells no member number, so that nobody can be looked for."""
+    """The call has no member number to search for."""
     COVERAGE_NOT_FOUND = "coverage not found"
-    """The member is known; this coverage is not, or several fit (CRD 2.2.1 resp-45)."""
+    """The member is known, its coverage is unknown or ambiguous (CRD 2.2.1 resp-45)."""
     NOT_ACTIVE = "not active"
     """The coverage is known and not in force that day (CRD 2.2.1 resp-45)."""
     NOT_CHECKED = "not checked"
-    """The patient did not come along: a number alone tells nobody."""
+    """The Patient is absent: a number alone identifies nobody."""
     UNREACHABLE = "unreachable"
-    """The records could not be read in time; what the call tells is believed, and that is said."""
+    """The records could not be read in time; the answer rests on the call, and says so."""
 
 
 class AuthorizationStatus(StrEnum):
@@ -41,7 +41,7 @@ class AuthorizationStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationOnFile:
-    """A decision before the service that is on file: its number, and until when it holds.
+    """An advance decision on file: its number, and the end of its validity.
 
     `determination` is True for an organization determination, False for a prior authorization.
     """
@@ -55,7 +55,7 @@ class AuthorizationOnFile:
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """The records say something else than the call. `what` is a key of the card's texts.
+    """A contradiction between records and call. `what` is a key of the card's texts.
 
     `program` and `day` are the records': the program, and since when it or the coverage holds, or
     when it ended. `told` is the program that the call tells.
@@ -69,7 +69,7 @@ class Contradiction:
 
 @dataclass(frozen=True, slots=True)
 class PayerFinding:
-    """What the records say; the other fields are set for KNOWN only.
+    """The finding of the records; fields beyond the outcome are set for KNOWN only.
 
     `because` is for the trace: versions, days and kinds of trouble, never a name or a number of a
     member. `situations` are keys of the texts ("hospice", "deceased", "other_payer_first", "qmb").
@@ -100,9 +100,9 @@ class PayerFinding:
 def with_payers_word(
     finding: CoverageFinding, coverage: Coverage, payer: PayerFinding
 ) -> CoverageFinding:
-    """The coverage search's end as the payer's records correct it.
+    """The coverage finding, corrected by the payer's records.
 
-    In force there, a coverage counts although the call tells it ended; ended there, it does not.
+    A coverage in force in the records counts although it has ended in the call, and vice versa.
     """
     if payer.outcome is PayerOutcome.KNOWN:
         known = replace(

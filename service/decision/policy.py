@@ -1,6 +1,6 @@
-"""A version of a policy: which services it speaks of, when, and what it says of them.
+"""Policy version: services, period, determinations and wording.
 
-Every value here is frozen: it travels one way through a call and is never changed on the way.
+All values are frozen: they travel one way through a call.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from service.decision.rules import RuleList
 
 
 class Program(StrEnum):
-    """Which Medicare program pays, as far as the request or the payer's configuration told."""
+    """The Medicare program, from the request or the payer's configuration."""
 
     MEDICARE_ADVANTAGE = "medicare_advantage"
     ORIGINAL_MEDICARE = "original_medicare"
@@ -26,7 +26,7 @@ class Program(StrEnum):
 
 
 class Covered(StrEnum):
-    """The answer to "is it covered", in the codes of CRD's coverageInfo value set."""
+    """Codes of CRD's coverageInfo value set."""
 
     NOT_COVERED = "not-covered"
     COVERED = "covered"
@@ -36,7 +36,7 @@ class Covered(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """A source that a policy rests on; `url` only where one is really known."""
+    """A source of a policy; `url` only if it is known."""
 
     id: str
     title: str
@@ -65,7 +65,7 @@ class Authority:
 
 @dataclass(frozen=True, slots=True)
 class PolicyService:
-    """One code that a policy speaks of, with our own short name for it and its group's.
+    """One code of a policy, with its own short name and its group's.
 
     `first` and `last` are the days on which the code belongs, both inclusive.
     """
@@ -80,7 +80,7 @@ class PolicyService:
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """What a card says; templates of `cards`, with {services} and {codes}.
+    """Wording of a card: templates with {services} and {codes}.
 
     `summary` is a card's summary, under 140 characters once filled; `statement` is the first
     paragraph of its detail.
@@ -91,7 +91,7 @@ class Wording:
 
 
 class PriorAuthorization(StrEnum):
-    """Whether a prior authorization is needed, in the codes of CRD's pa-needed."""
+    """Need of a prior authorization, in the codes of CRD's pa-needed."""
 
     NONE = "no-auth"
     NEEDED = "auth-needed"
@@ -100,7 +100,7 @@ class PriorAuthorization(StrEnum):
 
 
 class FormNeed(NamedTuple):
-    """A form that has to be filled in: by whom, what for (CRD's doc-purpose), and why.
+    """A required form: by whom, for which purpose (CRD's doc-purpose), and the reason.
 
     `needed` is "clinical", "admin" or "patient"; `form` the id of a form on file.
     """
@@ -112,7 +112,7 @@ class FormNeed(NamedTuple):
 
 
 class OutcomeDetail(NamedTuple):
-    """A limit or another fact that goes along with an answer.
+    """A limitation or another detail of an answer.
 
     `category` is CRD 2.2's ("cat-limitation", "cat-decisional", "cat-other"). `value` is a text, a
     truth value, (number, UCUM unit) or the (first, last) day of a period.
@@ -126,7 +126,7 @@ class OutcomeDetail(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PolicyDetermination:
-    """What the policy determines: the answer, and the reason with its sources.
+    """The policy's determination: answer, and reason with sources.
 
     `for_patient` is the reason in words that a patient reads on a notice; a template as `Wording`.
     `wording` takes the place of the program's where an outcome has words of its own.
@@ -154,7 +154,7 @@ class PolicyDetermination:
 
 @dataclass(frozen=True, slots=True)
 class OpenAnswer:
-    """What is said where facts are missing: the card's words, and a sentence for each fact.
+    """The answer without decisive facts: the card's wording, and a sentence for each fact.
 
     A sentence asks for the fact and says what it would settle ("Add the diagnosis: covered for
     …"). `forms` are, by fact, those whose answers tell it.
@@ -200,7 +200,7 @@ class PolicyVersion:
     services_by_code: Mapping[Code, PolicyService] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # Once and not in every call: a policy may speak of tens of thousands of codes.
+        # Computed once: a policy may have tens of thousands of codes.
         by_code = MappingProxyType({s.code: s for s in self.services})
         object.__setattr__(self, "services_by_code", by_code)
 
@@ -210,7 +210,7 @@ class PolicyVersion:
         return self.starts.isoformat()
 
     def reason_for_patient(self, program: Program) -> str:
-        """Why it may not be paid, in plain words; the card's statement where none are written."""
+        """The reason in the patient's words, else the card's statement."""
         return self.determinations[program].for_patient or self.wording[program].statement
 
     @property
@@ -219,7 +219,7 @@ class PolicyVersion:
         return next(a for a in self.authorities if a.found)
 
     def speaks_of(self, code: Code, day: date) -> bool:
-        """Whether the version is in force on `day`, and the code belongs to it then."""
+        """Whether the version is in force on `day` and lists the code then."""
         service = self.services_by_code.get(code)
         return (
             service is not None and service.first <= day <= service.last and self.in_force_on(day)
@@ -234,8 +234,8 @@ class PolicyVersion:
 
 
 class Policies(Protocol):
-    """What the decision needs of a policy store."""
+    """Protocol of a policy store."""
 
     def versions_for(self, code: Code) -> Sequence[PolicyVersion]:
-        """Every version of every policy that lists the code, oldest first; empty if none."""
+        """The versions of all policies with the code, oldest first."""
         ...

@@ -1,7 +1,7 @@
-"""Which Medicare program a coverage belongs to: told by Coverage.type, else by the payer's file.
+"""Medicare program of a coverage: by Coverage.type, else by the payers file.
 
-An identifier in the shape of a Medicare number says nothing here: members of Medicare Advantage
-have one too. ActCode values (MCPOL, PUBLICPOL, EHCPOL …) cannot tell the two programs apart.
+An identifier in the form of a Medicare number is no evidence: members of Medicare Advantage have
+one too. ActCode values (MCPOL, PUBLICPOL, EHCPOL …) do not distinguish the programs.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ SOURCE_OF_PAYMENT = "https://nahdo.org/sopt"
 MEDICARE_ADVANTAGE_TYPES = frozenset({"11", "111", "112", "113", "119"})
 ORIGINAL_MEDICARE_TYPES = frozenset({"12", "121"})
 OTHER_MEDICARE_TYPES = frozenset({"1", "13", "14", "19", "123", "129"})
-"""Medicare without saying which."""
+"""Medicare without a program."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramFinding:
-    """Which program, read from "Coverage.type", "line of business" or "nothing"."""
+    """A program with its source: "Coverage.type", "line of business" or "nothing"."""
 
     program: Program
     source: str
@@ -29,10 +29,10 @@ class ProgramFinding:
 
 
 def find_program(coverage: Coverage | None) -> ProgramFinding:
-    """Read the program from a coverage: its type first, its payer's line of business second.
+    """The program of a coverage: by its type, else by its payer's line of business.
 
-    Types of both programs at once contradict each other: then nothing is told. Nor is it by a
-    type outside Medicare, which contradicts whatever line of business its payer has.
+    Unknown for types of both programs, and for a type outside Medicare, which contradicts the
+    payer's line of business.
     """
     if coverage is None:
         return ProgramFinding(Program.UNKNOWN, "nothing", "no usable coverage")

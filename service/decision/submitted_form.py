@@ -1,8 +1,8 @@
-"""Is an advance notice on file? Which of the forms at hand counts for an order, and why others not.
+"""Acceptance of submitted forms: advance notices on file, and reasons for rejected forms.
 
-A form counts that somebody completed, for this patient, this order and its services, on a day that
-it tells; an ABN only on the edition in force that day, with the patient's choice and signature. A
-notice is given before the service and does not last for ever.
+A form counts if it is completed for this patient, this order and its services, with its day; an ABN
+only on the edition in force that day, with choice and signature. A notice precedes the service and
+expires.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import NamedTuple
 from service.decision.determination import Determination, NoticeOnFile, RejectedForm, TraceStep
 
 COMPLETED = frozenset({"completed", "amended"})
-"""QuestionnaireResponse.status of what somebody has finished."""
+"""QuestionnaireResponse.status of a completed form."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubmittedForm:
-    """A form of ours that came back, reduced to what decides whether it counts.
+    """A submitted form, reduced to the facts of its acceptance.
 
     `reference` is "Type/id", `form` the form's id. `patient` and `orders` are references as
-    "Type/id"; `codes` are billing codes without their system, upper case. `day` is when it was
-    signed, told, sent or refused. `edition` is the expiration day printed on the form; `option` the
-    patient's choice, `signed` whether somebody signed; `witnessed` whether a refusal is noted on
-    the form and somebody else saw it.
+    "Type/id"; `codes`, billing codes without their system, upper case. `day` is the day of the
+    signature, information, request or refusal. `edition` is the printed expiration day; `option`,
+    the patient's choice; `signed`, whether it is signed; `witnessed`, whether a refusal is noted
+    with a witness.
     """
 
     reference: str
@@ -46,11 +46,11 @@ class SubmittedForm:
 
 @dataclass(frozen=True, slots=True)
 class FormAcceptanceRule:
-    """What a form must be to put a notice on file; one for each edition of a notice and form.
+    """Acceptance rule of a form for a notice; one for each edition of notice and form.
 
-    It speaks of forms of the days from `starts` to `ends`, both inclusive. `strength` orders the
-    forms of a notice, 0 first. Where `prints_expiry` is set, the form must tell that day as its
-    own; where there are `options`, one of them must have been chosen and the form signed.
+    It applies to forms of the days from `starts` to `ends`, both inclusive. `strength` ranks the
+    forms of a notice, 0 first. With `prints_expiry`, the form must have this edition; with
+    `options`, one of them and a signature.
     """
 
     notice: str
@@ -75,11 +75,11 @@ def with_notices_on_file(
     patient: str,
     today: date,
 ) -> Determination:
-    """The determination, its notices taken as given where one of them is on file.
+    """The determination with its notice on file, if any, and without notices to give then.
 
-    `patient` is "Patient/id", `today` the day of the call. Of several forms that count, the
-    strongest and newest is named. What does not count is in the trace with the reason, and is told
-    as passed over where it is for this patient and order.
+    `patient` is "Patient/id", `today` the day of the call. Of several valid forms, the strongest
+    and newest is used. A rejected form is in the trace with its reason, and in `rejected_forms` if
+    it is for this patient and order.
     """
     d = determination
     if not d.notices or not records:
@@ -114,14 +114,14 @@ def _on_file(rule: FormAcceptanceRule, record: SubmittedForm, day: date) -> Noti
 def _rule(
     record: SubmittedForm, d: Determination, rules: Iterable[FormAcceptanceRule]
 ) -> FormAcceptanceRule | None:
-    """The rule for the record's form on its day, or on any day for one that tells none."""
+    """The rule for the record's form on its day, or on any day without one."""
     fitting = [r for r in rules if r.form == record.form and r.notice in d.notices]
     day = record.day
     return next((r for r in fitting if day is None or r.in_force_on(day)), None)
 
 
 class _Objection(NamedTuple):
-    """Why a record does not count: a key for what people read, and words for the trace."""
+    """A reason for rejection: a key of texts, and words for the trace."""
 
     why: str
     because: str
@@ -177,7 +177,7 @@ def _of_the_patient(record: SubmittedForm, rule: FormAcceptanceRule) -> Iterator
 
 
 def months_after(day: date, months: int) -> date:
-    """The same day so many months later, or that month's last day where there is no such day."""
+    """The same day a number of months later, or the month's last day."""
     year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
     last = calendar.monthrange(year, month + 1)[1]
     return date(year, month + 1, min(day.day, last))

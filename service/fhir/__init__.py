@@ -1,4 +1,1 @@
-"""FHIR in: documents as they came, references, and reading resources into the decision's words.
-
-`fetching` gets what did not come along; nothing that reads knows of it.
-"""
+"""FHIR readers: documents, references, and resources as facts of the decision. No network."""

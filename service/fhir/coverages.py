@@ -1,4 +1,4 @@
-"""Coverage resources, read into the decision's `Coverage`, the payer recognised by identifier."""
+"""Coverage resources, read as the decision's `Coverage`, with the payer by identifier."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from service.fhir.systems import canonical_code
 
 
 class PayerDirectory(Protocol):
-    """Who knows the payers that this service answers for."""
+    """Protocol of the configured payers."""
 
     def by_identifier(self, system: str, value: str) -> Payer | None: ...
 
 
 def read_coverage(resource: Resource, resources: Resources, payers: PayerDirectory) -> Coverage:
-    """One coverage, reduced to what a decision relies on.
+    """One coverage, reduced to the decision's facts.
 
-    The payer is recognised by an identifier: on the payor reference itself, on a contained
-    Organization or on one at hand. A name alone tells no payer.
+    The payer is identified by an identifier: of the payor reference, of a contained or of a
+    present Organization. A name alone identifies no payer.
     """
     data = resource.data
     identifiers: list[tuple[str, str]] = []
@@ -41,7 +41,7 @@ def read_coverage(resource: Resource, resources: Resources, payers: PayerDirecto
     return Coverage(
         reference=resource.reference,
         place=resource.place,
-        # Two of our payers in one coverage contradict each other: then none is told.
+        # Two configured payers in one coverage contradict each other: none is identified.
         payer=ours.pop() if len(ours) == 1 else None,
         payer_told=bool(identifiers) and len(ours) < 2,
         payer_identifiers=tuple(f"{system}|{value}" for system, value in identifiers),
@@ -57,14 +57,14 @@ def read_coverage(resource: Resource, resources: Resources, payers: PayerDirecto
 def payors(
     resource: Resource, resources: Resources
 ) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any] | None]]:
-    """Each payor reference of a Coverage with the Organization behind it, where that is known."""
+    """The payor references of a Coverage with their Organizations, if present."""
     written = resource.data.get("payor")
     for payor in written if isinstance(written, list) else ():
         if not isinstance(payor, Mapping):
             continue
         reference = payor.get("reference")
         if _is_a_person(payor, reference):
-            # Who pays for himself is no payer, and his identifier is nobody's business here.
+            # A self-pay person is no payer, and the person's identifier is not read.
             continue
         organization: Mapping[str, Any] | None = None
         if isinstance(reference, str) and reference.startswith("#"):

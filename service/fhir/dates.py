@@ -1,4 +1,4 @@
-"""FHIR dates, partial ones included, as the days between which they lie."""
+"""FHIR dates, including partial ones, as ranges of days."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _DATE = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2})(?:T.*)?)?)?")
 
 
 def day_range(written: object) -> tuple[date, date] | None:
-    """First and last day that a FHIR date or dateTime can mean; None if it is not one.
+    """First and last day of a FHIR date or dateTime; None for another value.
 
-    A dateTime's day is the one written: its own offset is the place of the service.
+    A dateTime's day is the written one: its offset is the place of the service.
     """
     if not isinstance(written, str):
         return None
@@ -31,7 +31,7 @@ def day_range(written: object) -> tuple[date, date] | None:
 
 
 def period_range(period: object) -> tuple[date | None, date | None]:
-    """First and last day of a FHIR Period, None where it is open or unreadable."""
+    """First and last day of a FHIR Period, None for an open or unreadable side."""
     if not isinstance(period, dict):
         return None, None
     start, end = day_range(period.get("start")), day_range(period.get("end"))

@@ -1,7 +1,7 @@
-"""A JSON document as it came: read as plain data, and any resource in it again byte for byte.
+"""Received JSON document: plain data, and each resource in its original bytes.
 
-Reading a number and writing it again changes it (1.00 becomes 1.0), so a resource that goes back to
-the EHR is cut out of the received bytes, never written from what was read (CRD 2.2.1 resp-37).
+Decoding and encoding change numbers (1.00 becomes 1.0). A resource that returns to the EHR is
+therefore a slice of the received bytes (CRD 2.2.1 resp-37).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Path = tuple[str | int, ...]
 
 
 class Document:
-    """Received JSON bytes and the plain data read from them; `data` must not be changed."""
+    """Received JSON bytes with their plain data; `data` must not be changed."""
 
     __slots__ = ("_parts", "body", "data")
 
@@ -29,7 +29,7 @@ class Document:
         self._parts: dict[Path, dict[str, msgspec.Raw] | list[msgspec.Raw]] = {}
 
     def raw(self, path: Path) -> bytes:
-        """The bytes of the value at `path`, as received; KeyError or IndexError if none is."""
+        """The received bytes of the value at `path`. Raises KeyError or IndexError without one."""
         if not path:
             return self.body
         *parent, last = path
@@ -38,7 +38,7 @@ class Document:
         return bytes(value)
 
     def _part(self, path: Path) -> dict[str, msgspec.Raw] | list[msgspec.Raw]:
-        # Remembered, so that ten thousand entries of one Bundle cost one pass and not as many.
+        # Cached, so that ten thousand entries of a Bundle cost one pass.
         part = self._parts.get(path)
         if part is None:
             raw = self.raw(path)
@@ -49,12 +49,10 @@ class Document:
 
 @dataclass(slots=True, eq=False)
 class Resource:
-    """One resource where it was found: its data, its document and its path in it. As good as
-    frozen: a dozen are made a call, and a frozen one takes twice the time.
+    """A resource with its document and path. Treat as frozen: a frozen class costs twice the time.
 
-    `place` is the path for people ("context.draftOrders.entry[0].resource"), or the name that it
-    was given instead; `full_url` the Bundle entry's, if it came in one. `reference` is "Type/id",
-    or the full URL, or the place for a resource that has neither.
+    `place` is the path for messages ("context.draftOrders.entry[0].resource"), or a given name;
+    `full_url`, the Bundle entry's. `reference` is "Type/id", else the full URL, else the place.
     """
 
     data: Mapping[str, Any]
@@ -67,7 +65,7 @@ class Resource:
     reference: str = field(init=False)
 
     def __post_init__(self) -> None:
-        # Once each: they are looked at a dozen times a call.
+        # Computed once: they are read a dozen times a call.
         kind, value = str(self.data.get("resourceType", "")), self.data.get("id")
         own = value if isinstance(value, str) else None
         reference = f"{kind}/{own}" if own else self.full_url or self.place
@@ -75,13 +73,11 @@ class Resource:
 
     @property
     def place(self) -> str:
-        # Written when it is asked for: of most resources nobody asks.
+        # Computed on demand: most places are never read.
         return self.named or written_path(self.path)
 
     def compact_members(self) -> dict[str, msgspec.Raw]:
-        """The resource's elements by name, each value in its received tokens: only white space
-        between them is left out.
-        """
+        """The resource's elements by name, each value in its received tokens without whitespace."""
         return _members.decode(msgspec.json.format(self.document.raw(self.path), indent=-1))
 
 

@@ -1,4 +1,4 @@
-"""What encounters tell of the care: whether it is emergency care."""
+"""Encounters of an order: emergency care."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from service.fhir.systems import EMERGENCY_CLASS
 
 
 def encounters_of(order: Resource, encounter_id: str | None) -> Iterator[str]:
-    """References of the encounters that an order belongs to: the context's, and its own.
+    """References of an order's encounters: the context's and its own.
 
-    Not every hook's context has one (order-dispatch), and elsewhere it is optional.
+    The context's is absent in order-dispatch and optional elsewhere.
     """
     if encounter_id:
         yield f"Encounter/{encounter_id.removeprefix('Encounter/')}"
@@ -23,7 +23,7 @@ def encounters_of(order: Resource, encounter_id: str | None) -> Iterator[str]:
 
 
 def is_emergency(order: Resource, resources: Resources, encounter_id: str | None) -> bool:
-    """Whether one of the order's encounters is at hand and of class EMER."""
+    """Whether one of the order's encounters is present with class EMER."""
     return any(_is_emergency(r, resources) for r in encounters_of(order, encounter_id))
 
 

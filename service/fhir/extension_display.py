@@ -1,4 +1,4 @@
-"""Parts of FHIR extensions in a few words, for people."""
+"""Display of extension parts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def value_in_words(part: Mapping[str, Any]) -> str:
-    """An extension part's value on one line; parts within it follow one another."""
+    """An extension part's value on one line, nested parts in sequence."""
     if "extension" in part:
         inner = {str(p["url"]): value_in_words(p) for p in part["extension"]}
         if {"code", "value"} <= inner.keys():  # CRD's detail: a named value, of some category

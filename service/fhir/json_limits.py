@@ -1,7 +1,7 @@
-"""JSON size limits: how many values a document may hold, counted before any of them is built.
+"""JSON size limits: values of a document, counted before decoding.
 
-A document of a megabyte can hold half a million empty lists: what it costs to build, to validate
-and to walk grows with its values, not with its bytes.
+A megabyte can contain half a million empty lists: the cost of decoding, validating and walking
+grows with values, not with bytes.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ _SEPARATES = b","
 
 
 def holds_more_values(body: bytes, most: int) -> bool:
-    """Whether the JSON text `body` holds more than `most` values: members and elements.
+    """Whether the JSON text `body` contains more than `most` values: members and elements.
 
-    Each value but the document itself follows a comma or the opening of a list or object, so that
-    these are counted; an empty list or object counts as one value more. What is no JSON is counted
-    likewise and told apart by whoever reads it.
+    Counts commas and opening brackets, one of which precedes each value except the document; an
+    empty list or object counts as one value more. Invalid JSON is counted too, and detected by the
+    parser.
     """
     if _marks(body) <= most:
         return False

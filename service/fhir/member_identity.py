@@ -1,4 +1,4 @@
-"""Member numbers, birth date and name in Patient and Coverage: what a payer knows members by."""
+"""Member identity: member numbers, birth date and name in Patient and Coverage."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CLASSES = "http://terminology.hl7.org/CodeSystem/coverage-class"
 
 @dataclass(frozen=True, slots=True)
 class MemberIdentity:
-    """As written, untrusted, and a patient's: never for a log.
+    """Identifying data of a member, untrusted; never logged.
 
     `coverage_numbers` are the Coverage's subscriberId and member numbers, `patient_numbers` the
     Patient's member numbers. `family`, `given` and `text` are those of the name in use.
@@ -35,10 +35,10 @@ class MemberIdentity:
 def read_member_identity(
     patient: Resource | None, coverage: Resource, systems: frozenset[str]
 ) -> MemberIdentity:
-    """What tells the member of a Coverage; `systems` are identifier systems of the payer's own.
+    """The member identity of a Coverage; `systems` are the payer's identifier systems.
 
-    An identifier is a member number by its type (MB) or by its system. Of the Patient's names the
-    one in use counts, an old one does not.
+    An identifier is a member number by its type (MB) or its system. The Patient's name is the one
+    in use.
     """
     subscriber = coverage.data.get("subscriberId")
     told = [subscriber] if isinstance(subscriber, str) and subscriber.strip() else []

@@ -1,4 +1,4 @@
-"""What an order tells beyond what a decision needs: diagnoses and place, for the forms."""
+"""Order details for forms: diagnoses and place."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _LIMIT = 200
 
 @dataclass(frozen=True, slots=True)
 class OrderDetails:
-    """Untrusted words of the orderer's, at most 200 characters each."""
+    """Texts of the order, untrusted, at most 200 characters each."""
 
     diagnoses: tuple[str, ...] = ()
     place: str | None = None
 
 
 def read_order_details(order: Resource, resources: Resources) -> OrderDetails:
-    """Diagnoses from reasonCode and the Conditions at hand; the place from a ServiceRequest."""
+    """Diagnoses from reasonCode and present Conditions; the place of a ServiceRequest."""
     data = order.data
     diagnoses = [text for c in _mappings(data.get("reasonCode")) if (text := _concept(c))]
     for reference in _mappings(data.get("reasonReference")):
@@ -54,7 +54,7 @@ def _target(reference: Mapping[str, Any], resources: Resources) -> Resource | No
 
 
 def _concept(concept: Mapping[str, Any]) -> str | None:
-    """ "C71.9: Known brain tumor" of a CodeableConcept, or whichever of the two it has."""
+    """ "C71.9: Known brain tumor" of a CodeableConcept; code or text alone if one is absent."""
     codings = list(_mappings(concept.get("coding")))
     code = next((c for coding in codings if (c := _text(coding.get("code")))), None)
     words = _text(concept.get("text")) or next(

@@ -1,6 +1,6 @@
 """Orders, appointments and visits of every CRD type, read into the decision's `Order`.
 
-One table says where each type keeps its codes and dates; a new order type is a row in it.
+One table has the elements of each type; a new order type is a row in it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from service.fhir.systems import (
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """Where an order type keeps what we read; paths are dotted, lists are walked.
+    """Elements of an order type, as dotted paths through lists.
 
     `code_extensions` lead to lists of extensions, of which those in PAYLOAD_CODES bear a code.
     """
@@ -102,18 +102,18 @@ _SHAPES: Mapping[str, _Shape] = {
 }
 
 _Days = tuple[date | None, date | None]
-"""First and last day of a period; None where it is open or cannot be read."""
+"""First and last day of a period; None for an open or unreadable side."""
 
 VISIT_TYPE = "Encounter"
 ORDER_TYPES = frozenset(_SHAPES) - {VISIT_TYPE}
 """What is ordered or booked; a visit itself is asked about at its own hooks only."""
 _CODE_OF_REFERENCED = {"Device": "type", "Medication": "code", "Procedure": "code"}
-"""A reason that is a Condition is left aside: a diagnosis is no service."""
+"""Types with a code; a Condition as reason is ignored: a diagnosis is no service."""
 _PROCEDURE_OVER = frozenset({"completed", "stopped", "not-done", "entered-in-error"})
 
 
 def read_order(resource: Resource, resources: Resources) -> Order:
-    """One order, reduced to what a decision relies on.
+    """One order, reduced to the decision's facts.
 
     `resources` resolves references to a Medication or Device and urn:uuid references.
     """
@@ -137,7 +137,7 @@ def read_order(resource: Resource, resources: Resources) -> Order:
 
 
 def read_standing(resource: Resource) -> Standing:
-    """Of an order only what tells whether it is to be carried out."""
+    """The facts on whether an order is to be carried out."""
     status = resource.data.get("status")
     return Standing(
         status=status if isinstance(status, str) else None,
@@ -146,7 +146,7 @@ def read_standing(resource: Resource) -> Standing:
 
 
 def insurance_references(resource: Resource) -> Iterator[str]:
-    """References of an order to coverages; it may name earlier authorizations, too."""
+    """References of an order's insurance: coverages, and earlier authorizations."""
     for _, reference in _walk(resource.data, "insurance.reference"):
         if isinstance(reference, str) and reference.strip():
             literal = parse_literal(reference)
@@ -155,7 +155,7 @@ def insurance_references(resource: Resource) -> Iterator[str]:
 
 
 def code_references(resource: Resource) -> Iterator[str]:
-    """References of an order to the Medication, Device or Procedure that holds its code."""
+    """References to the Medication, Device or Procedure with an order's code."""
     for path in _SHAPES[resource.type].code_references:
         for _, reference in _walk(resource.data, f"{path}.reference"):
             if isinstance(reference, str):
@@ -163,7 +163,7 @@ def code_references(resource: Resource) -> Iterator[str]:
 
 
 def based_on(appointment: Resource) -> Iterator[str]:
-    """References of the orders behind an appointment, the alternate ones of CRD included."""
+    """References of an appointment's orders, with CRD's alternate element."""
     for reference in appointment.data.get("basedOn", ()):
         if "reference" in reference:
             yield reference["reference"]
@@ -190,13 +190,13 @@ def _codings(resource: Resource, shape: _Shape, resources: Resources) -> Iterato
             if found is not None and found[0] in _CODE_OF_REFERENCED:
                 kind, referenced, place = found
                 if kind == "Procedure" and referenced.get("status") in _PROCEDURE_OVER:
-                    continue  # a visit to talk over what was done books no such thing
+                    continue  # a visit about a past service does not book it
                 element = _CODE_OF_REFERENCED[kind]
                 yield from concept_codings(referenced.get(element), f"{place}.{element}")
 
 
 def concept_codings(concept: object, place: str) -> Iterator[OrderCoding]:
-    """Every coding of a CodeableConcept, its billing options after them (CRD 2.2.1 billopt-3)."""
+    """The codings of a CodeableConcept, then its billing options (CRD 2.2.1 billopt-3)."""
     if not isinstance(concept, Mapping):
         return
     codings = concept.get("coding")
@@ -220,7 +220,7 @@ def _billing_options(element: Mapping[str, Any], place: str) -> Iterator[OrderCo
 def _resolve(
     resource: Resource, reference: object, resources: Resources
 ) -> tuple[str, Mapping[str, Any], str] | None:
-    """Type, data and place of what a reference points at, contained or at hand."""
+    """Type, data and place of a reference's target, contained or present."""
     if not isinstance(reference, str):
         return None
     if reference.startswith("#"):
@@ -239,13 +239,13 @@ def _service_day(data: Mapping[str, Any], shape: _Shape) -> ServiceDay | None:
     readers += [(path, _timing_days) for path in shape.timings]
     for path, read in readers:
         told = [(at, days) for at, value in _walk(data, path) if (days := read(value))]
-        if told:  # several requested periods or dosages: any of their days may be the one
+        if told:  # several requested periods or dosages: any of their days is possible
             return _from_first_to_last([days for _, days in told], told[0][0])
     return None
 
 
 def _from_first_to_last(ranges: Sequence[_Days], source: str) -> ServiceDay:
-    """The days between which all of the ranges lie; an open side of one is one of all."""
+    """The range that spans all ranges; an open side of one opens the whole."""
     written = [day for days in ranges for day in days if day is not None]
     return ServiceDay(
         min(written),
@@ -261,7 +261,7 @@ def _days(value: object) -> _Days | None:
 
 
 def _period_days(value: object) -> _Days | None:
-    """A period's days, one of them None where that side is open; None where neither is told."""
+    """A period's days, None for an open side; None without any."""
     start, end = period_range(value)
     return None if start is None and end is None else (start, end)
 
@@ -285,7 +285,7 @@ def _patient(data: Mapping[str, Any], shape: _Shape, resources: Resources) -> st
 
 
 def patients_of(resource: Resource, resources: Resources) -> frozenset[str]:
-    """Every patient that takes part in an appointment, as "Patient/id"."""
+    """The participating patients of an appointment, as "Patient/id"."""
     return frozenset(_participants(resource.data, resources))
 
 
@@ -321,7 +321,7 @@ def _name(data: Mapping[str, Any], shape: _Shape) -> str | None:
 
 
 def _walk(data: object, path: str) -> Iterator[tuple[str, Any]]:
-    """Every value at a dotted path, lists walked, each with the path that led to it."""
+    """The values at a dotted path through lists, each with its full path."""
     pending: list[tuple[str, Any, tuple[str, ...]]] = [("", data, tuple(path.split(".")))]
     while pending:
         at, node, rest = pending.pop()

@@ -1,4 +1,4 @@
-"""A patient's name and date of birth, for the forms that go back to where they came from."""
+"""Patient's name and birth date, for forms returned to the sending EHR."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from service.fhir.dates import day_range
 from service.fhir.document import Resource
 
 _PREFERRED = {"official": 0, "usual": 1, None: 2}
-"""Uses of a name that stand on a form, the best first; others (old, maiden, nickname) do not."""
+"""Name uses for a form, by preference; old, maiden and nickname are excluded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Untrusted, and a patient's: never for a log."""
+    """A patient's name and birth date, untrusted; never logged."""
 
     name: str | None
     birth_date: date | None
 
 
 def read_person(patient: Resource) -> Person:
-    """The name and the date of birth of a Patient, as far as it tells them."""
+    """The name and birth date of a Patient, None if absent."""
     names = patient.data.get("name")
     fitting = [n for n in (names if isinstance(names, list) else ()) if isinstance(n, Mapping)]
-    # What is no text cannot be looked up: a use may be anything here.
+    # A use may be of any JSON type; only text can be looked up.
     fitting = [n for n in fitting if isinstance(n.get("use"), str | None)]
     fitting = [n for n in fitting if n.get("use") in _PREFERRED]
     fitting.sort(key=lambda n: _PREFERRED[n.get("use")])

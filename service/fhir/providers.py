@@ -1,4 +1,4 @@
-"""National provider identifiers (NPI) of who orders and who performs, as far as they are told."""
+"""National provider identifiers (NPI) of orderer and performer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DEPTH = 3
 
 @dataclass(frozen=True, slots=True)
 class Providers:
-    """NPIs, each once. A provider's organization counts as the provider."""
+    """NPIs without duplicates. A provider's organization counts as the provider."""
 
     ordered_by: tuple[str, ...] = ()
     performed_by: tuple[str, ...] = ()

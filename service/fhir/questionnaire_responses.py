@@ -1,6 +1,6 @@
-"""Forms of ours that came back (QuestionnaireResponse), read into the decision's `SubmittedForm`.
+"""Submitted forms (QuestionnaireResponse), read as the decision's `SubmittedForm`.
 
-What counts is not decided here. An answer of an unexpected kind is as good as none.
+Their acceptance is decided elsewhere. An answer of an unexpected type is ignored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DATED_BY: Mapping[str, str] = {
     "organization-determination-request": "sent-on",
     "advance-notice-record": "told-on",
 }
-"""Each form's linkId of the day that counts."""
+"""The linkId of each form's decisive day."""
 
 SERVICE_CODE, FORM_EXPIRES, OPTION, SIGNED_BY = (
     "service-code",
@@ -40,7 +40,7 @@ Answers = Mapping[str, list[Any]]
 def notice_records(
     resources: Resources, form_of: Callable[[str], str | None]
 ) -> tuple[SubmittedForm, ...]:
-    """Every response at hand to one of our forms; `form_of` tells a canonical's form id."""
+    """The present responses to this service's forms; `form_of` maps a canonical to a form id."""
     found: list[SubmittedForm] = []
     for resource in resources.of_type("QuestionnaireResponse"):
         canonical = resource.data.get("questionnaire")
@@ -51,7 +51,7 @@ def notice_records(
 
 
 def read_notice_record(resource: Resource, resources: Resources, form: str) -> SubmittedForm:
-    """One response to the form of this id."""
+    """One response to the form with this id."""
     data = resource.data
     answers: dict[str, list[Any]] = {}
     for link_id, value in _answers(data.get("item")):
@@ -91,7 +91,7 @@ def _local(reference: object, resources: Resources) -> Iterator[str]:
 
 
 def _answers(items: object) -> Iterator[tuple[str, Any]]:
-    """Every answer's linkId and value, items below items and below answers included."""
+    """(linkId, value) of all answers, including those of nested items."""
     pending = [items]
     while pending:
         level = pending.pop()
@@ -114,7 +114,7 @@ def _first(answers: Answers, link_id: str) -> Any:
 
 
 def _day(value: object) -> date | None:
-    """The one day that a date or dateTime means; None for a month or a year."""
+    """The day of a date or dateTime; None for a month or a year."""
     days = day_range(value)
     return days[0] if days and days[0] == days[1] else None
 
@@ -125,7 +125,7 @@ def _code(value: object) -> str | None:
 
 
 def _codes(value: object) -> Iterator[str]:
-    """The billing codes in an answer: people also write "CPT 76390", or several in one line."""
+    """The billing codes in an answer, also as "CPT 76390" or several in one line."""
     code = _code(value)
     if code:
         yield from _WORDS.findall(code.upper())

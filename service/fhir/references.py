@@ -14,7 +14,7 @@ _LITERAL = re.compile(
 
 
 class Literal(NamedTuple):
-    """A literal reference taken apart; `base` is None for a relative one."""
+    """A parsed literal reference; `base` is None for a relative one."""
 
     base: str | None
     type: str
@@ -27,10 +27,10 @@ class Literal(NamedTuple):
 
 
 def parse_literal(reference: str) -> Literal | None:
-    """Take apart a relative or absolute literal reference.
+    """Parse a relative or absolute literal reference.
 
-    None for anything else: contained ("#a"), urn:uuid, queries, paths that climb ("../metadata").
-    Ids with an underscore are let through, since EHRs send them.
+    None for others: contained ("#a"), urn:uuid, queries, dot segments ("../metadata"). Ids with an
+    underscore are accepted, since EHRs send them.
     """
     match = _LITERAL.fullmatch(reference.strip())
     if match is None or set(match["id"]) <= {"."}:
@@ -39,7 +39,7 @@ def parse_literal(reference: str) -> Literal | None:
 
 
 def host_of(url: str) -> str | None:
-    """The host of a URL in lower case; None where there is none."""
+    """The host of a URL in lower case, or None."""
     try:
         return urlsplit(url).hostname
     except ValueError:

@@ -1,4 +1,4 @@
-"""The resources that a call has at hand: found by type whatever the key, resolved by reference."""
+"""Resources of a call: by type, whatever their prefetch key, and by reference."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from service.fhir.references import host_of, parse_literal
 
 
 def resources_in(document: Document, value: Any, path: Path) -> Iterator[Resource]:
-    """Every resource in a value: a single one, a list's, a Bundle's (Bundles within, too).
+    """The resources in a value: a resource, a list, a Bundle (nested ones included).
 
-    null, an OperationOutcome and anything that is no resource yield nothing: a failed query is no
-    data, and no error of the call either.
+    null, an OperationOutcome and other values yield none: a failed query has no data and is no
+    error of the call.
     """
     pending: list[tuple[Any, Path, str | None]] = [(value, path, None)]
     while pending:
@@ -42,9 +42,9 @@ _GIVEN = {"context": 2, "prefetch": 1}
 
 
 def _weight(resource: Resource) -> tuple[int, str, int, bytes]:
-    """What makes one of two resources of the same type and id count, the greater one.
+    """Precedence among resources of the same type and id; the greatest counts.
 
-    The last part only tells two apart that nothing else does, so that their order does not.
+    The last part breaks ties, so that the order in the call has no effect.
     """
     meta = resource.data.get("meta")
     updated = meta.get("lastUpdated") if isinstance(meta, Mapping) else None
@@ -57,19 +57,19 @@ def _weight(resource: Resource) -> tuple[int, str, int, bytes]:
 
 
 class Resources:
-    """What a call was given or has fetched, whatever the order of its members and entries.
+    """The given and fetched resources of a call, independent of their sequence.
 
     Of several with the same type and id one counts: the context's before a prefetched one, and that
     before a fetched one; else the one updated last, else the one that says more. `server` is the
     FHIR base URL that the call names, if it names one; `other_hosts` are further ones of that EHR.
 
-    A full URL leads to the resource of its entry, also where that resource is known already (FHIR
-    R4, Bundle, references). One that stands for several resources leads to none of them.
+    A full URL refers to its entry's resource, also if that resource is known already (FHIR R4,
+    Bundle, references). A full URL of several resources refers to none.
 
-    An absolute reference is taken for "Type/id" of this EHR only if it leads there: another
-    server's Patient/1 is another person (FHIR R4, references). The host tells: that of `server`;
-    where the call names none, that of a full URL; where nothing tells, it is this EHR's. Paths are
-    not compared, for EHRs write one server under several (so does CRD 2.2.1's example request).
+    An absolute reference is "Type/id" of this EHR only with this EHR's host: another server's
+    Patient/1 is another person (FHIR R4, references). The host is that of `server`, else of a full
+    URL, else any. Paths are not compared, since EHRs use several for one server (as CRD 2.2.1's
+    example request does).
     """
 
     def __init__(self, server: str | None = None, other_hosts: Collection[str] = ()) -> None:
@@ -88,7 +88,7 @@ class Resources:
             self.add(resource)
 
     def found_at(self, path: Path) -> Sequence[Resource]:
-        """Every resource that `add_from` found at `path`, in its order."""
+        """The resources that `add_from` found at `path`, in sequence."""
         return self._found.get(path, ())
 
     def add(self, resource: Resource) -> None:
@@ -114,13 +114,13 @@ class Resources:
         return [r for t in types for r in self._by_type.get(t, ())]
 
     def get(self, reference: str) -> Resource | None:
-        """What an absolute, relative, versioned or urn reference points at, if it is at hand."""
+        """The present target of an absolute, relative, versioned or urn reference, or None."""
         return self._at(reference) or self._by_reference.get(self._own(reference))
 
     def local(self, reference: str) -> str:
-        """ "Type/id" of a reference to this EHR's; a urn:uuid is looked up in the Bundles.
+        """ "Type/id" of a reference to this EHR; a urn:uuid is resolved in the Bundles.
 
-        A reference to another server's stays as it is written.
+        A reference to another server stays as written.
         """
         resource = self._at(reference)
         return resource.reference if resource else self._own(reference)

@@ -1,4 +1,4 @@
-"""The URIs that FHIR, CRD and Medicare coding use, and the other spellings met in the field."""
+"""Code system URIs of FHIR, CRD and Medicare coding, with alternate spellings in use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ALTERNATE_REFERENCE = "http://hl7.org/fhir/StructureDefinition/alternate-referen
 
 EMERGENCY_CLASS = "EMER"
 
-# Left: lower-case, without scheme and trailing slash. An oid is its own spelling.
+# Keys: lower-case, without scheme and trailing slash; an OID as it is.
 _CANONICAL = {
     "www.ama-assn.org/go/cpt": CPT,
     "ama-assn.org/go/cpt": CPT,
@@ -38,9 +38,9 @@ _CANONICAL = {
 
 
 def canonical_system(written: str) -> str:
-    """The canonical URI of a code system, whichever of its known spellings was written.
+    """The canonical URI of a code system in any known spelling.
 
-    An unknown system comes back as written, without padding.
+    An unknown system is returned without padding.
     """
     trimmed = written.strip()
     key = trimmed.lower().removeprefix("http://").removeprefix("https://").rstrip("/")
@@ -48,7 +48,7 @@ def canonical_system(written: str) -> str:
 
 
 def canonical_code(system: str | None, code: str | None) -> Code | None:
-    """A coding's meaning: canonical system, upper-case code without padding; None if one lacks."""
+    """A coding's canonical form: canonical system, upper-case code; None if either is absent."""
     if system is None or code is None:
         return None
     value = code.strip().upper()

@@ -237,8 +237,6 @@ def fields(node: Mapping[str, Any], schema: Mapping[str, Any], before: str = "")
         path = f"{before}.{own}" if before else own
         yield path
         yield from fields(below, schema, path)
-    for either in node.get("anyOf", ()):
-        yield from fields(either, schema, before)
     if isinstance(node.get("items"), Mapping):
         yield from fields(node["items"], schema, f"{before}[]")
 

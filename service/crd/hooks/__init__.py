@@ -1,4 +1,4 @@
-"""One module a hook; this list is what the service offers."""
+"""CDS services: one module for each hook, and their list."""
 
 from __future__ import annotations
 

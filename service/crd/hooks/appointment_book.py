@@ -1,4 +1,4 @@
-"""appointment-book: appointments are made; their orders are asked about (appointment-book 1.0)."""
+"""appointment-book 1.0: review of booked appointments and their orders."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from service.fhir.resources import Resources
 
 
 def booked(_: Call, resources: Resources) -> Sequence[ReviewTarget]:
-    """Each appointment's orders where it is based on some, else the appointment itself.
+    """Each appointment's orders or, without any, the appointment itself.
 
-    An order behind two appointments is asked about once, on the earlier one's day. One that is not
-    to be done tells nothing of what is booked instead; an appointment that is off books nothing.
+    An order of two appointments is reviewed once, on the earlier day. An order that is not to be
+    done leaves its appointment under review; a cancelled appointment is not reviewed.
     """
     found: dict[str, ReviewTarget] = {}
     for appointment in sorted(_appointments(resources), key=_start):
@@ -44,7 +44,7 @@ def _start(appointment: Resource) -> str:
 
 
 def missing_orders(_: Call, resources: Resources) -> Sequence[FhirQuery]:
-    """The orders behind the appointments that are not at hand."""
+    """Reads of the appointments' missing orders."""
     return [n for a in _appointments(resources) for n in orders_behind(a, resources)]
 
 

@@ -1,4 +1,4 @@
-"""encounter-discharge: the visit ends; what was ordered in it is looked at (1.0)."""
+"""encounter-discharge 1.0: review of the orders of an ending encounter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the two encounter hooks share: the orders and appointments of one encounter."""
+"""Orders and appointments of one encounter, for the two encounter hooks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.fhir.resources import Resources
 def of_the_encounter(call: Call, resources: Resources) -> Sequence[ReviewTarget]:
     """Appointments that became the context's encounter, orders that name it, and the visit itself.
 
-    An order that is both is asked about on the appointment's day.
+    An order with an appointment is reviewed on the appointment's day.
     """
     encounter = _encounter(call)
     booked = {resources.local(r) for r in _appointments(call, resources)}
@@ -34,10 +34,10 @@ def of_the_encounter(call: Call, resources: Resources) -> Sequence[ReviewTarget]
 
 
 def missing_of_the_encounter(call: Call, resources: Resources) -> Sequence[FhirQuery]:
-    """The encounter, the orders that name it, its appointments and the orders behind those.
+    """Queries for the encounter, its orders, its appointments and their orders.
 
-    A type of order is searched for unless some of that type came: a client that prefetches a type
-    prefetches it whole.
+    A type of order is searched for unless the call has resources of that type: a client that
+    prefetches a type prefetches all of it.
     """
     needs: list[FhirQuery] = [*missing(_encounter(call), resources, "Encounter")]
     patient = call.patient_id.removeprefix("Patient/")
@@ -62,7 +62,7 @@ def _encounter(call: Call) -> str:
 
 
 def _appointments(call: Call, resources: Resources) -> list[str]:
-    """References to the appointments that became the encounter."""
+    """References to the encounter's appointments."""
     at_hand = resources.get(_encounter(call))
     appointments = at_hand.data.get("appointment", ()) if at_hand else ()
     return [a["reference"] for a in appointments if "reference" in a]

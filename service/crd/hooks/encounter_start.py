@@ -1,4 +1,4 @@
-"""encounter-start: the visit begins; what was ordered for it is looked at (encounter-start 1.0)."""
+"""encounter-start 1.0: review of the orders of a beginning encounter."""
 
 from __future__ import annotations
 

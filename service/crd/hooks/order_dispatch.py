@@ -1,4 +1,4 @@
-"""order-dispatch: signed orders go to a performer; those are asked about (order-dispatch 1.0)."""
+"""order-dispatch 1.0: review of signed orders sent to a performer."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from service.fhir.resources import Resources
 
 
 def dispatched_orders(call: Call, resources: Resources) -> Sequence[ReviewTarget]:
-    """The orders that the context names, as far as they are at hand (CRD 2.2.1 hook-30)."""
+    """The present orders of those that the context names (CRD 2.2.1 hook-30)."""
     found = (resources.get(reference) for reference, _ in named_orders(call))
     return [ReviewTarget(r) for r in found if r is not None and r.type in ORDER_TYPES]
 
 
 def missing_orders(call: Call, resources: Resources) -> Sequence[FhirQuery]:
-    """The orders that the context names and that are not at hand.
+    """Reads of the context's missing orders.
 
-    Without any of them there is nothing to answer (CDS Hooks 2.0 statement 54).
+    They are required: without one there is no answer (CDS Hooks 2.0 statement 54).
     """
     return [
         need
@@ -40,8 +40,8 @@ def missing_orders(call: Call, resources: Resources) -> Sequence[FhirQuery]:
 def named_orders(call: Call) -> Sequence[tuple[str, str]]:
     """References to the dispatched orders with their places in the call.
 
-    They stand in `dispatchedOrders`; in the ballot of September 2023, to which CRD 2.0.1 links, a
-    single one stood in `order`, beside `performer` and `task`.
+    They are in `dispatchedOrders`; in the ballot of September 2023, referenced by CRD 2.0.1, a
+    single one is in `order`, beside `performer` and `task`.
     """
     several: Sequence[str] | None = call.context.get("dispatchedOrders")
     if several is None:
@@ -70,8 +70,8 @@ SERVICE = CdsService(
         "Says, when orders go to a performer, whether the patient's plan covers them, and which "
         "advance notice the patient should have had."
     ),
-    # The orders themselves are fetched by reference. CRD 2.2.1's templates for them are one a type,
-    # of which most calls need one, and resolve references, which CDS Hooks 2.0 clients cannot.
+    # Orders are fetched by reference. CRD 2.2.1 has a template for each type, of which most calls
+    # need one; they resolve references, which CDS Hooks 2.0 clients cannot.
     prefetch={"patient": PATIENT, "coverage": COVERAGE},
     context_schema=_context_schema(),
     asked=dispatched_orders,

@@ -1,4 +1,4 @@
-"""order-select: something was chosen; only the selections are asked about (order-select 1.0)."""
+"""order-select 1.0: review of the selected draft orders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from service.fhir.resources import Resources
 
 
 def selected_orders(call: Call, resources: Resources) -> Sequence[ReviewTarget]:
-    """The draft orders that the context's selections name (CRD 2.2.1 hook-34)."""
+    """The draft orders in the context's selections (CRD 2.2.1 hook-34)."""
     selections = {resources.local(s) for s in call.context["selections"]}
     return [a for a in draft_orders(call, resources) if a.resource.reference in selections]
 

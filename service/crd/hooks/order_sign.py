@@ -1,4 +1,4 @@
-"""order-sign: the clinician signs; every draft order is asked about (CDS Hooks order-sign 1.1)."""
+"""order-sign 1.1: review of every draft order at signing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from service.fhir.resources import Resources
 
 
 def draft_orders(_: Call, resources: Resources) -> Sequence[ReviewTarget]:
-    """Every order of the context's draftOrders, in its order; other resources are left aside."""
+    """The orders of the context's draftOrders, in sequence; other resources are ignored."""
     found = resources.found_at(("context", "draftOrders"))
     return [ReviewTarget(r) for r in found if r.type in ORDER_TYPES]
 
