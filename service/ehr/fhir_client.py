@@ -60,8 +60,8 @@ _OUTCOMES: Mapping[int, Outcome] = {
 class Access:
     """A call's FHIR server with its token, and the base URLs allowed for its client.
 
-    `allowed` is None in open mode. The token is sent to `server` only; it is None for a call without
-    one, as calls of an open FHIR server are.
+    `allowed` is None in open mode. The token is sent to `server` only; it is None for a call
+    without one, as calls of an open FHIR server are.
     """
 
     server: str
