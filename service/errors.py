@@ -117,15 +117,15 @@ class Unauthenticated(RequestError):
 
     def __init__(self, claim: str | None, problem: str) -> None:
         self.claim = claim
-        super().__init__(f"{claim}: {problem}" if claim else problem)
+        self.why = f"{claim}: {problem}" if claim else problem
+        """For the log: the answer says the same for every reason, and so helps nobody to guess."""
+        super().__init__("expected Authorization: Bearer with a valid token of a registered client")
 
     @property
     def headers(self) -> Mapping[str, str]:
-        challenge = 'Bearer realm="covercard"'
-        if self.claim:
-            # RFC 6750 §3: no error code for a request without a token.
-            challenge += f', error="invalid_token", error_description="{self.args[0]}"'
-        return {"WWW-Authenticate": challenge}
+        # RFC 6750 §3: no error code for a request without a token.
+        error = ', error="invalid_token"' if self.claim else ""
+        return {"WWW-Authenticate": f'Bearer realm="covercard"{error}'}
 
 
 class TooManyCalls(RequestError):

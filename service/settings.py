@@ -96,6 +96,28 @@ class Settings(BaseSettings):
     max_concurrent_calls: int = Field(
         32, ge=1, le=512, description="Calls that one worker answers at a time; more get 503."
     )
+    max_concurrent_calls_per_client: int | None = Field(
+        None,
+        ge=1,
+        description="Calls of one client that one worker answers at a time; more get 429. Default:"
+        " half of `COVERCARD_MAX_CONCURRENT_CALLS`; all of them where no client is asked for.",
+    )
+    bytes_per_minute: int = Field(
+        1_073_741_824,
+        ge=1_048_576,
+        description="Bytes of calls and answers that one client may have in a minute and worker.",
+    )
+    failed_tokens_per_minute: int = Field(
+        60,
+        ge=1,
+        description="Invalid tokens that one issuer and address may send in a minute; then 429.",
+    )
+    proxies: int = Field(
+        0,
+        ge=0,
+        le=8,
+        description="Proxies in front that write the caller's address into `X-Forwarded-For`.",
+    )
     header_timeout: int = Field(
         10, ge=1, le=60, description="Seconds in which a request's headers must have come."
     )
@@ -269,6 +291,14 @@ class Settings(BaseSettings):
         if self.client_auth is None:
             return not self.for_this_machine or self.clients_file is not None
         return self.client_auth == "required"
+
+    @cached_property
+    def share_of_calls(self) -> int:
+        """Calls of one client at a time; all of them where callers are not told apart."""
+        if self.max_concurrent_calls_per_client is not None:
+            return min(self.max_concurrent_calls_per_client, self.max_concurrent_calls)
+        alone = not self.asks_for_clients or self.max_concurrent_calls == 1
+        return self.max_concurrent_calls if alone else self.max_concurrent_calls // 2
 
     @cached_property
     def counts_in_database(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from service.addresses import is_loopback
 from service.auth.fetch_key_set import fetch_key_set
-from service.auth.key_sets import KEEP_FOR, FetchedKeys, FixedKeys, KeySource, read_key_set
+from service.auth.key_sets import (
+    KEEP_FOR,
+    MOST_WAITING_IN_ALL,
+    FetchedKeys,
+    FixedKeys,
+    KeySource,
+    read_key_set,
+)
 from service.auth.operator_files import finding, read_yaml
 from service.ehr.allowlist import parse_base
 from service.errors import Finding, LibraryError
@@ -124,7 +132,8 @@ def load_clients(
     trusted: dict[str, TrustedClient] = {}
     findings: list[Finding] = []
     names = {ANYONE.name}
-    fetched = partial(FetchedKeys, fetch=fetch, seconds=seconds, keep_for=keep_for)
+    waiting = threading.BoundedSemaphore(MOST_WAITING_IN_ALL)
+    fetched = partial(FetchedKeys, fetch=fetch, seconds=seconds, keep_for=keep_for, waiting=waiting)
     for index, entry in enumerate(read.clients):
         if entry.issuer in trusted:
             findings.append(_finding(path, ("clients", index, "issuer"), "is listed twice"))

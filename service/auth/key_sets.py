@@ -6,6 +6,7 @@ symmetric keys are ignored.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -37,6 +38,11 @@ MOST_KEYS_OF_AN_ID = 4
 """Keys tried for one key id."""
 
 _MOST_WAITING = 2
+"""Calls that wait for one key set."""
+
+MOST_WAITING_IN_ALL = 4
+"""Calls that wait for any key set: several hosts that hang must not take every token check."""
+
 _SMALLEST_RSA = 2048
 _LARGEST_RSA = 8192
 """Bits: the time to check a signature grows with the square of it."""
@@ -137,7 +143,7 @@ class FetchedKeys:
     seconds; after that none of them is trusted.
 
     `fetch` takes the URL and gives bytes within a time of its own, or raises KeySetUnreachable;
-    `seconds` is a monotonic clock.
+    `seconds` is a monotonic clock; `waiting` are the places for waiting calls of all key sets.
     """
 
     def __init__(
@@ -148,6 +154,7 @@ class FetchedKeys:
         *,
         keep_for: float = KEEP_FOR,
         first_wait: float = FIRST_WAIT,
+        waiting: threading.BoundedSemaphore | None = None,
     ) -> None:
         self.url = url
         self._fetch = fetch
@@ -156,6 +163,7 @@ class FetchedKeys:
         self._first_wait = first_wait
         self._lock = threading.Lock()
         self._waiting = threading.BoundedSemaphore(_MOST_WAITING)
+        self._waiting_in_all = waiting or threading.BoundedSemaphore(MOST_WAITING_IN_ALL)
         self._idle = threading.Event()
         self._idle.set()
         self._keys: Keys = {}
@@ -186,12 +194,12 @@ class FetchedKeys:
         return float("inf") if self._read is None else self._seconds() - self._read
 
     def _wait_for_the_first(self) -> None:
-        if not self._waiting.acquire(blocking=False):
-            raise Unavailable("this client's keys are being read", retry_after=1)
-        try:
+        with contextlib.ExitStack() as places:
+            for place in (self._waiting, self._waiting_in_all):
+                if not place.acquire(blocking=False):
+                    raise Unavailable("this client's keys are being read", retry_after=1)
+                places.callback(place.release)
             self._idle.wait(self._first_wait)
-        finally:
-            self._waiting.release()
 
     def _refresh(self) -> None:
         """Start a fetch, unless one is running or was tried a moment ago."""

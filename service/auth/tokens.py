@@ -15,6 +15,7 @@ import jiter
 from joserfc import jws
 from joserfc.errors import JoseError
 
+from service.auth.client_share import FailedTokens
 from service.auth.clients import Client, TrustedClient
 from service.auth.key_sets import PublicKey
 from service.auth.replay_detection import FirstUses
@@ -49,31 +50,43 @@ class _Registry(jws.JWSRegistry):
 class TokenChecker:
     """Verification of client tokens.
 
-    `clients` by issuer; `used` records accepted tokens; `clock` gives the time with a time zone.
+    `clients` by issuer; `used` records accepted tokens, `failed` counts the others; `clock` gives
+    the time with a time zone.
     """
 
     def __init__(
         self,
         clients: Mapping[str, TrustedClient],
         used: FirstUses,
+        failed: FailedTokens,
         clock: Callable[[], datetime],
     ) -> None:
         self._clients = clients
         self._used = used
+        self._failed = failed
         self._clock = clock
 
-    def client_of(self, token: str, url: str) -> Client:
-        """The client that signed `token` for a call of `url`.
+    def client_of(self, token: str, url: str, address: str) -> Client:
+        """The client that signed `token` for a call of `url`, sent from `address`.
 
-        Raises Unauthenticated with the failed claim; Unavailable if the client's keys or the record
-        of used tokens are unavailable.
+        Raises Unauthenticated with the failed claim; TooManyCalls after too many of these;
+        Unavailable if the client's keys or the record of used tokens are unavailable.
         """
-        header, claims = _parts(token)
-        trusted = self._clients.get(_text(claims, "iss"))
-        if trusted is None:
-            raise Unauthenticated("iss", "is no client of this service")
-        _check_signature(token, _signing_keys(header, trusted))
-        self._check_claims(claims, url)
+        issuer = ""
+        try:
+            header, claims = _parts(token)
+            trusted = self._clients.get(_text(claims, "iss"))
+            if trusted is None:
+                # Names that are no client's count together: there are as many as one likes.
+                self._failed.check(issuer, address)
+                raise Unauthenticated("iss", "is no client of this service")
+            issuer = trusted.client.issuer
+            self._failed.check(issuer, address)
+            _check_signature(token, _signing_keys(header, trusted))
+            self._check_claims(claims, url)
+        except Unauthenticated:
+            self._failed.add(issuer, address)
+            raise
         return trusted.client
 
     def _check_claims(self, claims: Mapping[str, Any], url: str) -> None:

@@ -10,8 +10,15 @@ from urllib.parse import urlsplit
 import structlog
 from flask import Flask
 from sqlalchemy import Engine
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service.auth.auth_tables import open_engine
+from service.auth.client_share import (
+    ConcurrentCalls,
+    FailedTokens,
+    MinuteCounts,
+    StoredBytes,
+)
 from service.auth.clients import Client, TrustedClient, load_clients
 from service.auth.fallback import (
     DeadlineReplayStore,
@@ -33,6 +40,9 @@ from service.web.request_log import log_calls
 
 log = structlog.get_logger(__name__)
 
+TOKEN_CHECKS = 8
+"""Tokens checked at a time; half of them may wait for a key set (service.auth.key_sets)."""
+
 
 def secure(
     app: Flask, settings: Settings, clock: Callable[[], datetime]
@@ -43,6 +53,12 @@ def secure(
     expose the service without authentication, or for a wrong clients file.
     """
     settings.check_exposure()
+    if settings.proxies:
+        # The caller's address is what the nearest proxies say; what stands before is the caller's.
+        proxied = ProxyFix(
+            app.wsgi_app, settings.proxies, x_proto=0, x_host=0, x_port=0, x_prefix=0
+        )
+        app.wsgi_app = proxied  # type: ignore[method-assign]
     # A double slash would be redirected by http: a client that follows would send its call and
     # token in the clear.
     app.url_map.merge_slashes = False
@@ -69,8 +85,11 @@ def wire_admission(
     return Admission(
         client_of=None if clients is None else _token_checker(settings, clients, clock),
         base_url=settings.base_url,
-        slots=BoundedSemaphore(settings.max_concurrent_calls),
+        checks=BoundedSemaphore(TOKEN_CHECKS),
+        concurrent=ConcurrentCalls(settings.share_of_calls),
+        stored=StoredBytes(settings.bytes_per_minute, MinuteCounts()),
         limit=_call_limit(settings),
+        slots=BoundedSemaphore(settings.max_concurrent_calls),
     )
 
 
@@ -85,10 +104,11 @@ def _clients(settings: Settings) -> Mapping[str, TrustedClient] | None:
 
 def _token_checker(
     settings: Settings, clients: Mapping[str, TrustedClient], clock: Callable[[], datetime]
-) -> Callable[[str, str], Client]:
+) -> Callable[[str, str, str], Client]:
     used = SqlReplayStore(_shared(settings))
     own = InstanceReplayStore(settings.spool_dir / "used-tokens.sqlite3")
-    return TokenChecker(clients, FallbackReplayStore(used, own), clock).client_of
+    failed = FailedTokens(settings.failed_tokens_per_minute, MinuteCounts())
+    return TokenChecker(clients, FallbackReplayStore(used, own), failed, clock).client_of
 
 
 def wire_used(settings: Settings) -> DeadlineReplayStore:

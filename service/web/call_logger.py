@@ -68,7 +68,7 @@ class CallLogger:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedCall:
-    """A call on its way to its answer: end it with `answered` or `refused`."""
+    """A call on its way to its answer: end it with `complete` or `fail`."""
 
     call_logger: CallLogger
     id: str

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from flask import Flask, g, request
+from flask import Flask, Response, g, request
 
+from service.auth.client_share import ConcurrentCalls, StoredBytes
 from service.auth.clients import ANYONE, Client
 from service.auth.rate_limit import CallLimit
 from service.errors import Unauthenticated, Unavailable
@@ -20,6 +21,8 @@ from service.web.request_log import note
 View = TypeVar("View", bound=Callable[..., Any])
 
 _OPEN = "open_to_all"
+
+_SECONDS_FOR_A_CHECK = 1.0
 
 _NO_TOKEN = frozenset({"", "null"})
 """Some clients without a key send the word null."""
@@ -41,15 +44,20 @@ def current_client() -> Client:
 class Admission:
     """Admission of calls.
 
-    `client_of` takes a token and the called URL and returns the client, or raises an error of
-    service.errors; None in open mode. `base_url` is the service's public base URL. `slots` limit
-    the calls at a time, `limit` the calls a minute; None is no limit.
+    `client_of` takes a token, the called URL and the caller's address, and returns the client or
+    raises an error of service.errors; None in open mode. `base_url` is the service's public base
+    URL. `checks` limit the tokens checked at a time; `concurrent` the calls at a time of one
+    client, `stored` its bytes a minute, `limit` its calls a minute, None without a limit; `slots`
+    the calls at a time of all.
     """
 
-    client_of: Callable[[str, str], Client] | None
+    client_of: Callable[[str, str, str], Client] | None
     base_url: str
-    slots: threading.BoundedSemaphore
+    checks: threading.BoundedSemaphore
+    concurrent: ConcurrentCalls
+    stored: StoredBytes
     limit: CallLimit | None
+    slots: threading.BoundedSemaphore
 
 
 def require_client(app: Flask, admission: Admission) -> None:
@@ -63,19 +71,27 @@ def require_client(app: Flask, admission: Admission) -> None:
     def admit() -> None:
         if _asks_for_nobody(app):
             return
+        client = g.client = _client(admission)
+        note(client=client.name)
+        if admission.limit is not None:
+            admission.limit.count(client)
+        admission.stored.check(client)
         if not admission.slots.acquire(blocking=False):
             raise Unavailable("too many calls at a time", retry_after=1)
-        g.slot = admission.slots
-        g.client = _client(admission)
-        note(client=g.client.name)
-        if admission.limit is not None:
-            admission.limit.count(g.client)
+        g.held = [admission.slots.release]
+        admission.concurrent.begin(client)
+        g.held.append(lambda: admission.concurrent.end(client))
+
+    @app.after_request
+    def count(response: Response) -> Response:
+        if "held" in g:
+            admission.stored.add(g.client, g.get("body_bytes", 0) + (response.content_length or 0))
+        return response
 
     @app.teardown_request
     def leave(_: BaseException | None) -> None:
-        slot = g.pop("slot", None)
-        if slot is not None:
-            slot.release()
+        for release in g.pop("held", ()):
+            release()
 
 
 def _asks_for_nobody(app: Flask) -> bool:
@@ -96,4 +112,11 @@ def _client(admission: Admission) -> Client:
     scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
     if scheme.lower() != "bearer" or token in _NO_TOKEN:
         raise Unauthenticated(None, "expected Authorization: Bearer with a client's signed JWT")
-    return admission.client_of(token.strip(), admission.base_url + request.path)
+    # Few at a time: a check may wait, for a key set that was never read or for the database.
+    if not admission.checks.acquire(timeout=_SECONDS_FOR_A_CHECK):
+        raise Unavailable("too many tokens at a time", retry_after=1)
+    try:
+        url = admission.base_url + request.path
+        return admission.client_of(token.strip(), url, request.remote_addr or "")
+    finally:
+        admission.checks.release()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from flask import Response, request
+from flask import Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from service.errors import BodyTooLarge, UnsupportedMediaType
@@ -22,6 +22,7 @@ def read_json_body() -> bytes:
         body = request.get_data(cache=False)
     except RequestEntityTooLarge:
         raise BodyTooLarge(f"larger than {limit} bytes") from None
+    g.body_bytes = len(body)
     if request.content_length is None and limit is not None and len(body) >= limit:
         # A chunked body is cut off silently at the limit.
         raise BodyTooLarge(f"larger than {limit} bytes")

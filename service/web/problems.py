@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import structlog
-from flask import Flask, Response
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from service.errors import (
@@ -36,7 +36,7 @@ def translate_errors(app: Flask) -> None:
     def refused(error: RequestError | Unavailable) -> Response:
         note(refused=type(error).__name__)
         if isinstance(error, Unauthenticated):
-            note(claim=error.claim)
+            note(claim=error.claim, why=error.why, address=request.remote_addr)
         if isinstance(error, UnhandledPayer) and error.payers:
             note(payer=", ".join(error.payers))
         response = json_response(error.operation_outcome(), error.status)

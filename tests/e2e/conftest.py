@@ -82,4 +82,6 @@ def guarded(
         {"issuer": CLINIC, "name": "clinic", "jwks": {"keys": [clinic.public()]}},
     ]
     file = write_clients(folder, *clients)
-    return Guarded(start_server(clients_file=file, workers=2), hospital, hospital_rsa, clinic)
+    # Attacks by the dozen come from here: the limit of invalid tokens has tests of its own.
+    server = start_server(clients_file=file, workers=2, failed_tokens_per_minute=10_000)
+    return Guarded(server, hospital, hospital_rsa, clinic)

@@ -15,7 +15,7 @@ import requests
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.e2e.conftest import Guarded
-from tests.e2e.servers import Server, refused_start, talk
+from tests.e2e.servers import Server, refused_start, running, talk
 from tests.e2e.signing import (
     Signer,
     b64,
@@ -47,16 +47,20 @@ def post(guarded: Guarded, order: bytes) -> Callable[..., requests.Response]:
     return send
 
 
-def refused(reply: requests.Response) -> str:
-    """The failed claim of a 401, after checking that it is told as it should be."""
+SAID = "expected Authorization: Bearer with a valid token of a registered client"
+
+
+def refused(server: Server, reply: requests.Response) -> str:
+    """The failed claim of a 401: the log tells it, the answer says the same for every reason."""
     assert reply.status_code == 401, reply.text
     outcome = reply.json()
     assert outcome["resourceType"] == "OperationOutcome"
     (issue,) = outcome["issue"]
-    challenge = reply.headers["WWW-Authenticate"]
-    assert challenge.startswith('Bearer realm="covercard", error="invalid_token"')
-    assert issue["diagnostics"] in challenge
-    return str(issue["diagnostics"]).split(":")[0]
+    assert issue["diagnostics"] == SAID
+    assert reply.headers["WWW-Authenticate"] == 'Bearer realm="covercard", error="invalid_token"'
+    line = server.line_of(reply)
+    assert line["address"] == "127.0.0.1"
+    return str(line["claim"])
 
 
 @pytest.mark.requirement(
@@ -555,7 +559,7 @@ def test_a_token_that_does_not_hold_is_refused_by_the_name_of_its_claim(
     claim, make = ATTACKS[name]
     token = make(guarded)
     reply = post(token)
-    assert refused(reply) == claim
+    assert refused(guarded.server, reply) == claim
     line = guarded.server.line_of(reply)
     assert (line["status"], line["claim"]) == (401, claim)
     assert "client" not in line
@@ -591,13 +595,13 @@ def test_the_url_called_is_the_public_one_whatever_the_host_header_says(
     headers["X-Forwarded-Host"] = "other.example.org"
     headers["X-Forwarded-Proto"] = "https"
     reply = requests.post(guarded.url, data=order, headers=headers, timeout=30)
-    assert refused(reply) == "aud"
+    assert refused(guarded.server, reply) == "aud"
 
 
 def test_a_token_counts_once(guarded: Guarded, post: Callable[..., requests.Response]) -> None:
     token = guarded.hospital.token(guarded.url)
     assert post(token).status_code == 200
-    assert refused(post(token)) == "jti"
+    assert refused(guarded.server, post(token)) == "jti"
 
 
 @pytest.mark.threat("replay")
@@ -608,7 +612,7 @@ def test_a_token_counts_once_however_many_workers_get_it_at_the_same_time(
     with ThreadPoolExecutor(12) as pool:
         replies = list(pool.map(lambda _: post(token), range(36)))
     assert sorted(r.status_code for r in replies) == [200] + [401] * 35
-    assert {refused(r) for r in replies if r.status_code == 401} == {"jti"}
+    assert {refused(guarded.server, r) for r in replies if r.status_code == 401} == {"jti"}
 
 
 def test_a_token_id_is_one_clients_own(
@@ -617,7 +621,7 @@ def test_a_token_id_is_one_clients_own(
     jti = uuid.uuid4().hex
     assert post(guarded.hospital.token(guarded.url, jti=jti)).status_code == 200
     assert post(guarded.clinic.token(guarded.url, jti=jti)).status_code == 200
-    assert refused(post(guarded.hospital_rsa.token(guarded.url, jti=jti))) == "jti"
+    assert refused(guarded.server, post(guarded.hospital_rsa.token(guarded.url, jti=jti))) == "jti"
 
 
 @pytest.mark.threat("audience")
@@ -627,7 +631,12 @@ def test_a_query_at_the_url_called_is_no_part_of_the_audience(
     """Neither does it make a token of another service fit."""
     assert post(guarded.hospital.token(guarded.url), url=guarded.url + "?a=b").status_code == 200
     other = guarded.url.replace("order-sign", "order-select")
-    assert refused(post(guarded.hospital.token(guarded.url), url=f"{other}?{guarded.url}")) == "aud"
+    assert (
+        refused(
+            guarded.server, post(guarded.hospital.token(guarded.url), url=f"{other}?{guarded.url}")
+        )
+        == "aud"
+    )
 
 
 @pytest.mark.threat("feedback-flood")
@@ -641,7 +650,7 @@ def test_feedback_is_taken_from_clients_only_and_under_its_own_url(
         return requests.post(url, json=said, headers=headers, timeout=30)
 
     assert send().status_code == 401
-    assert refused(send(**guarded.hospital.call(guarded.url))) == "aud"
+    assert refused(guarded.server, send(**guarded.hospital.call(guarded.url))) == "aud"
     assert send(**guarded.hospital.call(url)).status_code == 200
 
 
@@ -650,7 +659,7 @@ def test_a_refused_token_does_not_use_up_its_id(
 ) -> None:
     jti = uuid.uuid4().hex
     forged = ec_signer(guarded.hospital.issuer, kid=guarded.hospital.kid)
-    assert refused(post(forged.token(guarded.url, jti=jti))) == "signature"
+    assert refused(guarded.server, post(forged.token(guarded.url, jti=jti))) == "signature"
     assert post(guarded.hospital.token(guarded.url, jti=jti)).status_code == 200
 
 
@@ -669,3 +678,30 @@ def test_an_open_service_on_loopback_asks_for_no_token_and_minds_none(
     for headers in ({}, {"Authorization": "null"}, {"Authorization": "Bearer nonsense"}):
         reply = requests.post(url, data=order, headers={**JSON, **headers}, timeout=30)
         assert reply.status_code == 200
+
+
+def test_a_caller_whose_tokens_fail_too_often_is_sent_away_and_the_client_elsewhere_is_not(
+    tmp_path: Any, order: bytes
+) -> None:
+    client = ec_signer("https://ehr.hospital.example.org")
+    forged = ec_signer(client.issuer, kid=client.kid)
+    with running(
+        tmp_path,
+        clients_file=write_clients(tmp_path, entry(client)),
+        failed_tokens_per_minute=3,
+        proxies=1,
+    ) as server:
+        url = f"{server.base}/cds-services/order-sign-crd"
+
+        def send(signer: Signer, address: str) -> requests.Response:
+            headers = {**JSON, **signer.call(url), "X-Forwarded-For": address}
+            return requests.post(url, data=order, headers=headers, timeout=30)
+
+        failed = [send(forged, "192.0.2.66").status_code for _ in range(4)]
+        last = send(forged, "192.0.2.66")
+        assert send(client, "192.0.2.7").status_code == 200
+    # A minute may end meanwhile: then the count begins anew.
+    assert failed[:3] == [401, 401, 401]
+    assert last.status_code == 429 or failed[3] == 401
+    if last.status_code == 429:
+        assert 0 < int(last.headers["Retry-After"]) <= 60

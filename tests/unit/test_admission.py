@@ -1,13 +1,16 @@
 """The gate is the application's: what nobody thought about is closed."""
 
+from collections.abc import Callable
 from threading import BoundedSemaphore
 
 import pytest
 from flask import Blueprint, Flask
+from flask.testing import FlaskClient
 
+from service.auth.client_share import ConcurrentCalls, FailedTokens, MinuteCounts, StoredBytes
 from service.auth.clients import ANYONE, Client
 from service.bootstrap.app import create_app
-from service.errors import Unauthenticated
+from service.errors import TooManyCalls, Unauthenticated
 from service.settings import Settings
 from service.web.client_auth import Admission, current_client, open_to_all, require_client
 from service.web.problems import translate_errors
@@ -17,18 +20,40 @@ HOSPITAL = Client("https://ehr.hospital.example.org", "hospital")
 BASE = "https://covercard.example.org"
 
 
-def client_of(token: str, url: str) -> Client:
-    if (token, url) != ("good", f"{BASE}/later/feature"):
+CLINIC = Client("https://ehr.clinic.example.org", "clinic")
+OF_TOKEN = {"good": HOSPITAL, "other": CLINIC}
+
+
+def client_of(token: str, url: str, address: str) -> Client:
+    if token not in OF_TOKEN or url != f"{BASE}/later/feature":
         raise Unauthenticated("aud", "must be the URL that is called")
-    return HOSPITAL
+    return OF_TOKEN[token]
 
 
-def application(admission: Admission) -> Flask:
+def admission(
+    slots: BoundedSemaphore,
+    of: Callable[[str, str, str], Client] | None = client_of,
+    *,
+    at_a_time: int = 100,
+    bytes_a_minute: int = 1_000_000,
+) -> Admission:
+    return Admission(
+        client_of=of,
+        base_url=BASE,
+        checks=BoundedSemaphore(2),
+        concurrent=ConcurrentCalls(at_a_time),
+        stored=StoredBytes(bytes_a_minute, MinuteCounts(lambda: 90.0)),
+        limit=None,
+        slots=slots,
+    )
+
+
+def application(admits: Admission) -> Flask:
     """An application to which somebody later adds a room."""
     app = Flask("later")
     log_calls(app)
     translate_errors(app)
-    require_client(app, admission)
+    require_client(app, admits)
     room = Blueprint("later", __name__, static_folder="static")
 
     @room.get("/later/feature")
@@ -56,7 +81,7 @@ def slots() -> BoundedSemaphore:
 
 @pytest.fixture
 def guarded(slots: BoundedSemaphore) -> Flask:
-    return application(Admission(client_of, BASE, slots, None))
+    return application(admission(slots))
 
 
 @pytest.mark.threat("open-by-mistake")
@@ -78,7 +103,7 @@ def test_an_open_view_has_no_client_to_rely_on(guarded: Flask) -> None:
 
 
 def test_an_open_service_answers_anyone(slots: BoundedSemaphore) -> None:
-    http = application(Admission(None, BASE, slots, None)).test_client()
+    http = application(admission(slots, None)).test_client()
     assert http.get("/later/feature").text == ANYONE.name
 
 
@@ -98,6 +123,62 @@ def test_without_a_free_place_a_call_is_to_come_again(
     assert http.get("/later/page").status_code == 200
     slots.release()
     assert http.get("/later/feature", headers={"Authorization": "Bearer good"}).status_code == 200
+
+
+def get(http: FlaskClient, token: str) -> tuple[int, str | None]:
+    reply = http.get("/later/feature", headers={"Authorization": f"Bearer {token}"})
+    return reply.status_code, reply.headers.get("Retry-After")
+
+
+def test_a_token_that_does_not_hold_takes_no_place(slots: BoundedSemaphore) -> None:
+    """It is checked before a place is looked for: those who wait for a check hold up no call."""
+    slots.acquire()
+    http = application(admission(slots)).test_client()
+    assert get(http, "bad") == (401, None)
+    assert get(http, "good") == (503, "1")
+
+
+def test_a_client_with_its_share_of_calls_under_way_is_refused_alone(
+    slots: BoundedSemaphore,
+) -> None:
+    admits = admission(BoundedSemaphore(10), at_a_time=1)
+    http = application(admits).test_client()
+    admits.concurrent.begin(HOSPITAL)
+    assert get(http, "good") == (429, "1")
+    assert get(http, "other") == (200, None)
+    admits.concurrent.end(HOSPITAL)
+    assert [get(http, "good")[0] for _ in range(3)] == [200] * 3
+
+
+def test_a_client_that_has_had_its_bytes_waits_for_the_next_minute_alone() -> None:
+    admits = admission(BoundedSemaphore(10), bytes_a_minute=20)
+    http = application(admits).test_client()
+    assert [get(http, "good")[0] for _ in range(3)] == [200] * 3
+    assert get(http, "good") == (429, "30")
+    assert get(http, "other") == (200, None)
+
+
+def test_counts_of_a_minute_end_with_it_and_keep_only_so_many_keys() -> None:
+    now = 0.0
+    counts = MinuteCounts(lambda: now)
+    for n in range(20_000):
+        counts.add((str(n),))
+    assert counts.of(("0",)) == 1
+    assert counts.of(("a key that came too late",)) > 1
+    now = 61.0
+    assert counts.of(("0",)) == 0
+    assert counts.seconds_left() == 59
+
+
+def test_failed_tokens_are_counted_by_issuer_and_address() -> None:
+    failed = FailedTokens(2, MinuteCounts(lambda: 0.0))
+    failed.add("a", "192.0.2.1")
+    failed.check("a", "192.0.2.1")
+    failed.add("a", "192.0.2.1")
+    with pytest.raises(TooManyCalls, match="2 invalid tokens"):
+        failed.check("a", "192.0.2.1")
+    failed.check("a", "192.0.2.2")
+    failed.check("b", "192.0.2.1")
 
 
 OPEN_TO_ALL = {
