@@ -8,21 +8,22 @@ for clients that show no links there (resp-10), on card 1.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
-from cards import texts
 from cards.naming import NamedService, fill
-from cards.overrides import override_reasons
 from cards.questionnaires import Form
+from cards.style import CardStyle
 from cards.task import FormRequest, PayerReference, questionnaire_task
-from cards.topics import topic
+from cards.texts import Texts
+from cards.texts.templates import Template
+from cards.texts.wording import Phrases
 from cards.vocabulary import Action, Card, Json, Source, Suggestion, associated_resources
 
-TOPIC = "claim"
+TOPIC: Literal["claim"] = "claim"
 IF_NONE_EXIST = "davinci-crd.if-none-exist"
 
 
@@ -80,26 +81,23 @@ class AdvanceNotice(msgspec.Struct, frozen=True):
     now: datetime
 
 
-def advance_notice_card(
-    facts: AdvanceNotice, topic_system: str, new_uuid: Callable[[], str]
-) -> Card:
+def advance_notice_card(facts: AdvanceNotice, style: CardStyle) -> Card:
     """The card in the version of CRD asked for; every suggestion creates exactly one Task."""
-    phrases = texts.table("phrases")
     only = facts.notices[0] if len(facts.notices) == 1 else None
-    summary = only.summary if only else phrases["several_notices_summary"]
+    summary = only.summary if only else style.texts.phrases.several_notices_summary
     # Of several notices one is right: their own forms only, so that one choice is enough.
     forms = only.forms if only else tuple(f for n in facts.notices for f in n.forms[:1])
-    suggestions = [_suggestion(facts, form, new_uuid) for form in forms]
+    suggestions = [_suggestion(facts, form, style) for form in forms]
     return Card(
-        uuid=new_uuid(),
+        uuid=style.new_uuid(),
         summary=fill(summary, facts.services),
         # What is to be done; that the patient may have to pay is card 1's warning (resp-2).
         indicator="info",
-        source=Source(label=facts.insurer, topic=topic(TOPIC, topic_system)),
-        detail=_detail(facts, has_button=bool(suggestions)),
+        source=Source(label=facts.insurer, topic=style.topic(TOPIC)),
+        detail=_detail(facts, style.texts, has_button=bool(suggestions)),
         suggestions=suggestions,
         selection_behavior=("any" if only else "at-most-one") if suggestions else None,
-        override_reasons=override_reasons(),
+        override_reasons=style.override_reasons(),
         extension=associated_resources(list(facts.references)),
     )
 
@@ -114,7 +112,7 @@ class _Advice(NamedTuple):
     links: tuple[tuple[str, str], ...]
 
 
-def _detail(facts: AdvanceNotice, *, has_button: bool) -> str:
+def _detail(facts: AdvanceNotice, texts: Texts, *, has_button: bool) -> str:
     """Markdown; remembered where the orderer's own words are not in it."""
     notices = tuple(
         _Advice(
@@ -127,25 +125,34 @@ def _detail(facts: AdvanceNotice, *, has_button: bool) -> str:
         for n in facts.notices
     )
     if facts.several_orders:
-        return _written(notices, has_button, facts)
-    return _remembered(notices, has_button)
+        return _written(texts, notices, has_button, facts)
+    return _remembered(texts, notices, has_button)
+
+
+DETAIL = Template(
+    "advance_notice",
+    {"f": AdvanceNotice | None, "notices": tuple[_Advice, ...], "has_button": bool},
+)
 
 
 def _written(
-    notices: tuple[_Advice, ...], has_button: bool, among_others: AdvanceNotice | None = None
+    texts: Texts,
+    notices: tuple[_Advice, ...],
+    has_button: bool,
+    among_others: AdvanceNotice | None = None,
 ) -> str:
-    return texts.render("advance_notice", f=among_others, notices=notices, has_button=has_button)
+    return texts.render(DETAIL, f=among_others, notices=notices, has_button=has_button)
 
 
 _remembered = functools.lru_cache(maxsize=1024)(_written)
 
 
-def _suggestion(facts: AdvanceNotice, form: FormText, new_uuid: Callable[[], str]) -> Suggestion:
+def _suggestion(facts: AdvanceNotice, form: FormText, style: CardStyle) -> Suggestion:
     """What one button does: the Task, after the form and the response where those are wanted."""
     description = fill(form.description, facts.services)
     task = questionnaire_task(
         FormRequest(
-            id=new_uuid(),
+            id=style.new_uuid(),
             questionnaire=form.questionnaire,
             description=description,
             reason=fill(form.reason, facts.services),
@@ -159,23 +166,21 @@ def _suggestion(facts: AdvanceNotice, form: FormText, new_uuid: Callable[[], str
         )
     )
     actions = [
-        *_form_actions(form),
+        *_form_actions(form, style.texts.phrases),
         Action(type="create", description=description, resource=task),
     ]
-    return Suggestion(label=form.button, uuid=new_uuid(), actions=actions)
+    return Suggestion(label=form.button, uuid=style.new_uuid(), actions=actions)
 
 
-def _form_actions(form: FormText) -> Iterator[Action]:
-    phrases = texts.table("phrases")
+def _form_actions(form: FormText, phrases: Phrases) -> Iterator[Action]:
     if form.form is not None:
         # A conditional create (CRD 2.2.1 dev-19): the EHR may have got it in the meantime.
         query = f"url={form.form.url}&version={form.form.version}"
         yield Action(
             type="create",
-            description=phrases["create_form"].format(title=form.form.title),
+            description=phrases.create_form.format(title=form.form.title),
             resource=form.form.resource,
             extension={IF_NONE_EXIST: query},
         )
     if form.response is not None:
-        description = phrases["create_response"]
-        yield Action(type="create", description=description, resource=form.response)
+        yield Action(type="create", description=phrases.create_response, resource=form.response)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
 
-from cards import texts
 from cards.naming import NamedService, codes_phrase
 from cards.noncoverage import TOPIC
-from cards.topics import topic
+from cards.style import CardStyle
 from cards.untrusted import as_text
 from cards.vocabulary import Card, Source, associated_resources
 
@@ -27,21 +24,19 @@ class AuthorizationFacts(msgspec.Struct, frozen=True):
     references: tuple[str, ...]
 
 
-def authorization_card(
-    facts: AuthorizationFacts, topic_system: str, new_uuid: Callable[[], str]
-) -> Card:
+def authorization_card(facts: AuthorizationFacts, style: CardStyle) -> Card:
     """An instructions card (CRD 2.2.1 resp-24): no links, no buttons."""
-    words = texts.table("payer")
-    said = words["authorization_card"]
+    words = style.texts.payer
+    said = words.authorization_card
     values = {
         "codes": codes_phrase([NamedService(code, "", "") for code in facts.codes]),
-        "until": words["until"].format(day=facts.until) if facts.until else "",
+        "until": words.until.format(day=facts.until) if facts.until else "",
     }
     return Card(
-        uuid=new_uuid(),
-        summary=said["summary"].format(number=facts.number, **values),
+        uuid=style.new_uuid(),
+        summary=said.summary.format(number=facts.number, **values),
         indicator="info",
-        source=Source(label=facts.insurer, topic=topic(TOPIC, topic_system)),
-        detail=said["detail"].format(number=as_text(facts.number), **values),
+        source=Source(label=facts.insurer, topic=style.topic(TOPIC)),
+        detail=said.detail.format(number=as_text(facts.number), **values),
         extension=associated_resources(list(facts.references)),
     )

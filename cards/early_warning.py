@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from cards import texts
 from cards.naming import fill
 from cards.noncoverage import TOPIC, Noncoverage
-from cards.overrides import override_reasons
-from cards.topics import topic
+from cards.style import CardStyle
+from cards.texts.templates import Template
 from cards.vocabulary import Card, Source, associated_resources
 
+DETAIL = Template("early_warning", {"f": Noncoverage})
 
-def early_warning_card(facts: Noncoverage, topic_system: str, new_uuid: Callable[[], str]) -> Card:
+
+def early_warning_card(facts: Noncoverage, style: CardStyle) -> Card:
     """One line, and in the detail which order it is about and when the full answer comes.
 
     No link and no suggestion, but a detail always: the shape of an instructions card (CRD 2.2.1
     resp-24).
     """
     return Card(
-        uuid=new_uuid(),
+        uuid=style.new_uuid(),
         summary=fill(facts.summary, facts.services),
         indicator="info",
-        source=Source(label=facts.insurer, topic=topic(TOPIC, topic_system)),
-        detail=texts.render("early_warning", f=facts),
-        override_reasons=override_reasons(),
+        source=Source(label=facts.insurer, topic=style.topic(TOPIC)),
+        detail=style.texts.render(DETAIL, f=facts),
+        override_reasons=style.override_reasons(),
         extension=associated_resources(list(facts.references)),
     )

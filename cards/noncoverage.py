@@ -8,17 +8,17 @@ that it creates instead (resp-53). This policy knows no alternative.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 
-from cards import texts
 from cards.naming import NamedService, fill
-from cards.overrides import override_reasons
-from cards.topics import topic
+from cards.style import CardStyle
+from cards.texts import Texts
+from cards.texts.templates import Template
 from cards.vocabulary import Card, Link, Source, associated_resources
 
-TOPIC = "guideline"
+TOPIC: Literal["guideline"] = "guideline"
 
 
 class SearchedAuthority(msgspec.Struct, frozen=True):
@@ -66,34 +66,37 @@ class Noncoverage(msgspec.Struct, frozen=True):
     by_records: tuple[str, ...] = ()
 
 
-def noncoverage_card(facts: Noncoverage, topic_system: str, new_uuid: Callable[[], str]) -> Card:
+DETAIL = Template("noncoverage", {"f": Noncoverage, "statement": str})
+
+
+def noncoverage_card(facts: Noncoverage, style: CardStyle) -> Card:
     """The card in the version of CRD asked for."""
-    phrases = texts.table("phrases")
-    policy = phrases["policy_link"].format(title=facts.policy_title)
+    policy = style.texts.phrases.policy_link.format(title=facts.policy_title)
     return Card(
-        uuid=new_uuid(),
+        uuid=style.new_uuid(),
         summary=fill(facts.summary, facts.services),
         indicator="warning",
-        source=Source(label=facts.insurer, topic=topic(TOPIC, topic_system)),
-        detail=_detail(facts),
+        source=Source(label=facts.insurer, topic=style.topic(TOPIC)),
+        detail=_detail(facts, style.texts),
         links=[
             Link(label=label, url=url, type="absolute")
             for label, url in [(policy, facts.policy_url), *facts.further_links]
         ],
-        override_reasons=override_reasons(),
+        override_reasons=style.override_reasons(),
         extension=associated_resources(list(facts.references)),
     )
 
 
-def _detail(facts: Noncoverage) -> str:
+def _detail(facts: Noncoverage, texts: Texts) -> str:
     """Markdown; remembered where nothing in it is of the patient's or in the orderer's words."""
     if facts.several_orders or facts.on_file or facts.by_records:
-        return _written(facts)
-    return _remembered(msgspec.structs.replace(facts, insurer="", ordered_as=(), references=()))
+        return _written(facts, texts)
+    alike = msgspec.structs.replace(facts, insurer="", ordered_as=(), references=())
+    return _remembered(alike, texts)
 
 
-def _written(facts: Noncoverage) -> str:
-    return texts.render("noncoverage", f=facts, statement=fill(facts.statement, facts.services))
+def _written(facts: Noncoverage, texts: Texts) -> str:
+    return texts.render(DETAIL, f=facts, statement=fill(facts.statement, facts.services))
 
 
 _remembered = functools.lru_cache(maxsize=1024)(_written)

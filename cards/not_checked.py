@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from cards import texts
 from cards.noncoverage import TOPIC
-from cards.topics import topic
+from cards.style import CardStyle
+from cards.texts.templates import Template
 from cards.vocabulary import Card, Source, associated_resources
 
 
@@ -18,28 +18,29 @@ class Unchecked(NamedTuple):
     reference: str | None
 
 
-def not_checked_card(
-    why: str,
-    orders: Sequence[Unchecked],
-    insurer: str,
-    topic_system: str,
-    new_uuid: Callable[[], str],
-) -> Card:
+class _Facts(NamedTuple):
+    """What the detail says."""
+
+    detail: str
+    names: tuple[str, ...]
+
+
+DETAIL = Template("not_checked", {"f": _Facts})
+
+
+def not_checked_card(why: str, orders: Sequence[Unchecked], insurer: str, style: CardStyle) -> Card:
     """An instructions card (CRD 2.2.1 resp-24) that names these orders (dev-24), one or more.
 
     `why` is a key of the phrases `not_checked`.
     """
-    phrases = texts.table("phrases")
-    said = phrases["not_checked"][why]
+    said = style.texts.phrases.not_checked[why]
     count = len(orders)
-    summary: str = said["one"] if count == 1 else said["several"].format(count=count)
-    facts = {"detail": said["detail"], "names": [o.name for o in orders]}
-    references = [o.reference for o in orders if o.reference]
+    facts = _Facts(said.detail, tuple(o.name for o in orders))
     return Card(
-        uuid=new_uuid(),
-        summary=summary,
+        uuid=style.new_uuid(),
+        summary=said.one if count == 1 else said.several.format(count=count),
         indicator="info",
-        source=Source(label=insurer, topic=topic(TOPIC, topic_system)),
-        detail=texts.render("not_checked", f=facts),
-        extension=associated_resources(references),
+        source=Source(label=insurer, topic=style.topic(TOPIC)),
+        detail=style.texts.render(DETAIL, f=facts),
+        extension=associated_resources([o.reference for o in orders if o.reference]),
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from cards import texts
 from cards.coverage_information import EXTENSION_URL, CoverageInformation
 from cards.fhir_json import CRD_TEMP, complex_part, concept, part
+from cards.texts.wording import ReasonLabels
 from cards.vocabulary import Json
 
 
@@ -14,7 +14,9 @@ def billing_code_parts(info: CoverageInformation) -> list[Json]:
     return [part("billingCode", "Coding", {"system": s, "code": c}) for s, c in info.codes]
 
 
-def reason_parts(info: CoverageInformation, known_codes: Set[str]) -> list[Json]:
+def reason_parts(
+    info: CoverageInformation, known_codes: Set[str], labels: ReasonLabels
+) -> list[Json]:
     """The reasons as texts; the first carries the reason code, where the version knows it.
 
     So does each coded reason. Several ones each say what they are a reason for (CRD 2.2.1
@@ -30,8 +32,7 @@ def reason_parts(info: CoverageInformation, known_codes: Set[str]) -> list[Json]
         codes[said[0]] = info.reason_code
     coded = [code if (code := codes.get(each)) in known_codes else None for each in said]
     if len(said) > 1:
-        labels = texts.table("phrases")["reasons"]
-        said = [(aspect, labels[aspect].format(reason=text)) for aspect, text in said]
+        said = [(aspect, getattr(labels, aspect).format(reason=text)) for aspect, text in said]
     reasons = [
         concept(CRD_TEMP, code, text) if code else concept(text=text)
         for code, (_, text) in zip(coded, said, strict=True)

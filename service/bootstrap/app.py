@@ -9,6 +9,7 @@ from typing import Any
 from flask import Flask
 
 from cards.questionnaires import Forms, load_forms
+from cards.texts import Texts
 from service.bootstrap.security import secure
 from service.bootstrap.wire_pages import wire_pages
 from service.crd.call_limits import CallLimits
@@ -30,6 +31,7 @@ from service.policies.library import load_library
 from service.policies.notices import NoticeLibrary
 from service.policies.payers import Payers
 from service.policies.policy_store import PolicyStore
+from service.policies.texts import load_texts
 from service.response import Responder
 from service.response.card_writer import CardWriter
 from service.response.coverage_information_writer import CoverageInformationWriter
@@ -77,13 +79,14 @@ class Application(Flask):
 
 
 class Library:
-    """The operator's files, read once: policies, notices, payers."""
+    """What answers are made of, read once: policies, notices, payers, and the wording."""
 
     def __init__(self, settings: Settings) -> None:
         on_file = load_library(settings.policies_dir, settings.payers_file)
         self.policies: PolicyStore = on_file.policies
         self.notices: NoticeLibrary = on_file.notices
         self.payers: Payers = on_file.payers
+        self.texts: Texts = load_texts()
 
 
 def wire_review(
@@ -100,11 +103,11 @@ def wire_review(
     configured source of the payer's records.
     """
     forms = load_forms(settings.base_url)
-    links = ResponseLinks(library.notices, forms, settings.base_url, library.payers.operator_name)
+    links = wire_links(settings, library, forms)
     suggestion = NoticeSuggestion(settings.notice_suggestion)
     notice_forms = NoticeForms(links, FormFiller(links, new_uuid), suggestion)
     card_writer = CardWriter(links, NoticeFacts(links, notice_forms), new_uuid)
-    responder = Responder(card_writer, CoverageInformationWriter(links))
+    responder = Responder(card_writer, CoverageInformationWriter(links), library.texts)
     return OrderReview(
         services=SERVICES,
         versions=versions or CrdVersions(),
@@ -127,6 +130,17 @@ def wire_payer_records(settings: Settings, metrics: Metrics | None = None) -> Pa
         patience=settings.payer_data_timeout_ms / 1000,
         budget=settings.fetch_budget_ms / 1000,
         asked=metrics.payer_data if metrics else lambda _outcome, _seconds: None,
+    )
+
+
+def wire_links(settings: Settings, library: Library, forms: Forms) -> ResponseLinks:
+    """The names, addresses and words that answers use."""
+    return ResponseLinks(
+        notices=library.notices,
+        forms=forms,
+        public_url=settings.base_url,
+        operator_name=library.payers.operator_name,
+        texts=library.texts,
     )
 
 
@@ -176,7 +190,7 @@ def wire_packages(
 ) -> QuestionnairePackages:
     """The use case of $questionnaire-package; `logged_calls` looks up earlier calls."""
     forms = load_forms(settings.base_url)
-    links = ResponseLinks(library.notices, forms, settings.base_url, library.payers.operator_name)
+    links = wire_links(settings, library, forms)
     return QuestionnairePackages(
         services=SERVICES,
         forms=forms,
@@ -185,6 +199,7 @@ def wire_packages(
         decide_step=wire_decide_step(library, payer_records or wire_payer_records(settings)),
         payers=library.payers,
         filler=FormFiller(links, new_uuid),
+        texts=library.texts,
         logged_calls=logged_calls,
         clock=clock,
         zone=settings.zone,
@@ -236,6 +251,7 @@ def create_app(
         services=SERVICES,
         versions=versions,
         review=review.review,
+        texts=library.texts,
         clock=clock,
     )
     checks = [

@@ -10,6 +10,7 @@ from threading import BoundedSemaphore
 
 from flask import Flask, Response
 
+from cards.texts import Texts
 from service.auth.rate_limit import CallLimit
 from service.auth.readers import load_readers
 from service.auth.sessions import Sessions
@@ -46,6 +47,7 @@ def wire_pages(
     services: Sequence[CdsService],
     versions: CrdVersions,
     review: Callable[[str, bytes], Review],
+    texts: Texts,
     clock: Callable[[], datetime],
 ) -> None:
     """Add the pages to `app`. `review` decides a call without recording it.
@@ -73,7 +75,9 @@ def wire_pages(
         # Not among the tabs of public pages.
         tabs.append(Tab("Decisions", "/decisions", everywhere=settings.workbench_on))
         reader_auth = wire_door(settings, settings.readers_file, clock)
-        app.register_blueprint(decisions_blueprint(wire_decisions(settings, clock), reader_auth))
+        app.register_blueprint(
+            decisions_blueprint(wire_decisions(settings, texts, clock), reader_auth)
+        )
     frame_pages(app, tuple(tabs))
 
 
@@ -87,13 +91,16 @@ def wire_door(settings: Settings, readers_file: Path, clock: Callable[[], dateti
     )
 
 
-def wire_decisions(settings: Settings, clock: Callable[[], datetime]) -> DecisionPages:
+def wire_decisions(
+    settings: Settings, texts: Texts, clock: Callable[[], datetime]
+) -> DecisionPages:
     """The pages of the decision log."""
     return DecisionPages(
         open_log=partial(open_log, settings.database_url),
         waiting=lambda: Spool(settings.spool_dir).depth().records,
         clock=clock,
         zone=settings.zone,
+        texts=texts,
     )
 
 

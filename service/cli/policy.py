@@ -34,15 +34,15 @@ def policy() -> None:
 )
 @click.option("--on", type=_DAY, help="Day of the check of reviews and editions. Default: today.")
 def lint(directory: Path | None, payers: Path | None, on: datetime | None) -> None:
-    """Check every file of the policy library; exit code 1 with an error."""
+    """Check every file of the policy library, and the wording; exit code 1 with an error."""
     from service.policies.lint import lint_library
+    from service.policies.texts import lint_texts
 
     settings = _settings()
     if directory is None:
         payers = payers or settings.payers_file
-    findings = lint_library(
-        directory or settings.policies_dir, payers, on.date() if on else _today(settings)
-    )
+    day = on.date() if on else _today(settings)
+    findings = [*lint_library(directory or settings.policies_dir, payers, day), *lint_texts()]
     for finding in findings:
         click.echo(_short(finding))
     errors = sum(not f.warning for f in findings)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cards.coverage_information import CoverageInformation, DocNeeded
+from cards.texts.wording import ReasonLabels
 from cards.vocabulary import Json
 from service.errors import RequestError
 
@@ -19,9 +20,9 @@ class CrdVersion:
     without exactly one coverage of a configured payer is refused.
     `topic_system` is the code system of a card's `source.topic`, `doc_purpose_system` that of the
     documentation reasons. `doc_needed` has the version's code for every DocNeeded.
-    `coverage_information` writes the extension, as FHIR JSON. `task_tells_after_completion` says
-    whether a Task has an input for what becomes of the completed form, `empty_system_actions`
-    whether an answer without systemActions has an empty list of them.
+    `coverage_information` writes the extension, as FHIR JSON; the labels tell its reasons apart.
+    `task_tells_after_completion` says whether a Task has an input for what becomes of the completed
+    form, `empty_system_actions` whether an answer without systemActions has an empty list of them.
     """
 
     name: str
@@ -30,6 +31,6 @@ class CrdVersion:
     topic_system: str
     doc_purpose_system: str
     doc_needed: Mapping[DocNeeded, str]
-    coverage_information: Callable[[CoverageInformation], Json]
+    coverage_information: Callable[[CoverageInformation, ReasonLabels], Json]
     task_tells_after_completion: bool
     empty_system_actions: bool

@@ -10,6 +10,7 @@ from cards.coverage_information.parts import (
     reason_parts,
 )
 from cards.fhir_json import CRD_TEMP, complex_part, concept, part
+from cards.texts.wording import ReasonLabels
 from cards.vocabulary import Json
 from service.crd.crd_version import CrdVersion
 from service.errors import UnprocessableRequest
@@ -19,7 +20,7 @@ _REASON_CODES = frozenset({"gold-card", NO_DETAIL_CODE})
 _INFO_NEEDED = frozenset({"performer", "location", "timeframe", "contract-window", "OTH"})
 
 
-def _write(info: CoverageInformation) -> Json:
+def _write(info: CoverageInformation, labels: ReasonLabels) -> Json:
     """The coverage-information extension of CRD 2.0.1, with its invariants crd-ci-q1 to q5."""
     covered = _COVERED.get(info.covered, info.covered)
     # crd-ci-q2 fails in practice where pa-needed is absent, whatever `covered` says.
@@ -39,7 +40,7 @@ def _write(info: CoverageInformation) -> Json:
         missing = info.missing if info.missing in _INFO_NEEDED else "OTH"
         parts.append(part("info-needed", "Code", missing))
     parts.extend(billing_code_parts(info))
-    parts.extend(reason_parts(info, _REASON_CODES))
+    parts.extend(reason_parts(info, _REASON_CODES, labels))
     if info.instructions:
         parts.append(_detail("instructions", info.instructions))
     parts.extend(_detail(d.name, d.value, d.qualification) for d in info.details)

@@ -10,6 +10,7 @@ from cards.coverage_information.parts import (
     reason_parts,
 )
 from cards.fhir_json import CRD_TEMP, complex_part, concept, part
+from cards.texts.wording import ReasonLabels
 from cards.vocabulary import Json
 from service.crd.crd_version import CrdVersion
 from service.errors import MalformedRequest
@@ -26,7 +27,7 @@ _REASON_CODES = frozenset(
 )
 
 
-def _write(info: CoverageInformation) -> Json:
+def _write(info: CoverageInformation, labels: ReasonLabels) -> Json:
     """The coverage-information extension of CRD 2.2.1."""
     parts = [
         part("coverage", "Reference", {"reference": info.coverage}),
@@ -43,7 +44,7 @@ def _write(info: CoverageInformation) -> Json:
     if info.covered == "conditional":
         parts.append(part("info-needed", "Code", info.missing or "OTH"))
     parts.extend(billing_code_parts(info))
-    parts.extend(reason_parts(info, _REASON_CODES))
+    parts.extend(reason_parts(info, _REASON_CODES, labels))
     if info.policy_url:
         parts.append(_detail(concept(CRD_TEMP, "policy-link"), "Url", info.policy_url))
     if info.instructions:

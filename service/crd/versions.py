@@ -12,6 +12,7 @@ from datetime import date
 
 from cards.coverage_information import CoverageInformation, DocNeeded
 from cards.coverage_information.reader import is_coverage_information, read_extension
+from cards.texts.wording import ReasonLabels
 from service.crd.crd_version import CrdVersion
 from service.crd.v2_0 import V2_0
 from service.crd.v2_2 import V2_2
@@ -68,7 +69,7 @@ def _lacks(version: CrdVersion) -> Iterator[str]:
     for needed in DocNeeded:
         if not version.doc_needed.get(needed):
             yield f"doc_needed has no code for {needed.value!r}; add one"
-    extension = version.coverage_information(_SAMPLE)
+    extension = version.coverage_information(_SAMPLE, _LABELS)
     if not is_coverage_information(extension):
         yield "coverage_information writes another extension than ext-coverage-information"
     written = read_extension(extension)
@@ -82,6 +83,9 @@ def _lacks(version: CrdVersion) -> Iterator[str]:
             yield f"coverage_information writes {found!r} as {url}, expected {wanted!r}"
 
 
+_LABELS = ReasonLabels(
+    coverage="{reason}", authorization="{reason}", form="{reason}", assumption="{reason}"
+)
 _SAMPLE = CoverageInformation(
     coverage="Coverage/sample",
     covered="not-covered",

@@ -8,18 +8,20 @@ from datetime import datetime, tzinfo
 
 import msgspec
 
-from cards import texts
 from cards.coverage_information.reader import read_coverage_information
+from cards.texts.wording import UndeterminedTexts
 from service.decision_log.decision_detail import DecisionDetail
 from service.decision_log.queries import LoggedCall
 from service.decision_log.rows import DeterminationRow, FeedbackRow
 
 
-def facts(found: DecisionDetail, zone: tzinfo) -> Iterator[tuple[str, str]]:
+def facts(
+    found: DecisionDetail, zone: tzinfo, undetermined: UndeterminedTexts
+) -> Iterator[tuple[str, str]]:
     """(label, value) pairs of a decision and its call, without unknown values."""
     told = {
         **_of_call(found.call, zone),
-        **_of_determination(found.determination),
+        **_of_determination(found.determination, undetermined),
         "Replaces": found.replaces,
         "Replaced by": found.replaced_by,
         **_of_record(found.call),
@@ -32,9 +34,11 @@ def facts_of_call(call: LoggedCall, zone: tzinfo) -> Iterator[tuple[str, str]]:
     return _known({**_of_call(call, zone), **_of_record(call)})
 
 
-def facts_of_determination(d: DeterminationRow) -> Iterator[tuple[str, str]]:
+def facts_of_determination(
+    d: DeterminationRow, undetermined: UndeterminedTexts
+) -> Iterator[tuple[str, str]]:
     """(label, value) pairs of a determination."""
-    return _known({"Assertion id": d.assertion_id, **_of_determination(d)})
+    return _known({"Assertion id": d.assertion_id, **_of_determination(d, undetermined)})
 
 
 def _known(told: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
@@ -52,7 +56,9 @@ def _of_call(call: LoggedCall, zone: tzinfo) -> dict[str, str | None]:
     }
 
 
-def _of_determination(d: DeterminationRow) -> dict[str, str | None]:
+def _of_determination(
+    d: DeterminationRow, undetermined: UndeterminedTexts
+) -> dict[str, str | None]:
     return {
         "Order": f"{d.order_ref}: {', '.join(short_codes(d.codes)) or 'no code'}",
         "Day of service": f"{d.service_day} ({d.day_source})",
@@ -60,7 +66,7 @@ def _of_determination(d: DeterminationRow) -> dict[str, str | None]:
         "Payer": d.payer,
         "Program": d.program,
         "Policy": f"{d.policy_id}, version {d.policy_version}" if d.policy_id else None,
-        "Reason": d.reason_id or undetermined_text(d),
+        "Reason": d.reason_id or undetermined_text(d, undetermined),
         "Holds for": ", ".join(short_codes(d.billing_codes)),
         "Notices": ", ".join(msgspec.json.decode(d.notices)),
         "Stated": _stated(d),
@@ -80,12 +86,12 @@ def caller(client: str, ehr: str | None) -> str:
     return f"{client}, {ehr or 'EHR not told'}"
 
 
-def undetermined_text(d: DeterminationRow) -> str:
+def undetermined_text(d: DeterminationRow, undetermined: UndeterminedTexts) -> str:
     """The reason without a determination, as in coverage information; "" with a determination."""
     if d.undetermined is None:
         return ""
-    wording = texts.table("undetermined").get(d.undetermined)
-    return str(wording["reason"]).strip() if wording else d.undetermined
+    wording = undetermined.get(d.undetermined)
+    return wording.reason.strip() if wording else d.undetermined
 
 
 def moment(at: datetime, zone: tzinfo) -> str:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import Literal
 
-from cards import texts
 from cards.questionnaires import Form, Forms
+from cards.texts import Texts
 from cards.vocabulary import Json
 from service.crd.call_limits import CallLimits
 from service.crd.cds_service import CdsService, ReviewTarget
@@ -72,6 +72,7 @@ class QuestionnairePackages:
         decide_step: DecideStep,
         payers: PayerDirectory,
         filler: FormFiller,
+        texts: Texts,
         logged_calls: LoggedCalls,
         clock: Callable[[], datetime],
         zone: tzinfo,
@@ -86,6 +87,7 @@ class QuestionnairePackages:
         self.decide_step = decide_step
         self.payers = payers
         self.filler = filler
+        self.texts = texts
         self.logged_calls = logged_calls
         self._clock = clock
         self._zone = zone
@@ -129,6 +131,7 @@ class _Packaging:
         now: datetime,
     ) -> None:
         self.shared = shared
+        self.words = shared.texts.packages
         self.asked = asked
         self.recalled = recalled
         self.now = now
@@ -139,12 +142,12 @@ class _Packaging:
 
     def run(self) -> Json:
         for order in self.asked.orders:
-            self._consider(order, self.asked.resources, None, "order_settled")
+            self._consider(order, self.asked.resources, None, self.words.order_settled)
         self._consider_context()
         for questionnaire in self.asked.questionnaires:
             form = self.shared.forms.by_canonical(questionnaire.canonical)
             if form is None:
-                self._say("warning", "not-found", "form_unknown", questionnaire.place)
+                self._say("warning", "not-found", self.words.form_unknown, questionnaire.place)
             else:
                 notice = self._notice_of(form)
                 self.wanted.setdefault(form.id, Wanted(form, notice, list(self.decided)))
@@ -158,22 +161,25 @@ class _Packaging:
             posted = {o.reference for o in self.asked.orders}
             if recalled.order.reference not in posted:
                 self._consider(
-                    recalled.order, recalled.resources, recalled.encounter_id, "context_settled"
+                    recalled.order,
+                    recalled.resources,
+                    recalled.encounter_id,
+                    self.words.context_settled,
                 )
         elif self.asked.context is not None:
             if not self.asked.orders and not self.asked.questionnaires:
-                raise UnknownContext(texts.table("packages")["context_unknown"])
-            self._say("warning", "not-found", "context_unknown")
+                raise UnknownContext(self.words.context_unknown)
+            self._say("warning", "not-found", self.words.context_unknown)
 
     def _consider(
         self, resource: Resource, resources: Resources, encounter_id: str | None, settled: str
     ) -> None:
         """Add the forms of an order, or the issue with the reason for none."""
         if resource.type not in ORDER_TYPES:
-            return self._say("warning", "not-supported", "order_kind", resource.place)
+            return self._say("warning", "not-supported", self.words.order_kind, resource.place)
         # A payer by reference only cannot be resolved here; the caller addresses this payer.
         if self.coverage.payer is None and self.coverage.payer_told:
-            return self._say("warning", "business-rule", "payer", self.coverage.place)
+            return self._say("warning", "business-rule", self.words.payer, self.coverage.place)
         context = DecisionContext(
             patient=self.asked.patient,
             encounter_id=encounter_id,
@@ -183,24 +189,29 @@ class _Packaging:
         )
         found = self.shared.decide_step.decide([ReviewTarget(resource)], context)
         if not found:
-            return self._say("information", "informational", "order_ended", resource.place)
+            return self._say("information", "informational", self.words.order_ended, resource.place)
         (decided,) = found
         if decided.determination.finding.outcome is not CoverageOutcome.FOUND:
-            return self._say("warning", "business-rule", "coverage_inactive", self.coverage.place)
+            return self._say(
+                "warning", "business-rule", self.words.coverage_inactive, self.coverage.place
+            )
         return self._want_forms(decided, settled)
 
     def _want_forms(self, decided: Decided, settled: str) -> None:
         determination, place = decided.determination, decided.resource.place
         if determination.undetermined is not None:
-            reason = texts.table("undetermined")[determination.undetermined.value]["reason"]
-            self._say("warning", "incomplete", "order_gap", place, reason=reason)
+            reason = self.shared.texts.undetermined[determination.undetermined].reason
+            said = self.words.order_gap.format(reason=reason)
+            self._say("warning", "incomplete", said, place)
             return
         self.decided.append(decided)
         if not determination.notices:
             self._say("information", "informational", settled, place)
             return
         if determination.program.program is Program.UNKNOWN:
-            self._say("information", "informational", "program_not_told", self.coverage.place)
+            self._say(
+                "information", "informational", self.words.program_not_told, self.coverage.place
+            )
         for notice_id in determination.notices:
             notice = self.shared.notices.edition(notice_id, self.now.date())
             form = self.shared.filler.links.form(notice.questionnaire)
@@ -219,7 +230,7 @@ class _Packaging:
         since = self.asked.changed_since
         if since is None or form.changed > since:
             return True
-        self._say("information", "informational", "unchanged", title=form.title)
+        self._say("information", "informational", self.words.unchanged.format(title=form.title))
         return False
 
     def _bundle(self, wanted: Wanted) -> Json:
@@ -258,7 +269,5 @@ class _Packaging:
         code: str,
         text: str,
         place: str = "",
-        **values: str,
     ) -> None:
-        words = texts.table("packages")[text].format(**values)
-        self.issues.append(Issue(severity, code, words, place))
+        self.issues.append(Issue(severity, code, text, place))

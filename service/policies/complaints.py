@@ -10,10 +10,10 @@ from enum import Enum
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AliasChoices, BaseModel
+from pydantic import AliasChoices, BaseModel, RootModel
 from pydantic_core import ErrorDetails
 
-from service.policies.fields import Write
+from cards.texts.fields import Write
 from service.yaml_files import Where
 
 _KINDS = {
@@ -104,7 +104,8 @@ def field_at(model: type[BaseModel], where: Iterable[str | int]) -> Field:
         if isinstance(step, int):
             field = next(map(_field, _members(field.type)), field)
         else:
-            field = next((f for n, f in _fields(field.type) if n == step), Field(Any))
+            inside = next((f for n, f in _fields(field.type) if n == step), None)
+            field = inside or next(map(_field, _values(field.type)), Field(Any))
     return field
 
 
@@ -129,8 +130,6 @@ def _known(type_: object) -> list[str]:
             return [
                 str(a.choices[0]) if isinstance(a, AliasChoices) else str(a) for _, a in aliases
             ]
-        if get_origin(model) is dict:
-            return [str(key) for key in get_args(get_args(model)[0])]
     return []
 
 
@@ -138,6 +137,13 @@ def _members(type_: object) -> Iterator[Any]:
     for each in _alternatives(type_):
         if get_origin(each) is tuple:
             yield get_args(each)[0]
+
+
+def _values(type_: object) -> Iterator[Any]:
+    """What a mapping with keys of its own holds."""
+    for each in _alternatives(type_):
+        if get_origin(each) is dict:
+            yield get_args(each)[1]
 
 
 def _alternatives(type_: object) -> Iterator[Any]:
@@ -148,6 +154,8 @@ def _alternatives(type_: object) -> Iterator[Any]:
     elif origin in (Union, UnionType):
         for each in get_args(type_):
             yield from _alternatives(each)
+    elif isinstance(type_, type) and issubclass(type_, RootModel):
+        yield from _alternatives(type_.model_fields["root"].annotation)
     elif type_ is not NoneType:
         yield type_
 

@@ -7,48 +7,47 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 from types import NoneType
 from typing import Annotated, Any, Generic, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
     WithJsonSchema,
 )
-from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticKnownError
 
+from cards.texts.fields import Model, Sentence, Text, Write
 from cards.texts.placeholders import Placeholders, wrong
 from service.decision.policy import Program
+
+__all__ = [
+    "ByProgram",
+    "Day",
+    "EachOnce",
+    "Id",
+    "Model",
+    "MonthOrDay",
+    "Period",
+    "ProgramName",
+    "Sentence",
+    "Several",
+    "Some",
+    "Template",
+    "Text",
+    "Told",
+    "Url",
+    "Write",
+    "day_written",
+    "text_only",
+]
 
 T = TypeVar("T")
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
-
-
-class Model(BaseModel):
-    """A mapping of a file: every field known and of its type, nothing converted."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """What is to be written into a field, in words: the repair where a value does not fit."""
-
-    wanted: str
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return {**handler(schema), "description": self.wanted}
 
 
 class _LeftOutOrTold:
@@ -94,9 +93,6 @@ Some = Annotated[tuple[T, ...], Field(strict=False, min_length=1)]
 """A list with an entry at least."""
 EachOnce = AfterValidator(_each_once)
 
-Text = Annotated[str, Field(pattern=r"\S"), Write("some text")]
-Sentence = Annotated[Text, Placeholders()]
-"""A text that people read, with nothing to fill in."""
 Template = Annotated[Text, Placeholders("services", "codes")]
 """A text that people read, filled in for the order at hand."""
 Id = Annotated[

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from cards import texts
+from cards.texts import Texts
 from cards.vocabulary import Action, Answer
 from service.decision.coverage_assertion import replaced_assertion
 from service.response.card_writer import CardWriter
@@ -46,6 +46,7 @@ class Responder:
 
     cards: CardWriter
     coverage_information: CoverageInformationWriter
+    texts: Texts
 
     def reply(self, decided: Sequence[Decided], to: ResponseContext) -> Reply:
         """Cards, most important first, and a systemAction for each order with new information."""
@@ -77,10 +78,10 @@ class Responder:
         order, assertion_id = item.determination.order, info.assertion_id
         if already_carried(order, info):
             return Asserted(assertion_id, sent=False), None
-        extension = to.version.coverage_information(info)
+        extension = to.version.coverage_information(info, self.texts.phrases.reasons)
         action = Action(
             type="update",
-            description=texts.table("phrases")["update_order"].format(covered=info.covered),
+            description=self.texts.phrases.update_order.format(covered=info.covered),
             resource=with_coverage_information(
                 item.resource, order.coverage_information, info.coverage, extension
             ),

@@ -10,6 +10,7 @@ from cards.authorization import authorization_card
 from cards.early_warning import early_warning_card
 from cards.noncoverage import noncoverage_card
 from cards.not_checked import not_checked_card
+from cards.style import CardStyle
 from cards.vocabulary import Card
 from service.crd.cds_service import HookTier
 from service.decision.coverage import CoverageOutcome
@@ -35,34 +36,38 @@ class CardWriter:
 
     def cards(self, decided: Sequence[Decided], to: ResponseContext) -> list[Card]:
         """All cards, before the caller's options are applied."""
-        style = to.version.topic_system, self.new_uuid
+        style = CardStyle(self.links.texts, to.version.topic_system, self.new_uuid)
         shown = [i for i in decided if _worth_a_card(i.determination, to)]
         worth = [i.determination for i in shown]
         facts = (noncoverage_facts(group, to, self.links) for group in grouped(worth))
+        not_checked = self._not_checked(decided, shown, to, style)
         if to.tier is not HookTier.PRIMARY:
-            early = [early_warning_card(f, *style) for f in facts]
-            return [*early, *self._not_checked(decided, shown, to)]
+            return [*(early_warning_card(f, style) for f in facts), *not_checked]
         details = {i.determination.order.reference: i.details for i in decided}
         still_to_give = grouped(d for d in worth if d.notices)
         notices = (self.notices.of(NoticeContext(g, details, to)) for g in still_to_give)
         return [
-            *(authorization_card(a, *style) for a in authorizations(decided, self.links)),
-            *(noncoverage_card(f, *style) for f in facts),
-            *(advance_notice_card(n, *style) for n in notices),
-            *self._not_checked(decided, shown, to),
+            *(authorization_card(a, style) for a in authorizations(decided, self.links)),
+            *(noncoverage_card(f, style) for f in facts),
+            *(advance_notice_card(n, style) for n in notices),
+            *not_checked,
         ]
 
     def _not_checked(
-        self, decided: Sequence[Decided], shown: Sequence[Decided], to: ResponseContext
+        self,
+        decided: Sequence[Decided],
+        shown: Sequence[Decided],
+        to: ResponseContext,
+        style: CardStyle,
     ) -> Iterator[Card]:
         """Cards on unchecked orders; none in a secondary hook."""
         if to.tier is HookTier.SECONDARY:
             return
         insurer = self.links.operator_name
         for why, payer, orders in orders_of_unknown_members(decided):
-            yield not_checked_card(why, orders, payer, to.version.topic_system, self.new_uuid)
+            yield not_checked_card(why, orders, payer, style)
         for why, orders in unchecked_orders(decided, shown, to):
-            yield not_checked_card(why, orders, insurer, to.version.topic_system, self.new_uuid)
+            yield not_checked_card(why, orders, insurer, style)
 
 
 def _worth_a_card(d: Determination, to: ResponseContext) -> bool:

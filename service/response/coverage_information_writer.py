@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
-from cards import texts
 from cards.coverage_information import (
     CLAIM_MODIFIER,
     NOTICE_ON_FILE,
@@ -17,6 +15,8 @@ from cards.coverage_information import (
     Documentation,
 )
 from cards.naming import fill
+from cards.texts import Texts
+from cards.texts.wording import Phrases
 from service.crd.cds_service import HookTier
 from service.crd.crd_version import CrdVersion
 from service.decision.coverage import CoverageOutcome
@@ -106,7 +106,7 @@ class CoverageInformationWriter:
         services = named_services([d])
         said = [_of_program(n, fill(n.summary, services), editions) for n in editions]
         if full:
-            said.extend(on_file_sentences(d, self.links.notices, services))
+            said.extend(on_file_sentences(d, self.links, services))
         expires = _expires_on(d, policy)
         asserted = [d.covered.value, *(n.id for n in editions), *_on_file(d, full)]
         asserted.extend(asserted_by_records(d))
@@ -117,7 +117,7 @@ class CoverageInformationWriter:
             covered=d.covered.value,
             codes=d.billing_codes,
             reasons=(policy_determination.reason,),
-            assumptions=_assumptions(d),
+            assumptions=_assumptions(d, self.links.texts),
             stated_on=to.now.date(),
             expires_on=expires,
             assertion_id=coverage_assertion_id(d, to.ehr, asserted),
@@ -127,14 +127,14 @@ class CoverageInformationWriter:
             details=tuple(self._details(d, editions)) if full else (),
             contact=_contact(d),
             pa_needed=pa_needed(d.payer),
-            coded_reasons=coded_reasons(d),
+            coded_reasons=coded_reasons(d, self.links.texts.payer),
         )
 
     def _without_policy(
         self, d: Determination, to: ResponseContext, coverage: str, gap: str
     ) -> CoverageInformation:
-        wording: Mapping[str, Any] = texts.table("undetermined")[gap]
-        covered = Covered(wording.get("covered", Covered.CONDITIONAL))
+        wording = self.links.texts.undetermined[gap]
+        covered = Covered(wording.covered)
         if gap == UndeterminedReason.TECHNICAL:
             covered = Covered.INDETERMINATE
         approval = None
@@ -144,19 +144,19 @@ class CoverageInformationWriter:
             coverage=coverage,
             covered=covered.value,
             codes=tuple(c for c in d.billing_codes if c.system in _BILLING_SYSTEMS),
-            reasons=(_reason(wording["reason"], d, to),),
+            reasons=(_reason(wording.reason, d, to, self.links.texts.phrases),),
             stated_on=to.now.date(),
             assertion_id=coverage_assertion_id(
                 d, to.ehr, [covered.value, gap, *asserted_by_records(d)]
             ),
-            reason_code=wording.get("reason_code"),
-            missing=wording.get("missing"),
+            reason_code=wording.reason_code,
+            missing=wording.missing,
             contact=_contact(d),
-            assumptions=taken_as_sent(d.payer),
+            assumptions=taken_as_sent(d.payer, self.links.texts.payer),
             expires_on=approval.ends if approval else None,
             pa_needed="satisfied" if approval else pa_needed(d.payer),
             satisfied_by=approval.number if approval else None,
-            coded_reasons=coded_reasons(d),
+            coded_reasons=coded_reasons(d, self.links.texts.payer),
         )
 
     def _documentation(
@@ -174,7 +174,7 @@ class CoverageInformationWriter:
         found = d.notice_on_file
         if found is not None:
             editions = [self.links.notices.edition(found.notice, found.day)]
-            text = " ".join(on_file_sentences(d, self.links.notices, named_services([d])))
+            text = " ".join(on_file_sentences(d, self.links, named_services([d])))
             # A response without an id cannot be referenced.
             known = found.record.startswith("QuestionnaireResponse/")
             yield Detail(NOTICE_ON_FILE, found.record if known else found.form, text)
@@ -183,7 +183,7 @@ class CoverageInformationWriter:
             if modifier is not None:
                 because = modifier.when
                 if found is None:
-                    because = texts.table("phrases")["modifier_for_now"].format(because=because)
+                    because = self.links.texts.phrases.modifier_for_now.format(because=because)
                 yield Detail(CLAIM_MODIFIER, modifier.code, because)
 
 
@@ -192,10 +192,10 @@ def _doc_needed(notice: Notice, version: CrdVersion) -> str:
     return notice.doc_needed_by_version.get(version.name) or version.doc_needed[notice.doc_needed]
 
 
-def _reason(text: str, d: Determination, to: ResponseContext) -> str:
+def _reason(text: str, d: Determination, to: ResponseContext, phrases: Phrases) -> str:
     """A reason with its values: the payer's reference, and why that was not read."""
     payer = d.finding.coverage.payer_unread if d.finding.coverage else None
-    why = texts.table("phrases")["unread_because"][to.unread_because.value]
+    why = phrases.unread_because[to.unread_because]
     return text.format(payer=payer, why=why)
 
 
@@ -222,13 +222,14 @@ def already_carried(order: Order, info: CoverageInformation) -> bool:
     )
 
 
-def _assumptions(d: Determination) -> tuple[str, ...]:
+def _assumptions(d: Determination, texts: Texts) -> tuple[str, ...]:
     """Assumptions beyond the call's data (CRD 2.2.1 impl-5)."""
     told = d.order.service_day
     if told is not None and not (told.open_start or told.open_end):
-        return taken_as_sent(d.payer)
-    sentence: str = texts.table("phrases")["open_days_assumed" if told else "day_assumed"]
-    return (sentence.format(day=d.day.earliest.isoformat()), *taken_as_sent(d.payer))
+        return taken_as_sent(d.payer, texts.payer)
+    sentence = texts.phrases.open_days_assumed if told else texts.phrases.day_assumed
+    day = d.day.earliest.isoformat()
+    return (sentence.format(day=day), *taken_as_sent(d.payer, texts.payer))
 
 
 def _expires_on(d: Determination, policy: PolicyVersion) -> date | None:

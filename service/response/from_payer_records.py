@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import date
 
-from cards import texts
 from cards.authorization import AuthorizationFacts
 from cards.coverage_information import PaNeeded
+from cards.texts.wording import PayerTexts
 from service.decision.determination import Determination
 from service.decision.payer_finding import AuthorizationStatus, PayerFinding, PayerOutcome
-from service.decision.policy import Covered, Program
+from service.decision.policy import Covered
 from service.response.card_group import pointed_at
 from service.response.response_context import Decided
 from service.response.response_links import ResponseLinks
@@ -19,26 +19,26 @@ _OUT_OF_NETWORK = "auth-out-network"
 _GOLD_CARD = "gold-card"
 
 
-def by_records(payer: PayerFinding | None) -> Iterator[str]:
+def by_records(payer: PayerFinding | None, words: PayerTexts) -> Iterator[str]:
     """A sentence for each thing that a reader of the card must know, none where there is none."""
     if payer is None:
         return
-    words = texts.table("payer")
     if payer.outcome is PayerOutcome.UNREACHABLE:
-        yield words["unreachable"]
+        yield words.unreachable
     for said in payer.contradictions:
-        yield words["contradictions"][said.what].format(
-            program=_program(said.program), since=_day("since", said.day)
+        yield words.contradictions.of(said.what).format(
+            program=words.programs[said.program.value] if said.program else "",
+            since=_day(words.since, said.day),
         )
     for situation in payer.situations:
-        if situation in words["situations"]:
-            yield words["situations"][situation]
+        if situation in words.situations:
+            yield words.situations[situation]
     found = payer.authorization
     if found is not None and found.status is not AuthorizationStatus.APPROVED:
-        template: str = words["authorization"][found.status.value]
-        yield template.format(number=found.number, decided=_day("decided", found.decided))
+        template = words.authorization[found.status.value]
+        yield template.format(number=found.number, decided=_day(words.decided, found.decided))
     if payer.out_of_network:
-        yield words["out_of_network"]
+        yield words.out_of_network
 
 
 def authorizations(
@@ -76,21 +76,25 @@ def pa_needed(payer: PayerFinding | None) -> PaNeeded | None:
     return "auth-needed" if payer.out_of_network else None
 
 
-def coded_reasons(d: Determination) -> tuple[tuple[str, str], ...]:
-    """(code, text) of the reasons that go with `pa_needed`; a "not-covered" needs none."""
+def coded_reasons(d: Determination, words: PayerTexts) -> tuple[tuple[str, str], ...]:
+    """(code, text) of the reasons that go with `pa_needed`."""
+    texts = {_OUT_OF_NETWORK: words.reasons.out_of_network, _GOLD_CARD: words.reasons.gold_card}
+    return tuple((code, texts[code]) for code in _reason_codes(d))
+
+
+def _reason_codes(d: Determination) -> Iterator[str]:
+    """The codes of these reasons; a "not-covered" needs none."""
     said = pa_needed(d.payer)
     approved = d.payer is not None and d.payer.approved is not None
-    if said is None or approved or d.covered is Covered.NOT_COVERED:
-        return ()
-    code = _GOLD_CARD if said == "no-auth" else _OUT_OF_NETWORK
-    return ((code, texts.table("payer")["reasons"][code]),)
+    if said is not None and not approved and d.covered is not Covered.NOT_COVERED:
+        yield _GOLD_CARD if said == "no-auth" else _OUT_OF_NETWORK
 
 
-def taken_as_sent(payer: PayerFinding | None) -> tuple[str, ...]:
+def taken_as_sent(payer: PayerFinding | None, words: PayerTexts) -> tuple[str, ...]:
     """The assumption that is made while the records cannot be reached (CRD 2.2.1 impl-5)."""
     if payer is None or payer.outcome is not PayerOutcome.UNREACHABLE:
         return ()
-    return (texts.table("payer")["unreachable"],)
+    return (words.unreachable,)
 
 
 def asserted_by_records(d: Determination) -> Iterator[str]:
@@ -100,12 +104,8 @@ def asserted_by_records(d: Determination) -> Iterator[str]:
     approval = d.payer.approved
     if approval is not None:
         yield f"{approval.number} {approval.ends}"
-    yield from (code for code, _ in coded_reasons(d))
+    yield from _reason_codes(d)
 
 
-def _program(program: Program | None) -> str:
-    return texts.table("payer")["programs"][program.value] if program else ""
-
-
-def _day(key: str, day: date | None) -> str:
-    return texts.table("payer")[key].format(day=day.isoformat()) if day else ""
+def _day(words: str, day: date | None) -> str:
+    return words.format(day=day.isoformat()) if day else ""

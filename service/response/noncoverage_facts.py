@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cards import texts
 from cards.noncoverage import Noncoverage, SearchedAuthority
 from service.crd.cds_service import HookTier
 from service.decision.determination import Determination
@@ -48,14 +47,16 @@ def noncoverage_facts(group: CardGroup, to: ResponseContext, links: ResponseLink
         references=group.pointed_at,
         on_file=tuple(_on_file(group, links)) if to.tier is HookTier.PRIMARY else (),
         by_records=tuple(
-            dict.fromkeys(s for d in group.determinations for s in by_records(d.payer))
+            dict.fromkeys(
+                s for d in group.determinations for s in by_records(d.payer, links.texts.payer)
+            )
         ),
     )
 
 
 def _on_file(group: CardGroup, links: ResponseLinks) -> Iterator[str]:
     for d in group.determinations:
-        sentences = on_file_sentences(d, links.notices, named_services([d]))
+        sentences = on_file_sentences(d, links, named_services([d]))
         if text := " ".join(sentences):
             yield text
 
@@ -67,8 +68,7 @@ def _coverage_note(d: Determination, links: ResponseLinks) -> str | None:
     key = d.finding.outcome.value
     if d.coverage is not None:
         key = "payer_not_read" if d.coverage.payer_unread else "payer_not_told"
-    note: str = texts.table("phrases")["coverage_notes"][key]
-    return note.format(insurer=links.operator_name)
+    return links.texts.phrases.coverage_notes[key].format(insurer=links.operator_name)
 
 
 def _searched(authority: Authority) -> SearchedAuthority:

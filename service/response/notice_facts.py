@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cards import texts
 from cards.advance_notice import AdvanceNotice, NoticeText
 from cards.task import PayerReference
+from cards.texts.wording import Phrases
 from service.decision.determination import Determination
 from service.policies.notices import Notice
 from service.response.notice_forms import NoticeContext, NoticeForms
@@ -45,7 +45,7 @@ class NoticeFacts:
             title=notice.title,
             program_label=notice.program_label,
             summary=notice.summary,
-            advice=tuple(_advice(notice, context)),
+            advice=tuple(_advice(notice, context, self.links.texts.phrases)),
             links=tuple(self.links.of_notices([notice], group.first, group.policy)),
             forms=tuple(self.forms.offered(notice, context)),
             modifiers=modifiers_of(notice),
@@ -58,22 +58,21 @@ class NoticeFacts:
         return PayerReference(payer.name, system=payer.system, identifier=payer.identifier)
 
 
-def _advice(notice: Notice, context: NoticeContext) -> Iterator[str]:
+def _advice(notice: Notice, context: NoticeContext, phrases: Phrases) -> Iterator[str]:
     """The steps, after a warning if the edition expires before the service."""
     today, group = context.to.now.date(), context.group
-    phrases = texts.table("phrases")
     form = notice.form or notice.title
     if notice.expired_on(today):
-        yield phrases["notice_expired"].format(form=form, day=notice.ends)
+        yield phrases.notice_expired.format(form=form, day=notice.ends)
     elif notice.expired_on(max(d.day.latest for d in group.determinations)):
-        yield phrases["notice_expires"].format(form=form, day=notice.ends)
+        yield phrases.notice_expires.format(form=form, day=notice.ends)
     records = {r.questionnaire for r in notice.records}
     rejected_forms = (
         p.why for d in group.determinations for p in d.rejected_forms if p.form in records
     )
     for why in dict.fromkeys(rejected_forms):
-        yield phrases["rejected_forms"].format(
-            notice=notice.short_name, because=phrases["why_rejected"][why]
+        yield phrases.rejected_forms.format(
+            notice=notice.short_name, because=phrases.why_rejected.of(why)
         )
     reason = group.policy.reason_for_patient(group.first.program.program)
     yield from notice.advice_on(today, reason)

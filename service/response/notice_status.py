@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cards import texts
 from cards.advance_notice import ClaimModifier
 from cards.naming import NamedService, fill
 from service.decision.determination import Determination, NoticeOnFile
 from service.decision.policy import Program
-from service.policies.notices import Modifier, Notice, NoticeLibrary
+from service.policies.notices import Modifier, Notice
+from service.response.response_links import ResponseLinks
 
 
 def on_file_sentences(
-    d: Determination, notices: NoticeLibrary, services: Sequence[NamedService]
+    d: Determination, links: ResponseLinks, services: Sequence[NamedService]
 ) -> Iterator[str]:
     """Sentences on the form on file, the patient's choice and the claim; none without a form.
 
@@ -22,17 +22,17 @@ def on_file_sentences(
     found = d.notice_on_file
     if found is None:
         return
-    notice = notices.edition(found.notice, found.day)
+    notice = links.notices.edition(found.notice, found.day)
     template = _template(notice, found)
     if template:
         yield fill(template, services).replace("{day}", found.day.isoformat())
     yield from (o.on_file for o in notice.options if o.option == found.option)
     modifier = claim_modifier(d, notice)
     if modifier is not None:
-        phrases = texts.table("phrases")
-        yield phrases["modifier_fits"].format(code=modifier.code, because=modifier.when)
+        phrases = links.texts.phrases
+        yield phrases.modifier_fits.format(code=modifier.code, because=modifier.when)
         for unfit in notice.why_not:
-            yield phrases["modifier_unfit"].format(code=unfit.code, because=unfit.because)
+            yield phrases.modifier_unfit.format(code=unfit.code, because=unfit.because)
 
 
 def claim_modifier(d: Determination, notice: Notice) -> Modifier | None:

@@ -1,4 +1,4 @@
-"""Names and links of answers: insurer, policy page, form, notice edition."""
+"""Names, links and wording of answers: insurer, policy page, form, notice edition."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from cards import texts
 from cards.questionnaires import Form, Forms
+from cards.texts import Texts
 from service.decision.determination import Determination
 from service.decision.policy import PolicyVersion
 from service.errors import ConfigurationError
@@ -16,16 +16,17 @@ from service.policies.notices import Notice, NoticeLibrary
 
 @dataclass(frozen=True, slots=True)
 class ResponseLinks:
-    """Names and links.
+    """Names, links and wording.
 
     `public_url` is this service's public base URL without a trailing slash; `operator_name`, the
-    insurer's name for a request without one.
+    insurer's name for a request without one; `texts`, the wording.
     """
 
     notices: NoticeLibrary
     forms: Forms
     public_url: str
     operator_name: str
+    texts: Texts
 
     def form(self, form_id: str) -> Form:
         """The form with this id. Raises ConfigurationError for an unknown id."""
@@ -56,7 +57,7 @@ class ResponseLinks:
         On both cards, since some clients show no links in a detail (CRD 2.2.1 resp-10).
         """
         yield from ((link.label, link.url) for notice in notices for link in notice.links)
-        label = texts.table("phrases")["notice_link"]
+        label = self.texts.phrases.notice_link
         for notice in notices:
             url = self.notice_page(d, policy, notice)
             if url:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
-from cards import texts
+from cards.texts.wording import Phrases
 from cards.vocabulary import Answer
 from service.crd.call_limits import CallLimits
 from service.crd.cds_service import CdsService, HookTier, ReviewTarget
@@ -124,7 +124,7 @@ class OrderReview:
         determinations = tuple(item.determination for item in decided)
         unread_because = why_unread(request, fetched)
         if request.version.needs_one_coverage:
-            refuse_without_payer(determinations, unread_because)
+            refuse_without_payer(determinations, unread_because, self._responder.texts.phrases)
         unread = unread_orders(request, resources)
         to = ResponseContext(
             version=request.version,
@@ -247,7 +247,7 @@ def why_unread(request: HookRequest, fetched: Fetched) -> UnreadBecause:
 
 
 def refuse_without_payer(
-    determinations: Sequence[Determination], unread_because: UnreadBecause
+    determinations: Sequence[Determination], unread_because: UnreadBecause, phrases: Phrases
 ) -> None:
     """Raise UnhandledPayer if no order has exactly one coverage of a configured payer.
 
@@ -270,7 +270,7 @@ def refuse_without_payer(
         )
         raise UnhandledPayer(expected, coverage.place, sent)
     if coverage.payer_unread:
-        why = texts.table("phrases")["unread_because"][unread_because.value]
+        why = phrases.unread_because[unread_because]
         expected = f"the payer's Organization was not sent and could not be read: {why}"
         raise UnhandledPayer(expected, coverage.place)
     raise UnhandledPayer("expected a payor with the identifier of its payer", coverage.place)

@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
+from functools import partial
 
 import msgspec
 from flask import Blueprint, Response, request
 from sqlalchemy import Connection
 
-from cards.overrides import override_reasons
+from cards.texts import Texts
 from service.decision.determination import TraceStep
 from service.decision_log import display, queries
 from service.decision_log.decision_detail import (
@@ -64,7 +65,8 @@ class DecisionPages:
     """Builder of the pages.
 
     `open_log` takes reader, action and search, records the access and opens the log. `waiting`
-    gives the number of spooled records; `clock` and `zone` give today and display times.
+    gives the number of spooled records; `clock` and `zone` give today and display times; `texts`
+    is the wording of answers.
     """
 
     def __init__(
@@ -73,7 +75,9 @@ class DecisionPages:
         waiting: Callable[[], int],
         clock: Callable[[], datetime],
         zone: tzinfo,
+        texts: Texts,
     ) -> None:
+        self._texts = texts
         self._open_log = open_log
         self._waiting = waiting
         self._clock = clock
@@ -151,7 +155,7 @@ class DecisionPages:
             since = self._midnight(first)
         with self._opened("stats", {"since": since, "until": until}) as log:
             stats = policy_stats(log, Span(since, until))
-        counted = [(s, bars(s)) for s in stats if s.cards]
+        counted = [(s, bars(s, self._texts)) for s in stats if s.cards]
         asked = dict(form) if form.get("since") or form.get("until") else {}
         asked = asked or {"since": since.date().isoformat() if since else ""}
         return self._page("decisions/feedback.html", counted=counted, asked=asked, wrong=wrong)
@@ -164,7 +168,7 @@ class DecisionPages:
             "decisions/decision.html",
             found=found,
             d=found.determination,
-            facts=list(display.facts(found, self._zone)),
+            facts=list(display.facts(found, self._zone, self._texts.undetermined)),
             trace=[TraceStep(*map(display.printable, step)) for step in found.trace],
             answer=answer,
             coverage_information=_coverage_information(found, answer),
@@ -199,6 +203,9 @@ class DecisionPages:
             moment=lambda at: display.moment(at, self._zone),
             instant=instant,
             words=display,
+            undetermined_text=partial(
+                display.undetermined_text, undetermined=self._texts.undetermined
+            ),
             waiting=self._waiting(),
             **values,
         )
@@ -251,9 +258,9 @@ def decisions_blueprint(pages: DecisionPages, reader_auth: ReaderAuth) -> Bluepr
     return blueprint
 
 
-def bars(stats: PolicyStats) -> list[Bar]:
+def bars(stats: PolicyStats, texts: Texts) -> list[Bar]:
     """Feedback on a policy's cards, as bars of the plot; rare reasons are summed up."""
-    displays = {reason.code: reason.display or reason.code for reason in override_reasons()}
+    displays = {reason.code: reason.display for reason in texts.phrases.override_reasons}
     counted = [("Accepted", "accepted", stats.accepted)]
     reasons = stats.overridden.most_common()
     for code, cards in reasons[:_MOST_REASONS]:

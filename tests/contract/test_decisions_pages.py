@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 from service.bootstrap.app import RECORDER, create_app
 from service.decision_log.policy_stats import PolicyStats
 from service.decision_log.spool import Spool
+from service.policies.texts import load_texts
 from service.settings import Settings
 from service.web.decisions import bars
 from tests.conftest import FIXTURES, NOW, in_folder
@@ -153,7 +154,7 @@ def test_bars_are_as_long_as_their_share_and_rare_reasons_are_one_bar() -> None:
     reasons = Counter({f"reason-{n:02}": 20 - n for n in range(15)})
     total = reasons.total()
     stats = PolicyStats("p", cards=total + 10, accepted=4, overridden=reasons)
-    shown = bars(stats)
+    shown = bars(stats, load_texts())
     assert shown[0].cards == 4
     assert shown[-1].name == "Nothing was said"
     assert shown[-1].cards == 6
@@ -165,6 +166,6 @@ def test_bars_are_as_long_as_their_share_and_rare_reasons_are_one_bar() -> None:
 
 def test_a_reason_of_ours_is_told_in_its_words_and_anothers_cannot_reorder_the_page() -> None:
     reasons = Counter({"patient-informed": 1, "\u202eabc": 1})
-    names = [b.name for b in bars(PolicyStats("p", cards=2, overridden=reasons))]
+    names = [b.name for b in bars(PolicyStats("p", cards=2, overridden=reasons), load_texts())]
     assert "Dismissed: The patient was told about the cost and wants the service" in names
     assert "Dismissed: \N{REPLACEMENT CHARACTER}abc" in names

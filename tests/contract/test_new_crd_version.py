@@ -16,6 +16,7 @@ from cards.coverage_information.reader import (
     read_coverage_information,
 )
 from cards.fhir_json import part
+from cards.texts.wording import ReasonLabels
 from service.bootstrap.app import RECORDER, create_app
 from service.crd.crd_version import CrdVersion
 from service.crd.versions import VERSIONS
@@ -27,7 +28,7 @@ TOPICS = "http://example.org/CodeSystem/topics"
 NOTICE_IN_IT = "order-sign/mrs-original-medicare"
 
 
-def written(info: CoverageInformation) -> Json:
+def written(info: CoverageInformation, labels: ReasonLabels) -> Json:
     parts = [
         part("coverage", "Reference", {"reference": info.coverage}),
         part("covered", "Code", info.covered),

@@ -22,6 +22,7 @@ from service.decision_log.decision_detail import by_place, call_detail
 from service.decision_log.display import body_text
 from service.decision_log.metrics_model import metric_record
 from service.decision_log.queries import LoggedCall
+from service.policies.texts import load_texts
 from service.settings import Settings
 from service.web.response_view import ShownAnswer, order_changes
 from tests.conftest import NOW, in_folder
@@ -62,7 +63,7 @@ def looked_at(log: Connection, call_id: str) -> LoggedCall:
     assert body_text(call.kept.answer)
     assert body_text(call.kept.request)
     list(order_changes(msgspec.convert(call.answer, ShownAnswer), None))
-    page = DecisionPage(UTC, Console(file=io.StringIO()))
+    page = DecisionPage(UTC, load_texts().undetermined, Console(file=io.StringIO()))
     page.call(whole)
     for determination in call.determinations:
         found = by_place(log, call_id, determination.position)

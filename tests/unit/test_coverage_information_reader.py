@@ -22,7 +22,9 @@ from cards.coverage_information.reader import (
 )
 from service.crd.crd_version import CrdVersion
 from service.crd.versions import VERSIONS
+from service.policies.texts import load_texts
 
+LABELS = load_texts().phrases.reasons
 INFO = CoverageInformation(
     coverage="Coverage/a",
     covered="not-covered",
@@ -37,7 +39,7 @@ INFO = CoverageInformation(
 
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda v: v.name)
 def test_what_a_version_writes_is_read_again(version: CrdVersion) -> None:
-    order = {"extension": [{"url": "other"}, version.coverage_information(INFO)]}
+    order = {"extension": [{"url": "other"}, version.coverage_information(INFO, LABELS)]}
     (read,) = read_coverage_information(order)
     assert (read.coverage, read.covered) == ("Coverage/a", "not-covered")
     assert (read.assertion_id, read.date) == ("cc1", "2026-11-22")
@@ -54,7 +56,8 @@ def test_each_on_an_order_is_read_in_its_order() -> None:
     version = VERSIONS[0]
     ids = ["cc1", "cc2"]
     written = [
-        version.coverage_information(msgspec.structs.replace(INFO, assertion_id=i)) for i in ids
+        version.coverage_information(msgspec.structs.replace(INFO, assertion_id=i), LABELS)
+        for i in ids
     ]
     found = read_coverage_information({"extension": written})
     assert [info.assertion_id for info in found] == ids

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cards import texts
+from cards.texts.wording import WhyRejected
 from service.decision import submitted_form
 from service.decision.coverage import CoverageFinding, CoverageOutcome
 from service.decision.determination import Determination
@@ -217,4 +217,4 @@ def test_months_end_on_a_day_that_there_is(day: date, months: int, then: date) -
 def test_every_reason_for_not_counting_has_words_for_people() -> None:
     source = Path(submitted_form.__file__).read_text("utf-8")
     named = set(re.findall(r'_Objection\("(\w+)"', source)) - {"patient", "order"}
-    assert named == set(texts.table("phrases")["why_rejected"])
+    assert named == set(WhyRejected.model_fields)

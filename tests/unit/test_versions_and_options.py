@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from cards.coverage_information import CoverageInformation, DocNeeded
+from cards.texts.wording import ReasonLabels
 from service.crd.configuration_options import DEFAULT_MAX_CARDS, Options, read_options
 from service.crd.crd_version import CrdVersion
 from service.crd.v2_0 import V2_0
@@ -39,14 +40,14 @@ def test_a_version_has_a_code_for_every_documentation_that_a_notice_can_need(
     assert set(version.doc_needed) == set(DocNeeded)
 
 
-def writes_no_date(info: CoverageInformation) -> dict[str, Any]:
-    extension = V2_2.coverage_information(info)
+def writes_no_date(info: CoverageInformation, labels: ReasonLabels) -> dict[str, Any]:
+    extension = V2_2.coverage_information(info, labels)
     parts = [p for p in extension["extension"] if p["url"] != "date"]
     return {**extension, "extension": parts}
 
 
-def writes_something_else(info: CoverageInformation) -> dict[str, Any]:
-    return {**V2_2.coverage_information(info), "url": "http://example.org/extension"}
+def writes_something_else(info: CoverageInformation, labels: ReasonLabels) -> dict[str, Any]:
+    return {**V2_2.coverage_information(info, labels), "url": "http://example.org/extension"}
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ def find(
     from service.cli.decisions.shapes import decision_json
     from service.decision_log import queries
     from service.decision_log.decision_detail import order_references, patient_reference
+    from service.policies.texts import load_texts
 
     settings = load()
     patient = patient_reference(patient) if patient is not None else None
@@ -44,7 +45,7 @@ def find(
     if as_json:
         print_json([decision_json(d) for d in found[:limit]])
     elif found:
-        DecisionPage(settings.zone).decisions(found[:limit])
+        DecisionPage(settings.zone, load_texts().undetermined).decisions(found[:limit])
     if len({(d.client, d.ehr) for d in found}) > 1:
         click.echo("these are of several EHRs: one id may be another patient at each", err=True)
     if len(found) > limit:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cards.texts.wording import UndeterminedTexts
 from service.decision_log.decision_detail import CallDetail, DecisionDetail
 from service.decision_log.display import (
     answer_in_short,
@@ -46,10 +47,13 @@ def wide_console() -> Console:
 
 
 class DecisionPage:
-    """Terminal pages, with times in `zone`."""
+    """Terminal pages, with times in `zone` and reasons in the words of `undetermined`."""
 
-    def __init__(self, zone: tzinfo, console: Console | None = None) -> None:
+    def __init__(
+        self, zone: tzinfo, undetermined: UndeterminedTexts, console: Console | None = None
+    ) -> None:
         self._zone = zone
+        self._undetermined = undetermined
         self._console = console or wide_console()
 
     def show(self, found: DecisionDetail) -> None:
@@ -66,7 +70,7 @@ class DecisionPage:
                 f" show {other.call_id}"
             )
         self._heading("What was asked")
-        self._facts(facts(found, self._zone))
+        self._facts(facts(found, self._zone, self._undetermined))
         self._answered(found.call, found.said, [d])
         self._heading("Why")
         self._trace(found.trace)
@@ -80,7 +84,7 @@ class DecisionPage:
         self._answered(call, found.said, call.determinations)
         for d in call.determinations:
             self._heading(f"{d.order_ref}: {d.covered}")
-            self._facts(facts_of_determination(d))
+            self._facts(facts_of_determination(d, self._undetermined))
             self._trace(call.kept.traces[d.position])
 
     def decisions(self, found: Sequence[Decision]) -> None:

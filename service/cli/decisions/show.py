@@ -25,6 +25,7 @@ def show(identifier: str, body: str | None) -> None:
     from service.cli.render import Screen
     from service.decision_log.decision_detail import by_assertion, call_detail
     from service.decision_log.display import body_text
+    from service.policies.texts import load_texts
 
     settings = load()
     identifier = identifier.strip().lower()
@@ -43,6 +44,6 @@ def show(identifier: str, body: str | None) -> None:
     elif body is not None:
         click.echo(body_text(call.kept.request if body == "request" else call.kept.answer))
     elif found is not None:
-        DecisionPage(settings.zone).show(found)
+        DecisionPage(settings.zone, load_texts().undetermined).show(found)
     elif looked_at is not None:
-        DecisionPage(settings.zone).call(looked_at)
+        DecisionPage(settings.zone, load_texts().undetermined).call(looked_at)

@@ -9,17 +9,20 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import combinations
-from typing import get_args
+from typing import TypeVar, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 from cards.naming import MOST_CODES_NAMED, SUMMARY_LIMIT, NamedService, fill
 from cards.texts.placeholders import Placeholders
 from service.decision.policy import Program
 from service.errors import Finding
+from service.policies.files import LibraryFile
 from service.policies.folder import Edition, LibraryFolder, Version
 from service.policies.policy_file import PolicyFile
 from service.yaml_files import Where
+
+M = TypeVar("M", bound=BaseModel)
 
 NEVER_SAID: Mapping[str, str] = {
     r"medicare does not cover": "say that Medicare is likely to deny it; no Medicare rule says so",
@@ -56,12 +59,19 @@ def _summaries(
 
 
 def never_said(folder: LibraryFolder) -> Iterator[Finding]:
-    for file in folder.every_file:
-        for where, text in _texts(file.data):
-            for pattern, repair in NEVER_SAID.items():
-                said = re.search(pattern, text.lower())
-                if said:
-                    yield file.finding(where, f"says “{said.group()}”", repair)
+    for version in folder.versions:
+        yield from never_said_in(version)
+    for edition in folder.editions:
+        yield from never_said_in(edition)
+
+
+def never_said_in(file: LibraryFile[M]) -> Iterator[Finding]:
+    """The texts of one file that say what must never be said."""
+    for where, text in _texts(file.data):
+        for pattern, repair in NEVER_SAID.items():
+            said = re.search(pattern, text.lower())
+            if said:
+                yield file.finding(where, f"says “{said.group()}”", repair)
 
 
 def _named_together(policy: PolicyFile) -> Iterator[list[NamedService]]:
@@ -78,17 +88,25 @@ def _named_together(policy: PolicyFile) -> Iterator[list[NamedService]]:
 
 
 def _texts(model: BaseModel, where: Where = ()) -> Iterator[tuple[Where, str]]:
-    """Every text of a policy or notice that people read: those marked with their placeholders."""
+    """Every text of a file that people read: those marked with their placeholders."""
     read = _read_by_people(type(model))
     for name in type(model).model_fields:
-        value = getattr(model, name)
-        values = enumerate(value) if isinstance(value, tuple) else [(None, value)]
-        for i, each in values:
-            at: Where = (*where, name) if i is None else (*where, name, i)
-            if isinstance(each, BaseModel):
-                yield from _texts(each, at)
-            elif isinstance(each, str) and each and name in read:
-                yield at, each
+        at: Where = where if isinstance(model, RootModel) else (*where, name)
+        for inner, value in _parts(getattr(model, name), at):
+            if isinstance(value, BaseModel):
+                yield from _texts(value, inner)
+            elif isinstance(value, str) and value and name in read:
+                yield inner, value
+
+
+def _parts(value: object, where: Where) -> Iterator[tuple[Where, object]]:
+    """A value, or what is in it where it is a list or a mapping with keys of its own."""
+    if isinstance(value, tuple):
+        yield from (((*where, i), each) for i, each in enumerate(value))
+    elif isinstance(value, dict):
+        yield from (((*where, key), each) for key, each in value.items())
+    else:
+        yield where, value
 
 
 @cache

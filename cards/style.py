@@ -1,0 +1,33 @@
+"""How a card is written: in which words, for which version of CRD, under which ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from cards.texts import Texts
+from cards.vocabulary import Coding
+
+OVERRIDE_REASONS = "https://covercard.example/fhir/CodeSystem/override-reason"
+"""Our own code system; the name is reserved for examples and resolves nowhere."""
+
+
+class CardStyle(NamedTuple):
+    """`topic_system` is the code system of `source.topic` in the version of CRD asked for."""
+
+    texts: Texts
+    topic_system: str
+    new_uuid: Callable[[], str]
+
+    def topic(self, code: Literal["guideline", "claim"]) -> Coding:
+        """A card's `source.topic`: what kind of card it is (CRD 2.2.1 resp-5)."""
+        topics = self.texts.phrases.topics
+        display = topics.guideline if code == "guideline" else topics.claim
+        return Coding(code=code, system=self.topic_system, display=display)
+
+    def override_reasons(self) -> list[Coding]:
+        """Why a clinician may go on all the same (CDS Hooks 2.0, Override Reason)."""
+        return [
+            Coding(code=r.code, system=OVERRIDE_REASONS, display=r.display)
+            for r in self.texts.phrases.override_reasons
+        ]

@@ -1,0 +1,190 @@
+"""The tables of wordings, one model a file: each text with what is filled into it.
+
+A table's keys that are the decision's own words (why a form was rejected, why nothing was
+determined) are held to the decision where the tables are loaded.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, RootModel
+
+from cards.texts.fields import Model, Sentence, Text
+from cards.texts.placeholders import Placeholders
+
+# One type for each set of placeholders. `needed` are those without which a text says nothing.
+_Reason = Annotated[Text, Placeholders("reason", needed=True)]
+_Because = Annotated[Text, Placeholders("because", needed=True)]
+_CodeBecause = Annotated[Text, Placeholders("code", "because", needed=True)]
+_Title = Annotated[Text, Placeholders("title", needed=True)]
+_Name = Annotated[Text, Placeholders("name", needed=True)]
+_FormDay = Annotated[Text, Placeholders("form", "day", needed=True)]
+_NoticeBecause = Annotated[Text, Placeholders("notice", "because", needed=True)]
+_Day = Annotated[Text, Placeholders("day", needed=True)]
+_Covered = Annotated[Text, Placeholders("covered", needed=True)]
+_Insurer = Annotated[Text, Placeholders("insurer", needed=True)]
+_PayerWhy = Annotated[Text, Placeholders("payer", "why")]
+_Count = Annotated[Text, Placeholders("count")]
+_Services = Annotated[Text, Placeholders("services", "codes")]
+_ProgramSince = Annotated[Text, Placeholders("program", "since")]
+_NumberDecided = Annotated[Text, Placeholders("number", "decided")]
+_NumberCodesUntil = Annotated[Text, Placeholders("number", "codes", "until", needed=True)]
+
+
+class Topics(Model):
+    """Displays of a card's source.topic, by code."""
+
+    guideline: Sentence
+    claim: Sentence
+
+
+class ReasonLabels(Model):
+    """Put before the reasons of one coverage information, where there are several."""
+
+    coverage: _Reason
+    authorization: _Reason
+    form: _Reason
+    assumption: _Reason
+
+
+class NotChecked(Model):
+    """The card on orders that nothing can be said about."""
+
+    one: Sentence
+    several: _Count
+    detail: Sentence
+
+
+class WhyRejected(Model):
+    """Why a form that came back does not count; its fields are the decision's objections."""
+
+    not_completed: Sentence
+    service: Sentence
+    not_dated: Sentence
+    edition: Sentence
+    future: Sentence
+    after_service: Sentence
+    too_old: Sentence
+    refusal: Sentence
+    choice: Sentence
+    signature: Sentence
+
+    def of(self, why: str) -> str:
+        said: str = getattr(self, why)
+        return said
+
+
+class OverrideReason(Model):
+    """A reason that a clinician may give for going on all the same."""
+
+    code: Text
+    display: Sentence
+
+
+class Phrases(Model):
+    """Short phrases on cards: phrases.yaml"""
+
+    topics: Topics
+    modifier_fits: _CodeBecause
+    modifier_for_now: _Because
+    modifier_unfit: _CodeBecause
+    policy_link: _Title
+    notice_link: _Name
+    notice_expired: _FormDay
+    notice_expires: _FormDay
+    rejected_forms: _NoticeBecause
+    why_rejected: WhyRejected
+    create_form: _Title
+    create_response: Sentence
+    reasons: ReasonLabels
+    day_assumed: _Day
+    open_days_assumed: _Day
+    update_order: _Covered
+    coverage_notes: dict[str, _Insurer]
+    unread_because: dict[str, Sentence]
+    not_checked: dict[str, NotChecked]
+    several_notices_summary: _Services
+    override_reasons: Annotated[tuple[OverrideReason, ...], Field(strict=False, min_length=1)]
+
+
+class Undetermined(Model):
+    """What coverage information says where no determination could be made.
+
+    `reason` is for staff who read the order later, `missing` what would settle it (CRD's
+    info-needed), `reason_code` a code of CRD's coverageAssertionReasons.
+    """
+
+    reason: _PayerWhy
+    missing: Text | None = None
+    reason_code: Text | None = None
+    covered: Literal["covered", "not-covered", "conditional"] = "conditional"
+
+
+class UndeterminedTexts(RootModel[dict[str, Undetermined]]):
+    """What is said for each reason: undetermined.yaml"""
+
+    def __getitem__(self, reason: str) -> Undetermined:
+        return self.root[reason]
+
+    def get(self, reason: str) -> Undetermined | None:
+        return self.root.get(reason)
+
+
+class PackageTexts(Model):
+    """What $questionnaire-package says beside the forms: packages.yaml"""
+
+    form_unknown: Sentence
+    context_unknown: Sentence
+    context_settled: Sentence
+    order_kind: Sentence
+    order_ended: Sentence
+    order_gap: _Reason
+    order_settled: Sentence
+    payer: Sentence
+    coverage_inactive: Sentence
+    program_not_told: Sentence
+    unchanged: _Title
+
+
+class Contradictions(Model):
+    """What the payer's records say otherwise than the call."""
+
+    program: _ProgramSince
+    in_force: _ProgramSince
+    ended: _ProgramSince
+    other_coverage: _ProgramSince
+
+    def of(self, what: str) -> str:
+        said: str = getattr(self, what)
+        return said
+
+
+class PayerReasons(Model):
+    """Reasons in coverage information, by CRD's code."""
+
+    out_of_network: Sentence = Field(alias="auth-out-network")
+    gold_card: Sentence = Field(alias="gold-card")
+
+
+class AuthorizationCard(Model):
+    """The card on an authorization on file."""
+
+    summary: _NumberCodesUntil
+    detail: _NumberCodesUntil
+
+
+class PayerTexts(Model):
+    """What is said from the payer's own records: payer.yaml"""
+
+    programs: dict[str, Sentence]
+    since: _Day
+    until: _Day
+    decided: _Day
+    contradictions: Contradictions
+    situations: dict[str, Sentence]
+    authorization: dict[str, _NumberDecided]
+    out_of_network: Sentence
+    reasons: PayerReasons
+    unreachable: Sentence
+    authorization_card: AuthorizationCard
