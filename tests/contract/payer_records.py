@@ -18,12 +18,15 @@ from service.decision.determination import Determination
 from service.payer_data.files import RecordReader
 from service.payer_data.importing import import_file
 from service.payer_data.rows import KINDS
+from service.policies.library import load_payers
+from service.settings import load_settings
 from tests.conftest import NOW, ROOT, in_folder
 from tests.contract.calls import Json, asking, call_of
 from tests.contract.calls import answer as answered
 
-HEALTH_PLAN = "http://example.org/payers|example-health-plan"
-PAYERS = (HEALTH_PLAN, "http://example.org/payers|example-payer")
+_LISTED = load_payers(load_settings().payers_file)
+PAYERS = {f"{s}|{v}": p.key for p in _LISTED for s, v in p.identifiers}
+HEALTH_PLAN = PAYERS["http://example.org/payers|example-health-plan"]
 EXAMPLES = ROOT / "examples" / "payer-data"
 
 
