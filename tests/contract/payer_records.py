@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class Plan:
     url: str
     folder: Path
     app: Flask
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def put(self, kind: str, text: str, **options: Any) -> None:
         """Import a CSV text; its lines are the health plan's unless they say otherwise."""
@@ -57,7 +58,7 @@ class Plan:
         """What is determined, with its trace."""
         import json
 
-        settings = in_folder(self.folder, payer_data=self.url)
+        settings = in_folder(self.folder, payer_data=self.url, **self.settings)
         review = wire_review(settings, Library(settings), clock=lambda: now)
         service = f"{request['hook']}-crd"
         return review.review(service, json.dumps(request).encode()).determinations
@@ -72,7 +73,7 @@ class Plan:
 def plan(url: str, folder: Path, **settings: Any) -> Iterator[Plan]:
     """The service with records at `url`, whose tables are there."""
     app = create_app(in_folder(folder, payer_data=url, **settings), clock=lambda: NOW)
-    yield Plan(url, folder, app)
+    yield Plan(url, folder, app, settings)
     app.extensions[RECORDER].stop()
 
 
