@@ -5,7 +5,12 @@ BIN    := $(VENV)/bin
 
 .PHONY: run test test-fast test-added-policy check audit format requirements documents pictures bench matrix clean
 
+# With the example records of members, unless COVERCARD_PAYER_DATA says otherwise; what was
+# imported before stays.
+run: export COVERCARD_PAYER_DATA ?= sqlite:///var/payer-data.sqlite3
 run: $(VENV)/.run
+	@[ "$$COVERCARD_PAYER_DATA" != sqlite:///var/payer-data.sqlite3 ] || \
+		$(BIN)/covercard payer-data import examples/payer-data --if-empty
 	$(BIN)/covercard serve
 
 # make test TESTS=tests/unit · JOBS=1 in one process (the default is one for each core)

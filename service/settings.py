@@ -190,6 +190,26 @@ class Settings(BaseSettings):
         description="Longest wait for the payer's records, in milliseconds, within what is left of"
         " `COVERCARD_FETCH_BUDGET_MS`.",
     )
+    payer_data_token_url: str = Field(
+        "",
+        description="Token endpoint for the payer's FHIR server (OAuth 2.0 client credentials).",
+    )
+    payer_data_client_id: str = Field("", description="Client id at that token endpoint.")
+    payer_data_secret_file: FilePath | None = Field(
+        None, description="File with the client's secret at that token endpoint."
+    )
+    payer_data_scope: str = Field(
+        "system/Patient.rs system/Coverage.rs system/ClaimResponse.rs system/PractitionerRole.rs"
+        " system/OrganizationAffiliation.rs",
+        description="Scopes asked for at that token endpoint, separated by blanks.",
+    )
+    payer_data_cache_seconds: int = Field(
+        60,
+        ge=0,
+        le=3600,
+        description="Seconds that what the payer's FHIR server answered is used again; the trace"
+        " tells its age.",
+    )
     retention_days: int = Field(
         3653, ge=1, description="Days that the decision log is kept before it may be pruned."
     )
@@ -241,6 +261,22 @@ class Settings(BaseSettings):
                     "list whole origins such as https://ehr.example.org; no *, path or capital"
                 )
         return origins
+
+    @field_validator("payer_data")
+    @classmethod
+    def _known_source(cls, url: str) -> str:
+        if url.startswith(("http://", "https://")):
+            return parse_base(url).url
+        if url and not url.startswith(("sqlite:///", "postgresql+psycopg://")):
+            raise ValueError("must begin with sqlite:///, postgresql+psycopg:// or https://")
+        return url
+
+    @field_validator("payer_data_token_url")
+    @classmethod
+    def _token_endpoint(cls, url: str) -> str:
+        if url:
+            parse_base(url)
+        return url
 
     @field_validator("database_url")
     @classmethod

@@ -126,7 +126,7 @@ def wire_review(
 def wire_payer_records(settings: Settings, metrics: Metrics | None = None) -> PayerRecords:
     """What the payer itself knows, as far as a source of its records is configured."""
     return PayerRecords(
-        open_source(settings.payer_data),
+        open_source(settings),
         patience=settings.payer_data_timeout_ms / 1000,
         budget=settings.fetch_budget_ms / 1000,
         asked=metrics.payer_data if metrics else lambda _outcome, _seconds: None,

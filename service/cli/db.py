@@ -7,7 +7,7 @@ import click
 
 @click.group()
 def db() -> None:
-    """Maintain the database of the decision log."""
+    """Maintain the tables of the decision log and of the payer's own records."""
 
 
 @db.command()
@@ -17,10 +17,15 @@ def upgrade() -> None:
     from service.decision_log.schema import REVISION
     from service.decision_log.schema import upgrade as bring_up
     from service.errors import RecordsUnavailable
+    from service.payer_data.opening import upgrade_source
     from service.settings import load_settings
 
+    settings = load_settings()
     try:
-        changed = bring_up(load_settings().database_url)
+        changed = bring_up(settings.database_url)
+        records = upgrade_source(settings.payer_data)
     except StoreUnavailable as error:
         raise RecordsUnavailable(f"the database cannot be reached ({error})") from None
     click.echo(f"the tables are {'now' if changed else 'already'} at {REVISION}")
+    if records is not None:
+        click.echo(f"the tables of the payer's records are {records}")

@@ -53,7 +53,7 @@ def _import_one(
     url: str,
     file: Path,
     kind: str,
-    payers: list[str],
+    payers: dict[str, str],
     default_payer: str | None,
     delta: bool,
     allow_refused: int,
@@ -110,7 +110,7 @@ def forget(member: str, payer: str | None, yes: bool) -> None:
     if not yes:
         click.confirm("Delete all records of this member for good?", abort=True)
     with _database() as url:
-        gone = delete(url, member, [only] if only else payers)
+        gone = delete(url, member, [only] if only else set(payers.values()))
     click.echo(
         f"{gone.members} members, {gone.authorizations} authorizations, {gone.services} services "
         "deleted"
@@ -149,20 +149,25 @@ def _database() -> Iterator[str]:
         raise RecordsUnavailable(f"the payer's records cannot be reached ({error})") from None
 
 
-def _payers() -> list[str]:
+def _payers() -> dict[str, str]:
+    """Each identifier of the payers of the payers file, and the payer's name in the records."""
     from service.policies.library import load_payers
     from service.settings import load_settings
 
-    return [f"{p.system}|{p.identifier}" for p in load_payers(load_settings().payers_file)]
+    payers = load_payers(load_settings().payers_file)
+    return {f"{system}|{value}": p.key for p in payers for system, value in p.identifiers}
 
 
-def _payer(written: str | None, payers: list[str]) -> str | None:
+def _payer(written: str | None, payers: dict[str, str]) -> str | None:
+    from service.payer_data.files import payers_by_name
+
     if written is None:
-        return payers[0] if len(payers) == 1 else None
-    fitting = [p for p in payers if written in (p, p.rpartition("|")[2])]
-    if len(fitting) != 1:
+        known = set(payers.values())
+        return known.pop() if len(known) == 1 else None
+    payer = payers_by_name(payers).get(written)
+    if payer is None:
         raise click.BadParameter(f"expected one of {', '.join(payers)}", param_hint="--payer")
-    return fitting[0]
+    return payer
 
 
 def _kind_of(file: Path) -> str:

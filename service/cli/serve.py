@@ -99,6 +99,7 @@ def serve() -> None:
 
         create_app(settings)  # a wrong file stops the start here
         prepare_log(settings)
+        prepare_payer_data(settings)
         os.environ[_SERVER_VARIABLE] = str(os.getpid())
         options: dict[str, Any] = {
             "address": settings.host,
@@ -165,6 +166,24 @@ def prepare_log(settings: Settings) -> None:
     except StoreUnavailable as error:
         click.echo(
             f"covercard: the log's database is unavailable ({error}); records go to the spool",
+            err=True,
+        )
+
+
+def prepare_payer_data(settings: Settings) -> None:
+    """Prepare the tables of the payer's own records, where a database holds them.
+
+    Calls are answered without a database that is unavailable. Raises ConfigurationError if an
+    operator must act first.
+    """
+    from service.decision_log.log_store import StoreUnavailable
+    from service.payer_data.opening import prepare_source
+
+    try:
+        prepare_source(settings.payer_data)
+    except StoreUnavailable as error:
+        click.echo(
+            f"covercard: the payer's records are unavailable ({error}); coverage is taken as sent",
             err=True,
         )
 

@@ -69,7 +69,7 @@ def bearing(
         outcome,
         _because(outcome, member, records, now),
         record=member.version,
-        program=Program(member.program),
+        program=_program(member),
         starts=member.starts,
         ends=member.ends,
         primary=member.pays == "primary",
@@ -168,8 +168,8 @@ def _contradictions(
     member: Member, person: Sequence[Member], coverage: Coverage, day: date
 ) -> Iterator[Contradiction]:
     told = find_program(coverage).program
-    ours, in_force = Program(member.program), member.in_force_on(day)
-    if told is not Program.UNKNOWN and told is not ours and in_force:
+    ours, in_force = _program(member), member.in_force_on(day)
+    if ours and told is not Program.UNKNOWN and told is not ours and in_force:
         yield Contradiction("program", ours, member.starts, told)
     told_active = coverage.status in (None, "active") and holds_on(
         coverage.starts, coverage.ends, day
@@ -181,5 +181,11 @@ def _contradictions(
             yield Contradiction("ended", day=member.ends)
         # Said, but not taken in its place.
         other = next((m for m in person if m is not member and m.in_force_on(day)), None)
-        if other is not None:
-            yield Contradiction("other_coverage", Program(other.program), other.starts)
+        if other is not None and _program(other) is not None:
+            yield Contradiction("other_coverage", _program(other), other.starts)
+
+
+def _program(member: Member) -> Program | None:
+    """None where the record does not tell it: then what the call tells is looked at."""
+    program = Program(member.program)
+    return None if program is Program.UNKNOWN else program

@@ -196,23 +196,30 @@ COLUMNS: Mapping[type[Record], Sequence[Column]] = {
 }
 
 
+def payers_by_name(payers: Mapping[str, str]) -> Mapping[str, str]:
+    """The payers by each identifier, and by a value that only one of them has."""
+    meant: dict[str, set[str]] = {}
+    for identifier, payer in payers.items():
+        meant.setdefault(identifier.rpartition("|")[2], set()).add(payer)
+    short = {value: found.pop() for value, found in meant.items() if len(found) == 1}
+    return {**short, **payers}
+
+
 class RecordReader:
     """Reads lines of one kind.
 
-    `payers` are the payers that are answered for, "system|value"; a line may name one by its value
-    alone where that is enough, and none where `default_payer` is given.
+    `payers` are all identifiers of the payers that are answered for, "system|value", each with the
+    one by which the records name the payer; a line may name a payer by a value alone where that is
+    enough, and none where `default_payer` is given.
     """
 
-    def __init__(self, kind: Kind, payers: Sequence[str], default_payer: str | None = None) -> None:
+    def __init__(
+        self, kind: Kind, payers: Mapping[str, str], default_payer: str | None = None
+    ) -> None:
         self._type = kind.type
         self._columns = COLUMNS[kind.type]
         self._names = frozenset({c.name for c in self._columns} | {"payer", REMOVE})
-        self._payers = {p: p for p in payers}
-        for payer in payers:
-            short = payer.rpartition("|")[2]
-            others = [p for p in payers if p.rpartition("|")[2] == short]
-            if len(others) == 1:
-                self._payers.setdefault(short, payer)
+        self._payers = payers_by_name(payers)
         self._default = default_payer
 
     def read(self, path: Path, file: TextIO) -> Iterator[Read | Refusal]:

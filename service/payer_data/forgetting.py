@@ -66,21 +66,18 @@ def _of_payer(connection: Connection, payer: str, number: str) -> tuple[int, int
 
 
 def _everything(connection: Connection, payer: str, number: str) -> set[Member]:
-    """The records of everyone with the number, and of the same persons under their others."""
-    found: set[Member] = set()
-    asked: set[str] = set()
-    waiting = {number}
-    while waiting:
-        asked |= waiting
-        rows = connection.execute(
-            select(tables.member.c.record).where(
-                tables.member.c.payer == payer, tables.member.c.key.in_(waiting)
-            )
-        )
-        came = {_decode(row.record) for row in rows}
-        persons = {m.person for m in found} or {m.person for m in came}
-        found |= {m for m in came if m.person in persons}
-        waiting = {key for m in found for key in (m.number, *m.alternates)} - asked
+    """The records of everyone with the number, and those of the same persons under others.
+
+    Persons have no index: one pass through the payer's members, for what is seldom asked.
+    """
+    records, of_payer = tables.member.c.record, tables.member.c.payer == payer
+    with_number = select(records).where(of_payer, tables.member.c.key == number)
+    found = {_decode(row.record) for row in connection.execute(with_number)}
+    for person in {m.person for m in found}:
+        written = f'"person":{msgspec.json.encode(person).decode()}'
+        same = select(records).where(of_payer, records.contains(written, autoescape=True))
+        members = (_decode(row.record) for row in connection.execute(same))
+        found |= {m for m in members if m.person == person}
     return found
 
 

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
 from service.decision_log.log_store import is_sqlite
 from service.payer_data.port import PayerData
 
+if TYPE_CHECKING:
+    from service.settings import Settings
 
-def open_source(url: str) -> PayerData | None:
-    """The source at a URL; None for an empty one. Nothing is opened before the first question."""
-    if not url:
+
+def is_embedded(url: str) -> bool:
+    """Whether a source's URL names a database; otherwise a FHIR server, or nothing."""
+    return is_sqlite(url) or url.startswith("postgresql")
+
+
+def open_source(
+    settings: Settings, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> PayerData | None:
+    """The configured source, None where there is none; nothing is opened before it is asked.
+
+    Raises ConfigurationError if a setting or a file of it is wrong.
+    """
+    if not settings.payer_data:
         return None
-    from service.payer_data.embedded import open_embedded
+    if is_embedded(settings.payer_data):
+        from service.payer_data.embedded import open_embedded
 
-    return open_embedded(url)
+        return open_embedded(settings.payer_data)
+    from service.payer_data.payer_fhir import open_payer_fhir
+
+    return open_payer_fhir(settings, clock)
 
 
 def prepare_source(url: str) -> None:
@@ -21,8 +42,21 @@ def prepare_source(url: str) -> None:
     Raises ConfigurationError if an operator must act first, StoreUnavailable if the database cannot
     be reached.
     """
-    if is_sqlite(url) or url.startswith("postgresql"):
+    if is_embedded(url):
         from service.decision_log.schema import prepare
         from service.payer_data.tables import MIGRATIONS
 
         prepare(url, MIGRATIONS)
+
+
+def upgrade_source(url: str) -> str | None:
+    """Bring a database's tables to this version: "now at 0001", None if there is no database.
+
+    Raises as `decision_log.schema.upgrade`.
+    """
+    if not is_embedded(url):
+        return None
+    from service.decision_log.schema import upgrade
+    from service.payer_data.tables import MIGRATIONS, REVISION
+
+    return f"{'now' if upgrade(url, MIGRATIONS) else 'already'} at {REVISION}"

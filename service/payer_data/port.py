@@ -24,14 +24,15 @@ from service.payer_data.records import (
 class Wanted:
     """What is asked of a source: by payer and the numbers told, for codes and providers.
 
-    `numbers` are in the form that `numbers.plain_number` gives; `codes` are "system|value";
-    `providers` are NPIs. It is a patient's: never for a log.
+    `numbers` are in the form that `numbers.plain_number` gives, `written` the same as they came;
+    `codes` are "system|value"; `providers` are NPIs. It is a patient's: never for a log.
     """
 
     payer: str
     numbers: frozenset[str] = field(repr=False)
     codes: frozenset[str] = frozenset()
     providers: frozenset[str] = frozenset()
+    written: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

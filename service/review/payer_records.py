@@ -155,8 +155,10 @@ class RecordsOfCall:
         source = self._records.source
         if at_hand is None or payer is None or source is None:
             return _Answer()
-        told = _told(read_member_identity(self._patient, at_hand, payer.member_systems))
-        wanted = Wanted(payer.key, told.numbers, self._codes, self._npis)
+        identity = read_member_identity(self._patient, at_hand, payer.member_systems)
+        told = _told(identity)
+        written = frozenset((*identity.coverage_numbers, *identity.patient_numbers))
+        wanted = Wanted(payer.key, told.numbers, self._codes, self._npis, written)
         started = time.monotonic()
         try:
             answer = _Answer(told, source.look_up(wanted, self._deadline))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,15 @@ from service.decision.determination import Determination
 from service.payer_data.files import RecordReader
 from service.payer_data.importing import import_file
 from service.payer_data.rows import KINDS
+from service.policies.library import load_payers
+from service.settings import load_settings
 from tests.conftest import NOW, ROOT, in_folder
 from tests.contract.calls import Json, asking, call_of
 from tests.contract.calls import answer as answered
 
-HEALTH_PLAN = "http://example.org/payers|example-health-plan"
-PAYERS = (HEALTH_PLAN, "http://example.org/payers|example-payer")
+_LISTED = load_payers(load_settings().payers_file)
+PAYERS = {f"{s}|{v}": p.key for p in _LISTED for s, v in p.identifiers}
+HEALTH_PLAN = PAYERS["http://example.org/payers|example-health-plan"]
 EXAMPLES = ROOT / "examples" / "payer-data"
 
 
@@ -34,6 +37,7 @@ class Plan:
     url: str
     folder: Path
     app: Flask
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def put(self, kind: str, text: str, **options: Any) -> None:
         """Import a CSV text; its lines are the health plan's unless they say otherwise."""
@@ -54,7 +58,7 @@ class Plan:
         """What is determined, with its trace."""
         import json
 
-        settings = in_folder(self.folder, payer_data=self.url)
+        settings = in_folder(self.folder, payer_data=self.url, **self.settings)
         review = wire_review(settings, Library(settings), clock=lambda: now)
         service = f"{request['hook']}-crd"
         return review.review(service, json.dumps(request).encode()).determinations
@@ -69,7 +73,7 @@ class Plan:
 def plan(url: str, folder: Path, **settings: Any) -> Iterator[Plan]:
     """The service with records at `url`, whose tables are there."""
     app = create_app(in_folder(folder, payer_data=url, **settings), clock=lambda: NOW)
-    yield Plan(url, folder, app)
+    yield Plan(url, folder, app, settings)
     app.extensions[RECORDER].stop()
 
 

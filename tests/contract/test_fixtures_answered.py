@@ -25,18 +25,18 @@ def test_a_fixture_is_answered_as_its_readme_says(
     assert reply.status_code == 200, reply.get_data(as_text=True)
     answer = reply.get_json()
     assert [c["source"]["topic"]["code"] for c in answer["cards"]] == expected["cards"]
-    assert sorted(_stated(answer)) == sorted(
+    assert sorted(stated(answer)) == sorted(
         (s["order"], s["covered"]) for s in expected["statements"]
     )
 
 
-def _stated(answer: dict[str, Any]) -> list[tuple[str, str]]:
-    stated = []
+def stated(answer: dict[str, Any]) -> list[tuple[str, str]]:
+    found = []
     for action in answer.get("systemActions", []):
         resource = action["resource"]
         for extension in resource["extension"]:
             if extension["url"] == EXTENSION_URL:
                 parts = {p["url"]: p for p in extension["extension"]}
                 order = f"{resource['resourceType']}/{resource['id']}"
-                stated.append((order, parts["covered"]["valueCode"]))
-    return stated
+                found.append((order, parts["covered"]["valueCode"]))
+    return found

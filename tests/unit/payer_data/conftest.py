@@ -50,7 +50,7 @@ def importer(url: str, folder: Path) -> Import:
     def put(kind: str, text: str, suffix: str = ".csv", **options: Any) -> ImportReport:
         path = folder / f"{kind}{suffix}"
         path.write_text(text, "utf-8")
-        reader = RecordReader(KINDS[kind], (PAYER, OTHER_PAYER), PAYER)
+        reader = RecordReader(KINDS[kind], {p: p for p in (PAYER, OTHER_PAYER)}, PAYER)
         given: dict[str, Any] = {"whole": True, "most_refused": 0, "at": AT, **options}
         return import_file(url, path, KINDS[kind], reader, **given)
 

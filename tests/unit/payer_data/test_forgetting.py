@@ -15,6 +15,7 @@ from tests.unit.payer_data.people import PAYER
 MEMBERS = """number,person,program,birth_date,family,given,alternates,starts,ends
 M1,ann,medicare_advantage,1951-04-12,Testcase,Ann,SHARED;MBI1,2022-01-01,2025-12-31
 M2,ann,medicare_advantage,1951-04-12,Testcase,Ann,SHARED;MBI1,2026-01-01,
+M4,ann,medicare_advantage,1951-04-12,Testcase,Ann,,2020-01-01,2021-12-31
 M3,al,medicare_advantage,1950-04-12,Testcase,Al,SHARED,2022-01-01,
 """
 AUTHORIZATIONS = "number,member,codes,status\nA1,M1,76390,approved\nA3,M3,76390,approved\n"
@@ -34,8 +35,9 @@ def test_all_numbers_of_the_person_go_and_what_is_under_them(url: str, put: Impo
     put("members", MEMBERS)
     put("authorizations", AUTHORIZATIONS)
     put("history", HISTORY)
-    assert forget(url, "m-2", [PAYER, OTHER_PAYER]) == Forgotten(2, 1, 2)
+    assert forget(url, "m-2", [PAYER, OTHER_PAYER]) == Forgotten(3, 1, 2)
     assert known(url, "M1") == known(url, "M2") == known(url, "MBI1") == set()
+    assert known(url, "M4") == set()
     assert known(url, "SHARED") == {"M3", "A3", "2026-03-01"}
 
 

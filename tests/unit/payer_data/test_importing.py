@@ -168,7 +168,7 @@ def test_a_file_in_another_encoding_is_refused(url: str, tmp_path: Path) -> None
             url,
             path,
             KINDS["members"],
-            RecordReader(KINDS["members"], (PAYER,), PAYER),
+            RecordReader(KINDS["members"], {PAYER: PAYER}, PAYER),
             whole=True,
             most_refused=9,
             at=AT,

@@ -1,0 +1,221 @@
+"""The payer's own FHIR server as a source: read in parallel until the deadline, kept for a while.
+
+Members are found by their numbers (`Patient?identifier=` with their coverages, and
+`Coverage?identifier=` with its beneficiary), then their preauthorizations; providers by NPI in the
+directory. A question of which one part cannot be read has no answer: half of it would mislead.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from service.ehr.allowlist import OutboundPolicy
+from service.ehr.fetch_report import Outcome
+from service.ehr.fhir_client import Access, FhirClient, FhirClients, Limits
+from service.ehr.fhir_query import Search
+from service.errors import ConfigurationError, FetchFailed, PayerDataUnavailable
+from service.fhir.resources import resources_in
+from service.payer_data.circuit import Circuit
+from service.payer_data.client_credentials import ClientCredentials, Credentials
+from service.payer_data.fhir_records import authorizations_of, contracts_of, members_of
+from service.payer_data.port import Records, SourceHealth, Wanted
+from service.payer_data.record_cache import RecordCache
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+Json = Mapping[str, Any]
+
+_MOST_NUMBERS = 6
+_MOST_PROVIDERS = 6
+_MOST_PERSONS = 3
+_MOST_OWED = 64
+
+
+class PayerFhirSource:
+    """A FHIR server that the payer runs. Its token is got by client credentials."""
+
+    def __init__(
+        self,
+        server: str,
+        clients: FhirClients,
+        credentials: ClientCredentials | None,
+        cache: RecordCache,
+        clock: Callable[[], datetime],
+        circuit: Circuit | None = None,
+    ) -> None:
+        self._server = server
+        self._clients = clients
+        self._credentials = credentials
+        self._cache = cache
+        self._clock = clock
+        self._circuit = circuit or Circuit()
+        self._owed = threading.BoundedSemaphore(_MOST_OWED)
+
+    def look_up(self, wanted: Wanted, deadline: float) -> Records:
+        asked = replace(wanted, codes=frozenset())  # the server is not asked by code
+        kept = self._cache.get(asked)
+        if kept is not None:
+            return kept
+        records = self._circuit.call(lambda: self._read(asked, deadline))
+        self._cache.put(asked, records)
+        return records
+
+    def _read(self, wanted: Wanted, deadline: float) -> Records:
+        token = self._credentials.token(deadline) if self._credentials else "none"
+        try:
+            return self._read_with(token, wanted, deadline)
+        except _TokenRefused:
+            if self._credentials is None:
+                raise PayerDataUnavailable(Outcome.REJECTED_TOKEN.value) from None
+            self._credentials.forget(token)
+        try:
+            return self._read_with(self._credentials.token(deadline), wanted, deadline)
+        except _TokenRefused:
+            raise PayerDataUnavailable(Outcome.REJECTED_TOKEN.value) from None
+
+    def _read_with(self, token: str, wanted: Wanted, deadline: float) -> Records:
+        try:
+            client = self._clients.client(Access(self._server, token, frozenset({self._server})))
+        except FetchFailed as refused:
+            raise PayerDataUnavailable(refused.outcome) from None
+        numbers = sorted(wanted.written or wanted.numbers)[:_MOST_NUMBERS]
+        providers = sorted(wanted.providers)[:_MOST_PROVIDERS]
+        of_numbers = [q for n in numbers for q in _by_number(n) if q.is_plain]
+        of_providers = {n: [q for q in _by_npi(n) if q.is_plain] for n in providers}
+        first = self._all(
+            client, [*of_numbers, *(q for each in of_providers.values() for q in each)], deadline
+        )
+        members = tuple(
+            dict.fromkeys(members_of(wanted.payer, _unique(first[q] for q in of_numbers)))
+        )
+        persons = list(dict.fromkeys(m.person for m in members))[:_MOST_PERSONS]
+        of_persons = [q for p in persons if (q := _preauthorizations(p)).is_plain]
+        then = self._all(client, of_persons, deadline)
+        contracts, known = contracts_of(
+            wanted.payer,
+            {npi: _unique(first[q] for q in each) for npi, each in of_providers.items()},
+        )
+        return Records(
+            members=members,
+            authorizations=tuple(authorizations_of(wanted.payer, members, _unique(then.values()))),
+            contracts=contracts,
+            network_known=known,
+            read_at=self._clock(),
+        )
+
+    def _all(
+        self, client: FhirClient, queries: Sequence[Search], deadline: float
+    ) -> dict[Search, list[Json]]:
+        """The resources that each query finds; each has a thread that nobody waits for too long."""
+        ended: SimpleQueue[tuple[Search, list[Json] | FetchFailed]] = SimpleQueue()
+
+        def work(query: Search) -> None:
+            try:
+                pages = client.documents(query, deadline)
+                wanted = {query.type, *query.brings}
+                found = [r.data for p in pages for r in resources_in(p, p.data, ())]
+                ended.put((query, [r for r in found if r.get("resourceType") in wanted]))
+            except FetchFailed as failure:
+                ended.put((query, failure))
+            except Exception:
+                # Nobody stands above a thread: who asks must hear of it.
+                ended.put((query, FetchFailed(Outcome.ERROR)))
+            finally:
+                self._owed.release()
+
+        asked = list(dict.fromkeys(queries))
+        for query in asked:
+            if not self._owed.acquire(blocking=False):
+                raise PayerDataUnavailable("too many unanswered queries")
+            threading.Thread(target=work, args=(query,), name="payer-fhir", daemon=True).start()
+        answers: dict[Search, list[Json]] = {}
+        while len(answers) < len(asked):
+            try:
+                query, answer = ended.get(timeout=max(deadline - time.monotonic(), 0))
+            except Empty:
+                raise PayerDataUnavailable(Outcome.TIMEOUT.value) from None
+            if isinstance(answer, FetchFailed):
+                if answer.outcome == Outcome.REJECTED_TOKEN:
+                    raise _TokenRefused
+                raise PayerDataUnavailable(str(Outcome(answer.outcome).value))
+            answers[query] = answer
+        return answers
+
+    def health(self) -> SourceHealth:
+        c = self._circuit
+        return SourceHealth("fhir", c.closed, c.asked, c.failed, c.refused)
+
+    def close(self) -> None:
+        """Nothing is held open but connections, which end with the process."""
+
+
+class _TokenRefused(Exception):
+    """The server does not take the token; a new one may do."""
+
+
+def _by_number(number: str) -> Iterable[Search]:
+    yield Search(
+        "Patient",
+        (("identifier", number), ("_revinclude", "Coverage:beneficiary")),
+        brings=frozenset({"Coverage"}),
+    )
+    yield Search(
+        "Coverage",
+        (("identifier", number), ("_include", "Coverage:beneficiary")),
+        brings=frozenset({"Patient"}),
+    )
+
+
+def _by_npi(npi: str) -> Iterable[Search]:
+    yield Search("PractitionerRole", (("practitioner.identifier", npi),))
+    yield Search("OrganizationAffiliation", (("participating-organization.identifier", npi),))
+
+
+def _preauthorizations(person: str) -> Search:
+    return Search("ClaimResponse", (("patient", person), ("use", "preauthorization")))
+
+
+def _unique(found: Iterable[Iterable[Json]]) -> list[Json]:
+    """Each resource once, however many queries brought it."""
+    each = {(r.get("resourceType"), r.get("id")): r for resources in found for r in resources}
+    return list(each.values())
+
+
+def open_payer_fhir(settings: Settings, clock: Callable[[], datetime]) -> PayerFhirSource:
+    """The source that the settings name. Raises ConfigurationError if one of them is wrong."""
+    policy = OutboundPolicy([settings.payer_data], settings.fhir_networks.split())
+    limits = Limits(settings.fetch_max_bytes, settings.fetch_max_pages)
+    clients = FhirClients(policy, limits, settings.fhir_ca_file)
+    credentials = None
+    if settings.payer_data_token_url:
+        if not settings.payer_data_client_id or settings.payer_data_secret_file is None:
+            raise ConfigurationError(
+                "COVERCARD_PAYER_DATA_TOKEN_URL: set COVERCARD_PAYER_DATA_CLIENT_ID and"
+                " COVERCARD_PAYER_DATA_SECRET_FILE as well"
+            )
+        credentials = ClientCredentials(
+            Credentials(
+                settings.payer_data_token_url,
+                settings.payer_data_client_id,
+                _secret(settings.payer_data_secret_file),
+                settings.payer_data_scope,
+            ),
+            settings.fhir_ca_file,
+        )
+    cache = RecordCache(settings.payer_data_cache_seconds)
+    return PayerFhirSource(settings.payer_data, clients, credentials, cache, clock)
+
+
+def _secret(file: Path) -> str:
+    secret = file.read_text("utf-8").strip()
+    if not secret:
+        raise ConfigurationError(f"COVERCARD_PAYER_DATA_SECRET_FILE: {file} is empty")
+    return secret

@@ -1,0 +1,238 @@
+"""The payer's own FHIR server as a source: members, preauthorizations and network over the wire."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.errors import ConfigurationError
+from service.settings import Settings
+from tests.contract.payer_records import (
+    Plan,
+    call,
+    details,
+    parts,
+    plan,
+    reason_codes,
+    reasons,
+    said,
+)
+from tests.e2e.payer_data.payer_server import (
+    SECRET,
+    PayerServer,
+    claim_response,
+    coverage,
+    patient,
+    payer_server,
+    role,
+)
+
+
+@pytest.fixture
+def server() -> Iterator[PayerServer]:
+    """A payer's server that knows Ann."""
+    with payer_server() as server:
+        server.resources = [patient(), coverage()]
+        yield server
+
+
+def settings(server: PayerServer, folder: Path, **more: Any) -> dict[str, Any]:
+    secret = folder / "secret"
+    secret.write_text(f"{SECRET}\n", "utf-8")
+    return {
+        "payer_data_token_url": server.token_url,
+        "payer_data_client_id": "covercard",
+        "payer_data_secret_file": secret,
+        "payer_data_timeout_ms": 5000,
+        "payer_data_cache_seconds": 0,
+        **more,
+    }
+
+
+@pytest.fixture
+def payer(server: PayerServer, tmp_path: Path) -> Iterator[Plan]:
+    """The service with that server as its source."""
+    with plan(server.fhir, tmp_path, **settings(server, tmp_path)) as payer:
+        yield payer
+
+
+def test_a_member_is_found_and_the_answer_rests_on_the_servers_record(
+    payer: Plan, server: PayerServer
+) -> None:
+    answer = payer.answer(call())
+    assert said(answer, "covered") == ["not-covered"]
+    assert reason_codes(answer) == []
+    assert "/fhir/Patient?identifier=TEST-MEMBER-0001&_revinclude=Coverage%3Abeneficiary" in (
+        server.asked
+    )
+
+
+@pytest.mark.parametrize(
+    ("resources", "code"),
+    [
+        ([], "no-member-found"),
+        ([patient(birthDate="1950-01-01"), coverage()], "no-member-found"),
+        ([patient(), coverage(status="cancelled")], "no-active-coverage"),
+        ([patient(), coverage(period={"end": "2026-06-30"})], "no-active-coverage"),
+        ([patient(birthDate=None), coverage()], "no-member-found"),
+    ],
+    ids=["nobody", "born another day", "cancelled", "ended", "no birth date"],
+)
+def test_what_the_server_does_not_know_is_no_member_or_no_coverage(
+    payer: Plan, server: PayerServer, resources: list[dict[str, Any]], code: str
+) -> None:
+    server.resources = resources
+    assert reason_codes(payer.answer(call())) == [code]
+
+
+@pytest.mark.parametrize("version", ["2.0", "2.2"])
+@pytest.mark.parametrize("action", ["A1", "A6"])
+def test_a_certified_preauthorization_satisfies(
+    payer: Plan, server: PayerServer, version: str, action: str
+) -> None:
+    server.resources.append(claim_response(action))
+    answer = payer.answer(call(version))
+    assert said(answer, "pa-needed") == ["satisfied"]
+    assert said(answer, "satisfied-pa-id") == ["PA-4711"]
+    assert "until 2027-02-04" in details(answer)
+
+
+@pytest.mark.parametrize(
+    ("response", "words"),
+    [
+        (claim_response("A4"), "is pending at the plan (number PA-4711)"),
+        (claim_response("A3"), "has decided against this service on 2026-11-05"),
+        (claim_response("A2"), None),
+        (claim_response(status="cancelled"), None),
+        (claim_response(preAuthPeriod={"end": "2026-11-30"}), None),
+        (claim_response(patient={"reference": "Patient/p2"}), None),
+    ],
+    ids=["pended", "not certified", "in part", "cancelled", "ended", "somebody else's"],
+)
+def test_any_other_preauthorization_satisfies_nothing(
+    payer: Plan, server: PayerServer, response: dict[str, Any], words: str | None
+) -> None:
+    server.resources.append(response)
+    answer = payer.answer(call())
+    assert said(answer, "covered") == ["not-covered"]
+    if words is None:
+        assert "PA-4711" not in json.dumps(answer)
+    else:
+        assert words in details(answer).replace("\\", "")
+
+
+def test_a_performer_that_the_directory_knows_in_no_network_is_outside(
+    payer: Plan, server: PayerServer
+) -> None:
+    request = call(name="order-dispatch/two-orders")
+    imaging = "9999999029"
+
+    def outside() -> bool:
+        return "outside the plan's network" in json.dumps(parts(payer.answer(request)))
+
+    assert not outside()  # the directory does not know it: nothing is said
+    server.resources.append(role(imaging, network=False))
+    assert outside()
+    server.resources[-1] = role(imaging, network=True)
+    assert not outside()
+
+
+def test_the_token_is_got_once_and_the_secret_goes_to_the_token_endpoint_only(
+    payer: Plan, server: PayerServer
+) -> None:
+    payer.answer(call())
+    payer.answer(call())
+    ((_, form),) = server.token_requests
+    assert form["grant_type"] == ["client_credentials"]
+    assert "system/Coverage.rs" in form["scope"][0]
+    assert set(server.authorizations) == {"Bearer t1"}
+    assert SECRET not in json.dumps(server.asked)
+
+
+def test_a_token_that_is_refused_is_got_anew_once(payer: Plan, server: PayerServer) -> None:
+    server.refuse_token = "t1"
+    assert reason_codes(payer.answer(call())) == []
+    assert server.tokens == 2
+    assert "Bearer t2" in server.authorizations
+
+
+def test_a_wrong_secret_is_trouble_that_is_told_apart(server: PayerServer, tmp_path: Path) -> None:
+    given = settings(server, tmp_path)
+    given["payer_data_secret_file"].write_text("wrong", "utf-8")
+    with plan(server.fhir, tmp_path, **given) as payer:
+        assert "member records could not be reached" in reasons(payer.answer(call()))
+    assert server.asked == []
+
+
+def test_a_slow_server_costs_its_share_of_the_time_and_then_nothing(
+    server: PayerServer, tmp_path: Path
+) -> None:
+    given = settings(server, tmp_path, payer_data_timeout_ms=200)
+    with plan(server.fhir, tmp_path, **given) as payer:
+        server.delay = 30
+        for _ in range(5):
+            started = time.monotonic()
+            answer = payer.answer(call())
+            assert "member records could not be reached" in reasons(answer)
+            assert time.monotonic() - started < 10
+        check = payer.app.test_client().get("/readyz").get_json()["checks"]["payer_data"]
+    assert check["source"] == "fhir"
+    assert check["status"] == "degraded"
+    assert (check["asked"], check["refused"]) == (3, 2)
+
+
+@pytest.mark.parametrize("status", [403, 404, 500])
+def test_a_server_that_answers_with_an_error_is_trouble_and_no_missing_member(
+    payer: Plan, server: PayerServer, status: int
+) -> None:
+    server.status = status
+    answer = payer.answer(call())
+    assert "member records could not be reached" in reasons(answer)
+    assert reason_codes(answer) == []
+
+
+def test_an_answer_is_used_again_for_a_while_and_its_age_is_told(
+    server: PayerServer, tmp_path: Path
+) -> None:
+    with plan(
+        server.fhir, tmp_path, **settings(server, tmp_path, payer_data_cache_seconds=600)
+    ) as payer:
+        payer.answer(call())
+        asked = len(server.asked)
+        payer.answer(call())
+        assert len(server.asked) == asked
+        payer.answer(call(number="TEST-MEMBER-0002"))
+        assert len(server.asked) > asked
+    (determination,) = payer.determinations(call())
+    (said_of_payer,) = [s for s in determination.trace if s.topic == "payer"]
+    assert said_of_payer.because.startswith("member record Coverage/c1/_history/3")
+    assert said_of_payer.because.endswith("s ago")
+
+
+def test_a_number_that_is_no_plain_value_is_not_sent(payer: Plan, server: PayerServer) -> None:
+    answer = payer.answer(call(number="1,2|3&_count=9999"))
+    assert reason_codes(answer) == ["no-member-found"]
+    assert all("_count" not in path for path in server.asked)
+
+
+def test_a_source_that_is_half_configured_stops_the_start(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ConfigurationError, match="COVERCARD_PAYER_DATA_CLIENT_ID"),
+        plan(
+            "https://payer.example.org/fhir",
+            tmp_path,
+            payer_data_token_url="https://payer.example.org/token",
+        ),
+    ):
+        raise AssertionError("it started")
+
+
+@pytest.mark.parametrize("url", ["http://payer.example.org/fhir", "ldap://x", "mysql://x"])
+def test_a_source_that_is_none_is_refused_by_the_settings(url: str) -> None:
+    with pytest.raises(ValueError, match=r"must begin with|https://"):
+        Settings(payer_data=url)
