@@ -159,7 +159,7 @@ def test_a_patient_is_known_by_a_number_of_a_system_that_the_payers_file_names(
     shipped = Path(load_settings().payers_file).read_text("utf-8")
     own = shipped.replace(
         "    line_of_business: medicare_advantage\n",
-        f"    line_of_business: medicare_advantage\n    member_systems: [\"{system}\"]\n",
+        f'    line_of_business: medicare_advantage\n    member_systems: ["{system}"]\n',
     )
     (tmp_path / "payers.yaml").write_text(own, "utf-8")
     numbers = [{"system": system, "value": "TEST-MEMBER-0001"}]
