@@ -12,6 +12,16 @@ OVERRIDE_REASONS = "https://covercard.example/fhir/CodeSystem/override-reason"
 """Our own code system; the name is reserved for examples and resolves nowhere."""
 
 
+Topic = Literal[
+    "guideline",
+    "claim",
+    "insurance",
+    "therapy-alternatives-opt",
+    "therapy-alternatives-req",
+]
+"""A code of CRD's card types."""
+
+
 class CardStyle(NamedTuple):
     """`topic_system` is the code system of `source.topic` in the version of CRD asked for."""
 
@@ -19,10 +29,9 @@ class CardStyle(NamedTuple):
     topic_system: str
     new_uuid: Callable[[], str]
 
-    def topic(self, code: Literal["guideline", "claim"]) -> Coding:
+    def topic(self, code: Topic) -> Coding:
         """A card's `source.topic`: what kind of card it is (CRD 2.2.1 resp-5)."""
-        topics = self.texts.phrases.topics
-        display = topics.guideline if code == "guideline" else topics.claim
+        display = self.texts.phrases.topics.of(code)
         return Coding(code=code, system=self.topic_system, display=display)
 
     def override_reasons(self) -> list[Coding]:

@@ -16,11 +16,13 @@ class Coding(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 
 
 class Link(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """`url` is absolute http(s); `type` is "absolute" (CRD 2.2.1 resp-19)."""
+    """`url` is absolute http(s) (CRD 2.2.1 resp-19); a "smart" one launches an app, which gets
+    `app_context` (CDS Hooks 2.0: Link)."""
 
     label: str
     url: str
-    type: Literal["absolute"]
+    type: Literal["absolute", "smart"]
+    app_context: str | None = None
 
 
 class Source(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):

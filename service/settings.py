@@ -15,7 +15,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, FilePath, ValidationError, field_validator
+from pydantic import DirectoryPath, Field, FilePath, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.addresses import is_loopback
@@ -44,6 +44,9 @@ class Settings(BaseSettings):
         description="Base URL seen from outside, for links. Default: the address listened on.",
     )
     policies_dir: Path = Field(_BUILT_IN / "library", description="Folder of policies and notices.")
+    added_policies_dir: DirectoryPath | None = Field(
+        None, description="A second folder, of policies alone, beside that one."
+    )
     payers_file: Path = Field(
         _BUILT_IN / "payers.yaml", description="YAML of the payers that are answered for."
     )

@@ -37,6 +37,23 @@ class Topics(Model):
 
     guideline: Sentence
     claim: Sentence
+    insurance: Sentence
+    optional_alternatives: Sentence = Field(alias="therapy-alternatives-opt")
+    required_alternatives: Sentence = Field(alias="therapy-alternatives-req")
+
+    def of(self, code: str) -> str:
+        """The display of a code."""
+        by_code: dict[str, str] = self.model_dump(by_alias=True)
+        return by_code[code]
+
+
+class CoverageCorrectionTexts(Model):
+    """The card that offers the days of a coverage by the payer's records."""
+
+    summary: Sentence
+    detail: Sentence
+    button: Sentence
+    action: Sentence
 
 
 class ReasonLabels(Model):
@@ -95,6 +112,12 @@ class Phrases(Model):
     notice_expires: _FormDay
     rejected_forms: _NoticeBecause
     why_rejected: WhyRejected
+    coverage_correction: CoverageCorrectionTexts
+    order_instead: _Name
+    order_too: _Name
+    change_order: _Name
+    delete_order: Sentence
+    create_order: _Name
     create_form: _Title
     create_response: Sentence
     reasons: ReasonLabels

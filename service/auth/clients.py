@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,12 +40,13 @@ class Client:
     """A CDS client. `name` identifies it in logs and records, unique in a file.
 
     `fhir_servers` are the base URLs, without a trailing slash, allowed as fhirServer of its calls;
-    None in open mode.
+    None in open mode. `apps` are the launch URLs of the client's SMART apps by name.
     """
 
     issuer: str
     name: str
     fhir_servers: frozenset[str] | None = frozenset()
+    apps: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 ANYONE = Client(issuer="", name="anyone", fhir_servers=None)
@@ -72,6 +73,7 @@ class _ClientEntry(BaseModel):
     jwks_url: str | None = None
     jwks: dict[str, Any] | None = None
     fhir_servers: list[str] = []
+    apps: dict[str, str] = {}
     demo: bool = False
 
     @field_validator("jwks_url")
@@ -80,6 +82,13 @@ class _ClientEntry(BaseModel):
         if url is not None:
             _check_address(url)
         return url
+
+    @field_validator("apps")
+    @classmethod
+    def _launched_by_url(cls, apps: dict[str, str]) -> dict[str, str]:
+        for url in apps.values():
+            _check_address(url)
+        return apps
 
     @field_validator("fhir_servers")
     @classmethod
@@ -167,7 +176,8 @@ def _warn_of_demonstrations(trusted: Iterable[TrustedClient]) -> None:
 
 
 def _client(entry: _ClientEntry) -> Client:
-    return Client(entry.issuer, entry.name or entry.issuer, frozenset(entry.fhir_servers))
+    servers = frozenset(entry.fhir_servers)
+    return Client(entry.issuer, entry.name or entry.issuer, servers, entry.apps)
 
 
 def _key_source(

@@ -34,10 +34,12 @@ from service.policies.policy_store import PolicyStore
 from service.policies.texts import load_texts
 from service.response import Responder
 from service.response.card_writer import CardWriter
+from service.response.coverage_corrections import CoverageCorrections
 from service.response.coverage_information_writer import CoverageInformationWriter
 from service.response.form_filler import FormFiller
 from service.response.notice_facts import NoticeFacts
 from service.response.notice_forms import NoticeForms, NoticeSuggestion
+from service.response.offer_cards import OfferCards
 from service.response.response_links import ResponseLinks
 from service.review.decide import DecideStep
 from service.review.order_review import OrderReview
@@ -82,7 +84,9 @@ class Library:
     """What answers are made of, read once: policies, notices, payers, and the wording."""
 
     def __init__(self, settings: Settings) -> None:
-        on_file = load_library(settings.policies_dir, settings.payers_file)
+        on_file = load_library(
+            settings.policies_dir, settings.payers_file, settings.added_policies_dir
+        )
         self.policies: PolicyStore = on_file.policies
         self.notices: NoticeLibrary = on_file.notices
         self.payers: Payers = on_file.payers
@@ -106,7 +110,14 @@ def wire_review(
     links = wire_links(settings, library, forms)
     suggestion = NoticeSuggestion(settings.notice_suggestion)
     notice_forms = NoticeForms(links, FormFiller(links, new_uuid), suggestion)
-    card_writer = CardWriter(links, NoticeFacts(links, notice_forms), new_uuid)
+    offer_cards = OfferCards(links, notice_forms.suggestion)
+    card_writer = CardWriter(
+        links,
+        NoticeFacts(links, notice_forms),
+        offer_cards,
+        CoverageCorrections(links),
+        new_uuid,
+    )
     responder = Responder(card_writer, CoverageInformationWriter(links), library.texts)
     return OrderReview(
         services=SERVICES,

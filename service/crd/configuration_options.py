@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from service.crd.cds_service import HookTier
-
 COVERAGE_INFO = "coverage-info"
 GUIDELINE = "guideline"
 CLAIM = "claim"
+INSURANCE = "insurance"
+ALTERNATIVES = "therapy-alternatives-opt"
+TRIED_FIRST = "therapy-alternatives-req"
 MAX_CARDS = "max-cards"
 DEFAULT_MAX_CARDS = 10
 
@@ -27,14 +28,35 @@ _GUIDELINE: Mapping[str, object] = {
     "code": GUIDELINE,
     "type": "boolean",
     "name": "Coverage policies",
-    "description": "Shows a card when a service is not covered, with the medical policy.",
+    "description": "Shows a card when a service is not covered, and what its policy advises.",
     "default": True,
 }
 _CLAIM: Mapping[str, object] = {
     "code": CLAIM,
     "type": "boolean",
-    "name": "Advance notices",
-    "description": "Shows a card that helps to tell the patient in advance about the cost.",
+    "name": "Notices and forms",
+    "description": "Shows cards for the patient's advance notice and for forms to be filled in.",
+    "default": True,
+}
+_INSURANCE: Mapping[str, object] = {
+    "code": INSURANCE,
+    "type": "boolean",
+    "name": "Coverage corrections",
+    "description": "Shows a card when the payer's records know other days of the coverage.",
+    "default": True,
+}
+_ALTERNATIVES: Mapping[str, object] = {
+    "code": ALTERNATIVES,
+    "type": "boolean",
+    "name": "Alternatives",
+    "description": "Shows a card when the policy names another service that may do.",
+    "default": True,
+}
+_TRIED_FIRST: Mapping[str, object] = {
+    "code": TRIED_FIRST,
+    "type": "boolean",
+    "name": "Alternatives to be tried first",
+    "description": "Shows a card when the policy wants another service tried before.",
     "default": True,
 }
 _MAX_CARDS: Mapping[str, object] = {
@@ -45,14 +67,20 @@ _MAX_CARDS: Mapping[str, object] = {
     "default": DEFAULT_MAX_CARDS,
 }
 
-OFFERED: Mapping[HookTier, tuple[Mapping[str, object], ...]] = {
-    HookTier.PRIMARY: (_COVERAGE_INFO, _GUIDELINE, _CLAIM, _MAX_CARDS),
-    HookTier.EARLY: (_COVERAGE_INFO, _GUIDELINE, _MAX_CARDS),
-    HookTier.SECONDARY: (_COVERAGE_INFO, _GUIDELINE, _MAX_CARDS),
-}
-"""Options by tier: one for each type of its answer (CRD 2.2.1 dev-5)."""
+_EVERYWHERE = (_COVERAGE_INFO, _GUIDELINE, _CLAIM)
+_OTHERWISE = (_ALTERNATIVES, _TRIED_FIRST)
 
-_CARD_TYPES = frozenset({GUIDELINE, CLAIM})
+OFFERED: Mapping[str, tuple[Mapping[str, object], ...]] = {
+    "appointment-book": (*_EVERYWHERE, _INSURANCE, _MAX_CARDS),
+    "encounter-discharge": (*_EVERYWHERE, _INSURANCE, _MAX_CARDS),
+    "encounter-start": (*_EVERYWHERE, _INSURANCE, _MAX_CARDS),
+    "order-dispatch": (*_EVERYWHERE, _INSURANCE, _MAX_CARDS),
+    "order-select": (*_EVERYWHERE, *_OTHERWISE, _MAX_CARDS),
+    "order-sign": (*_EVERYWHERE, *_OTHERWISE, _MAX_CARDS),
+}
+"""One option for each kind of answer that a hook can give (CRD 2.2.1 dev-5), by hook."""
+
+_CARD_TYPES = frozenset({GUIDELINE, CLAIM, INSURANCE, ALTERNATIVES, TRIED_FIRST})
 
 
 @dataclass(frozen=True, slots=True)

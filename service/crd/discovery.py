@@ -24,6 +24,6 @@ def _described(service: CdsService, versions: Sequence[str]) -> dict[str, object
         "prefetch": dict(service.prefetch),
         "extension": {
             "davinci-crd.version": [*versions],
-            "davinci-crd.configuration-options": [dict(o) for o in OFFERED[service.tier]],
+            "davinci-crd.configuration-options": [dict(o) for o in OFFERED[service.hook]],
         },
     }

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from service.decision.facts import FactSpec
+from service.decision.offers import NOTHING_OFFERED, Offers
 from service.decision.order import Code
 from service.decision.rules import RuleList
 
@@ -133,7 +134,7 @@ class PolicyDetermination:
     `prior_authorization` is None where nothing is said of it. `info_needed` are CRD's codes of what
     a conditional answer waits for. `valid_days` is how long the answer holds, `billing_codes` which
     codes it is for (all that matched, where empty). `notices` says whether an advance notice goes
-    with it.
+    with it, `offers` what is offered besides.
     """
 
     covered: Covered
@@ -150,6 +151,7 @@ class PolicyDetermination:
     billing_codes: tuple[Code, ...] = ()
     contact: tuple[str, str, str] | None = None
     notices: bool = True
+    offers: Offers = NOTHING_OFFERED
 
 
 @dataclass(frozen=True, slots=True)

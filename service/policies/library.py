@@ -13,7 +13,7 @@ from service.errors import Finding, LibraryError
 from service.policies import files
 from service.policies.files import LibraryFile
 from service.policies.folder import LibraryFolder, read_folder
-from service.policies.lint.payer_rules import duplicate_payers, unknown_policies
+from service.policies.lint.payer_rules import duplicate_payers, twice_on_file, unknown_policies
 from service.policies.lint.rule_table import START, STOPPING, STOPPING_NOTICES, Rule
 from service.policies.notices import NoticeLibrary
 from service.policies.payers import Payers, PayersFile
@@ -26,21 +26,27 @@ class OnFile(NamedTuple):
     payers: Payers
 
 
-def load_library(directory: Path, payers_file: Path) -> OnFile:
+def load_library(directory: Path, payers_file: Path, added: Path | None = None) -> OnFile:
     """Read the policies and notices under `directory`, and the payers.
 
+    `added` is a further folder, of policies alone: one of ours and one of another's stay apart.
     Raises LibraryError with everything that would make an answer wrong: what stops a policy or a
     notice by itself, a notice that is not for the program or lacks the reason that it gives, a
     payer with a policy that is not on file.
     """
     folder = read_folder(directory, checks=False)
     found = _found(folder, START)
+    folders = [folder]
+    if added is not None:
+        further = read_folder(added, notices=False, checks=False)
+        found.extend((*_found(further, STOPPING), *twice_on_file(folder, further)))
+        folders.append(further)
     payers = _payers(payers_file, found)
     if payers is not None:
-        found.extend((*duplicate_payers(payers), *unknown_policies(payers, folder)))
+        found.extend((*duplicate_payers(payers), *unknown_policies(payers, *folders)))
     if found or payers is None:
         raise LibraryError(found)
-    return OnFile(_policies(folder), _notices(folder), Payers.of(payers.data))
+    return OnFile(_policies(*folders), _notices(folder), Payers.of(payers.data))
 
 
 def load_policies(directory: Path) -> PolicyStore:
@@ -78,8 +84,8 @@ def _stop(found: list[Finding]) -> None:
         raise LibraryError(found)
 
 
-def _policies(folder: LibraryFolder) -> PolicyStore:
-    return PolicyStore([file.data.version() for file in folder.versions])
+def _policies(*folders: LibraryFolder) -> PolicyStore:
+    return PolicyStore([file.data.version() for folder in folders for file in folder.versions])
 
 
 def _notices(folder: LibraryFolder) -> NoticeLibrary:

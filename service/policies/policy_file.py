@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from cards.texts.placeholders import wrong
 from service.decision import policy as core
+from service.decision.offers import NOTHING_OFFERED
 from service.decision.order import Code
 from service.decision.policy import Covered, PolicyVersion, Program
 from service.fhir.systems import CPT, HCPCS
@@ -29,6 +30,7 @@ from service.policies.fields import (
     Url,
     Write,
 )
+from service.policies.offers import OffersEntry
 
 SYSTEMS: Mapping[str, str] = {"cpt": CPT, "hcpcs": HCPCS}
 """The names by which the files call the systems of codes."""
@@ -105,6 +107,7 @@ class Determination(Model):
 
     covered: Literal[Covered.NOT_COVERED, Covered.COVERED, Covered.CONDITIONAL]
     reason: Reason
+    offers: Told[OffersEntry] = None
 
 
 class CardWording(Model):
@@ -226,6 +229,7 @@ def _determination(
         reason=entry.reason.text,
         citations=tuple(citations[c] for c in entry.reason.citations),
         for_patient=entry.reason.for_patient,
+        offers=entry.offers.core() if entry.offers else NOTHING_OFFERED,
     )
 
 

@@ -17,10 +17,12 @@ from service.decision.coverage import CoverageOutcome
 from service.decision.determination import Determination
 from service.decision.policy import Covered
 from service.response.card_group import grouped
+from service.response.coverage_corrections import CoverageCorrections
 from service.response.from_payer_records import authorizations
 from service.response.noncoverage_facts import noncoverage_facts
 from service.response.notice_facts import NoticeFacts
 from service.response.notice_forms import NoticeContext
+from service.response.offer_cards import OfferCards
 from service.response.response_context import Decided, ResponseContext
 from service.response.response_links import ResponseLinks
 from service.response.unchecked_orders import orders_of_unknown_members, unchecked_orders
@@ -32,6 +34,8 @@ class CardWriter:
 
     links: ResponseLinks
     notices: NoticeFacts
+    offers: OfferCards
+    corrections: CoverageCorrections
     new_uuid: Callable[[], str]
 
     def cards(self, decided: Sequence[Decided], to: ResponseContext) -> list[Card]:
@@ -42,7 +46,11 @@ class CardWriter:
         facts = (noncoverage_facts(group, to, self.links) for group in grouped(worth))
         not_checked = self._not_checked(decided, shown, to, style)
         if to.tier is not HookTier.PRIMARY:
-            return [*(early_warning_card(f, style) for f in facts), *not_checked]
+            return [
+                *(early_warning_card(f, style) for f in facts),
+                *self._offered(shown, to, style),
+                *not_checked,
+            ]
         details = {i.determination.order.reference: i.details for i in decided}
         still_to_give = grouped(d for d in worth if d.notices)
         notices = (self.notices.of(NoticeContext(g, details, to)) for g in still_to_give)
@@ -50,8 +58,15 @@ class CardWriter:
             *(authorization_card(a, style) for a in authorizations(decided, self.links)),
             *(noncoverage_card(f, style) for f in facts),
             *(advance_notice_card(n, style) for n in notices),
+            *self._offered(shown, to, style),
             *not_checked,
         ]
+
+    def _offered(
+        self, decided: Sequence[Decided], to: ResponseContext, style: CardStyle
+    ) -> Iterator[Card]:
+        yield from self.corrections.of(decided, to, style)
+        yield from self.offers.of(decided, to, style)
 
     def _not_checked(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from service.crd.cds_service import HookTier
@@ -38,6 +39,8 @@ class ResponseContext:
     could not be read ("Type/id", or words for an invalid reference). `questionnaires_missing` are
     canonicals with version that the EHR was asked for and does not have. `person` is the patient,
     if the Patient is present. `unread_because` says why data that were not sent were not read.
+    `hook` is the hook's name, `apps` the launch URLs by name of the client's SMART apps.
+    `coverages` are the Coverages at hand by reference.
     """
 
     version: CrdVersion
@@ -52,3 +55,6 @@ class ResponseContext:
     questionnaires_missing: frozenset[str] = frozenset()
     person: Person | None = None
     unread_because: UnreadBecause = UnreadBecause.NO_SERVER
+    hook: str = ""
+    apps: Mapping[str, str] = field(default_factory=dict)
+    coverages: Mapping[str, Resource] = field(default_factory=dict)

@@ -83,11 +83,16 @@ class OrderReview:
         self._zone = zone
 
     def review(
-        self, service_id: str, body: bytes, allowed_fhir_servers: frozenset[str] | None = None
+        self,
+        service_id: str,
+        body: bytes,
+        allowed_fhir_servers: frozenset[str] | None = None,
+        apps: Mapping[str, str] | None = None,
     ) -> Review:
         """Answer the call in `body`. Raises a RequestError with each wrong place.
 
         `allowed_fhir_servers` are the FHIR base URLs of the calling client; None in open mode.
+        `apps` are the launch URLs of the client's SMART apps by name.
         """
         reader = self._readers.get(service_id)
         if reader is None:
@@ -135,6 +140,9 @@ class OrderReview:
             orders_in_request=max(_counted(asked, decided) + len(unread), drafts(resources)),
             orders_unread=unread,
             tier=request.service.tier,
+            hook=request.service.hook,
+            apps=apps or {},
+            coverages={r.reference: r for r in resources.of_type("Coverage")},
             now=now,
             questionnaires_missing=self._forms.missing_questionnaires(resources, fetched),
             person=read_person(patient) if patient and patient.type == "Patient" else None,

@@ -39,7 +39,7 @@ def hooks_blueprint(
         name_call(received.id)
         try:
             with timed("review"):
-                reviewed = review.review(service_id, body, client.fhir_servers)
+                reviewed = review.review(service_id, body, client.fhir_servers, client.apps)
         except Exception as error:
             received.fail(error)
             raise

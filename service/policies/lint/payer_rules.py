@@ -21,14 +21,23 @@ def duplicate_payers(payers: LibraryFile[PayersFile]) -> Iterator[Finding]:
             seen.add(told)
 
 
-def unknown_policies(payers: LibraryFile[PayersFile], folder: LibraryFolder) -> Iterator[Finding]:
-    on_file = ", ".join(sorted(folder.policies)) or "the policies on file"
+def unknown_policies(payers: LibraryFile[PayersFile], *folders: LibraryFolder) -> Iterator[Finding]:
+    known = {policy for folder in folders for policy in folder.policies}
+    on_file = ", ".join(sorted(known)) or "the policies on file"
     for i, payer in enumerate(payers.data.payers):
         for j, policy in enumerate(payer.policies):
-            if policy.id not in folder.policies:
+            if policy.id not in known:
                 problem = f"{payer.name} names the policy {policy.id}, which is not on file"
                 where = ("payers", i, "policies", j, "id")
                 yield payers.finding(where, problem, f"name one of {on_file}")
+
+
+def twice_on_file(folder: LibraryFolder, added: LibraryFolder) -> Iterator[Finding]:
+    """A policy of one id in both folders: neither could be told from the other."""
+    for policy in sorted(folder.policies.keys() & added.policies.keys()):
+        (version, *_) = added.policies[policy]
+        problem = f"the policy {policy} is in {folder.directory} as well"
+        yield version.finding(("id",), problem, "give it another id, or leave one out")
 
 
 def policies_are_applied(
