@@ -6,7 +6,6 @@ detection per instance: each instance records tokens in a file of all its worker
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -19,6 +18,7 @@ from service.auth.auth_tables import open_engine
 from service.auth.rate_limit import CallCounts, MemoryCallCounts
 from service.auth.replay_detection import FirstUses, ReplayStore, SqlReplayStore
 from service.auth.tokens import LEEWAY, LONGEST_LIFETIME
+from service.circuit_breaker import CircuitBreaker
 from service.deadline import run_with_deadline
 from service.errors import ConfigurationError, Unavailable
 
@@ -31,45 +31,27 @@ log = structlog.get_logger(__name__)
 
 
 class _Common:
-    """Circuit breaker before the shared database: opens after a failure, retries once after a
-    pause.
+    """The shared database, behind a circuit breaker that opens after one failure.
 
     `trouble` is the log message of an opening. `monotonic` is a clock in seconds.
     """
 
     def __init__(self, trouble: str, monotonic: Callable[[], float]) -> None:
-        self._trouble = trouble
-        self._monotonic = monotonic
-        self._lock = threading.Lock()
-        self._ask_again_at: float | None = None
+        self._circuit = CircuitBreaker(
+            (Unavailable, TimeoutError),
+            lambda: Unavailable("the shared database is left alone for a while"),
+            failures=1,
+            seconds=_REST_SECONDS,
+            on_open=lambda: log.warning(trouble),
+            monotonic=monotonic,
+        )
 
     def ask(self, work: Callable[[], T], seconds: float) -> T | None:
         """The result of `work`; None while the database is unavailable, slow or bypassed."""
-        if not self._may_ask():
-            return None
         try:
-            answer = run_with_deadline(work, seconds)
+            return self._circuit.call(lambda: run_with_deadline(work, seconds))
         except (Unavailable, TimeoutError):
-            self._rest()
             return None
-        self._ask_again_at = None
-        return answer
-
-    def _may_ask(self) -> bool:
-        with self._lock:
-            if self._ask_again_at is None:
-                return True
-            now = self._monotonic()
-            if now < self._ask_again_at:
-                return False
-            self._ask_again_at = now + _REST_SECONDS
-            return True
-
-    def _rest(self) -> None:
-        with self._lock:
-            if self._ask_again_at is None:
-                log.warning(self._trouble)
-            self._ask_again_at = self._monotonic() + _REST_SECONDS
 
 
 class FallbackCallCounts:

@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from queue import Empty, LifoQueue, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from service.circuit_breaker import CircuitBreaker
 from service.decision_log.database import database_file, open_engine
 from service.decision_log.database_errors import trouble
 from service.decision_log.log_store import is_sqlite
 from service.errors import PayerDataUnavailable
-from service.payer_data.circuit import Circuit
-from service.payer_data.port import PayerData, Records, SourceHealth, Wanted
+from service.payer_data.port import PayerData, Records, SourceHealth, Wanted, source_circuit
 from service.payer_data.rows import KINDS
 
 if TYPE_CHECKING:
@@ -61,9 +61,9 @@ _POSTGRES = _STATEMENT.format(
 ).replace("c.value", "c")
 
 
-def open_embedded(url: str, circuit: Circuit | None = None) -> PayerData:
+def open_embedded(url: str, circuit: CircuitBreaker | None = None) -> PayerData:
     """The source at a database URL; nothing is opened before the first question."""
-    circuit = circuit or Circuit()
+    circuit = circuit or source_circuit()
     return SqliteSource(url, circuit) if is_sqlite(url) else PostgresSource(url, circuit)
 
 
@@ -73,7 +73,7 @@ class SqliteSource:
     A question is answered by the thread that asks: the file is local, and readers wait for nobody.
     """
 
-    def __init__(self, url: str, circuit: Circuit) -> None:
+    def __init__(self, url: str, circuit: CircuitBreaker) -> None:
         self._file = database_file(url)
         self._circuit = circuit
         self._idle: LifoQueue[sqlite3.Connection] = LifoQueue()
@@ -112,7 +112,7 @@ class SqliteSource:
 
     def health(self) -> SourceHealth:
         c = self._circuit
-        return SourceHealth("embedded", c.closed, c.asked, c.failed, c.refused)
+        return SourceHealth("embedded", c.closed, c.called, c.failed, c.refused)
 
     def close(self) -> None:
         with contextlib.suppress(Empty):
@@ -138,7 +138,7 @@ class PostgresSource:
     hangs holds up its own thread only.
     """
 
-    def __init__(self, url: str, circuit: Circuit, connections: int = _CONNECTIONS) -> None:
+    def __init__(self, url: str, circuit: CircuitBreaker, connections: int = _CONNECTIONS) -> None:
         self._url = url
         self._circuit = circuit
         self._most = connections
@@ -217,7 +217,7 @@ class PostgresSource:
 
     def health(self) -> SourceHealth:
         c = self._circuit
-        return SourceHealth("embedded", c.closed, c.asked, c.failed, c.refused)
+        return SourceHealth("embedded", c.closed, c.called, c.failed, c.refused)
 
     def close(self) -> None:
         with self._lock:

@@ -6,11 +6,14 @@ somebody else's are the same to a source: it gives the records of the number, `m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from service.circuit_breaker import CircuitBreaker
+from service.errors import PayerDataUnavailable
 from service.payer_data.records import (
     Authorization,
     Exemption,
@@ -72,6 +75,20 @@ class SourceHealth:
     asked: int = 0
     failed: int = 0
     refused: int = 0
+
+
+CIRCUIT_OPEN = "circuit open"
+
+
+def source_circuit(monotonic: Callable[[], float] = time.monotonic) -> CircuitBreaker:
+    """The circuit breaker of a source: open for 5 seconds after three failures in a row."""
+    return CircuitBreaker(
+        (PayerDataUnavailable,),
+        lambda: PayerDataUnavailable(CIRCUIT_OPEN),
+        failures=3,
+        seconds=5.0,
+        monotonic=monotonic,
+    )
 
 
 class PayerData(Protocol):

@@ -11,9 +11,8 @@ import psycopg
 import pytest
 
 from service.errors import PayerDataUnavailable
-from service.payer_data.circuit import CIRCUIT_OPEN
 from service.payer_data.embedded import open_embedded
-from service.payer_data.port import PayerData, Wanted
+from service.payer_data.port import CIRCUIT_OPEN, PayerData, Wanted
 from tests.e2e.decision_log.postgres import Postgres
 from tests.unit.payer_data.conftest import Import
 from tests.unit.payer_data.people import PAYER
