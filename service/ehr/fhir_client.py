@@ -1,8 +1,8 @@
 """FHIR client of one call: read and search within the call's limits.
 
-Uses requests' adapters without its Session, which follows redirects, takes proxies and passwords
-from the environment and stores cookies. Each request is one GET to a checked address with the
-call's token (CDS Hooks 2.0, FHIR resource access).
+Uses urllib3's pools, which follow no redirect, take no proxy or password from the environment and
+store no cookie. Each request is one GET to a checked address with the call's token (CDS Hooks 2.0,
+FHIR resource access).
 """
 
 from __future__ import annotations
@@ -21,10 +21,16 @@ from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import jiter
-import requests
-from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
-from urllib3.exceptions import DecodeError, HTTPError, ReadTimeoutError
+from urllib3 import BaseHTTPResponse, PoolManager, Timeout
+from urllib3.exceptions import (
+    ClosedPoolError,
+    ConnectTimeoutError,
+    DecodeError,
+    HTTPError,
+    ProtocolError,
+    ReadTimeoutError,
+)
 
 from service import __version__
 from service.ehr.allowlist import Base, OutboundPolicy, bracketed
@@ -98,7 +104,12 @@ class FhirClients:
         self.aliases = aliases
         self.monotonic = monotonic
         # Created once: reading the authorities takes longer than most calls.
-        self.adapter = _PinnedAdapter(_tls_context(authorities))
+        self.pools = PoolManager(
+            num_pools=32,
+            maxsize=16,
+            ssl_context=_tls_context(authorities),
+            retries=False,
+        )
         # Its debug lines contain URLs, and URLs contain ids of patients.
         logging.getLogger("urllib3").setLevel(logging.INFO)
 
@@ -196,7 +207,7 @@ class FhirClient:
 
     def _get(self, url: str, deadline: float) -> Document:
         with closing(self._send(url, deadline)) as response:
-            status = response.status_code
+            status = response.status
             if status != HTTPStatus.OK:
                 redirect = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST
                 otherwise = Outcome.NOT_ALLOWED if redirect else Outcome.ERROR
@@ -207,8 +218,12 @@ class FhirClient:
             body = self._body(response, deadline)
         return Document(body, _json_object(body))
 
-    def _send(self, url: str, deadline: float) -> requests.Response:
-        """The response's head, from the first address that answers."""
+    def _send(self, url: str, deadline: float) -> BaseHTTPResponse:
+        """The response's head, from the first address that answers.
+
+        The connection is to a checked address. TLS asks for the server's name and verifies it in
+        the certificate; connections are kept by address and name.
+        """
         addresses = self._checked_addresses()[:_MOST_ADDRESSES]
         # The first address twice: the server may have closed a kept connection.
         attempts = [*addresses, addresses[0]]
@@ -218,18 +233,26 @@ class FhirClient:
             headers["Authorization"] = f"Bearer {self._token}"
         for number, address in enumerate(attempts):
             left = self._left(deadline)
-            pinned = f"{self.base.scheme}://{bracketed(address)}:{self.base.port}{path}"
-            timeout = (left / min(len(attempts) - number, len(addresses)), left)
+            timeout = Timeout(left / min(len(attempts) - number, len(addresses)), left)
             try:
-                request = requests.Request("GET", pinned, headers=headers).prepare()
-                return self._shared.adapter.send(request, stream=True, timeout=timeout)
-            except requests.exceptions.SSLError:
-                break
-            except requests.ReadTimeout:
+                return self._shared.pools.connection_from_host(
+                    bracketed(address),
+                    self.base.port,
+                    self.base.scheme,
+                    pool_kwargs={"server_hostname": self.base.host},
+                ).urlopen(
+                    "GET",
+                    path,
+                    headers=headers,
+                    timeout=timeout,
+                    redirect=False,
+                    preload_content=False,
+                )
+            except ReadTimeoutError:
                 raise FetchFailed(Outcome.TIMEOUT) from None
-            except requests.ConnectionError:
+            except (ProtocolError, ConnectTimeoutError, ClosedPoolError):
                 continue
-            except (requests.RequestException, HTTPError, OSError):
+            except (HTTPError, OSError):
                 break
         self._left(deadline)
         raise FetchFailed(Outcome.ERROR)
@@ -241,11 +264,11 @@ class FhirClient:
                 self._addresses = self._shared.policy.addresses(self.base)
             return self._addresses
 
-    def _body(self, response: requests.Response, deadline: float) -> bytes:
+    def _body(self, response: BaseHTTPResponse, deadline: float) -> bytes:
         chunks: list[bytes] = []
         try:
             # read1 returns available bytes, so that a dripping server meets its deadline.
-            while chunk := response.raw.read1(_CHUNK, decode_content=True):
+            while chunk := response.read1(_CHUNK, decode_content=True):
                 self._take(len(chunk))
                 chunks.append(chunk)
                 self._left(deadline)
@@ -270,29 +293,6 @@ class FhirClient:
         if left <= 0:
             raise FetchFailed(Outcome.TIMEOUT)
         return left
-
-
-class _PinnedAdapter(HTTPAdapter):
-    """HTTP adapter for a URL with an address as host; the Host header names the server.
-
-    TLS uses the server's name for SNI and for the verification of the certificate.
-    """
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._context = context
-        super().__init__(pool_connections=32, pool_maxsize=16)
-
-    def build_connection_pool_key_attributes(
-        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
-    ) -> Any:
-        host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
-        if host["scheme"] == "http":
-            return host, {}
-        name = urlsplit(f"//{request.headers['Host']}").hostname
-        return host, {"ssl_context": self._context, "server_hostname": name}
-
-    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
-        """Nothing to do: the TLS context verifies with its own authorities."""
 
 
 def _tls_context(authorities: Path | None) -> ssl.SSLContext:
