@@ -9,68 +9,57 @@ from __future__ import annotations
 
 import time
 import uuid
+from contextvars import ContextVar
 from types import TracebackType
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
+from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
 
 log = structlog.get_logger(__name__)
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
+_started: ContextVar[float] = ContextVar("started")
 
 
 def log_calls(app: Flask) -> None:
-    """Log each call. Register first, so that the line has the final answer."""
+    """Log each call. Register first, so that the line has the final answer.
+
+    What is noted of a call is on every line that is logged until its answer.
+    """
 
     @app.before_request
     def start() -> None:
-        g.line = _Line()
+        clear_contextvars()
+        _started.set(time.perf_counter())
 
     @app.after_request
     def write(response: Response) -> Response:
-        line = _line()
-        call_id = line.call_id or str(uuid.uuid4())
+        if "call" not in get_contextvars():
+            name_call(str(uuid.uuid4()))
+        call_id: str = get_contextvars()["call"]
         rule, method = request.url_rule, request.method
         log.info(
             "call",
-            call=call_id,
             method=method if method in _METHODS else "other",
             route=rule.rule if rule is not None else None,
             status=response.status_code,
-            **line.noted,
-            ms=_milliseconds(line.started),
+            ms=_milliseconds(_started.get()),
         )
+        clear_contextvars()
         # Identifies the line for support; never taken from the caller.
         response.headers["Covercard-Call"] = call_id
         return response
 
 
-class _Line:
-    """The facts of the current call so far."""
-
-    __slots__ = ("call_id", "noted", "started")
-
-    def __init__(self) -> None:
-        self.started = time.perf_counter()
-        self.call_id: str | None = None
-        self.noted: dict[str, str | int | float | None] = {}
-
-
-def _line() -> _Line:
-    line: _Line | None = g.get("line")
-    if line is None:  # an application without a request log
-        line = g.line = _Line()
-    return line
-
-
 def name_call(call_id: str) -> None:
     """Set the current call's id, in line, answer and decision log."""
-    _line().call_id = call_id
+    bind_contextvars(call=call_id)
 
 
 def note(**facts: str | int | float | None) -> None:
-    """Add facts to the current call's line. Never a value of the call itself."""
-    _line().noted.update(facts)
+    """Add facts to the current call's lines. Never a value of the call itself."""
+    bind_contextvars(**facts)
 
 
 class timed:
@@ -87,7 +76,7 @@ class timed:
     def __exit__(
         self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
     ) -> None:
-        _line().noted[f"{self._name}_ms"] = _milliseconds(self._started)
+        bind_contextvars(**{f"{self._name}_ms": _milliseconds(self._started)})
 
 
 def _milliseconds(since: float) -> float:

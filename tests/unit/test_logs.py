@@ -5,7 +5,12 @@ import subprocess
 import sys
 
 import pytest
+import structlog
+from flask import Flask
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
+from service.web.request_log import log_calls, name_call, note
 from tests.e2e.servers import ROOT
 
 PROGRAM = """
@@ -47,3 +52,28 @@ def test_every_line_is_json_and_no_message_of_an_exception_is_in_it() -> None:
     assert lines[3]["event"] == "theirs broke for %s"
     assert "Quistgaard" not in done.stdout
     assert "1951" not in done.stdout
+
+
+def test_what_is_noted_of_a_call_is_on_its_lines_and_on_no_other() -> None:
+    app = Flask(__name__)
+    log_calls(app)
+
+    @app.get("/<name>")
+    def answer(name: str) -> str:
+        name_call(f"call-of-{name}")
+        note(client=name)
+        structlog.get_logger().warning("in between")
+        return ""
+
+    with capture_logs(processors=[merge_contextvars]) as lines:
+        calls = [app.test_client().get(f"/{name}").headers["Covercard-Call"] for name in "ab"]
+        structlog.get_logger().warning("afterwards")
+    assert calls == ["call-of-a", "call-of-b"]
+    told = [(line["event"], line.get("call"), line.get("client")) for line in lines]
+    assert told == [
+        ("in between", "call-of-a", "a"),
+        ("call", "call-of-a", "a"),
+        ("in between", "call-of-b", "b"),
+        ("call", "call-of-b", "b"),
+        ("afterwards", None, None),
+    ]
