@@ -60,7 +60,7 @@ def _import_one(
 ) -> None:
     from datetime import UTC, datetime
 
-    from service.cli.decisions.progress import progress
+    from service.cli.progress import progress
     from service.payer_data.files import RecordReader
     from service.payer_data.importing import import_file
     from service.payer_data.rows import KINDS

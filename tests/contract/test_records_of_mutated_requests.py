@@ -15,8 +15,8 @@ from rich.console import Console
 from sqlalchemy import Connection
 
 from service.bootstrap.app import RECORDER, create_app
-from service.cli.decisions.page import DecisionPage
-from service.cli.decisions.shapes import call_json, csv_rows
+from service.cli.decisions.decision_page import DecisionPage
+from service.cli.decisions.log_shapes import call_json, csv_rows
 from service.decision_log.database import open_engine
 from service.decision_log.decision_detail import by_place, call_detail
 from service.decision_log.display import body_text

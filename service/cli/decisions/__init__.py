@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import click
 
-from service.cli.decisions.accesses import accesses
 from service.cli.decisions.export import export
-from service.cli.decisions.find import find
-from service.cli.decisions.prune import prune
+from service.cli.decisions.log_keeping import accesses, prune
+from service.cli.decisions.look_up import find, show, stats
 from service.cli.decisions.replay import replay
-from service.cli.decisions.show import show
-from service.cli.decisions.stats import stats
 
 
 @click.group()

@@ -41,7 +41,7 @@ def export(
     kind: str, since: datetime | None, until: datetime | None, bodies: bool, output: Path | None
 ) -> None:
     """Write the log, oldest call first."""
-    from service.cli.decisions.progress import progress
+    from service.cli.progress import progress
     from service.decision_log import queries
 
     settings = load()
@@ -72,8 +72,7 @@ def _private(path: Path) -> TextIO:
 def _writer(kind: str, out: TextIO, bodies: bool) -> Writer:
     import msgspec
 
-    from service.cli.decisions.csv_cells import csv_cell
-    from service.cli.decisions.shapes import COLUMNS, call_json, csv_rows
+    from service.cli.decisions.log_shapes import COLUMNS, call_json, csv_cell, csv_rows
     from service.decision_log.metrics_model import metric_record
 
     def line(value: object) -> None:

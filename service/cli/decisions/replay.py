@@ -45,8 +45,8 @@ def replay(
 
     Nothing is fetched, and nothing recorded but the access. Exit code 1 if anything changes.
     """
-    from service.cli.decisions.progress import progress
     from service.cli.decisions.replaying import Replay
+    from service.cli.progress import progress
     from service.decision_log import queries
     from service.settings import load_settings
 
@@ -85,7 +85,7 @@ def _print_table(changes: Sequence[AnswerChange]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from service.cli.decisions.page import wide_console
+    from service.cli.decisions.decision_page import wide_console
     from service.decision_log.display import printable
 
     if not changes:

@@ -1,4 +1,4 @@
-"""covercard decisions prune: removal of calls past their retention."""
+"""covercard decisions accesses and prune: who has read the log, and how long it is kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,32 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from service.cli.decisions.options import Age, load, opened
+from service.cli.decisions.options import Age, Moment, load, opened
+
+
+@click.command()
+@click.option("--since", type=Moment(), help="Only from: 2026-12-01, 24h, 7d, 1y.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True)
+def accesses(since: datetime | None, limit: int) -> None:
+    """List accesses to the log: reader, time and search; newest first."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from service.cli.decisions.decision_page import wide_console
+    from service.decision_log.access_log import accesses as read
+    from service.decision_log.display import printable
+
+    settings = load()
+    table = Table(box=None)
+    for column in ("when", "who", "what", "asked for"):
+        table.add_column(column, overflow="fold")
+    with opened(settings, "accesses", {"since": since}) as connection:
+        for access in read(connection, since, limit):
+            asked = ", ".join(f"{name} {value}" for name, value in access.detail.items())
+            when = access.at.astimezone(settings.zone).isoformat(sep=" ", timespec="seconds")
+            cells = (when, access.who, access.what, asked)
+            table.add_row(*(Text(printable(cell)) for cell in cells))
+    wide_console().print(table)
 
 
 @click.command()
@@ -17,7 +42,7 @@ from service.cli.decisions.options import Age, load, opened
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def prune(older_than: timedelta | None, dry_run: bool, yes: bool) -> None:
     """Remove calls past their retention, with their decisions, cards and feedback. For good."""
-    from service.cli.decisions.progress import progress
+    from service.cli.progress import progress
     from service.decision_log.reading import engine_for_reading
     from service.decision_log.retention import count_older
     from service.decision_log.retention import prune as remove

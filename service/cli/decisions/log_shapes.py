@@ -33,6 +33,9 @@ _DETERMINATION = tuple(
 COLUMNS = ("call_id", "received_at", *_CALL, "elapsed_ms", "position", *_DETERMINATION, *_LISTS)
 """Columns of the CSV: a row for each determination, or one for a call without any."""
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What makes a spreadsheet take text for a formula."""
+
 
 def decision_json(decision: Decision) -> Json:
     """A determination with its call's columns."""
@@ -101,3 +104,10 @@ def _feedback(item: FeedbackRow) -> Json:
         "reason": item.reason_code,
         "comment": item.comment,
     }
+
+
+def csv_cell(value: object) -> object:
+    """A cell that is no formula (CSV injection): an apostrophe before text that would be one."""
+    if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA):
+        return f"'{value}"
+    return value
