@@ -47,7 +47,6 @@ class Suggestion(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
     label: str
     uuid: str
     actions: list[Action]
-    is_recommended: bool | None = None
 
 
 class Card(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):

@@ -15,10 +15,6 @@ from typing import Any
 
 from cards.vocabulary import Json
 
-ABN_RECORD = "abn-record"
-ORGANIZATION_DETERMINATION_REQUEST = "organization-determination-request"
-ADVANCE_NOTICE_RECORD = "advance-notice-record"
-
 
 @dataclass(frozen=True, slots=True)
 class Form:

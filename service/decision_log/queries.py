@@ -14,13 +14,12 @@ from service.decision_log.instants import first_call_id, instant
 from service.decision_log.rows import (
     CallPayload,
     CallRow,
-    CardRow,
     DeterminationRow,
     FeedbackRow,
     unpack_payload,
 )
 from service.decision_log.stored_json import read_kept
-from service.decision_log.tables import call, card, determination, feedback
+from service.decision_log.tables import call, determination, feedback
 
 _CHUNK = 200
 
@@ -198,11 +197,6 @@ def feedback_on(connection: Connection, cards: Iterable[str], client: str) -> li
         .order_by(feedback.c.outcome_at, feedback.c.received_at)
     )
     return [FeedbackRow(*row) for row in connection.execute(wanted)]
-
-
-def cards_by_uuid(connection: Connection, uuids: Iterable[str]) -> dict[str, CardRow]:
-    wanted = select(card).where(card.c.card_uuid.in_(list(uuids)))
-    return {row.card_uuid: row for row in (CardRow(*r) for r in connection.execute(wanted))}
 
 
 def _by_call(connection: Connection, first: str, last: str) -> dict[str, list[DeterminationRow]]:

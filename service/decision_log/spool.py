@@ -155,10 +155,6 @@ class Spool:
         aside = len(self._files(_DAMAGED)) + len(self._files(_REJECTED))
         return SpoolDepth(records, size, aside)
 
-    @property
-    def is_empty(self) -> bool:
-        return not self._files(_SEGMENT)
-
     def _count(self, path: Path) -> tuple[int, int, int]:
         with path.open("rb") as file:
             inode = os.fstat(file.fileno()).st_ino

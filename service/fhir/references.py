@@ -44,9 +44,3 @@ def host_of(url: str) -> str | None:
         return urlsplit(url).hostname
     except ValueError:
         return None
-
-
-def local_reference(reference: str) -> str:
-    """ "Type/id" of a literal reference, anything else as written."""
-    literal = parse_literal(reference)
-    return literal.local if literal else reference.strip()

@@ -7,7 +7,6 @@ from service.decision.order import Code
 CPT = "http://www.ama-assn.org/go/cpt"
 HCPCS = "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets"
 SOURCE_OF_PAYMENT = "https://nahdo.org/sopt"
-V3_ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 
 BILLING_OPTIONS = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-billing-options"
 PAYLOAD_CODES = frozenset(

@@ -146,7 +146,6 @@ class PostgresSource:
         self._lock = threading.Lock()
         self._threads = 0
         self._idle = 0
-        self._closed = False
 
     def look_up(self, wanted: Wanted, deadline: float) -> Records:
         return self._circuit.call(lambda: self._look_up(wanted, deadline))
@@ -221,7 +220,7 @@ class PostgresSource:
 
     def close(self) -> None:
         with self._lock:
-            threads, self._closed = self._threads, True
+            threads = self._threads
         for _ in range(threads):
             self._jobs.put(None)
 

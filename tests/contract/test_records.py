@@ -10,12 +10,14 @@ import msgspec
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import select
 
 from service.bootstrap.app import RECORDER, create_app
 from service.decision_log import queries
 from service.decision_log.database import database_file, open_engine
 from service.decision_log.metrics_model import metric_record
 from service.decision_log.queries import LoggedCall, Span
+from service.decision_log.tables import card
 from service.settings import Settings
 from tests.conftest import NOW, in_folder
 from tests.contract.answer_rules import parts, stated
@@ -98,7 +100,8 @@ def test_cards_and_suggestions_are_logged_by_their_uuids_with_their_policy(
     answer = http.post(URL, json=fixture("order-sign/mrs-medicare-advantage")).get_json()
     uuids = [card["uuid"] for card in answer["cards"]]
     with open_engine(own.database_url).connect() as connection:
-        cards = queries.cards_by_uuid(connection, uuids)
+        rows = connection.execute(select(card)).all()
+    cards = {row.card_uuid: row for row in rows}
     first, second = (cards[uuid] for uuid in uuids)
     assert (first.topic, first.form, first.policy_id) == ("guideline", 0, "mr-spectroscopy")
     assert (second.topic, second.form, second.policy_version) == ("claim", 1, "2023-10-01")

@@ -1,6 +1,6 @@
 import pytest
 
-from service.fhir.references import local_reference, parse_literal
+from service.fhir.references import parse_literal
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,9 @@ from service.fhir.references import local_reference, parse_literal
     ],
 )
 def test_a_literal_reference_is_reduced_to_type_and_id(written: str, local: str) -> None:
-    assert local_reference(written) == local
+    literal = parse_literal(written)
+    assert literal is not None
+    assert literal.local == local
 
 
 @pytest.mark.parametrize(
@@ -34,4 +36,4 @@ def test_what_is_no_literal_reference_is_not_taken_for_one(written: str) -> None
 
 
 def test_an_id_that_contains_another_id_is_another_id() -> None:
-    assert local_reference("Patient/1") != local_reference("Patient/11")
+    assert parse_literal("Patient/1") != parse_literal("Patient/11")

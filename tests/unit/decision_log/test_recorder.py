@@ -101,7 +101,7 @@ def test_once_the_store_is_back_what_was_spooled_is_moved_exactly_once(
     for n in range(100):
         recorder.record(call(patient=f"Patient/{n:03}"))
     switch.away = False
-    until(lambda: recorder.health().store_up and spool.is_empty)
+    until(lambda: recorder.health().store_up and not spool.depth().records)
     assert logged(url) == [f"Patient/{n:03}" for n in range(100)]
     recorder.record(call(patient="Patient/later"))
     assert logged(url)[-1] == "Patient/later"
@@ -114,7 +114,7 @@ def test_what_was_moved_and_not_yet_deleted_is_moved_again_without_doubling(
     recorder.record(record)
     spool.append(encode_entry(entry_of(record)))
     spool.seal()
-    until(lambda: spool.is_empty)
+    until(lambda: not spool.depth().records)
     assert logged(url) == ["Patient/ann"]
 
 
@@ -124,7 +124,7 @@ def test_what_an_earlier_process_left_is_moved_at_the_start(
     spool.append(encode_entry(entry_of(call(patient="Patient/ann"))))
     spool.seal()
     recorder.start()
-    until(lambda: spool.is_empty)
+    until(lambda: not spool.depth().records)
     assert logged(url) == ["Patient/ann"]
 
 
@@ -134,7 +134,7 @@ def test_a_record_that_the_store_rejects_is_kept_aside_and_holds_up_nothing(
     switch.rejects = "Patient/odd"
     recorder.record(call(patient="Patient/odd"))
     recorder.record(call(patient="Patient/ann"))
-    until(lambda: spool.is_empty)
+    until(lambda: not spool.depth().records)
     assert logged(url) == ["Patient/ann"]
     assert recorder.health().spool.set_aside == 1
 
@@ -145,7 +145,7 @@ def test_bytes_in_the_spool_that_are_no_record_are_kept_aside(
     spool.append(b"not a record")
     spool.seal()
     recorder.start()
-    until(lambda: spool.is_empty)
+    until(lambda: not spool.depth().records)
     assert recorder.health().spool.set_aside == 1
 
 
@@ -243,7 +243,7 @@ def test_without_tables_records_go_to_the_spool_until_they_are_there(
     recorder.record(call(patient="Patient/ann"))
     assert (logged(url), recorder.health().store_up) == ([], False)
     ready = True
-    until(lambda: recorder.health().store_up and spool.is_empty)
+    until(lambda: recorder.health().store_up and not spool.depth().records)
     assert logged(url) == ["Patient/ann"]
     recorder.stop()
 
