@@ -12,8 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-Where = tuple[str | int, ...]
-"""The path of a field: ("services", 0, "name")."""
+from service.field_path import FieldPath, written_path
 
 
 def load_yaml(path: Path) -> object:
@@ -24,13 +23,12 @@ def load_yaml(path: Path) -> object:
     return loaded
 
 
-def field_name(where: Where) -> str:
+def field_name(where: FieldPath) -> str:
     """("services", 0, "name") as "services[0].name"; the file itself as "(file)"."""
-    name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in where)
-    return name.lstrip(".") or "(file)"
+    return written_path(where) or "(file)"
 
 
-def line_of(path: Path, where: Where) -> int | None:
+def line_of(path: Path, where: FieldPath) -> int | None:
     """The line of a field, or of its nearest existing parent.
 
     Reads the file again: for error messages.
@@ -41,14 +39,14 @@ def line_of(path: Path, where: Where) -> int | None:
     return line
 
 
-def written_at(path: Path, where: Where) -> str | None:
+def written_at(path: Path, where: FieldPath) -> str | None:
     """A scalar's characters in the file (0610, not 610)."""
     nodes = list(_way(path, where))
     whole = len(nodes) == len(where) + 1
     return nodes[-1].value if whole and isinstance(nodes[-1], ScalarNode) else None
 
 
-def _way(path: Path, where: Where) -> Iterator[Node]:
+def _way(path: Path, where: FieldPath) -> Iterator[Node]:
     """The existing nodes on the path to a field."""
     try:
         node: Node | None = YAML(typ="safe").compose(path.read_text("utf-8"))

@@ -7,7 +7,8 @@ from pathlib import Path
 from ruamel.yaml.error import YAMLError
 
 from service.errors import Finding, LibraryError
-from service.yaml_files import Where, field_name, load_yaml
+from service.field_path import FieldPath
+from service.yaml_files import field_name, load_yaml
 
 
 def read_yaml(path: Path, setting: str) -> object:
@@ -23,6 +24,6 @@ def read_yaml(path: Path, setting: str) -> object:
         raise LibraryError([Finding(path, "(file)", "is not strict YAML", repair)]) from None
 
 
-def finding(path: Path, where: Where, problem: str, repair: str) -> Finding:
+def finding(path: Path, where: FieldPath, problem: str, repair: str) -> Finding:
     """A Finding at a place of the file: ("clients", 0, "issuer") is clients[0].issuer."""
     return Finding(path, field_name(where), problem.removeprefix("Value error, "), repair)

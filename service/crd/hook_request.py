@@ -19,8 +19,9 @@ from service.crd.crd_version import CrdVersion
 from service.crd.validation import RequestValidator, check_depth
 from service.crd.versions import CrdVersions
 from service.errors import MalformedRequest
-from service.fhir.document import Document, Path
+from service.fhir.document import Document
 from service.fhir.resources import Resources
+from service.field_path import FieldPath
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +53,7 @@ class HookRequest:
         """
         sent = Resources(self.fhir_server, other_hosts)
         known = self.service.context_schema["properties"]
-        given: list[tuple[Path, object]] = [
+        given: list[tuple[FieldPath, object]] = [
             *((("context", key), value) for key, value in self.context.items() if key in known),
             *((("prefetch", key), value) for key, value in self.prefetch.items()),
         ]

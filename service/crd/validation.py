@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema_rs
 
 from service.errors import MalformedRequest, RequestError
-from service.fhir.document import written_path
+from service.field_path import written_path
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
+from service.field_path import FieldPath, written_path
+
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
-
-Path = tuple[str | int, ...]
 
 
 class Document:
@@ -26,9 +26,9 @@ class Document:
     def __init__(self, body: bytes, data: Any) -> None:
         self.body = body
         self.data = data
-        self._parts: dict[Path, dict[str, msgspec.Raw] | list[msgspec.Raw]] = {}
+        self._parts: dict[FieldPath, dict[str, msgspec.Raw] | list[msgspec.Raw]] = {}
 
-    def raw(self, path: Path) -> bytes:
+    def raw(self, path: FieldPath) -> bytes:
         """The received bytes of the value at `path`. Raises KeyError or IndexError without one."""
         if not path:
             return self.body
@@ -37,7 +37,7 @@ class Document:
         value = part[last]  # type: ignore[index]
         return bytes(value)
 
-    def _part(self, path: Path) -> dict[str, msgspec.Raw] | list[msgspec.Raw]:
+    def _part(self, path: FieldPath) -> dict[str, msgspec.Raw] | list[msgspec.Raw]:
         # Cached, so that ten thousand entries of a Bundle cost one pass.
         part = self._parts.get(path)
         if part is None:
@@ -57,7 +57,7 @@ class Resource:
 
     data: Mapping[str, Any]
     document: Document
-    path: Path
+    path: FieldPath
     full_url: str | None = None
     named: str | None = None
     type: str = field(init=False)
@@ -79,11 +79,3 @@ class Resource:
     def compact_members(self) -> dict[str, msgspec.Raw]:
         """The resource's elements by name, each value in its received tokens without whitespace."""
         return _members.decode(msgspec.json.format(self.document.raw(self.path), indent=-1))
-
-
-def written_path(path: Path) -> str:
-    """("context", "entry", 2) as "context.entry[2]"."""
-    text = ""
-    for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
-    return text

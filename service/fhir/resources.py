@@ -7,17 +7,18 @@ from typing import Any
 
 import msgspec
 
-from service.fhir.document import Document, Path, Resource
+from service.fhir.document import Document, Resource
 from service.fhir.references import host_of, parse_literal
+from service.field_path import FieldPath
 
 
-def resources_in(document: Document, value: Any, path: Path) -> Iterator[Resource]:
+def resources_in(document: Document, value: Any, path: FieldPath) -> Iterator[Resource]:
     """The resources in a value: a resource, a list, a Bundle (nested ones included).
 
     null, an OperationOutcome and other values yield none: a failed query has no data and is no
     error of the call.
     """
-    pending: list[tuple[Any, Path, str | None]] = [(value, path, None)]
+    pending: list[tuple[Any, FieldPath, str | None]] = [(value, path, None)]
     while pending:
         node, at, full_url = pending.pop()
         if isinstance(node, list):
@@ -79,15 +80,15 @@ class Resources:
         self._server = host_of(server) if server else None
         self._other_hosts = frozenset(other_hosts)
         self._hosts: set[str | None] = set()
-        self._found: dict[Path, tuple[Resource, ...]] = {}
+        self._found: dict[FieldPath, tuple[Resource, ...]] = {}
 
-    def add_from(self, document: Document, value: Any, path: Path) -> None:
+    def add_from(self, document: Document, value: Any, path: FieldPath) -> None:
         """Add every resource in the value at `path` of the call's document."""
         found = self._found[path] = tuple(resources_in(document, value, path))
         for resource in found:
             self.add(resource)
 
-    def found_at(self, path: Path) -> Sequence[Resource]:
+    def found_at(self, path: FieldPath) -> Sequence[Resource]:
         """The resources that `add_from` found at `path`, in sequence."""
         return self._found.get(path, ())
 

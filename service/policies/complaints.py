@@ -14,7 +14,7 @@ from pydantic import AliasChoices, BaseModel, RootModel
 from pydantic_core import ErrorDetails
 
 from cards.texts.fields import Write
-from service.yaml_files import Where
+from service.field_path import FieldPath
 
 _KINDS = {
     "model_type": "a mapping (name: value)",
@@ -34,7 +34,7 @@ _KEY = "[key]"
 class Complaint:
     """What is wrong at a field, and how to repair it."""
 
-    at: Where
+    at: FieldPath
     problem: str
     repair: str
 
@@ -70,7 +70,7 @@ def of(error: ErrorDetails, model: type[BaseModel], data: object, written: str |
     return Complaint(at, f"{value!r} does not fit", f"write {field.wanted or error['msg']}")
 
 
-def _unknown(at: Where, value: object, known: Collection[str], beside: object) -> Complaint:
+def _unknown(at: FieldPath, value: object, known: Collection[str], beside: object) -> Complaint:
     name = str(at[-1])
     if not isinstance(value, str) and name in known:
         return Complaint(at, f"{name} is not quoted and not read as text", f'quote it: "{name}"')
@@ -87,7 +87,7 @@ def _unknown(at: Where, value: object, known: Collection[str], beside: object) -
 
 
 def _wrong_type(
-    at: Where, kind: str, value: object, wanted: str | None, written: str | None
+    at: FieldPath, kind: str, value: object, wanted: str | None, written: str | None
 ) -> Complaint:
     if kind == "text" and written and isinstance(value, (bool, int, float, date)):
         return Complaint(
@@ -180,7 +180,7 @@ def _choices(type_: object) -> str:
     return ", ".join(found)
 
 
-def _at(data: object, where: Where) -> object:
+def _at(data: object, where: FieldPath) -> object:
     for step in where:
         try:
             data = data[step]  # type: ignore[index]

@@ -15,8 +15,9 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from service.errors import Finding, LibraryError
+from service.field_path import FieldPath
 from service.policies import complaints
-from service.yaml_files import Where, field_name, line_of, load_yaml, written_at
+from service.yaml_files import field_name, line_of, load_yaml, written_at
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -33,13 +34,15 @@ class LibraryFile(Generic[M]):
         """The name of the policy or notice that the file is put under."""
         return self.path.parent.name
 
-    def finding(self, where: Where, problem: str, repair: str, *, warning: bool = False) -> Finding:
+    def finding(
+        self, where: FieldPath, problem: str, repair: str, *, warning: bool = False
+    ) -> Finding:
         """Something wrong at a field of this file."""
         return finding(self.path, where, problem, repair, warning=warning)
 
 
 def finding(
-    path: Path, where: Where, problem: str, repair: str, *, warning: bool = False
+    path: Path, where: FieldPath, problem: str, repair: str, *, warning: bool = False
 ) -> Finding:
     """Something wrong at a field of a file, with its line."""
     return Finding(path, field_name(where), problem, repair, line_of(path, where), warning)

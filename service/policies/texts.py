@@ -23,10 +23,10 @@ from service.decision.payer_finding import AuthorizationStatus
 from service.decision.policy import Program
 from service.ehr.fetch_report import UnreadBecause
 from service.errors import Finding, LibraryError
+from service.field_path import FieldPath
 from service.policies import files
 from service.policies.files import LibraryFile
 from service.policies.lint.wording import never_said_in
-from service.yaml_files import Where
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -114,7 +114,11 @@ class _Reading:
                 )
 
     def _keys(
-        self, file: LibraryFile[M], where: Where, told: Mapping[str, object], wanted: Iterable[str]
+        self,
+        file: LibraryFile[M],
+        where: FieldPath,
+        told: Mapping[str, object],
+        wanted: Iterable[str],
     ) -> None:
         """Every key that the decision can come to has its text, and there is no other."""
         known = sorted(map(str, wanted))
@@ -125,7 +129,7 @@ class _Reading:
 
 
 def _missing(
-    file: LibraryFile[M], where: Where, told: Mapping[str, object], known: Iterable[str]
+    file: LibraryFile[M], where: FieldPath, told: Mapping[str, object], known: Iterable[str]
 ) -> Iterator[Finding]:
     for key in known:
         if key not in told:

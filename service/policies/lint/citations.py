@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from service.decision.policy import Program
 from service.errors import Finding
+from service.field_path import FieldPath
 from service.policies.folder import LibraryFolder
 from service.policies.policy_file import PolicyFile
-from service.yaml_files import Where
 
 
 def citations_resolve(folder: LibraryFolder) -> Iterator[Finding]:
@@ -39,7 +39,7 @@ def citations_are_used(folder: LibraryFolder) -> Iterator[Finding]:
                 yield file.finding(("citations", i, "id"), problem, repair)
 
 
-def _uses(policy: PolicyFile) -> Iterator[tuple[Where, str]]:
+def _uses(policy: PolicyFile) -> Iterator[tuple[FieldPath, str]]:
     for i, authority in enumerate(policy.authorities):
         if authority.found is not None:
             yield ("authorities", i, "found"), authority.found

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 
 from service.errors import Finding
+from service.field_path import FieldPath
 from service.policies.folder import LibraryFolder
 from service.policies.new_policy import CODE_TO_FILL_IN, FILL_IN
-from service.yaml_files import Where
 
 
 def nothing_is_left_to_fill_in(folder: LibraryFolder) -> Iterator[Finding]:
@@ -19,7 +19,7 @@ def nothing_is_left_to_fill_in(folder: LibraryFolder) -> Iterator[Finding]:
                 yield file.finding(where, f"{text} is still to be filled in", "write it")
 
 
-def _texts(value: object, where: Where = ()) -> Iterator[tuple[Where, str]]:
+def _texts(value: object, where: FieldPath = ()) -> Iterator[tuple[FieldPath, str]]:
     """Every text of a file, whatever it is for."""
     if isinstance(value, str):
         yield where, value

@@ -8,10 +8,10 @@ from datetime import date
 from cards.questionnaires import form_ids
 from service.decision.policy import Covered, Program
 from service.errors import Finding
+from service.field_path import FieldPath
 from service.policies.folder import NOTICES, LibraryFolder
 from service.policies.notices import Notice
 from service.policies.policy_file import PolicyFile
-from service.yaml_files import Where
 
 
 def notices_are_on_file(folder: LibraryFolder) -> Iterator[Finding]:
@@ -74,7 +74,7 @@ def notice_folder_holds_an_edition(folder: LibraryFolder) -> Iterator[Finding]:
 def forms_are_on_file(folder: LibraryFolder) -> Iterator[Finding]:
     """A form that is not here could be neither filled in nor found again."""
     for file in folder.editions:
-        named: list[tuple[Where, str]] = [(("questionnaire",), file.data.questionnaire)]
+        named: list[tuple[FieldPath, str]] = [(("questionnaire",), file.data.questionnaire)]
         for i, record in enumerate(file.data.records):
             named.append((("records", i, "questionnaire"), record.questionnaire))
         for where, form in named:
@@ -109,7 +109,7 @@ def notice_has_not_expired(folder: LibraryFolder, on: date) -> Iterator[Finding]
             )
 
 
-def _suggested(policy: PolicyFile) -> Iterator[tuple[Where, Program, str]]:
+def _suggested(policy: PolicyFile) -> Iterator[tuple[FieldPath, Program, str]]:
     for program in Program:
         for i, notice in enumerate(policy.advance_notice.of(program)):
             yield ("advance_notice", program.value, i), program, notice

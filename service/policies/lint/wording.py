@@ -17,10 +17,10 @@ from cards.naming import MOST_CODES_NAMED, SUMMARY_LIMIT, NamedService, fill
 from cards.texts.placeholders import Placeholders
 from service.decision.policy import Program
 from service.errors import Finding
+from service.field_path import FieldPath
 from service.policies.files import LibraryFile
 from service.policies.folder import Edition, LibraryFolder, Version
 from service.policies.policy_file import PolicyFile
-from service.yaml_files import Where
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -49,7 +49,7 @@ def summary_fits_a_card(folder: LibraryFolder) -> Iterator[Finding]:
 
 def _summaries(
     file: Version, editions: Mapping[str, Edition]
-) -> Iterator[tuple[Version | Edition, Where, str]]:
+) -> Iterator[tuple[Version | Edition, FieldPath, str]]:
     """The policy's own summaries, and those of the notices that it suggests."""
     for program in Program:
         yield file, ("wording", program.value, "summary"), file.data.wording.of(program).summary
@@ -87,11 +87,11 @@ def _named_together(policy: PolicyFile) -> Iterator[list[NamedService]]:
     yield [service for group in groups for service in group]
 
 
-def _texts(model: BaseModel, where: Where = ()) -> Iterator[tuple[Where, str]]:
+def _texts(model: BaseModel, where: FieldPath = ()) -> Iterator[tuple[FieldPath, str]]:
     """Every text of a file that people read: those marked with their placeholders."""
     read = _read_by_people(type(model))
     for name in type(model).model_fields:
-        at: Where = where if isinstance(model, RootModel) else (*where, name)
+        at: FieldPath = where if isinstance(model, RootModel) else (*where, name)
         for inner, value in _parts(getattr(model, name), at):
             if isinstance(value, BaseModel):
                 yield from _texts(value, inner)
@@ -99,7 +99,7 @@ def _texts(model: BaseModel, where: Where = ()) -> Iterator[tuple[Where, str]]:
                 yield inner, value
 
 
-def _parts(value: object, where: Where) -> Iterator[tuple[Where, object]]:
+def _parts(value: object, where: FieldPath) -> Iterator[tuple[FieldPath, object]]:
     """A value, or what is in it where it is a list or a mapping with keys of its own."""
     if isinstance(value, tuple):
         yield from (((*where, i), each) for i, each in enumerate(value))
