@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, RootModel
 
-from cards.texts.fields import Model, Sentence, Text
 from cards.texts.placeholders import Placeholders
+from cards.texts.wording_fields import Model, Sentence, Text
 
 # One type for each set of placeholders. `needed` are those without which a text says nothing.
 _Reason = Annotated[Text, Placeholders("reason", needed=True)]

@@ -26,12 +26,12 @@ from service.dtr.package import QuestionnairePackages
 from service.ehr.allowlist import OutboundPolicy, Resolver, resolve
 from service.ehr.fhir_client import FhirClients, Limits
 from service.ehr.resource_fetcher import EhrFetcher, ResourceFetcher
-from service.payer_data.opening import open_source
+from service.payer_data.sources import open_source
+from service.policies.answer_texts import load_texts
 from service.policies.library import load_library
 from service.policies.notices import NoticeLibrary
 from service.policies.payers import Payers
 from service.policies.policy_store import PolicyStore
-from service.policies.texts import load_texts
 from service.response import Responder
 from service.response.card_writer import CardWriter
 from service.response.coverage_corrections import CoverageCorrections
@@ -50,7 +50,7 @@ from service.web.call_logger import CallLogger, count_refusals
 from service.web.client_auth import current_client
 from service.web.feedback import feedback_blueprint
 from service.web.fhir_resources import fhir_blueprint
-from service.web.hooks import hooks_blueprint
+from service.web.hook_routes import hooks_blueprint
 from service.web.metrics import Metrics
 from service.web.operations import (
     clients_check,

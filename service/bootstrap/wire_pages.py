@@ -25,7 +25,7 @@ from service.policies.policy_store import PolicyStore
 from service.review.order_review import Review
 from service.settings import Settings
 from service.web.client_auth import open_to_all
-from service.web.decisions import DecisionPages, decisions_blueprint
+from service.web.decision_pages import DecisionPages, decisions_blueprint
 from service.web.fixtures import load_fixtures
 from service.web.pages import Tab, frame_pages
 from service.web.policy_pages import PolicyPages, policy_pages_blueprint

@@ -9,10 +9,10 @@ import click
 from service import __version__
 from service.cli.db import db
 from service.cli.decisions import decisions
-from service.cli.ehr import ehr
+from service.cli.ehr_stub.ehr_command import ehr
 from service.cli.fire import fire
-from service.cli.payer_data import payer_data
-from service.cli.policy import policy
+from service.cli.payer_data_commands import payer_data
+from service.cli.policy_commands import policy
 from service.cli.serve import serve
 from service.errors import ConfigurationError, RecordsUnavailable
 

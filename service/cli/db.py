@@ -17,7 +17,7 @@ def upgrade() -> None:
     from service.decision_log.schema import REVISION
     from service.decision_log.schema import upgrade as bring_up
     from service.errors import RecordsUnavailable
-    from service.payer_data.opening import upgrade_source
+    from service.payer_data.sources import upgrade_source
     from service.settings import load_settings
 
     settings = load_settings()

@@ -177,7 +177,7 @@ def prepare_payer_data(settings: Settings) -> None:
     operator must act first.
     """
     from service.decision_log.log_store import StoreUnavailable
-    from service.payer_data.opening import prepare_source
+    from service.payer_data.sources import prepare_source
 
     try:
         prepare_source(settings.payer_data)

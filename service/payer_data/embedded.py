@@ -21,7 +21,7 @@ from service.decision_log.database_errors import trouble
 from service.decision_log.log_store import is_sqlite
 from service.errors import PayerDataUnavailable
 from service.payer_data.port import PayerData, Records, SourceHealth, Wanted, source_circuit
-from service.payer_data.rows import KINDS
+from service.payer_data.record_rows import KINDS
 
 if TYPE_CHECKING:
     import psycopg

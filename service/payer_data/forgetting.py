@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import Connection, Table, delete, select, text
 
 from service.decision_log.database import open_engine
-from service.payer_data import tables
+from service.payer_data import payer_tables
 from service.payer_data.numbers import plain_number
 from service.payer_data.records import Member
 
@@ -54,13 +54,13 @@ def _of_payer(connection: Connection, payer: str, number: str) -> tuple[int, int
     person = _everything(connection, payer, number)
     numbers = {m.number for m in person}
     for each in {key for m in person for key in (m.number, *m.alternates)}:
-        _delete(connection, tables.member, payer, each, numbers)
-    authorizations = sum(_delete(connection, tables.authorization, payer, n) for n in numbers)
+        _delete(connection, payer_tables.member, payer, each, numbers)
+    authorizations = sum(_delete(connection, payer_tables.authorization, payer, n) for n in numbers)
     services = 0
     for each in numbers:
-        of_member = tables.service.c.key.between(f"{each} ", f"{each}!")
+        of_member = payer_tables.service.c.key.between(f"{each} ", f"{each}!")
         services += connection.execute(
-            delete(tables.service).where(tables.service.c.payer == payer, of_member)
+            delete(payer_tables.service).where(payer_tables.service.c.payer == payer, of_member)
         ).rowcount
     return len(person), authorizations, services
 
@@ -70,8 +70,8 @@ def _everything(connection: Connection, payer: str, number: str) -> set[Member]:
 
     Persons have no index: one pass through the payer's members, for what is seldom asked.
     """
-    records, of_payer = tables.member.c.record, tables.member.c.payer == payer
-    with_number = select(records).where(of_payer, tables.member.c.key == number)
+    records, of_payer = payer_tables.member.c.record, payer_tables.member.c.payer == payer
+    with_number = select(records).where(of_payer, payer_tables.member.c.key == number)
     found = {_decode(row.record) for row in connection.execute(with_number)}
     for person in {m.person for m in found}:
         written = f'"person":{msgspec.json.encode(person).decode()}'

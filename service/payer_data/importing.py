@@ -17,8 +17,8 @@ from typing import Any
 
 from service.decision_log.instants import microseconds
 from service.errors import ConfigurationError
-from service.payer_data.files import Read, RecordReader, Refusal
-from service.payer_data.rows import Kind
+from service.payer_data.record_files import Read, RecordReader, Refusal
+from service.payer_data.record_rows import Kind
 from service.payer_data.staging import Staged, Staging, open_staging
 
 _TOLD = 1_000

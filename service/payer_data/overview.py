@@ -8,22 +8,22 @@ from sqlalchemy import func, select
 
 from service.decision_log.database import open_engine
 from service.decision_log.instants import instant
-from service.payer_data import tables
-from service.payer_data.rows import KINDS
+from service.payer_data import payer_tables
+from service.payer_data.record_rows import KINDS
 
 
 def overview(url: str) -> Iterator[str]:
     """A line for each kind; nothing in it is a member's."""
     with open_engine(url).connect() as connection:
         for kind in KINDS.values():
-            table = tables.metadata.tables[kind.table]
+            table = payer_tables.metadata.tables[kind.table]
             count = select(func.count()).select_from(table)
             if kind.name == "members":  # a row for each number
                 count = count.where(table.c.key == table.c.member)
             last = (
-                select(tables.imports.c.at, tables.imports.c.whole)
-                .where(tables.imports.c.kind == kind.name)
-                .order_by(tables.imports.c.import_id.desc())
+                select(payer_tables.imports.c.at, payer_tables.imports.c.whole)
+                .where(payer_tables.imports.c.kind == kind.name)
+                .order_by(payer_tables.imports.c.import_id.desc())
                 .limit(1)
             )
             records = connection.execute(count).scalar_one()
@@ -38,4 +38,7 @@ def overview(url: str) -> Iterator[str]:
 def ever_imported(url: str) -> bool:
     """Whether any file was imported before."""
     with open_engine(url).connect() as connection:
-        return connection.execute(select(tables.imports.c.import_id).limit(1)).first() is not None
+        return (
+            connection.execute(select(payer_tables.imports.c.import_id).limit(1)).first()
+            is not None
+        )

@@ -16,16 +16,16 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from service.circuit_breaker import CircuitBreaker
 from service.ehr.allowlist import OutboundPolicy
 from service.ehr.fetch_report import Outcome
 from service.ehr.fhir_client import Access, FhirClient, FhirClients, Limits
 from service.ehr.fhir_query import Search
 from service.errors import ConfigurationError, FetchFailed, PayerDataUnavailable
 from service.fhir.resources import resources_in
-from service.payer_data.circuit import Circuit
 from service.payer_data.client_credentials import ClientCredentials, Credentials
 from service.payer_data.fhir_records import authorizations_of, contracts_of, members_of
-from service.payer_data.port import Records, SourceHealth, Wanted
+from service.payer_data.port import Records, SourceHealth, Wanted, source_circuit
 from service.payer_data.record_cache import RecordCache
 
 if TYPE_CHECKING:
@@ -49,14 +49,14 @@ class PayerFhirSource:
         credentials: ClientCredentials | None,
         cache: RecordCache,
         clock: Callable[[], datetime],
-        circuit: Circuit | None = None,
+        circuit: CircuitBreaker | None = None,
     ) -> None:
         self._server = server
         self._clients = clients
         self._credentials = credentials
         self._cache = cache
         self._clock = clock
-        self._circuit = circuit or Circuit()
+        self._circuit = circuit or source_circuit()
         self._owed = threading.BoundedSemaphore(_MOST_OWED)
 
     def look_up(self, wanted: Wanted, deadline: float) -> Records:

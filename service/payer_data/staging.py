@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from service.decision_log.database import open_engine
 from service.decision_log.database_errors import trouble
 from service.decision_log.log_store import StoreUnavailable, is_sqlite
-from service.payer_data import tables
-from service.payer_data.rows import Kind, Row
+from service.payer_data import payer_tables
+from service.payer_data.record_rows import Kind, Row
 
 if TYPE_CHECKING:
     import psycopg
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 2_000
 _WAIT_SECONDS = 30
 _COLUMNS = "payer, key, id, member, record, version"
-_NOTED = ", ".join(c.name for c in tables.imports.columns if c.name != "import_id")
+_NOTED = ", ".join(c.name for c in payer_tables.imports.columns if c.name != "import_id")
 _SAME = "t.payer = s.payer AND t.key = s.key AND t.id = s.id"
 
 

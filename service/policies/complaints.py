@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import AliasChoices, BaseModel, RootModel
 from pydantic_core import ErrorDetails
 
-from cards.texts.fields import Write
+from cards.texts.wording_fields import Write
 from service.field_path import FieldPath
 
 _KINDS = {

@@ -20,8 +20,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticKnownError
 
-from cards.texts.fields import Model, Sentence, Text, Write
 from cards.texts.placeholders import Placeholders, wrong
+from cards.texts.wording_fields import Model, Sentence, Text, Write
 from service.decision.policy import Program
 
 __all__ = [

@@ -30,7 +30,7 @@ from service.policies.fields import (
     Url,
     Write,
 )
-from service.policies.offers import OffersEntry
+from service.policies.offer_fields import OffersEntry
 
 SYSTEMS: Mapping[str, str] = {"cpt": CPT, "hcpcs": HCPCS}
 """The names by which the files call the systems of codes."""

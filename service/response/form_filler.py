@@ -8,7 +8,7 @@ from datetime import date, datetime
 
 from cards.naming import NamedService, codes_phrase, fill, services_phrase
 from cards.questionnaires import Form
-from cards.questionnaires.response import Answers, ResponseDraft, begun_response
+from cards.questionnaires.response_draft import Answers, ResponseDraft, begun_response
 from cards.vocabulary import Json
 from service.decision.determination import Determination
 from service.fhir.order_details import OrderDetails

@@ -15,9 +15,9 @@ from flask import Flask
 from cards.coverage_information import EXTENSION_URL
 from service.bootstrap.app import RECORDER, Library, create_app, wire_review
 from service.decision.determination import Determination
-from service.payer_data.files import RecordReader
 from service.payer_data.importing import import_file
-from service.payer_data.rows import KINDS
+from service.payer_data.record_files import RecordReader
+from service.payer_data.record_rows import KINDS
 from service.policies.library import load_payers
 from service.settings import load_settings
 from tests.conftest import NOW, ROOT, in_folder

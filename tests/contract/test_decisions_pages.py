@@ -15,9 +15,9 @@ from werkzeug.test import TestResponse
 from service.bootstrap.app import RECORDER, create_app
 from service.decision_log.policy_stats import PolicyStats
 from service.decision_log.spool import Spool
-from service.policies.texts import load_texts
+from service.policies.answer_texts import load_texts
 from service.settings import Settings
-from service.web.decisions import bars
+from service.web.decision_pages import bars
 from tests.conftest import FIXTURES, NOW, in_folder
 from tests.e2e.readers import READER, SECRET, readers_file
 

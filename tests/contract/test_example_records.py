@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from service.cli import cli
 from service.decision_log.schema import upgrade
-from service.payer_data.tables import MIGRATIONS
+from service.payer_data.payer_tables import MIGRATIONS
 from tests.conftest import ROOT
 from tests.contract.calls import answer, call_of
 from tests.contract.payer_records import EXAMPLES, Plan, call, plan

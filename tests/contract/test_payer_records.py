@@ -16,8 +16,8 @@ from service.decision_log.schema import upgrade
 from service.errors import PayerDataUnavailable
 from service.payer_data.embedded import SqliteSource
 from service.payer_data.forgetting import forget
+from service.payer_data.payer_tables import MIGRATIONS
 from service.payer_data.port import Records, Wanted
-from service.payer_data.tables import MIGRATIONS
 from service.settings import load_settings
 from tests.conftest import in_folder
 from tests.contract.payer_records import (

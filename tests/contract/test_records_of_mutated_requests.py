@@ -22,7 +22,7 @@ from service.decision_log.decision_detail import by_place, call_detail
 from service.decision_log.display import body_text
 from service.decision_log.metrics_model import metric_record
 from service.decision_log.queries import LoggedCall
-from service.policies.texts import load_texts
+from service.policies.answer_texts import load_texts
 from service.settings import Settings
 from service.web.response_view import ShownAnswer, order_changes
 from tests.conftest import NOW, in_folder

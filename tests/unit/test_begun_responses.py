@@ -11,7 +11,7 @@ import pytest
 from fhir.resources.R4B.questionnaireresponse import QuestionnaireResponse
 
 from cards.questionnaires import Form, load_forms
-from cards.questionnaires.response import PATIENTS_BLANKS, ResponseDraft, begun_response
+from cards.questionnaires.response_draft import PATIENTS_BLANKS, ResponseDraft, begun_response
 from tests.filling import answers_of, questions
 
 DTR = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/"

@@ -22,7 +22,7 @@ from cards.coverage_information.reader import (
 )
 from service.crd.crd_version import CrdVersion
 from service.crd.versions import VERSIONS
-from service.policies.texts import load_texts
+from service.policies.answer_texts import load_texts
 
 LABELS = load_texts().phrases.reasons
 INFO = CoverageInformation(

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator
 
-from service.cli.policy import policy
+from service.cli.policy_commands import policy
 from service.errors import ConfigurationError, LibraryError
 from service.policies.lint import lint_library
 from service.yaml_files import load_yaml

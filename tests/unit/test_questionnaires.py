@@ -10,7 +10,7 @@ import pytest
 from fhir.resources.R4B.questionnaire import Questionnaire
 
 from cards.questionnaires import Form, Forms, form_ids, load_forms
-from cards.questionnaires.response import PATIENTS_BLANKS
+from cards.questionnaires.response_draft import PATIENTS_BLANKS
 from service.fhir import questionnaire_responses
 from service.policies.library import load_notices
 from tests.conftest import FIXTURES

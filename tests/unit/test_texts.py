@@ -7,10 +7,10 @@ import pytest
 from click.testing import CliRunner
 
 from cards.texts.templates import ENDING, FOLDER
-from service.cli.policy import policy
+from service.cli.policy_commands import policy
 from service.errors import LibraryError
-from service.policies import texts
-from service.policies.texts import TEMPLATES, lint_texts, load_texts
+from service.policies import answer_texts
+from service.policies.answer_texts import TEMPLATES, lint_texts, load_texts
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_what_must_never_be_said_is_not_said_in_a_phrase_either(folder: Path) ->
 
 def test_lint_covers_the_wordings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     change(folder, "phrases.yaml", "{insurer}", "{insurrer}")
-    monkeypatch.setattr(texts.lint_texts, "__defaults__", (folder,))
+    monkeypatch.setattr(answer_texts.lint_texts, "__defaults__", (folder,))
     result = CliRunner().invoke(policy, ["lint", "--on", "2026-11-22"])
     assert result.exit_code == 1
     assert "coverage_notes.none: nothing fills in {insurrer}" in result.output

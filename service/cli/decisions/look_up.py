@@ -33,7 +33,7 @@ def show(identifier: str, body: str | None) -> None:
     from service.cli.render import Screen
     from service.decision_log.decision_detail import by_assertion, call_detail
     from service.decision_log.display import body_text
-    from service.policies.texts import load_texts
+    from service.policies.answer_texts import load_texts
 
     settings = load()
     identifier = identifier.strip().lower()
@@ -78,7 +78,7 @@ def find(
     from service.cli.decisions.log_shapes import decision_json
     from service.decision_log import queries
     from service.decision_log.decision_detail import order_references, patient_reference
-    from service.policies.texts import load_texts
+    from service.policies.answer_texts import load_texts
 
     settings = load()
     patient = patient_reference(patient) if patient is not None else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from service.payer_data.tables import MIGRATIONS, metadata
+from service.payer_data.payer_tables import MIGRATIONS, metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

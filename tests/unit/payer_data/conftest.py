@@ -11,11 +11,11 @@ import pytest
 
 from service.decision_log.schema import upgrade
 from service.payer_data.embedded import open_embedded
-from service.payer_data.files import RecordReader
 from service.payer_data.importing import ImportReport, import_file
+from service.payer_data.payer_tables import MIGRATIONS
 from service.payer_data.port import PayerData
-from service.payer_data.rows import KINDS
-from service.payer_data.tables import MIGRATIONS
+from service.payer_data.record_files import RecordReader
+from service.payer_data.record_rows import KINDS
 from tests.unit.payer_data.people import PAYER
 
 OTHER_PAYER = "http://example.org/payers|example-payer"

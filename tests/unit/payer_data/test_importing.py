@@ -11,11 +11,11 @@ from sqlalchemy import select
 from service.decision_log.database import open_engine
 from service.errors import ConfigurationError
 from service.payer_data import staging
-from service.payer_data.files import RecordReader, Refusal
 from service.payer_data.importing import import_file
+from service.payer_data.payer_tables import imports
 from service.payer_data.port import PayerData, Records, Wanted
-from service.payer_data.rows import KINDS
-from service.payer_data.tables import imports
+from service.payer_data.record_files import RecordReader, Refusal
+from service.payer_data.record_rows import KINDS
 from tests.unit.payer_data.conftest import AT, OTHER_PAYER, Import
 from tests.unit.payer_data.people import PAYER
 

@@ -8,7 +8,7 @@ from alembic.script import ScriptDirectory
 from service.decision_log import schema
 from service.decision_log.database import open_engine
 from service.decision_log.tables import metadata as log_metadata
-from service.payer_data.tables import MIGRATIONS, metadata
+from service.payer_data.payer_tables import MIGRATIONS, metadata
 
 
 def differences(url: str) -> list[object]:

@@ -20,6 +20,7 @@ from service.decision.policy import Program
 from service.errors import ConfigurationError
 from service.fhir.systems import CPT, HCPCS, canonical_code
 from service.payer_data.numbers import plain_number
+from service.payer_data.record_rows import Kind
 from service.payer_data.records import (
     Authorization,
     Exemption,
@@ -28,7 +29,6 @@ from service.payer_data.records import (
     Record,
     ServiceRendered,
 )
-from service.payer_data.rows import Kind
 
 REMOVE = "remove"
 """The column of a delta that says true where a record is to go."""

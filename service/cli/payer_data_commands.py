@@ -61,9 +61,9 @@ def _import_one(
     from datetime import UTC, datetime
 
     from service.cli.progress import progress
-    from service.payer_data.files import RecordReader
     from service.payer_data.importing import import_file
-    from service.payer_data.rows import KINDS
+    from service.payer_data.record_files import RecordReader
+    from service.payer_data.record_rows import KINDS
 
     reader = RecordReader(KINDS[kind], payers, default_payer)
     with progress(f"Reading {file.name}", file.stat().st_size) as advance:
@@ -133,7 +133,7 @@ def _database() -> Iterator[str]:
     from service.decision_log.log_store import StoreUnavailable
     from service.decision_log.schema import prepare
     from service.errors import ConfigurationError, RecordsUnavailable
-    from service.payer_data.tables import MIGRATIONS
+    from service.payer_data.payer_tables import MIGRATIONS
     from service.settings import load_settings
 
     url = load_settings().payer_data
@@ -159,7 +159,7 @@ def _payers() -> dict[str, str]:
 
 
 def _payer(written: str | None, payers: dict[str, str]) -> str | None:
-    from service.payer_data.files import payers_by_name
+    from service.payer_data.record_files import payers_by_name
 
     if written is None:
         known = set(payers.values())

@@ -44,7 +44,7 @@ def prepare_source(url: str) -> None:
     """
     if is_embedded(url):
         from service.decision_log.schema import prepare
-        from service.payer_data.tables import MIGRATIONS
+        from service.payer_data.payer_tables import MIGRATIONS
 
         prepare(url, MIGRATIONS)
 
@@ -57,6 +57,6 @@ def upgrade_source(url: str) -> str | None:
     if not is_embedded(url):
         return None
     from service.decision_log.schema import upgrade
-    from service.payer_data.tables import MIGRATIONS, REVISION
+    from service.payer_data.payer_tables import MIGRATIONS, REVISION
 
     return f"{'now' if upgrade(url, MIGRATIONS) else 'already'} at {REVISION}"

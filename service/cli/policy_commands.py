@@ -35,8 +35,8 @@ def policy() -> None:
 @click.option("--on", type=_DAY, help="Day of the check of reviews and editions. Default: today.")
 def lint(directory: Path | None, payers: Path | None, on: datetime | None) -> None:
     """Check every file of the policy library, and the wording; exit code 1 with an error."""
+    from service.policies.answer_texts import lint_texts
     from service.policies.lint import lint_library
-    from service.policies.texts import lint_texts
 
     settings = _settings()
     if directory is None:

@@ -26,7 +26,7 @@ from service.errors import Finding, LibraryError
 from service.field_path import FieldPath
 from service.policies import files
 from service.policies.files import LibraryFile
-from service.policies.lint.wording import never_said_in
+from service.policies.lint.card_wording import never_said_in
 
 M = TypeVar("M", bound=BaseModel)
 
