@@ -78,6 +78,13 @@ class Settings(BaseSettings):
         ge=3600,
         description="Seconds for which a client's keys are trusted while their URL is down.",
     )
+    token_lifetime: int = Field(
+        300,
+        ge=60,
+        le=3600,
+        description="Longest lifetime of a client's token, exp less iat, in seconds; Epic's live"
+        " 900.",
+    )
     calls_per_minute: int = Field(
         6000, ge=0, description="Calls that one client may make in a minute; 0 is no limit."
     )
