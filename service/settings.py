@@ -22,6 +22,7 @@ from service.addresses import is_loopback
 from service.ehr.allowlist import parse_base
 from service.ehr.server_aliases import ServerAliases
 from service.errors import ConfigurationError
+from service.fhir.encounters import own_classes
 
 _PREFIX = "COVERCARD_"
 _BUILT_IN = Path(__file__).parent / "policies"
@@ -154,6 +155,13 @@ class Settings(BaseSettings):
             " blanks: `https://gateway.example.org/fhir=https://inner.example.org/fhir`."
         ),
     )
+    encounter_classes: str = Field(
+        "",
+        description=(
+            "What the encounter classes of EHRs' own code systems mean, separated by blanks:"
+            " `SYSTEM|CODE=emergency` (inpatient, ambulatory, …)."
+        ),
+    )
     fhir_networks: str = Field(
         "",
         description=(
@@ -253,6 +261,12 @@ class Settings(BaseSettings):
     @classmethod
     def _pairs_of_base_urls(cls, pairs: str) -> str:
         ServerAliases(pairs.split())
+        return pairs
+
+    @field_validator("encounter_classes")
+    @classmethod
+    def _known_classes(cls, pairs: str) -> str:
+        own_classes(pairs.split())
         return pairs
 
     @field_validator("fhir_networks")

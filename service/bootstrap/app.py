@@ -26,6 +26,7 @@ from service.dtr.package import QuestionnairePackages
 from service.ehr.allowlist import OutboundPolicy, Resolver, resolve
 from service.ehr.fhir_client import FhirClients, Limits
 from service.ehr.resource_fetcher import EhrFetcher, ResourceFetcher
+from service.fhir.encounters import own_classes
 from service.payer_data.opening import open_source
 from service.policies.library import load_library
 from service.policies.notices import NoticeLibrary
@@ -122,7 +123,9 @@ def wire_review(
     return OrderReview(
         services=SERVICES,
         versions=versions or CrdVersions(),
-        decide_step=wire_decide_step(library, payer_records or wire_payer_records(settings)),
+        decide_step=wire_decide_step(
+            settings, library, payer_records or wire_payer_records(settings)
+        ),
         payers=library.payers,
         responder=responder,
         fetcher=fetcher or wire_fetcher(settings),
@@ -165,10 +168,13 @@ def call_limits(settings: Settings) -> CallLimits:
     )
 
 
-def wire_decide_step(library: Library, payer_records: PayerRecords) -> DecideStep:
+def wire_decide_step(
+    settings: Settings, library: Library, payer_records: PayerRecords
+) -> DecideStep:
     """The decide step of hooks and forms."""
     rules = library.notices.form_acceptance_rules()
-    return DecideStep(library.policies, rules, payer_records)
+    classes = own_classes(settings.encounter_classes.split())
+    return DecideStep(library.policies, rules, payer_records, classes)
 
 
 def wire_fetcher(settings: Settings, resolver: Resolver = resolve) -> EhrFetcher:
@@ -207,7 +213,9 @@ def wire_packages(
         forms=forms,
         notices=library.notices,
         versions=versions or CrdVersions(),
-        decide_step=wire_decide_step(library, payer_records or wire_payer_records(settings)),
+        decide_step=wire_decide_step(
+            settings, library, payer_records or wire_payer_records(settings)
+        ),
         payers=library.payers,
         filler=FormFiller(links, new_uuid),
         texts=library.texts,

@@ -20,8 +20,6 @@ PAYLOAD_CODES = frozenset(
 profile has it, and as older tools write it."""
 ALTERNATE_REFERENCE = "http://hl7.org/fhir/StructureDefinition/alternate-reference"
 
-EMERGENCY_CLASS = "EMER"
-
 _BILLING_CODE = re.compile(
     r"(?P<code>[0-9]{4}[0-9A-Z]|[A-Z][0-9]{4})"
     r"(?P<modifiers>(?:[\s:,-]+[0-9A-Z]{2}|[A-Z][0-9A-Z])*)"
