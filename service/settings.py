@@ -62,6 +62,11 @@ class Settings(BaseSettings):
             "for EHRs that find forms by DTR."
         ),
     )
+    dtr_version: Literal["2.0", "2.2"] = Field(
+        "2.2",
+        description="Version of DTR that a $questionnaire-package call is answered in where it does"
+        " not tell its own: 2.0 names its output PackageBundle, 2.2 packagebundle.",
+    )
     cors_origins: str = Field(
         "", description="Origins that browsers may call from, separated by blanks."
     )

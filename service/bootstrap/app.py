@@ -21,6 +21,7 @@ from service.crd.versions import VERSIONS, CrdVersions
 from service.decision_log.instants import new_call_id
 from service.decision_log.opening import open_recorder
 from service.decision_log.recorder import Recorder
+from service.dtr.dtr_version import dtr_version
 from service.dtr.logged_calls import LoggedCalls, RecordedCalls
 from service.dtr.package import QuestionnairePackages
 from service.ehr.allowlist import OutboundPolicy, Resolver, resolve
@@ -223,6 +224,7 @@ def wire_packages(
         clock=clock,
         zone=settings.zone,
         limits=call_limits(settings),
+        version=dtr_version(settings.dtr_version),
     )
 
 

@@ -44,6 +44,16 @@ def fhir_blueprint(
     def questionnaire_package() -> Response:
         return json_response(packages.package(read_json_body(), client_of_call()))
 
+    @fhir.post("/Questionnaire/<form_id>/$questionnaire-package")
+    def package_of_one(form_id: str) -> Response:
+        # Clients put the operation behind the canonical that they have, a version included.
+        id, _, version = form_id.partition("|")
+        form = forms.get(id)
+        if form is None:
+            raise NotFound
+        canonical = f"{form.url}|{version}" if version else form.url
+        return json_response(packages.package(read_json_body(), client_of_call(), canonical))
+
     @fhir.after_request
     def say_that_it_is_fhir(response: Response) -> Response:
         if response.mimetype == "application/json":
