@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from service.auth.client_share import FailedTokens, MinuteCounts
 from service.auth.clients import Client, TrustedClient
 from service.auth.fallback import InstanceReplayStore
 from service.auth.key_sets import FixedKeys, read_key_set
@@ -16,6 +17,7 @@ from service.errors import ConfigurationError, Unauthenticated
 from service.settings import load_settings
 from tests.e2e.signing import rsa_signer
 
+ADDRESS = "192.0.2.7"
 URL = "https://payer.example.org/cds-services/order-sign-crd"
 KEYS = "https://ehr.example.org/interconnect/security/keys/530013"
 SIGNER = rsa_signer("https://ehr.example.org/interconnect/api/FHIR/R4", kid="S2V5IG9uZQ==")
@@ -36,7 +38,8 @@ class Seen:
 def checker(lifetime: int, seen: Seen | None = None) -> TokenChecker:
     keys = FixedKeys(read_key_set({"keys": [SIGNER.public()]}))
     trusted = {SIGNER.issuer: TrustedClient(Client(SIGNER.issuer, "Example EHR"), keys)}
-    return TokenChecker(trusted, seen or Seen(), lambda: datetime.now(UTC), lifetime)
+    failed = FailedTokens(20, MinuteCounts())
+    return TokenChecker(trusted, seen or Seen(), failed, lambda: datetime.now(UTC), lifetime)
 
 
 def as_epic_signs(lifetime: int = 900) -> str:
@@ -48,20 +51,20 @@ def as_epic_signs(lifetime: int = 900) -> str:
 
 @pytest.mark.requirement("cds-hooks-2.0:176")
 def test_a_token_of_a_quarter_of_an_hour_is_accepted_where_an_operator_says_so() -> None:
-    assert checker(900).client_of(as_epic_signs(), URL).name == "Example EHR"
+    assert checker(900).client_of(as_epic_signs(), URL, ADDRESS).name == "Example EHR"
 
 
 def test_by_default_it_is_refused_with_the_limit() -> None:
     with pytest.raises(Unauthenticated, match="at most 300 seconds after iat"):
-        checker(DEFAULT_LIFETIME).client_of(as_epic_signs(), URL)
+        checker(DEFAULT_LIFETIME).client_of(as_epic_signs(), URL, ADDRESS)
 
 
 def test_a_longer_one_counts_once_too_and_is_remembered_until_it_has_expired() -> None:
     seen = Seen()
     check, token = checker(900, seen), as_epic_signs()
-    check.client_of(token, URL)
+    check.client_of(token, URL, ADDRESS)
     with pytest.raises(Unauthenticated, match="was used before"):
-        check.client_of(token, URL)
+        check.client_of(token, URL, ADDRESS)
     (until,) = seen.jti.values()
     assert until.timestamp() >= time.time() + 890
 
