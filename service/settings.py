@@ -22,6 +22,7 @@ from service.addresses import is_loopback
 from service.ehr.allowlist import parse_base
 from service.ehr.server_aliases import ServerAliases
 from service.errors import ConfigurationError
+from service.fhir.encounters import own_classes
 
 _PREFIX = "COVERCARD_"
 _BUILT_IN = Path(__file__).parent / "policies"
@@ -61,6 +62,11 @@ class Settings(BaseSettings):
             "for EHRs that find forms by DTR."
         ),
     )
+    dtr_version: Literal["2.0", "2.2"] = Field(
+        "2.2",
+        description="Version of DTR that a $questionnaire-package call is answered in where it does"
+        " not tell its own: 2.0 names its output PackageBundle, 2.2 packagebundle.",
+    )
     cors_origins: str = Field(
         "", description="Origins that browsers may call from, separated by blanks."
     )
@@ -77,6 +83,13 @@ class Settings(BaseSettings):
         86_400,
         ge=3600,
         description="Seconds for which a client's keys are trusted while their URL is down.",
+    )
+    token_lifetime: int = Field(
+        300,
+        ge=60,
+        le=3600,
+        description="Longest lifetime of a client's token, exp less iat, in seconds; Epic's live"
+        " 900.",
     )
     calls_per_minute: int = Field(
         6000, ge=0, description="Calls that one client may make in a minute; 0 is no limit."
@@ -145,6 +158,13 @@ class Settings(BaseSettings):
         description=(
             "Other base URLs of an EHR, as its references and links write them, separated by"
             " blanks: `https://gateway.example.org/fhir=https://inner.example.org/fhir`."
+        ),
+    )
+    encounter_classes: str = Field(
+        "",
+        description=(
+            "What the encounter classes of EHRs' own code systems mean, separated by blanks:"
+            " `SYSTEM|CODE=emergency` (inpatient, ambulatory, …)."
         ),
     )
     fhir_networks: str = Field(
@@ -246,6 +266,12 @@ class Settings(BaseSettings):
     @classmethod
     def _pairs_of_base_urls(cls, pairs: str) -> str:
         ServerAliases(pairs.split())
+        return pairs
+
+    @field_validator("encounter_classes")
+    @classmethod
+    def _known_classes(cls, pairs: str) -> str:
+        own_classes(pairs.split())
         return pairs
 
     @field_validator("fhir_networks")

@@ -77,6 +77,9 @@ class WhyRejected(Model):
     """Why a form that came back does not count; its fields are the decision's objections."""
 
     not_completed: Sentence
+    unaddressed: Sentence
+    no_patient: Sentence
+    no_order: Sentence
     service: Sentence
     not_dated: Sentence
     edition: Sentence

@@ -17,7 +17,7 @@ import structlog
 from service.auth.auth_tables import open_engine
 from service.auth.rate_limit import CallCounts, MemoryCallCounts
 from service.auth.replay_detection import FirstUses, ReplayStore, SqlReplayStore
-from service.auth.tokens import LEEWAY, LONGEST_LIFETIME
+from service.auth.tokens import DEFAULT_LIFETIME, LEEWAY
 from service.circuit_breaker import CircuitBreaker
 from service.deadline import run_with_deadline
 from service.errors import ConfigurationError, Unavailable
@@ -71,10 +71,16 @@ class FallbackCallCounts:
 class InstanceReplayStore:
     """Replay detection of one instance, in a file of all its workers, created on demand.
 
-    `seconds` is the time in seconds since 1970.
+    `seconds` is the time in seconds since 1970, `lifetime` the longest of a token, in seconds.
     """
 
-    def __init__(self, file: Path, seconds: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        file: Path,
+        seconds: Callable[[], float] = time.time,
+        lifetime: int = DEFAULT_LIFETIME,
+    ) -> None:
+        self._lifetime = lifetime
         self._file = file
         self._seconds = seconds
         self._store: SqlReplayStore | None = None
@@ -95,7 +101,7 @@ class InstanceReplayStore:
                 written = file.stat().st_mtime
             except OSError:
                 continue
-            if self._seconds() - written < LONGEST_LIFETIME + 3 * LEEWAY:
+            if self._seconds() - written < self._lifetime + 3 * LEEWAY:
                 return True
         return False
 

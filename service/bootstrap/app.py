@@ -21,11 +21,13 @@ from service.crd.versions import VERSIONS, CrdVersions
 from service.decision_log.instants import new_call_id
 from service.decision_log.opening import open_recorder
 from service.decision_log.recorder import Recorder
+from service.dtr.dtr_version import dtr_version
 from service.dtr.logged_calls import LoggedCalls, RecordedCalls
 from service.dtr.package import QuestionnairePackages
 from service.ehr.allowlist import OutboundPolicy, Resolver, resolve
 from service.ehr.fhir_client import FhirClients, Limits
 from service.ehr.resource_fetcher import EhrFetcher, ResourceFetcher
+from service.fhir.encounters import own_classes
 from service.payer_data.sources import open_source
 from service.policies.answer_texts import load_texts
 from service.policies.library import load_library
@@ -122,7 +124,9 @@ def wire_review(
     return OrderReview(
         services=SERVICES,
         versions=versions or CrdVersions(),
-        decide_step=wire_decide_step(library, payer_records or wire_payer_records(settings)),
+        decide_step=wire_decide_step(
+            settings, library, payer_records or wire_payer_records(settings)
+        ),
         payers=library.payers,
         responder=responder,
         fetcher=fetcher or wire_fetcher(settings),
@@ -165,10 +169,13 @@ def call_limits(settings: Settings) -> CallLimits:
     )
 
 
-def wire_decide_step(library: Library, payer_records: PayerRecords) -> DecideStep:
+def wire_decide_step(
+    settings: Settings, library: Library, payer_records: PayerRecords
+) -> DecideStep:
     """The decide step of hooks and forms."""
     rules = library.notices.form_acceptance_rules()
-    return DecideStep(library.policies, rules, payer_records)
+    classes = own_classes(settings.encounter_classes.split())
+    return DecideStep(library.policies, rules, payer_records, classes)
 
 
 def wire_fetcher(settings: Settings, resolver: Resolver = resolve) -> EhrFetcher:
@@ -207,7 +214,9 @@ def wire_packages(
         forms=forms,
         notices=library.notices,
         versions=versions or CrdVersions(),
-        decide_step=wire_decide_step(library, payer_records or wire_payer_records(settings)),
+        decide_step=wire_decide_step(
+            settings, library, payer_records or wire_payer_records(settings)
+        ),
         payers=library.payers,
         filler=FormFiller(links, new_uuid),
         texts=library.texts,
@@ -215,6 +224,7 @@ def wire_packages(
         clock=clock,
         zone=settings.zone,
         limits=call_limits(settings),
+        version=dtr_version(settings.dtr_version),
     )
 
 

@@ -106,9 +106,11 @@ def _token_checker(
     settings: Settings, clients: Mapping[str, TrustedClient], clock: Callable[[], datetime]
 ) -> Callable[[str, str, str], Client]:
     used = SqlReplayStore(_shared(settings))
-    own = InstanceReplayStore(settings.spool_dir / "used-tokens.sqlite3")
+    lifetime = settings.token_lifetime
+    file = settings.spool_dir / "used-tokens.sqlite3"
+    seen = FallbackReplayStore(used, InstanceReplayStore(file, lifetime=lifetime))
     failed = FailedTokens(settings.failed_tokens_per_minute, MinuteCounts())
-    return TokenChecker(clients, FallbackReplayStore(used, own), failed, clock).client_of
+    return TokenChecker(clients, seen, failed, clock, lifetime).client_of
 
 
 def wire_used(settings: Settings) -> DeadlineReplayStore:

@@ -32,7 +32,7 @@ def coverage_assertion_id(determination: Determination, ehr: str, said: Sequence
         d.order.reference,
         d.order.patient or "",
         coverage.reference if coverage else "",
-        " ".join(sorted(f"{c.system}|{c.value}" for c in d.billing_codes)),
+        " ".join(sorted(f"{c.system}|{c.value}" for c in d.billing_expressions)),
         # The written days of an open period: the effective ones move with today.
         _written(told) if told else "",
         f"{d.policy.id}|{d.policy.version}" if d.policy else "",

@@ -122,6 +122,15 @@ class Determination:
     payer: PayerFinding | None = None
 
     @property
+    def billing_expressions(self) -> tuple[Code, ...]:
+        """The billing codes with the modifiers that the order writes them with, each once."""
+        found: dict[Code, None] = {}
+        for code in self.billing_codes:
+            written = [c.expression for c in self.order.codings if c.code == code]
+            found.update(dict.fromkeys(e for e in written or [code] if e is not None))
+        return tuple(found)
+
+    @property
     def coverage(self) -> Coverage | None:
         """The coverage of the determination; None without a single usable one."""
         return self.finding.usable

@@ -85,10 +85,10 @@ def evaluate(
 
     `finding` is the outcome of the coverage selection; `today`, the day of the call in the
     service's time zone; `patient`, the context's patient as "Patient/id" (another patient's order
-    is not decided); `emergency`, emergency care (without advance notices); `unread_code`, a failed
-    fetch of a resource with the order's code. `facts` are read only if a policy's rules depend on
-    them; without `facts` all are unknown. `payer` is the finding of the payer's records, None
-    without them. Returns one Determination; a failure is its `undetermined` reason, never an
+    is not decided); `emergency`, emergency or urgent care (without advance notices); `unread_code`,
+    a failed fetch of a resource with the order's code. `facts` are read only if a policy's rules
+    depend on them; without `facts` all are unknown. `payer` is the finding of the payer's records,
+    None without them. Returns one Determination; a failure is its `undetermined` reason, never an
     exception.
     """
     other_patient = None not in (patient, order.patient) and patient != order.patient
@@ -256,7 +256,7 @@ class _Evaluation:
         if said.covered is Covered.COVERED or not said.notices:
             return ()
         if self.emergency:
-            self._note("notice", "none", "no advance notice is given in emergency care")
+            self._note("notice", "none", "no advance notice is given in emergency or urgent care")
             return ()
         if self.payer is not None and self.payer.authorization is not None:
             # A request exists: pending, or denied with its own notice.

@@ -22,12 +22,21 @@ class Code(NamedTuple):
 class OrderCoding:
     """One coding of an order's code, with its place.
 
-    `code` is None if system or code is absent. `written` is system|code as received.
+    `code` is None if system or code is absent. `written` is system|code as received. `modifiers`
+    are those written with the code, in order; `code` is without them.
     """
 
     code: Code | None
     place: str
     written: str
+    modifiers: tuple[str, ...] = ()
+
+    @property
+    def expression(self) -> Code | None:
+        """The code with its modifiers as CPT writes them: "76390:26,59"."""
+        if self.code is None or not self.modifiers:
+            return self.code
+        return Code(self.code.system, f"{self.code.value}:{','.join(self.modifiers)}")
 
 
 NO_DAY_TOLD = "today"

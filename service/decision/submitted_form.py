@@ -79,7 +79,7 @@ def with_notices_on_file(
 
     `patient` is "Patient/id", `today` the day of the call. Of several valid forms, the strongest
     and newest is used. A rejected form is in the trace with its reason, and in `rejected_forms` if
-    it is for this patient and order.
+    it is for this patient and order, or may be: some form fillers leave out whom it is for.
     """
     d = determination
     if not d.notices or not records:
@@ -93,7 +93,7 @@ def with_notices_on_file(
         because = f"{record.reference}: {record.form}"
         if objection is not None:
             steps.append(TraceStep("notice", "does not count", f"{because}: {objection.because}"))
-            if record.patient == patient and d.order.reference in record.orders:
+            if _may_be_for(record, d, patient):
                 rejected_forms.append(RejectedForm(record.form, objection.why))
         elif rule is not None and record.day is not None:
             steps.append(TraceStep("notice", "on file", f"{because} of {record.day}"))
@@ -104,6 +104,15 @@ def with_notices_on_file(
         return replace(d, trace=trace, rejected_forms=tuple(told))
     best = min(counting, key=lambda c: (c[0], -c[1].toordinal(), c[2].record))[2]
     return replace(d, notices=(), notice_on_file=best, trace=trace)
+
+
+def _may_be_for(record: SubmittedForm, d: Determination, patient: str) -> bool:
+    """Whether a form is for this patient and order, or for the service and names no other."""
+    if record.patient not in (None, patient):
+        return False
+    if record.orders:
+        return d.order.reference in record.orders
+    return bool({c.value for c in d.billing_codes} & record.codes)
 
 
 def _on_file(rule: FormAcceptanceRule, record: SubmittedForm, day: date) -> NoticeOnFile:
@@ -136,11 +145,16 @@ def _objections(
 ) -> Iterator[_Objection]:
     if record.status not in COMPLETED:
         yield _Objection("not_completed", "not completed")
-    if record.patient != patient:
-        told = "for another patient" if record.patient else "names no patient"
-        yield _Objection("patient", told)
-    if d.order.reference not in record.orders:
-        yield _Objection("order", "for another order" if record.orders else "names no order")
+    if record.patient is None and not record.orders:
+        yield _Objection("unaddressed", "names neither patient nor order")
+    if record.patient is None:
+        yield _Objection("no_patient", "names no patient")
+    elif record.patient != patient:
+        yield _Objection("patient", "for another patient")
+    if not record.orders:
+        yield _Objection("no_order", "names no order")
+    elif d.order.reference not in record.orders:
+        yield _Objection("order", "for another order")
     if not {c.value for c in d.billing_codes} <= record.codes:
         yield _Objection("service", "for another service" if record.codes else "names no service")
     if record.day is None:

@@ -20,6 +20,7 @@ from service.crd.v2_2 import V2_2
 from service.crd.versions import CrdVersions
 from service.decision.coverage import CoverageOutcome
 from service.decision.policy import Program
+from service.dtr.dtr_version import DTR_2_2, DtrVersion, of_crd
 from service.dtr.logged_calls import LoggedCalls
 from service.dtr.package_output import Issue, output_parameters, package_bundle
 from service.dtr.package_request import PackageRequest, read_package_request
@@ -41,11 +42,14 @@ _PURPOSE_OF_NO_NOTICE = "retain-doc"
 
 @dataclass(frozen=True, slots=True)
 class RecalledOrder:
-    """The order of the logged call of a context, with that call's resources."""
+    """The order of the logged call of a context, with that call's resources and the version of DTR
+    that goes with its version of CRD.
+    """
 
     order: Resource
     resources: Resources
     encounter_id: str | None
+    version: DtrVersion | None
 
 
 @dataclass(slots=True)
@@ -60,7 +64,8 @@ class Wanted:
 class QuestionnairePackages:
     """The use case of the package operation. Stateless; dependencies are parameters.
 
-    `clock` gives the current time with a time zone; `zone` is the time zone of a day.
+    `clock` gives the current time with a time zone; `zone` is the time zone of a day; `version` is
+    answered in where a call does not tell its own.
     """
 
     def __init__(
@@ -77,8 +82,10 @@ class QuestionnairePackages:
         clock: Callable[[], datetime],
         zone: tzinfo,
         limits: CallLimits,
+        version: DtrVersion = DTR_2_2,
     ) -> None:
         self.limits = limits
+        self.version = version
         self.readers: Mapping[str, RequestReader] = {
             s.id: RequestReader(s, versions, limits) for s in services
         }
@@ -92,13 +99,13 @@ class QuestionnairePackages:
         self._clock = clock
         self._zone = zone
 
-    def package(self, body: bytes, client: str) -> Json:
+    def package(self, body: bytes, client: str, form: str | None = None) -> Json:
         """The output Parameters for the input Parameters in `body`, for the client of this name.
 
-        Raises a RequestError: 400 or 422 for an invalid call, 404 for a context alone that is not
-        of this client.
+        `form` is the canonical of a call on one form. Raises a RequestError: 400 or 422 for an
+        invalid call, 404 for a context alone that is not of this client.
         """
-        asked = read_package_request(body, self.limits)
+        asked = read_package_request(body, self.limits, form)
         now = self._clock().astimezone(self._zone)
         return _Packaging(self, asked, self._recall(asked, client), now).run()
 
@@ -117,7 +124,9 @@ class QuestionnairePackages:
         for resource in logged.fetched:
             resources.add(resource)
         order = resources.get(logged.order)
-        return RecalledOrder(order, resources, call.encounter_id) if order else None
+        if order is None:
+            return None
+        return RecalledOrder(order, resources, call.encounter_id, of_crd(call.version.name))
 
 
 class _Packaging:
@@ -144,6 +153,7 @@ class _Packaging:
         for order in self.asked.orders:
             self._consider(order, self.asked.resources, None, self.words.order_settled)
         self._consider_context()
+        named: dict[str, Wanted] = {}
         for questionnaire in self.asked.questionnaires:
             form = self.shared.forms.by_canonical(questionnaire.canonical)
             if form is None:
@@ -151,8 +161,15 @@ class _Packaging:
             else:
                 notice = self._notice_of(form)
                 self.wanted.setdefault(form.id, Wanted(form, notice, list(self.decided)))
-        bundles = [self._bundle(w) for w in self.wanted.values() if self._has_changed(w.form)]
-        return output_parameters(bundles, list(dict.fromkeys(self.issues)))
+                named[form.id] = self.wanted[form.id]
+        # What was asked for by name comes first: some clients read no further.
+        wanted = {**named, **self.wanted}
+        bundles = [self._bundle(w) for w in wanted.values() if self._has_changed(w.form)]
+        return output_parameters(bundles, list(dict.fromkeys(self.issues)), self._version())
+
+    def _version(self) -> DtrVersion:
+        of_context = self.recalled.version if self.recalled else None
+        return self.asked.version or of_context or self.shared.version
 
     def _consider_context(self) -> None:
         recalled = self.recalled

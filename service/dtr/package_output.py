@@ -8,6 +8,7 @@ from typing import Literal
 
 from cards.questionnaires import Form
 from cards.vocabulary import Json
+from service.dtr.dtr_version import DtrVersion
 
 _PROFILES = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/"
 OUTPUT_PROFILE = _PROFILES + "dtr-qpackage-output-parameters"
@@ -46,12 +47,17 @@ def package_bundle(form: Form, response: Json) -> Json:
     }
 
 
-def output_parameters(bundles: Sequence[Json], issues: Sequence[Issue]) -> Json:
-    """The output Parameters: one for each bundle, and one with all issues, if any."""
-    parameters: list[Json] = [{"name": "packagebundle", "resource": b} for b in bundles]
+def output_parameters(
+    bundles: Sequence[Json], issues: Sequence[Issue], version: DtrVersion
+) -> Json:
+    """The output Parameters: one for each bundle, and after them one with all issues, if any.
+
+    A published client takes the first parameter for the bundle, whatever it is called.
+    """
+    parameters: list[Json] = [{"name": version.package, "resource": b} for b in bundles]
     if issues:
         outcome = {"resourceType": "OperationOutcome", "issue": [i.as_json() for i in issues]}
-        parameters.append({"name": "outcome", "resource": outcome})
+        parameters.append({"name": version.outcome, "resource": outcome})
     return {
         "resourceType": "Parameters",
         "meta": {"profile": [OUTPUT_PROFILE]},

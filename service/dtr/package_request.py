@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from service.crd.call_limits import CallLimits
 from service.crd.hook_request import parse_json
 from service.crd.validation import Validator, check_depth, with_fhir
+from service.dtr.dtr_version import DtrVersion, of_profiles
 from service.errors import MalformedRequest, UnprocessableRequest
 from service.fhir.document import Document, Resource
 from service.fhir.resources import Resources
@@ -53,7 +54,7 @@ class AskedForm:
 class PackageRequest:
     """One call of the operation. `resources` are all of its resources; `patient` is "Patient/id".
 
-    `context` is a coverage-assertion-id.
+    `context` is a coverage-assertion-id; `version`, the version of DTR that the input names.
     """
 
     coverage: Resource
@@ -63,10 +64,13 @@ class PackageRequest:
     context: str | None
     changed_since: datetime | None
     resources: Resources
+    version: DtrVersion | None = None
 
 
-def read_package_request(body: bytes, limits: CallLimits) -> PackageRequest:
-    """The call in `body`.
+def read_package_request(
+    body: bytes, limits: CallLimits, form: str | None = None
+) -> PackageRequest:
+    """The call in `body`; `form` is the canonical of a call on one form, asked for first.
 
     Raises MalformedRequest (400) for a body that is no Parameters resource, UnprocessableRequest
     (422) for absent parameters (DTR 2.2 dtr-1).
@@ -79,6 +83,8 @@ def read_package_request(body: bytes, limits: CallLimits) -> PackageRequest:
     parameters = [(i, p) for i, p in enumerate(data["parameter"])]
     found = {name: list(_resources(document, parameters, name)) for name in ("coverage", "order")}
     questionnaires = tuple(_canonicals(parameters))
+    if form is not None:
+        questionnaires = (AskedForm(form, ""), *questionnaires)
     context = _one(parameters, "context", "valueString")
     if len(found["coverage"]) != 1:
         raise UnprocessableRequest("expected exactly one parameter coverage", "parameter")
@@ -100,7 +106,14 @@ def read_package_request(body: bytes, limits: CallLimits) -> PackageRequest:
         context=context,
         changed_since=_instant(parameters),
         resources=resources,
+        version=of_profiles(_profiles(data)),
     )
+
+
+def _profiles(data: Mapping[str, Any]) -> Sequence[object]:
+    meta = data.get("meta")
+    profiles = meta.get("profile") if isinstance(meta, Mapping) else None
+    return profiles if isinstance(profiles, list) else ()
 
 
 Parameters = list[tuple[int, Mapping[str, Any]]]

@@ -26,7 +26,7 @@ from service.fhir.systems import (
     ALTERNATE_REFERENCE,
     BILLING_OPTIONS,
     PAYLOAD_CODES,
-    canonical_code,
+    split_code,
 )
 
 
@@ -203,9 +203,9 @@ def concept_codings(concept: object, place: str) -> Iterator[OrderCoding]:
     for i, coding in enumerate(codings if isinstance(codings, list) else ()):
         if isinstance(coding, Mapping):
             system, code = _text(coding.get("system")), _text(coding.get("code"))
-            yield OrderCoding(
-                canonical_code(system, code), f"{place}.coding[{i}]", f"{system or ''}|{code or ''}"
-            )
+            meant, modifiers = split_code(system, code)
+            written = f"{system or ''}|{code or ''}"
+            yield OrderCoding(meant, f"{place}.coding[{i}]", written, modifiers)
     yield from _billing_options(concept, place)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from service.decision.order import Code
 
 CPT = "http://www.ama-assn.org/go/cpt"
@@ -17,7 +19,11 @@ PAYLOAD_CODES = frozenset(
 profile has it, and as older tools write it."""
 ALTERNATE_REFERENCE = "http://hl7.org/fhir/StructureDefinition/alternate-reference"
 
-EMERGENCY_CLASS = "EMER"
+_BILLING_CODE = re.compile(
+    r"(?P<code>[0-9]{4}[0-9A-Z]|[A-Z][0-9]{4})"
+    r"(?P<modifiers>(?:[\s:,-]+[0-9A-Z]{2}|[A-Z][0-9A-Z])*)"
+)
+_MODIFIER = re.compile(r"[0-9A-Z]{2}")
 
 # Keys: lower-case, without scheme and trailing slash; an OID as it is.
 _CANONICAL = {
@@ -47,11 +53,32 @@ def canonical_system(written: str) -> str:
 
 
 def canonical_code(system: str | None, code: str | None) -> Code | None:
-    """A coding's canonical form: canonical system, upper-case code; None if either is absent."""
+    """A coding's canonical form: canonical system, upper-case code; None if either is absent.
+
+    A code of CPT's shape under HCPCS is HCPCS level I, which is CPT. Modifiers are left out.
+    """
+    return split_code(system, code)[0]
+
+
+def split_code(system: str | None, code: str | None) -> tuple[Code | None, tuple[str, ...]]:
+    """A coding's canonical form, and the modifiers of a CPT or HCPCS code.
+
+    CPT's expressions with modifiers are "76390:26,59" (terminology.hl7.org, CPT); claims write
+    "76390-26", "76390 26" or "76390TC". A modifier without a separator begins with a letter: digits
+    after digits are ambiguous.
+    """
     if system is None or code is None:
-        return None
+        return None, ()
     value = code.strip().upper()
     trimmed = system.strip()
     if not value or not trimmed:
-        return None
-    return Code(canonical_system(trimmed), value)
+        return None, ()
+    uri = canonical_system(trimmed)
+    if uri not in (CPT, HCPCS):
+        return Code(uri, value), ()
+    match = _BILLING_CODE.fullmatch(value)
+    if match is None:
+        return Code(uri, value), ()
+    if uri == HCPCS and match["code"][0].isdigit():
+        uri = CPT
+    return Code(uri, match["code"]), tuple(_MODIFIER.findall(match["modifiers"]))

@@ -151,7 +151,7 @@ class PayerFhirSource:
 
     def health(self) -> SourceHealth:
         c = self._circuit
-        return SourceHealth("fhir", c.closed, c.asked, c.failed, c.refused)
+        return SourceHealth("fhir", c.closed, c.called, c.failed, c.refused)
 
     def close(self) -> None:
         """Nothing is held open but connections, which end with the process."""

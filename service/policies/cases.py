@@ -20,7 +20,7 @@ from service.decision.evaluate import evaluate
 from service.decision.order import Code, Order, OrderCoding, ServiceDay
 from service.decision.policy import Covered, Policies, Program
 from service.decision.programs import SOURCE_OF_PAYMENT
-from service.fhir.systems import canonical_code
+from service.fhir.systems import split_code
 from service.policies import files
 from service.policies.fields import (
     Day,
@@ -58,7 +58,8 @@ class CaseCode(Model):
     def coding(self, place: str) -> OrderCoding:
         system = SYSTEMS.get(self.system or "", self.system or "")
         code = self.code or ""
-        return OrderCoding(canonical_code(system, code), place, f"{system}|{code}")
+        meant, modifiers = split_code(system, code)
+        return OrderCoding(meant, place, f"{system}|{code}", modifiers)
 
 
 class CaseDays(Model):

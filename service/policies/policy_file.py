@@ -12,7 +12,7 @@ from service.decision import policy as core
 from service.decision.offers import NOTHING_OFFERED
 from service.decision.order import Code
 from service.decision.policy import Covered, PolicyVersion, Program
-from service.fhir.systems import CPT, HCPCS
+from service.fhir.systems import CPT, HCPCS, canonical_code
 from service.policies.fields import (
     ByProgram,
     Day,
@@ -54,7 +54,8 @@ class CodeEntry(Model):
 
     @property
     def canonical(self) -> Code:
-        return Code(SYSTEMS[self.system], self.code)
+        code = Code(SYSTEMS[self.system], self.code)
+        return canonical_code(*code) or code
 
 
 class ServiceGroup(Model):

@@ -115,7 +115,7 @@ class CoverageInformationWriter:
         return CoverageInformation(
             coverage=coverage,
             covered=d.covered.value,
-            codes=d.billing_codes,
+            codes=d.billing_expressions,
             reasons=(policy_determination.reason,),
             assumptions=_assumptions(d, self.links.texts),
             stated_on=to.now.date(),
@@ -143,7 +143,7 @@ class CoverageInformationWriter:
         return CoverageInformation(
             coverage=coverage,
             covered=covered.value,
-            codes=tuple(c for c in d.billing_codes if c.system in _BILLING_SYSTEMS),
+            codes=tuple(c for c in d.billing_expressions if c.system in _BILLING_SYSTEMS),
             reasons=(_reason(wording.reason, d, to, self.links.texts.phrases),),
             stated_on=to.now.date(),
             assertion_id=coverage_assertion_id(

@@ -23,7 +23,7 @@ from service.decision.submitted_form import (
 from service.ehr.fhir_query import FhirQuery
 from service.ehr.unread_data import has_unread_code, with_trouble
 from service.fhir.document import Resource
-from service.fhir.encounters import is_emergency
+from service.fhir.encounters import EncounterClasses, urgency_of
 from service.fhir.order_details import read_order_details
 from service.fhir.orders import VISIT_TYPE, patients_of, read_order
 from service.fhir.resources import Resources
@@ -58,11 +58,14 @@ class DecisionContext:
 
 @dataclass(frozen=True, slots=True)
 class DecideStep:
-    """Decisions by `policies` and `payer_records`; `form_rules`: acceptance rules of forms."""
+    """Decisions by `policies` and `payer_records`; `form_rules`: acceptance rules of forms;
+    `encounter_classes`, what the classes of EHRs' encounters mean.
+    """
 
     policies: Policies
     form_rules: Sequence[FormAcceptanceRule]
     payer_records: PayerRecords
+    encounter_classes: EncounterClasses = field(default_factory=EncounterClasses)
 
     def names(self, resource: Resource, resources: Resources) -> bool:
         """Whether a policy names a code of the order or visit, in whichever version."""
@@ -102,13 +105,14 @@ class DecideStep:
         payer = None
         if known is not None:
             chosen, payer = known.of(order, chosen, day)
+        urgency = urgency_of(resource, resources, context.encounter_id, self.encounter_classes)
         determination = evaluate(
             order,
             chosen,
             today=context.today,
             policies=self.policies,
             patient=context.patient,
-            emergency=is_emergency(resource, resources, context.encounter_id),
+            emergency=urgency is not None,
             unread_code=has_unread_code(resource, resources, context.failed),
             payer=payer,
         )

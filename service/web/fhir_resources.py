@@ -5,13 +5,16 @@ The forms are open: they contain no patient data. The package is for clients.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import NotFound
 
 from cards.questionnaires import Form, Forms
 from service.dtr.package import QuestionnairePackages
+from service.errors import MalformedRequest
 from service.web.client_auth import open_to_all
 from service.web.json_body import encode, json_response, read_json_body
 
@@ -26,13 +29,14 @@ def fhir_blueprint(
     fhir = Blueprint("fhir", __name__, url_prefix="/fhir")
     written = {form.id: encode(form.resource) for form in forms}
 
-    @fhir.get("/Questionnaire")
+    @fhir.get("/Questionnaire", strict_slashes=False)
     @open_to_all
     def search() -> Response:
-        found = [form for form in forms if _fits(form, request.args)]
-        return _cacheable(encode(_searchset(found, forms)), found)
+        asked = _understood(request.args, request.headers.get("Prefer", ""))
+        found = [form for form in forms if all(_fits(form, *each) for each in asked)]
+        return _cacheable(encode(_searchset(found, forms, asked)), found)
 
-    @fhir.get("/Questionnaire/<form_id>")
+    @fhir.get("/Questionnaire/<form_id>", strict_slashes=False)
     @open_to_all
     def read(form_id: str) -> Response:
         form = forms.get(form_id)
@@ -44,6 +48,16 @@ def fhir_blueprint(
     def questionnaire_package() -> Response:
         return json_response(packages.package(read_json_body(), client_of_call()))
 
+    @fhir.post("/Questionnaire/<form_id>/$questionnaire-package")
+    def package_of_one(form_id: str) -> Response:
+        # Clients put the operation behind the canonical that they have, a version included.
+        id, _, version = form_id.partition("|")
+        form = forms.get(id)
+        if form is None:
+            raise NotFound
+        canonical = f"{form.url}|{version}" if version else form.url
+        return json_response(packages.package(read_json_body(), client_of_call(), canonical))
+
     @fhir.after_request
     def say_that_it_is_fhir(response: Response) -> Response:
         if response.mimetype == "application/json":
@@ -53,20 +67,44 @@ def fhir_blueprint(
     return fhir
 
 
-def _fits(form: Form, asked: Mapping[str, str]) -> bool:
-    """Search by `url` (with or without |version) and `version`; other parameters are ignored."""
-    url, _, version = asked.get("url", "").partition("|")
-    return all(
-        (
-            url in ("", form.url),
-            version in ("", form.version),
-            asked.get("version", "") in ("", form.version),
-        )
-    )
+_SEARCHED: Mapping[str, Callable[[Form], Collection[str]]] = {
+    "_id": lambda form: {form.id},
+    "url": lambda form: {form.url, form.canonical},
+    "version": lambda form: {form.version},
+    "status": lambda form: {str(form.resource["status"])},
+    "title": lambda form: {form.title},
+}
+"""Search parameters, each with a form's values for it."""
+_OF_THE_RESULT = frozenset({"_format", "_pretty"})
+"""Parameters on how the result is written: JSON, whatever they say."""
+
+_Asked = Sequence[tuple[str, str]]
 
 
-def _searchset(found: list[Form], forms: Forms) -> Mapping[str, object]:
+def _understood(args: MultiDict[str, str], prefer: str) -> _Asked:
+    """The parameters that are searched by; others are ignored, or refused where the client prefers
+    so (FHIR R4, search, handling of unknown parameters).
+    """
+    given = [(name, value) for name, value in args.items(multi=True) if value]
+    unknown = {name for name, _ in given} - _SEARCHED.keys() - _OF_THE_RESULT
+    if unknown and "handling=strict" in prefer.replace(" ", "").lower():
+        raise MalformedRequest(f"expected no search parameters but {', '.join(_SEARCHED)}")
+    return [(name, value) for name, value in given if name in _SEARCHED]
+
+
+def _fits(form: Form, name: str, value: str) -> bool:
+    """Whether a form has one of a parameter's values, which commas part; titles by their start."""
+    own = _SEARCHED[name](form)
+    if name == "title":
+        return any(t.lower().startswith(value.lower()) for t in own)
+    return any(wanted in own for wanted in value.split(","))
+
+
+def _searchset(found: list[Form], forms: Forms, asked: _Asked) -> Mapping[str, object]:
+    """The result; its `self` link tells which parameters were searched by."""
     base = next(iter(forms)).url.rpartition("/")[0]
+    if asked:
+        base = f"{base}?{urlencode(asked)}"
     bundle: dict[str, object] = {
         "resourceType": "Bundle",
         "type": "searchset",

@@ -23,7 +23,7 @@ def hooks_blueprint(
     hooks = Blueprint("hooks", __name__)
     discovery_bytes = encode(discovery)
 
-    @hooks.get("/cds-services")
+    @hooks.get("/cds-services", strict_slashes=False)
     @open_to_all
     def discover() -> Response:
         return Response(discovery_bytes, content_type="application/json")

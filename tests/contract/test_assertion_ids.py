@@ -34,7 +34,7 @@ def assertion_id(
     "change",
     [
         lambda request, _: request.update(hookInstance="another"),
-        lambda _, order: order.update(priority="urgent"),
+        lambda _, order: order.update(priority="routine"),
         lambda request, _: request.update(extension={"davinci-crd.requestedVersion": "2.2"}),
         lambda _, order: order["code"]["coding"].append({"system": "urn:local", "code": "x"}),
     ],

@@ -67,3 +67,50 @@ def test_a_form_may_be_kept_and_is_sent_again_only_when_it_has_changed(
     assert again.data == b""
     other = client.get("/fhir/Questionnaire/abn-record", headers={"If-None-Match": '"another"'})
     assert other.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "found", "searched"),
+    [
+        ("_id=abn-record", ("abn-record",), "?_id=abn-record"),
+        ("_id=abn-record,letter", ("abn-record",), "?_id=abn-record%2Cletter"),
+        ("_id=letter", (), "?_id=letter"),
+        ("status=active", IDS, "?status=active"),
+        ("status=draft,retired", (), "?status=draft%2Cretired"),
+        ("_id=abn-record&status=active", ("abn-record",), "?_id=abn-record&status=active"),
+        ("_id=abn-record&_id=advance-notice-record", (), None),
+        ("version=1.0.0", IDS, "?version=1.0.0"),
+        ("unknown=1&_format=json&_count=50", IDS, ""),
+        ("url=", IDS, ""),
+    ],
+)
+def test_forms_are_searched_as_fhir_clients_do(
+    client: FlaskClient, query: str, found: tuple[str, ...], searched: str | None
+) -> None:
+    bundle = client.get(f"/fhir/Questionnaire?{query}").get_json()
+    Bundle.model_validate(bundle)
+    assert tuple(e["resource"]["id"] for e in bundle.get("entry", [])) == found
+    if searched is not None:
+        assert bundle["link"] == [{"relation": "self", "url": f"{BASE}{searched}"}]
+
+
+def test_a_client_that_prefers_it_is_told_of_parameters_that_nobody_knows(
+    client: FlaskClient,
+) -> None:
+    prefer = {"Prefer": "handling=strict"}
+    reply = client.get("/fhir/Questionnaire?subject-type=Patient", headers=prefer)
+    assert reply.status_code == 400
+    assert reply.content_type == "application/fhir+json"
+    (issue,) = reply.get_json()["issue"]
+    assert "_id" in issue["diagnostics"]
+    known = client.get("/fhir/Questionnaire?_id=abn-record&_format=json", headers=prefer)
+    assert known.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "address", ["/fhir/Questionnaire/", "/fhir/Questionnaire/abn-record/", "/cds-services/"]
+)
+def test_a_slash_at_the_end_changes_nothing(client: FlaskClient, address: str) -> None:
+    reply = client.get(address)
+    assert reply.status_code == 200
+    assert reply.get_json() == client.get(address.rstrip("/")).get_json()

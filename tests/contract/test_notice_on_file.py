@@ -276,7 +276,10 @@ def test_the_notice_card_says_what_is_missing_on_a_form(
     "change",
     [
         lambda form: {**form, "subject": {"reference": "Patient/ann"}},
-        lambda form: {**form, "extension": []},
+        lambda form: {
+            **form,
+            "extension": [{"url": CONTEXT, "valueReference": {"reference": "ServiceRequest/mri"}}],
+        },
         lambda form: {**form, "questionnaire": "http://other.example.org/abn-record|1.0.0"},
     ],
 )
@@ -416,3 +419,39 @@ def test_a_form_without_an_id_counts_but_is_not_pointed_at(sign_with: Sign, sign
     answer = sign_with(form)
     assert topics(answer) == ["guideline"]
     assert details(answer)["notice-on-file"][0] == "abn-record"
+
+
+UNADDRESSED: dict[str, tuple[tuple[str, ...], str]] = {
+    "as LHC-Forms writes it": (
+        ("extension", "subject"),
+        "it says neither which patient nor which order it is for",
+    ),
+    "without a context": (("extension",), "it does not say which order it is for"),
+    "without a subject": (("subject",), "it does not say which patient it is for"),
+}
+
+
+@pytest.mark.form_rule("crd-unaddressed-form")
+@pytest.mark.parametrize("how", UNADDRESSED)
+def test_a_form_that_does_not_say_whom_it_is_for_is_told_on_the_card(
+    sign_with: Sign, signed: Fill, how: str
+) -> None:
+    lacking, because = UNADDRESSED[how]
+    form = {k: v for k, v in signed().items() if k not in lacking}
+    answer = sign_with(form)
+    assert topics(answer) == ["guideline", "claim"]
+    assert f"does not count:** {because}." in answer["cards"][1]["detail"]
+
+
+def test_one_for_another_service_is_not_spoken_of(sign_with: Sign, signed: Fill) -> None:
+    form = signed(service_code="0609T")
+    del form["extension"]
+    answer = sign_with(form)
+    assert "does not count" not in answer["cards"][1]["detail"]
+
+
+def test_an_order_that_the_ehr_puts_in_as_based_on_is_enough(sign_with: Sign, signed: Fill) -> None:
+    form = signed()
+    del form["extension"]
+    form["basedOn"] = [{"reference": "ServiceRequest/mrs-brain"}]
+    assert topics(sign_with(form)) == ["guideline"]

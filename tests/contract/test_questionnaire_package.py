@@ -83,11 +83,11 @@ def checked(client: FlaskClient, body: Json) -> Json:
 
 
 def bundles(output: Json) -> list[Json]:
-    return [p["resource"] for p in output["parameter"] if p["name"] == "packagebundle"]
+    return [p["resource"] for p in output["parameter"] if p["name"].lower() == "packagebundle"]
 
 
 def issues(output: Json) -> list[Json]:
-    outcomes = [p["resource"] for p in output["parameter"] if p["name"] == "outcome"]
+    outcomes = [p["resource"] for p in output["parameter"] if p["name"].endswith("utcome")]
     assert len(outcomes) <= 1
     return [i for o in outcomes for i in o["issue"]]
 

@@ -1,4 +1,6 @@
-"""Stand-in EHR for testers: a read-only FHIR server of the fixtures on loopback.
+"""Stand-in EHR for testers: a FHIR server of the fixtures on loopback.
+
+It keeps what clients create and update in memory, until it stops.
 
 Its token is public: never use it with real data.
 """

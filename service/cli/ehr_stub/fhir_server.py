@@ -1,10 +1,11 @@
-"""HTTP interface of the stub: FHIR R4 read and search, a bearer token, CORS."""
+"""HTTP interface of the stub: FHIR R4 read, search, create and update, a bearer token, CORS."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import parse_qsl
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
@@ -14,6 +15,7 @@ from service.cli.ehr_stub.resource_store import (
     INCLUDES,
     REFERENCES,
     TOKENS,
+    NotStorable,
     Resource,
     ResourceStore,
     UnknownParameter,
@@ -26,10 +28,12 @@ DEMO_TOKEN = "not-a-real-token-for-fixtures-only"  # noqa: S105
 PREFIX = "/fhir"
 _MEDIA_TYPE = "application/fhir+json"
 _ABOUT = "A tool for testers with made-up data, not an EHR. Never put real data behind it."
+_LARGEST = 1_048_576
 _CORS = {
     "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, Accept, Prefer",
+    "Access-Control-Allow-Methods": "GET, POST, PUT, OPTIONS",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Accept, Prefer, If-None-Exist",
+    "Access-Control-Expose-Headers": "Location, ETag",
     "Access-Control-Allow-Private-Network": "true",
     "Access-Control-Max-Age": "600",
 }
@@ -42,6 +46,7 @@ def create_stub(store: ResourceStore, base_url: str, token: str | None = DEMO_TO
     send a token.
     """
     app = Flask("ehr_stub", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = _LARGEST
 
     @app.before_request
     def authorize() -> Response | None:
@@ -70,6 +75,35 @@ def create_stub(store: ResourceStore, base_url: str, token: str | None = DEMO_TO
             return _problem(404, "not-found", "no such resource among the fixtures")
         return _fhir(resource)
 
+    @app.post(f"{PREFIX}/<kind>")
+    def create(kind: str) -> Response:
+        condition = request.headers.get("If-None-Exist")
+        if condition is not None:
+            matches, _ = store.search(kind, parse_qsl(condition.partition("?")[2] or condition))
+            if matches:  # FHIR R4, conditional create
+                one = len(matches) == 1
+                return _stored(matches[0], 200) if one else _problem(412, "duplicate", "several")
+        return _stored(store.create(kind, _body()), 201)
+
+    @app.put(f"{PREFIX}/<kind>/<id>")
+    def update(kind: str, id: str) -> Response:
+        resource, is_new = store.update(kind, id, _body())
+        return _stored(resource, 201 if is_new else 200)
+
+    def _stored(resource: Resource, status: int) -> Response:
+        response = _fhir(resource, status)
+        response.headers["Location"] = f"{base_url}/{resource['resourceType']}/{resource['id']}"
+        response.headers["ETag"] = f'W/"{resource.get("meta", {}).get("versionId", "1")}"'
+        return response
+
+    @app.errorhandler(NotStorable)
+    def not_storable(error: NotStorable) -> Response:
+        return _problem(400, "invalid", str(error))
+
+    @app.errorhandler(UnknownParameter)
+    def unknown_parameter(error: UnknownParameter) -> Response:
+        return _problem(400, "not-supported", f"search parameter not known: {error}")
+
     @app.get(f"{PREFIX}/<kind>")
     @app.get(f"{PREFIX}/<kind>/_search")
     def search(kind: str) -> Response:
@@ -86,10 +120,7 @@ def create_stub(store: ResourceStore, base_url: str, token: str | None = DEMO_TO
     def answer(kind: str, parameters: Sequence[tuple[str, str]]) -> Response:
         if kind not in store.types:
             return _problem(404, "not-supported", "the stub has no resources of this type")
-        try:
-            matches, included = store.search(kind, parameters)
-        except UnknownParameter as unknown:
-            return _problem(400, "not-supported", f"search parameter not known: {unknown}")
+        matches, included = store.search(kind, parameters)
         return _fhir(_searchset(matches, included, base_url))
 
     return app
@@ -127,7 +158,9 @@ def _capabilities(store: ResourceStore, base_url: str, secured: bool) -> Mapping
         includes = [i for i in INCLUDES if i.startswith(f"{kind}:")]
         entry: dict[str, Any] = {
             "type": kind,
-            "interaction": [{"code": "read"}, {"code": "search-type"}],
+            "interaction": [{"code": c} for c in ("read", "search-type", "create", "update")],
+            "updateCreate": True,
+            "conditionalCreate": True,
             "searchParam": parameters,
         }
         resources.append({**entry, "searchInclude": includes} if includes else entry)
@@ -151,6 +184,13 @@ def _capabilities(store: ResourceStore, base_url: str, secured: bool) -> Mapping
             }
         ],
     }
+
+
+def _body() -> object:
+    try:
+        return json.loads(request.get_data())
+    except ValueError:
+        raise NotStorable("expected a FHIR resource as JSON") from None
 
 
 def _fhir(resource: Mapping[str, Any], status: int = 200) -> Response:

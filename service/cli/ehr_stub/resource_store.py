@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import threading
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +34,26 @@ CLINICAL_TYPES = (
     "Questionnaire",
     "QuestionnaireResponse",
     "ServiceRequest",
+    "Task",
     "VisionPrescription",
 )
+_OF_THE_RESULT = frozenset(
+    {
+        "_contained",
+        "_count",
+        "_elements",
+        "_format",
+        "_include",
+        "_include:iterate",
+        "_pretty",
+        "_revinclude",
+        "_sort",
+        "_summary",
+        "_total",
+    }
+)
+"""Parameters on the result: they find nothing more and nothing less (FHIR R4, search result)."""
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
 def _at(resource: Resource, *names: str) -> Iterator[str]:
@@ -49,7 +71,7 @@ def _actors(resource: Resource) -> Iterator[str]:
 
 
 def _patients(resource: Resource) -> Iterator[str]:
-    yield from _at(resource, "subject", "patient", "beneficiary")
+    yield from _at(resource, "subject", "patient", "beneficiary", "for")
     yield from (r for r in _actors(resource) if r.startswith("Patient/"))
 
 
@@ -112,8 +134,15 @@ class UnknownParameter(ValueError):
     """An unknown search parameter; its name is the argument."""
 
 
+class NotStorable(ValueError):
+    """A resource that cannot be stored; the reason is the argument."""
+
+
 class ResourceStore:
-    """The resources of a folder of `<Type>-<id>.json` files, in memory."""
+    """The resources of a folder of `<Type>-<id>.json` files, in memory. Safe for several threads.
+
+    What is stored meanwhile is in memory only: the files stay as they are.
+    """
 
     def __init__(self, folder: Path) -> None:
         files = sorted(folder.glob("*.json"))
@@ -121,6 +150,8 @@ class ResourceStore:
             raise ConfigurationError(
                 f"{folder}: no FHIR resources; name a folder of <Type>-<id>.json with --resources"
             )
+        self._lock = threading.Lock()
+        self._stored = 0
         self._resources: dict[str, Resource] = {}
         for file in files:
             resource = json.loads(file.read_text("utf-8"))
@@ -130,6 +161,38 @@ class ResourceStore:
     def types(self) -> list[str]:
         """The supported types, including those without a resource."""
         return sorted({r["resourceType"] for r in self._resources.values()} | {*CLINICAL_TYPES})
+
+    def create(self, kind: str, data: object) -> Resource:
+        """A new resource under an id of the server's. Raises NotStorable."""
+        return self._put(kind, str(uuid.uuid4()), data)
+
+    def update(self, kind: str, id: str, data: object) -> tuple[Resource, bool]:
+        """The resource under its id, and whether it is a new one. Raises NotStorable."""
+        if not isinstance(data, Mapping) or data.get("id") != id:
+            raise NotStorable("expected a resource whose id is that of the URL")
+        is_new = self.read(kind, id) is None
+        return self._put(kind, id, data), is_new
+
+    def _put(self, kind: str, id: str, data: object) -> Resource:
+        if not isinstance(data, Mapping) or data.get("resourceType") != kind:
+            raise NotStorable(f"expected a resource with resourceType {kind}")
+        if kind not in self.types or not _ID.fullmatch(id):
+            raise NotStorable("expected a type that the stub has, and an id of FHIR's form")
+        meta = data.get("meta")
+        with self._lock:
+            self._stored += 1
+            stored = {
+                **data,
+                "id": id,
+                "meta": {
+                    **(meta if isinstance(meta, Mapping) else {}),
+                    "versionId": str(self._stored),
+                    "lastUpdated": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                },
+            }
+            # A new dictionary: searches go on in the one that they have.
+            self._resources = {**self._resources, f"{kind}/{id}": stored}
+        return stored
 
     def read(self, kind: str, id: str) -> Resource | None:
         return self._resources.get(f"{kind}/{id}")
@@ -141,18 +204,19 @@ class ResourceStore:
 
         Repeated parameters are "and", a comma is "or" (FHIR R4, search).
         """
-        matches = [r for r in self._resources.values() if r["resourceType"] == kind]
+        resources = self._resources
+        matches = [r for r in resources.values() if r["resourceType"] == kind]
         included: dict[str, Resource] = {}
         for name, written in parameters:
-            if name in ("_include", "_format", "_count", "_sort"):
+            if name in _OF_THE_RESULT:
                 continue
             fits = _filter(name, written.split(","))
             matches = [r for r in matches if fits(r)]
         for name, written in parameters:
             if name == "_include" and written in INCLUDES:
                 for reference in (i for r in matches for i in INCLUDES[written](r)):
-                    if reference in self._resources:
-                        included[reference] = self._resources[reference]
+                    if reference in resources:
+                        included[reference] = resources[reference]
         return matches, list(included.values())
 
 

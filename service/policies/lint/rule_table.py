@@ -9,6 +9,7 @@ from service.errors import Finding
 from service.policies.folder import LibraryFolder
 from service.policies.lint import (
     authority,
+    card_wording,
     case_coverage,
     citations,
     codes,
@@ -17,7 +18,6 @@ from service.policies.lint import (
     notice_rules,
     published_files,
     unread_files,
-    wording,
 )
 
 Rule = Callable[[LibraryFolder], Iterator[Finding]]
@@ -42,7 +42,7 @@ STOPPING: tuple[Rule, ...] = (
     authority.plan_policy_does_not_decide_for_medicare,
     notice_rules.notices_are_on_file,
     notice_rules.program_has_notice_advice,
-    wording.summary_fits_a_card,
+    card_wording.summary_fits_a_card,
 )
 """What would make an answer wrong or ambiguous: the service does not start with it."""
 
@@ -78,7 +78,7 @@ CONTENT: tuple[Rule, ...] = (
     effective_periods.folder_holds_a_version,
     codes.code_stands_in_one_policy_a_day,
     citations.citations_are_used,
-    wording.never_said,
+    card_wording.never_said,
     case_coverage.policy_has_cases,
     case_coverage.case_is_told_once,
     case_coverage.every_code_has_a_case,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -21,6 +23,7 @@ from service.cli.ehr_stub.resource_store import ResourceStore
 from service.errors import ConfigurationError
 from tests.conftest import FIXTURES, ROOT
 from tests.e2e.fetch.conftest import Ask, bare
+from tests.e2e.fetch.ehrs import Ehr
 
 BASE = "http://127.0.0.1:8643/fhir"
 TOKEN = {"Authorization": f"Bearer {DEMO_TOKEN}"}
@@ -137,6 +140,144 @@ def test_a_browser_is_let_in_from_anywhere(stub: FlaskClient) -> None:
     assert preflight.headers["Access-Control-Allow-Origin"] == "*"
     assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
     assert stub.get("/fhir/Patient/x").headers["Access-Control-Allow-Origin"] == "*"
+
+
+ORDER = {
+    "resourceType": "ServiceRequest",
+    "status": "active",
+    "intent": "order",
+    "subject": {"reference": "Patient/bo"},
+}
+
+
+class TestWhatClientsStore:
+    """In memory, for as long as the stub runs; each test has a stub of its own."""
+
+    @pytest.fixture
+    def stub(self) -> FlaskClient:
+        return create_stub(ResourceStore(FIXTURES / "resources"), BASE).test_client()
+
+    @pytest.mark.parametrize(
+        "resource",
+        [
+            ORDER,
+            {
+                "resourceType": "Task",
+                "status": "ready",
+                "intent": "order",
+                "for": {"reference": "Patient/bo"},
+            },
+            {"resourceType": "Questionnaire", "status": "active", "url": "http://example.org/form"},
+            {
+                "resourceType": "QuestionnaireResponse",
+                "status": "completed",
+                "subject": {"reference": "Patient/bo"},
+                "questionnaire": "http://example.org/form|1",
+            },
+        ],
+        ids=lambda r: r["resourceType"],
+    )
+    def test_what_is_created_is_read_and_found_again(
+        self, stub: FlaskClient, resource: dict[str, Any]
+    ) -> None:
+        kind = resource["resourceType"]
+        reply = stub.post(f"/fhir/{kind}", json=resource, headers=TOKEN)
+        assert reply.status_code == 201
+        created = reply.get_json()
+        assert reply.headers["Location"] == f"{BASE}/{kind}/{created['id']}"
+        assert {**created, "id": None, "meta": None} == {**resource, "id": None, "meta": None}
+        assert stub.get(f"/fhir/{kind}/{created['id']}", headers=TOKEN).get_json() == created
+        if kind != "Questionnaire":
+            assert f"{kind}/{created['id']}" in ids(stub, f"{kind}?patient=bo")
+
+    def test_an_update_takes_the_place_of_what_was_there(self, stub: FlaskClient) -> None:
+        old = stub.get("/fhir/ServiceRequest/mrs-to-book", headers=TOKEN).get_json()
+        changed = {**old, "status": "revoked"}
+        reply = stub.put("/fhir/ServiceRequest/mrs-to-book", json=changed, headers=TOKEN)
+        assert reply.status_code == 200
+        again = stub.get("/fhir/ServiceRequest/mrs-to-book", headers=TOKEN).get_json()
+        assert again["status"] == "revoked"
+        assert again["meta"]["versionId"] == "1"
+        assert again["meta"]["profile"] == old["meta"]["profile"]
+
+    def test_an_update_makes_what_was_not_there(self, stub: FlaskClient) -> None:
+        reply = stub.put("/fhir/ServiceRequest/new", json={**ORDER, "id": "new"}, headers=TOKEN)
+        assert reply.status_code == 201
+        assert "ServiceRequest/new" in ids(stub, "ServiceRequest?patient=bo")
+
+    def test_a_form_is_created_once_where_the_client_says_so(self, stub: FlaskClient) -> None:
+        form = {"resourceType": "Questionnaire", "status": "active"}
+        form |= {"url": "http://example.org/form", "version": "1"}
+        header = TOKEN | {"If-None-Exist": "url=http://example.org/form&version=1"}
+        first = stub.post("/fhir/Questionnaire", json=form, headers=header)
+        second = stub.post("/fhir/Questionnaire", json=form, headers=header)
+        assert (first.status_code, second.status_code) == (201, 200)
+        assert second.get_json() == first.get_json()
+
+    @pytest.mark.parametrize(
+        ("method", "path", "body"),
+        [
+            ("post", "ServiceRequest", b"no JSON"),
+            ("post", "ServiceRequest", b"[]"),
+            ("post", "ServiceRequest", b'{"resourceType": "Patient"}'),
+            ("post", "Nothing", b'{"resourceType": "Nothing"}'),
+            ("put", "ServiceRequest/a", b'{"resourceType": "ServiceRequest", "id": "b"}'),
+            ("put", "ServiceRequest/a_b", b'{"resourceType": "ServiceRequest", "id": "a_b"}'),
+        ],
+    )
+    def test_what_is_no_resource_of_that_address_is_refused(
+        self, stub: FlaskClient, method: str, path: str, body: bytes
+    ) -> None:
+        reply = getattr(stub, method)(f"/fhir/{path}", data=body, headers=TOKEN)
+        assert reply.status_code == 400
+        assert reply.get_json()["resourceType"] == "OperationOutcome"
+
+    def test_nothing_is_stored_without_the_token(self, stub: FlaskClient) -> None:
+        assert stub.post("/fhir/ServiceRequest", json=ORDER).status_code == 401
+        assert stub.put("/fhir/ServiceRequest/a", json={**ORDER, "id": "a"}).status_code == 401
+
+
+def test_parameters_on_the_result_change_nothing_that_is_found(stub: FlaskClient) -> None:
+    wanted = ids(stub, "Coverage?patient=bo")
+    result = "_summary=data&_elements=id&_total=accurate&_count=1&_sort=-_lastUpdated"
+    assert ids(stub, f"Coverage?patient=bo&{result}&_revinclude=Claim:coverage") == wanted
+
+
+ABOUT_SEVERAL = {"flo"}
+
+
+def test_nobody_has_two_coverages_today_but_who_is_about_that(store: ResourceStore) -> None:
+    for patient in store.search("Patient", [])[0]:
+        active, _ = store.search("Coverage", [("patient", patient["id"]), ("status", "active")])
+        today = [c for c in active if c["period"].get("end", "9999") >= "2026-11-22"]
+        assert len(today) <= 1 or patient["id"] in ABOUT_SEVERAL, patient["id"]
+
+
+PREFETCH_IS_WHAT_IT_SHOWS = {
+    "cancelled-coverage",
+    "coverage-of-another-patient",
+    "expired-coverage",
+    "no-coverage",
+}
+SIGNED = sorted(
+    path
+    for path in (FIXTURES / "order-sign").glob("*.json")
+    if path.stem not in PREFETCH_IS_WHAT_IT_SHOWS
+)
+
+
+@pytest.mark.parametrize("path", SIGNED, ids=lambda p: p.stem)
+def test_a_signing_that_brings_nothing_is_answered_like_the_one_that_brings_it(
+    path: Path, ehr: Ehr, ask: Ask
+) -> None:
+    request = json.loads(path.read_text("utf-8"))
+    name = f"order-sign/{path.stem}"
+    given = ask(request | {"fhirServer": ehr.base, "fhirAuthorization": None}, frozenset())
+    fetched = ask(bare(name, ehr.base))
+    assert fetched.summaries == given.summaries
+    assert {k: v["covered"] for k, v in fetched.statements.items()} == {
+        k: v["covered"] for k, v in given.statements.items()
+    }
 
 
 def test_the_capability_statement_is_valid_and_says_what_the_stub_is(stub: FlaskClient) -> None:

@@ -1,0 +1,86 @@
+"""How long a client's token may live: five minutes, or as an operator sets for EHRs with others."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from service.auth.client_share import FailedTokens, MinuteCounts
+from service.auth.clients import Client, TrustedClient
+from service.auth.fallback import InstanceReplayStore
+from service.auth.key_sets import FixedKeys, read_key_set
+from service.auth.tokens import DEFAULT_LIFETIME, TokenChecker
+from service.errors import ConfigurationError, Unauthenticated
+from service.settings import load_settings
+from tests.e2e.signing import rsa_signer
+
+ADDRESS = "192.0.2.7"
+URL = "https://payer.example.org/cds-services/order-sign-crd"
+KEYS = "https://ehr.example.org/interconnect/security/keys/530013"
+SIGNER = rsa_signer("https://ehr.example.org/interconnect/api/FHIR/R4", kid="S2V5IG9uZQ==")
+
+
+class Seen:
+    """Remembers the jti of tokens."""
+
+    def __init__(self) -> None:
+        self.jti: dict[str, datetime] = {}
+
+    def first_use(self, issuer: str, jti: str, expires: datetime) -> bool:
+        first = jti not in self.jti
+        self.jti[jti] = expires
+        return first
+
+
+def checker(lifetime: int, seen: Seen | None = None) -> TokenChecker:
+    keys = FixedKeys(read_key_set({"keys": [SIGNER.public()]}))
+    trusted = {SIGNER.issuer: TrustedClient(Client(SIGNER.issuer, "Example EHR"), keys)}
+    failed = FailedTokens(20, MinuteCounts())
+    return TokenChecker(trusted, seen or Seen(), failed, lambda: datetime.now(UTC), lifetime)
+
+
+def as_epic_signs(lifetime: int = 900) -> str:
+    """A token with the claims and the header that Epic documents: nbf lies back, the kid is odd."""
+    now = int(time.time())
+    header = {"jku": KEYS}
+    return SIGNER.token(URL, header, sub="client-1", iat=now, nbf=now - 300, exp=now + lifetime)
+
+
+@pytest.mark.requirement("cds-hooks-2.0:176")
+def test_a_token_of_a_quarter_of_an_hour_is_accepted_where_an_operator_says_so() -> None:
+    assert checker(900).client_of(as_epic_signs(), URL, ADDRESS).name == "Example EHR"
+
+
+def test_by_default_it_is_refused_with_the_limit() -> None:
+    with pytest.raises(Unauthenticated, match="at most 300 seconds after iat"):
+        checker(DEFAULT_LIFETIME).client_of(as_epic_signs(), URL, ADDRESS)
+
+
+def test_a_longer_one_counts_once_too_and_is_remembered_until_it_has_expired() -> None:
+    seen = Seen()
+    check, token = checker(900, seen), as_epic_signs()
+    check.client_of(token, URL, ADDRESS)
+    with pytest.raises(Unauthenticated, match="was used before"):
+        check.client_of(token, URL, ADDRESS)
+    (until,) = seen.jti.values()
+    assert until.timestamp() >= time.time() + 890
+
+
+def test_what_this_instance_remembers_is_looked_at_as_long_as_its_tokens_live(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "used-tokens.sqlite3"
+    expires = datetime.fromtimestamp(time.time() + 900, UTC)
+    assert InstanceReplayStore(file).first_use("a", "jti", expires)
+    later = time.time() + 700
+    assert InstanceReplayStore(file, lambda: later, lifetime=900).may_know()
+    assert not InstanceReplayStore(file, lambda: later).may_know()
+
+
+@pytest.mark.parametrize("seconds", [0, 59, 3601])
+def test_no_setting_lets_tokens_live_for_a_day(seconds: int) -> None:
+    with pytest.raises(ConfigurationError, match="COVERCARD_TOKEN_LIFETIME"):
+        load_settings(token_lifetime=seconds)
