@@ -1,8 +1,8 @@
-"""Card 1: the service is not covered, by which policy, and why (CRD external reference).
+"""Policy card: services not covered, policy and reason (CRD external reference).
 
 It has no button, not even to cancel the order: an external reference has links and no suggestions
-(CRD 2.2.1 resp-22), and of CRD's responses only an alternate order may delete one, for the order
-that it creates instead (resp-53). This policy knows no alternative.
+(CRD 2.2.1 resp-22), and only an alternate order may delete one, for the order created instead
+(resp-53).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TOPIC: Literal["guideline"] = "guideline"
 
 
 class SearchedAuthority(msgspec.Struct, frozen=True):
-    """One level of authority: `found_in` cites what was found, else when it was searched."""
+    """One level of authority: `found_in` is the citation found, else the time of the search."""
 
     name: str
     found_in: str | None
@@ -30,7 +30,7 @@ class SearchedAuthority(msgspec.Struct, frozen=True):
 
 
 class Noncoverage(msgspec.Struct, frozen=True):
-    """What the card says. `ordered_as` are the orderer's own words: untrusted.
+    """Facts of the card. `ordered_as` are names as ordered: untrusted.
 
     `on_file` says of notices already given what is on file, a sentence or two each; the days in it
     are ISO. `by_records` are sentences from the payer's own records of the patient. `governs` is

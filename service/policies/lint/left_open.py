@@ -1,4 +1,4 @@
-"""The rule about what a skeleton leaves to a person."""
+"""Lint rule on a skeleton's unfilled places."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def nothing_is_left_to_fill_in(folder: LibraryFolder) -> Iterator[Finding]:
 
 
 def _texts(value: object, where: Where = ()) -> Iterator[tuple[Where, str]]:
-    """Every text of a file, whatever it is for."""
+    """All texts of a file."""
     if isinstance(value, str):
         yield where, value
     elif isinstance(value, BaseModel):
