@@ -1,7 +1,7 @@
-"""A circuit breaker: a source that fails again and again is left alone for a while.
+"""Circuit breaker before a source: repeated failures open it for a while.
 
-While the circuit is open a question costs nothing. Then one question is let through: if it is
-answered the circuit closes, if not it stays open for as long again.
+While it is open, look-ups fail at once. Then one look-up is tried: success closes the circuit,
+failure opens it for as long again.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Circuit:
         return self._open_until is None
 
     def call(self, work: Callable[[], T]) -> T:
-        """What `work` returns; PayerDataUnavailable as it raises it, or as the circuit is open."""
+        """The result of `work`; PayerDataUnavailable from it, or for an open circuit."""
         self._admit()
         try:
             answer = work()
@@ -59,7 +59,7 @@ class Circuit:
                 self.refused += 1
                 raise PayerDataUnavailable(CIRCUIT_OPEN)
             if self._open_until is not None:
-                # This one tries; those that come meanwhile are still turned away.
+                # This call tries; calls in the meantime are still refused.
                 self._open_until = now + self._seconds
             self.asked += 1
 
