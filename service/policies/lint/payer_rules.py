@@ -46,6 +46,6 @@ def policies_are_applied(
     """A policy without a payer has no effect; it may be a future one."""
     applied = {policy.id for payer in payers.data.payers for policy in payer.policies}
     for policy in sorted(folder.policies.keys() - applied):
-        problem = f"no payer applies the policy {policy}: nobody is answered by it"
+        problem = f"no payer applies the policy {policy}: it has no effect"
         repair = f'add "- id: {policy}" to the policies of each payer that does'
         yield payers.finding(("payers",), problem, repair, warning=True)
