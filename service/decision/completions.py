@@ -130,7 +130,7 @@ _Taken = Mapping[str, tuple[int, int]]
 
 
 class _Search:
-    """Splits cases test by test; what a fact cannot be is never looked at."""
+    """Case analysis test by test, without impossible cases."""
 
     def __init__(self, unknown: Mapping[str, Ways]) -> None:
         self._unknown = unknown
@@ -206,7 +206,7 @@ class _Search:
             yield question_left(question, {test: value}), more
 
     def _outcomes(self, test: int, taken: _Taken) -> Iterator[tuple[bool, _Taken]]:
-        """Both ways in which a test can come out, as far as what is taken leaves them open."""
+        """The possible outcomes of a test, given the assumptions."""
         self._steps += 1
         if self._steps > MOST_STEPS:
             raise _TooManyCases
@@ -219,7 +219,7 @@ class _Search:
             yield False, {**taken, fact: (true, false | bit)}
 
     def _of_use(self, question: Question, taken: _Taken) -> frozenset[object]:
-        """What is taken of the facts that the question still asks."""
+        """The assumptions on the question's facts."""
         facts = {self._at[t][0] for t in _tests_of(question)}
         return frozenset((f, taken[f]) for f in facts if f in taken)
 

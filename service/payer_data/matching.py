@@ -17,7 +17,7 @@ from service.payer_data.records import Member
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a call tells of the patient and of one coverage; a patient's: never for a log.
+    """The call's data on the patient and one coverage; never logged.
 
     Numbers are in `numbers.plain_number`'s form. `coverage_numbers` are those of the Coverage
     (subscriberId, member-number identifiers), `patient_numbers` the member numbers of the Patient.
@@ -38,13 +38,13 @@ class Told:
 
 
 class MatchOutcome(StrEnum):
-    """How the search for the member and the coverage ended."""
+    """Outcome of the matching of member and coverage."""
 
     MATCHED = "matched"
     NO_NUMBER = "no_number"
-    """The call tells no member number: nobody can be looked for."""
+    """The call has no member number to search for."""
     NOT_CHECKED = "not_checked"
-    """The call tells neither a birth date nor a name: a number alone tells nobody."""
+    """The call has neither birth date nor name: a number alone identifies nobody."""
     NO_MEMBER = "no_member"
     """No single member fits the call's data, for any reason."""
     COVERAGE_NOT_FOUND = "coverage_not_found"
@@ -127,7 +127,7 @@ def _is_told(told: Told, member: Member) -> bool:
 
 
 def _same_name(told: Told, member: Member) -> bool | None:
-    """None where one side tells no name.
+    """Whether the names match; None if either side has none.
 
     All words of the shorter name in the longer one, in any order; or a given name in common, for
     family names change. Twins share family name and birth date, and are told apart by the given.

@@ -18,10 +18,9 @@ from service.fhir.people import Person
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """An order with the resource that it was read from and what was determined of it.
+    """An order's resource with its determination.
 
-    `depends_on` are the resources ("Type/id") besides the order that the answer hangs on: the
-    appointment that set its day.
+    `depends_on` are further resources of the answer ("Type/id"): the appointment that set its day.
     """
 
     resource: Resource
