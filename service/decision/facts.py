@@ -35,7 +35,7 @@ class Kind(StrEnum):
 
 
 class Why(StrEnum):
-    """Why a fact is unknown."""
+    """Reason for an unknown fact."""
 
     NOT_TOLD = "not told"
     NOT_READABLE = "not readable"

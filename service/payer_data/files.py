@@ -62,7 +62,7 @@ class _Wrong(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """How one field is written. `required` ones must not be empty."""
+    """Format of one field; a `required` one must not be empty."""
 
     name: str
     parse: Callable[[Any], Any]
