@@ -82,10 +82,10 @@ class AdvanceNotice(msgspec.Struct, frozen=True):
 
 
 def advance_notice_card(facts: AdvanceNotice, style: CardStyle) -> Card:
-    """The card in the version of CRD asked for; every suggestion creates exactly one Task."""
+    """The card in the requested CRD version; each suggestion creates exactly one Task."""
     only = facts.notices[0] if len(facts.notices) == 1 else None
     summary = only.summary if only else style.texts.phrases.several_notices_summary
-    # Of several notices one is right: their own forms only, so that one choice is enough.
+    # Of several notices one applies: their own forms only, for a single choice.
     forms = only.forms if only else tuple(f for n in facts.notices for f in n.forms[:1])
     suggestions = [_suggestion(facts, form, style) for form in forms]
     return Card(
@@ -113,7 +113,7 @@ class _Advice(NamedTuple):
 
 
 def _detail(facts: AdvanceNotice, texts: Texts, *, has_button: bool) -> str:
-    """Markdown; remembered where the orderer's own words are not in it."""
+    """Markdown; cached if it contains no text of the order."""
     notices = tuple(
         _Advice(
             n.title,
@@ -148,7 +148,7 @@ _remembered = functools.lru_cache(maxsize=1024)(_written)
 
 
 def _suggestion(facts: AdvanceNotice, form: FormText, style: CardStyle) -> Suggestion:
-    """What one button does: the Task, after the form and the response where those are wanted."""
+    """The suggestion of one button: the Task, after the form and the response, if any."""
     description = fill(form.description, facts.services)
     task = questionnaire_task(
         FormRequest(

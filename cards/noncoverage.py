@@ -70,7 +70,7 @@ DETAIL = Template("noncoverage", {"f": Noncoverage, "statement": str})
 
 
 def noncoverage_card(facts: Noncoverage, style: CardStyle) -> Card:
-    """The card in the version of CRD asked for."""
+    """The card in the requested CRD version."""
     policy = style.texts.phrases.policy_link.format(title=facts.policy_title)
     return Card(
         uuid=style.new_uuid(),
@@ -88,7 +88,7 @@ def noncoverage_card(facts: Noncoverage, style: CardStyle) -> Card:
 
 
 def _detail(facts: Noncoverage, texts: Texts) -> str:
-    """Markdown; remembered where nothing in it is of the patient's or in the orderer's words."""
+    """Markdown; cached if it contains no patient data and no text of the order."""
     if facts.several_orders or facts.on_file or facts.by_records:
         return _written(facts, texts)
     alike = msgspec.structs.replace(facts, insurer="", ordered_as=(), references=())

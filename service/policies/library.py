@@ -30,9 +30,8 @@ def load_library(directory: Path, payers_file: Path, added: Path | None = None) 
     """Read the policies and notices under `directory`, and the payers.
 
     `added` is a further folder, of policies alone: one of ours and one of another's stay apart.
-    Raises LibraryError with everything that would make an answer wrong: what stops a policy or a
-    notice by itself, a notice that is not for the program or lacks the reason that it gives, a
-    payer with a policy that is not on file.
+    Raises LibraryError with all errors that would make an answer wrong: those of a single policy or
+    notice, a notice of another program or without its reason, a payer with an unknown policy.
     """
     folder = read_folder(directory, checks=False)
     found = _found(folder, START)

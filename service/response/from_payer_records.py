@@ -20,7 +20,7 @@ _GOLD_CARD = "gold-card"
 
 
 def by_records(payer: PayerFinding | None, words: PayerTexts) -> Iterator[str]:
-    """A sentence for each thing that a reader of the card must know, none where there is none."""
+    """The sentences for a card, if any."""
     if payer is None:
         return
     if payer.outcome is PayerOutcome.UNREACHABLE:
@@ -91,7 +91,7 @@ def _reason_codes(d: Determination) -> Iterator[str]:
 
 
 def taken_as_sent(payer: PayerFinding | None, words: PayerTexts) -> tuple[str, ...]:
-    """The assumption that is made while the records cannot be reached (CRD 2.2.1 impl-5)."""
+    """The assumption while the records are unreachable (CRD 2.2.1 impl-5)."""
     if payer is None or payer.outcome is not PayerOutcome.UNREACHABLE:
         return ()
     return (words.unreachable,)
