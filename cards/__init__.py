@@ -1,4 +1,4 @@
-"""What the EHR gets and the clinician sees: cards, suggestions and coverage information.
+"""Cards, suggestions and coverage information: the answer for EHR and clinician.
 
-Plain values come in, CDS Hooks structures go out. Nothing here knows of the service around it.
+Plain values in, CDS Hooks structures out. Imports nothing of the service.
 """

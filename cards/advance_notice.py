@@ -1,8 +1,8 @@
-"""Card 2: the advance notice for the patient, with one click to start it (form completion).
+"""Notice card: the advance notice for the patient, with buttons for its forms (form completion).
 
-It has no `links` of its own: CRD 2.2.1 resp-65 forbids them on a form completion card, and a card
-with both would be taken for an external reference. The form's page is linked in its detail and,
-for clients that show no links there (resp-10), on card 1.
+It has no `links`: CRD 2.2.1 resp-65 forbids them on a form completion card, and a card with both
+would be classified as an external reference. The form's page is linked in its detail and, for
+clients that show no links there (resp-10), on the policy card.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ IF_NONE_EXIST = "davinci-crd.if-none-exist"
 
 
 class FormText(msgspec.Struct, frozen=True):
-    """A form to be filled in, and the button that puts it on the to-do list.
+    """A form with its button.
 
-    `questionnaire` is the form's canonical without a version. `form` is the form itself where the
-    EHR is to get it, `response` a response already begun where it is to get that.
+    `questionnaire` is the form's canonical without a version. `form` is the Questionnaire to
+    create, `response` the prefilled response to create; each None if the EHR does not get it.
     """
 
     button: str
@@ -44,7 +44,7 @@ class FormText(msgspec.Struct, frozen=True):
 
 
 class ClaimModifier(msgspec.Struct, frozen=True):
-    """A claim modifier, and when it goes on the line or why it does not."""
+    """A claim modifier, with its condition or the reason against it."""
 
     code: str
     because: str
@@ -52,7 +52,7 @@ class ClaimModifier(msgspec.Struct, frozen=True):
 
 
 class NoticeText(msgspec.Struct, frozen=True):
-    """One kind of notice, in the words of its file; `advice` is Markdown, a paragraph each."""
+    """A notice with the texts of its file; `advice` are Markdown paragraphs."""
 
     title: str
     program_label: str
@@ -64,9 +64,9 @@ class NoticeText(msgspec.Struct, frozen=True):
 
 
 class AdvanceNotice(msgspec.Struct, frozen=True):
-    """What the card says and what its buttons create. References are "Type/id".
+    """Facts of the notice card. References are "Type/id".
 
-    `ordered_as` are the orderer's own words: untrusted. `now` has a time zone.
+    `ordered_as` are names as ordered: untrusted. `now` has a time zone.
     """
 
     notices: tuple[NoticeText, ...]
@@ -82,16 +82,16 @@ class AdvanceNotice(msgspec.Struct, frozen=True):
 
 
 def advance_notice_card(facts: AdvanceNotice, style: CardStyle) -> Card:
-    """The card in the version of CRD asked for; every suggestion creates exactly one Task."""
+    """The card in the requested CRD version; each suggestion creates exactly one Task."""
     only = facts.notices[0] if len(facts.notices) == 1 else None
     summary = only.summary if only else style.texts.phrases.several_notices_summary
-    # Of several notices one is right: their own forms only, so that one choice is enough.
+    # Of several notices one applies: their own forms only, for a single choice.
     forms = only.forms if only else tuple(f for n in facts.notices for f in n.forms[:1])
     suggestions = [_suggestion(facts, form, style) for form in forms]
     return Card(
         uuid=style.new_uuid(),
         summary=fill(summary, facts.services),
-        # What is to be done; that the patient may have to pay is card 1's warning (resp-2).
+        # Steps; the warning of a cost is on the policy card (resp-2).
         indicator="info",
         source=Source(label=facts.insurer, topic=style.topic(TOPIC)),
         detail=_detail(facts, style.texts, has_button=bool(suggestions)),
@@ -103,7 +103,7 @@ def advance_notice_card(facts: AdvanceNotice, style: CardStyle) -> Card:
 
 
 class _Advice(NamedTuple):
-    """What the card's text says of one notice."""
+    """The text of one notice."""
 
     title: str
     program_label: str
@@ -113,7 +113,7 @@ class _Advice(NamedTuple):
 
 
 def _detail(facts: AdvanceNotice, texts: Texts, *, has_button: bool) -> str:
-    """Markdown; remembered where the orderer's own words are not in it."""
+    """Markdown; cached if it contains no text of the order."""
     notices = tuple(
         _Advice(
             n.title,
@@ -148,7 +148,7 @@ _remembered = functools.lru_cache(maxsize=1024)(_written)
 
 
 def _suggestion(facts: AdvanceNotice, form: FormText, style: CardStyle) -> Suggestion:
-    """What one button does: the Task, after the form and the response where those are wanted."""
+    """The suggestion of one button: the Task, after the form and the response, if any."""
     description = fill(form.description, facts.services)
     task = questionnaire_task(
         FormRequest(
@@ -174,7 +174,7 @@ def _suggestion(facts: AdvanceNotice, form: FormText, style: CardStyle) -> Sugge
 
 def _form_actions(form: FormText, phrases: Phrases) -> Iterator[Action]:
     if form.form is not None:
-        # A conditional create (CRD 2.2.1 dev-19): the EHR may have got it in the meantime.
+        # A conditional create (CRD 2.2.1 dev-19): the EHR may have a copy by then.
         query = f"url={form.form.url}&version={form.form.version}"
         yield Action(
             type="create",

@@ -1,4 +1,4 @@
-"""An authorization on file: its number, for what and until when (CRD instructions card)."""
+"""Authorization card: number, codes and end of an authorization on file (CRD instructions)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cards.vocabulary import Card, Source, associated_resources
 
 
 class AuthorizationFacts(msgspec.Struct, frozen=True):
-    """What the card says. `number` is the payer's; `codes` are billing codes without their system.
+    """Facts of the card. `number` is the payer's; `codes` are billing codes without their system.
 
     `until` is an ISO day; `references` are the orders' "Type/id".
     """

@@ -1,4 +1,4 @@
-"""Small builders of FHIR JSON that more than one kind of answer needs."""
+"""Shared builders of FHIR JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def complex_part(url: str, parts: list[Json]) -> Json:
 
 
 def concept(system: str | None = None, code: str | None = None, text: str | None = None) -> Json:
-    """A CodeableConcept of what is given."""
+    """A CodeableConcept of the given parts."""
     made: Json = {}
     if system and code:
         made["coding"] = [{"system": system, "code": code}]

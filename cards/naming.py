@@ -1,4 +1,4 @@
-"""Short phrases for services and codes, for summaries that have 139 characters in all."""
+"""Short phrases for services and codes, for summaries of at most 139 characters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST_CODES_NAMED = 5
 
 
 class NamedService(NamedTuple):
-    """A code with our own short name for it, and the name of the group it belongs to."""
+    """A code with its own short name, and its group's name."""
 
     code: str
     name: str
@@ -19,17 +19,17 @@ class NamedService(NamedTuple):
 
 
 def services_phrase(services: Sequence[NamedService]) -> str:
-    """The services in a few words: the group's name, or the groups' names joined."""
+    """The services in short: the group's name, or the joined names of groups."""
     groups = list(dict.fromkeys(s.group for s in services))
     if len(groups) <= 1:
         return "".join(groups)
-    # "MR spectroscopy" and "MR spectroscopy for disc pain": the longer one adds nothing here.
+    # "MR spectroscopy" and "MR spectroscopy for disc pain": the longer name is redundant.
     broad = [g for g in groups if not any(o != g and g.startswith(o) for o in groups)]
     return " and ".join(broad) if len(broad) <= 2 else f"{len(services)} services"
 
 
 def codes_phrase(services: Sequence[NamedService]) -> str:
-    """The codes, all of them up to five; beyond, the first four and how many more."""
+    """The codes, up to five; beyond, the first four and the number of the others."""
     codes = list(dict.fromkeys(s.code for s in services))
     if len(codes) <= MOST_CODES_NAMED:
         return ", ".join(codes)
@@ -44,7 +44,7 @@ def fill(template: str, services: Sequence[NamedService]) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _filled(template: str, services: tuple[NamedService, ...]) -> str:
-    # Remembered: neither a policy's words nor its services say anything of a patient.
+    # Cached: a policy's text and services contain no patient data.
     return template.replace("{services}", services_phrase(services)).replace(
         "{codes}", codes_phrase(services)
     )

@@ -1,8 +1,8 @@
-"""Card 1: the service is not covered, by which policy, and why (CRD external reference).
+"""Policy card: services not covered, policy and reason (CRD external reference).
 
 It has no button, not even to cancel the order: an external reference has links and no suggestions
-(CRD 2.2.1 resp-22), and of CRD's responses only an alternate order may delete one, for the order
-that it creates instead (resp-53). This policy knows no alternative.
+(CRD 2.2.1 resp-22), and only an alternate order may delete one, for the order created instead
+(resp-53).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TOPIC: Literal["guideline"] = "guideline"
 
 
 class SearchedAuthority(msgspec.Struct, frozen=True):
-    """One level of authority: `found_in` cites what was found, else when it was searched."""
+    """One level of authority: `found_in` is the citation found, else the time of the search."""
 
     name: str
     found_in: str | None
@@ -30,7 +30,7 @@ class SearchedAuthority(msgspec.Struct, frozen=True):
 
 
 class Noncoverage(msgspec.Struct, frozen=True):
-    """What the card says. `ordered_as` are the orderer's own words: untrusted.
+    """Facts of the card. `ordered_as` are names as ordered: untrusted.
 
     `on_file` says of notices already given what is on file, a sentence or two each; the days in it
     are ISO. `by_records` are sentences from the payer's own records of the patient. `governs` is
@@ -70,7 +70,7 @@ DETAIL = Template("noncoverage", {"f": Noncoverage, "statement": str})
 
 
 def noncoverage_card(facts: Noncoverage, style: CardStyle) -> Card:
-    """The card in the version of CRD asked for."""
+    """The card in the requested CRD version."""
     policy = style.texts.phrases.policy_link.format(title=facts.policy_title)
     return Card(
         uuid=style.new_uuid(),
@@ -88,7 +88,7 @@ def noncoverage_card(facts: Noncoverage, style: CardStyle) -> Card:
 
 
 def _detail(facts: Noncoverage, texts: Texts) -> str:
-    """Markdown; remembered where nothing in it is of the patient's or in the orderer's words."""
+    """Markdown; cached if it contains no patient data and no text of the order."""
     if facts.several_orders or facts.on_file or facts.by_records:
         return _written(facts, texts)
     alike = msgspec.structs.replace(facts, insurer="", ordered_as=(), references=())

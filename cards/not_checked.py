@@ -1,4 +1,4 @@
-"""Orders that nothing can be said about: told, for silence would pass for an all-clear."""
+"""Card on unchecked orders: silence would pass for an all-clear."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cards.vocabulary import Card, Source, associated_resources
 
 
 class Unchecked(NamedTuple):
-    """One order: what to call it (untrusted), and "Type/id" where it can be pointed at."""
+    """One order: its name (untrusted), and "Type/id" if it can be referenced."""
 
     name: str
     reference: str | None

@@ -1,4 +1,4 @@
-"""The Task that puts a form on somebody's to-do list (CRD profile-taskquestionnaire)."""
+"""Task for completing a form (CRD profile-taskquestionnaire)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cards.vocabulary import Json
 
 
 class PayerReference(msgspec.Struct, frozen=True):
-    """The payer as a Task can name it: by its identifier, or by its name alone."""
+    """The payer in a Task: by its identifier, or by its name alone."""
 
     name: str
     system: str | None = None
@@ -30,7 +30,7 @@ class PayerReference(msgspec.Struct, frozen=True):
 
 
 class FormRequest(msgspec.Struct, frozen=True):
-    """Which form, for whom, on behalf of which orders.
+    """A request to complete a form, for a patient and orders.
 
     `id` is the Task's, for a resource to be created carries one too (CRD 2.2.1 resp-62);
     `questionnaire` is the canonical without a version; `patient`, `encounter` and `orders` are
@@ -53,7 +53,7 @@ class FormRequest(msgspec.Struct, frozen=True):
 
 
 def questionnaire_task(form: FormRequest) -> Json:
-    """A Task that passes the profile and that a client can tell by its input's text."""
+    """A Task of the profile, recognizable for clients by its input's text."""
     task: Json = {
         "resourceType": "Task",
         "id": form.id,

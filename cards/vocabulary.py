@@ -1,4 +1,4 @@
-"""CDS Hooks 2.0's words for an answer; what is unset is left out of the JSON, never null."""
+"""CDS Hooks 2.0 structures of an answer; unset members are absent from the JSON, never null."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Link(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 
 
 class Source(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """`label` is the insurer's name as on the member's card (CRD 2.2.1 resp-4)."""
+    """A source. `label` is the insurer's name as on the member's card (CRD 2.2.1 resp-4)."""
 
     label: str
     topic: Coding
@@ -34,7 +34,7 @@ class Source(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 
 
 class Action(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """`resource` is a FHIR resource as plain JSON, or its bytes as received."""
+    """An action. `resource` is a FHIR resource as plain JSON, or its received bytes."""
 
     type: Literal["create", "update", "delete"]
     description: str
@@ -50,7 +50,7 @@ class Suggestion(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"
 
 
 class Card(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """`summary` is under 140 characters, `detail` is GitHub-flavoured Markdown."""
+    """A card. `summary` is under 140 characters, `detail` is GitHub-flavored Markdown."""
 
     uuid: str
     summary: str
@@ -67,8 +67,8 @@ class Card(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 class Answer(msgspec.Struct, frozen=True, rename="camel"):
     """The body of a 200.
 
-    `cards` is always there (CDS Hooks 2.0: an empty list says that there is nothing to show);
-    `system_actions` is written as the version of CRD has it where it is empty (`CrdVersion`).
+    `cards` is always present (CDS Hooks 2.0: empty without a card); an empty `system_actions` is
+    encoded by the CRD version (`CrdVersion`).
     """
 
     cards: list[Card]
@@ -76,12 +76,12 @@ class Answer(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def actions(self) -> list[Action]:
-        """The systemActions, none where the member is left out."""
+        """The systemActions, empty if the member is absent."""
         return [] if isinstance(self.system_actions, msgspec.UnsetType) else self.system_actions
 
 
 def associated_resources(references: list[str]) -> Json | None:
-    """The card extension that names the resources a card is about (CRD 2.2.1 dev-25), if any."""
+    """The card extension with the resources of a card (CRD 2.2.1 dev-25), None without any."""
     if not references:
         return None
     return {"davinci-crd.associated-resource": [{"reference": r} for r in references]}

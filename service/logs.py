@@ -66,9 +66,9 @@ def _kind_and_place(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def _is_no_thread_advice(record: logging.LogRecord) -> bool:
-    """False for the server's advice on its number of threads, which is ours on purpose.
+    """Log filter of the server's advice on its number of threads, which is chosen on purpose.
 
-    A thread waits for an EHR most of the time of a slow call (docs/adr/0006-wsgi-threads.md).
+    Most of a slow call's time its thread waits for an EHR (docs/adr/0006-wsgi-threads.md).
     """
     return not str(record.msg).startswith("Configuration allows spawning up to")
 

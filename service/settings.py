@@ -49,7 +49,7 @@ class Settings(BaseSettings):
         None, description="A second folder, of policies alone, beside that one."
     )
     payers_file: Path = Field(
-        _BUILT_IN / "payers.yaml", description="YAML of the payers that are answered for."
+        _BUILT_IN / "payers.yaml", description="YAML of payers with their policies."
     )
     time_zone: str = Field("UTC", description="IANA name of the time zone in which a day begins.")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body in bytes.")
@@ -71,7 +71,7 @@ class Settings(BaseSettings):
         "", description="Origins that browsers may call from, separated by blanks."
     )
     clients_file: Path | None = Field(
-        None, description="YAML of the clients that may call, with their keys and FHIR servers."
+        None, description="YAML of clients with their keys and FHIR servers."
     )
     client_auth: Literal["required", "open"] | None = Field(
         None,
@@ -138,15 +138,13 @@ class Settings(BaseSettings):
         10, ge=1, le=60, description="Seconds in which a request's headers must have come."
     )
     workbench: Literal["auto", "on", "off"] = Field(
-        "auto", description="The page that fires requests: on, off, or auto (on loopback only)."
+        "auto", description="Workbench page: on, off, or auto (on loopback only)."
     )
-    fixtures_dir: Path = Field(
-        _FIXTURES, description="Folder of the requests that the workbench offers."
-    )
+    fixtures_dir: Path = Field(_FIXTURES, description="Folder of the workbench's example requests.")
     readers_file: FilePath | None = Field(
         None,
-        description="YAML of those who may read the decision log in a browser, with their secrets;"
-        " without it there is no such page.",
+        description="YAML of readers of the decision log in a browser, with their secrets; without"
+        " it the page does not exist.",
     )
 
     fhir_servers: str = Field(
@@ -169,15 +167,16 @@ class Settings(BaseSettings):
     )
     fhir_networks: str = Field(
         "",
-        description=(
-            "Networks that are not public (CIDR, separated by blanks) in which EHRs may stand."
-        ),
+        description=("Non-public networks of EHRs (CIDR, separated by blanks)."),
     )
     fhir_ca_file: FilePath | None = Field(
-        None, description="PEM of the authorities that EHRs' certificates are checked by."
+        None, description="PEM file of the certificate authorities of EHRs."
     )
     fetch_budget_ms: int = Field(
-        2000, ge=0, le=30_000, description="Milliseconds for fetching what a call lacks; 0: never."
+        2000,
+        ge=0,
+        le=30_000,
+        description="Milliseconds for fetching missing data of a call; 0: never.",
     )
     fetch_max_bytes: int = Field(
         2_097_152, ge=1024, description="Most bytes that are read from an EHR for one call."
@@ -192,7 +191,7 @@ class Settings(BaseSettings):
     )
     spool_dir: Path = Field(
         Path("var/spool"),
-        description="Folder that keeps records durably while the database is away.",
+        description="Folder of durable records while the database is unavailable.",
     )
     record_timeout_ms: int = Field(
         250,
@@ -210,7 +209,7 @@ class Settings(BaseSettings):
         300,
         ge=10,
         le=10_000,
-        description="Longest wait for the payer's records, in milliseconds, within what is left of"
+        description="Longest wait for the payer's records, in milliseconds, within the rest of"
         " `COVERCARD_FETCH_BUDGET_MS`.",
     )
     payer_data_token_url: str = Field(

@@ -1,6 +1,6 @@
-"""CRD's coverage information in plain values, alike in every version of CRD.
+"""Coverage information in plain values, the same for every CRD version.
 
-Each version writes it in its own way; `reader` reads it again, `parts` are what all write alike.
+Each version encodes it; `reader` reads it, `parts` are common to all encodings.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CLAIM_MODIFIER = "claim-modifier"
 
 
 class DocNeeded(StrEnum):
-    """Whose documentation is needed; each version of CRD has its code for each of these."""
+    """Source of the needed documentation; each CRD version has a code for each."""
 
     CLINICAL = "clinical"
     ADMIN = "admin"
@@ -33,10 +33,10 @@ class DocNeeded(StrEnum):
 
 
 class Documentation(msgspec.Struct, frozen=True):
-    """Which form should be filled in, and what for.
+    """A requested form with its purpose.
 
-    `doc_needed` is the code in the version asked for; `doc_purpose` e.g. "retain-doc";
-    `questionnaire` the form's canonical with its version.
+    `doc_needed` is the code in the requested CRD version; `doc_purpose`, e.g. "retain-doc";
+    `questionnaire`, the form's canonical with its version.
     """
 
     doc_needed: str
@@ -46,7 +46,7 @@ class Documentation(msgspec.Struct, frozen=True):
 
 
 class Detail(msgspec.Struct, frozen=True):
-    """A named value that goes along with coverage information, in words of our own.
+    """A named value of coverage information, in our own words.
 
     `name` is a code-like word ("claim-modifier"), `qualification` a sentence about the value.
     """

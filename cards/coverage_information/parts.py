@@ -1,4 +1,4 @@
-"""The parts of coverage information that every version of CRD writes alike."""
+"""Parts of coverage information with the same encoding in every CRD version."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ def reason_parts(
 ) -> list[Json]:
     """The reasons as texts; the first carries the reason code, where the version knows it.
 
-    So does each coded reason. Several ones each say what they are a reason for (CRD 2.2.1
-    covinfo-2).
+    Likewise each coded reason. Several reasons are labeled by their aspect (CRD 2.2.1 covinfo-2).
     """
     said = [("coverage", text) for text in info.reasons]
     said += [("authorization", text) for _, text in info.coded_reasons]
@@ -41,7 +40,7 @@ def reason_parts(
 
 
 def closing_parts(info: CoverageInformation) -> list[Json]:
-    """Dependencies, questionnaires, date and assertion id, in the extension's own order."""
+    """Dependencies, questionnaires, date and assertion id, in the extension's sequence."""
     return [
         *(part("dependency", "Reference", {"reference": r}) for r in info.dependencies),
         *(part("questionnaire", "Canonical", d.questionnaire) for d in info.documentation),

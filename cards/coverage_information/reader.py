@@ -1,6 +1,6 @@
-"""Coverage information as found on an order, of whichever version of CRD and by whomever written.
+"""Reader of coverage information on an order, of any CRD version and author.
 
-Tolerant: what is not as FHIR wants it is passed over, never an error.
+Lenient: invalid FHIR is ignored, never an error.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from cards.coverage_information import EXTENSION_URL
 
 
 class WrittenPart(NamedTuple):
-    """One part of the extension: its `url`, its value[x] or None, and all of it as FHIR JSON."""
+    """One part of the extension: `url`, value[x] or None, and its FHIR JSON."""
 
     url: str
     value: object
@@ -22,7 +22,7 @@ class WrittenPart(NamedTuple):
 
     @property
     def text(self) -> str | None:
-        """The value where it is a string; of a Reference, its reference; of a concept, its text."""
+        """A string value, a Reference's reference or a concept's text, else None."""
         value = self.value
         if isinstance(value, Mapping):
             value = value.get("reference", value.get("text"))
@@ -30,7 +30,7 @@ class WrittenPart(NamedTuple):
 
 
 class WrittenCoverageInformation(msgspec.Struct, frozen=True):
-    """One coverage information; `parts` are in the order in which they were written."""
+    """One coverage information; `parts` in their sequence."""
 
     parts: tuple[WrittenPart, ...]
 
@@ -41,7 +41,7 @@ class WrittenCoverageInformation(msgspec.Struct, frozen=True):
 
     @property
     def covered(self) -> str | None:
-        """The code that answers whether it is covered."""
+        """The `covered` code."""
         return self._last("covered")
 
     @property
@@ -51,12 +51,12 @@ class WrittenCoverageInformation(msgspec.Struct, frozen=True):
 
     @property
     def date(self) -> str | None:
-        """The day of the answer, as FHIR writes it."""
+        """The day of the answer, as a FHIR date."""
         return self._last("date")
 
     @property
     def questionnaires(self) -> tuple[str, ...]:
-        """The canonicals of the forms that are asked for."""
+        """The canonicals of the requested forms."""
         return self._all("questionnaire")
 
     @property
@@ -65,7 +65,7 @@ class WrittenCoverageInformation(msgspec.Struct, frozen=True):
         return self._all("reason")
 
     def detail(self, name: str) -> tuple[str, ...]:
-        """The values of the details whose code has this text, such as NOTICE_ON_FILE."""
+        """The values of details with this code text, such as NOTICE_ON_FILE."""
         found: list[str] = []
         for part in self.parts:
             inner = read_parts(part.json) if part.url == "detail" else ()
@@ -87,14 +87,14 @@ def is_coverage_information(extension: object) -> bool:
 
 
 def read_extension(extension: Mapping[str, Any]) -> WrittenCoverageInformation:
-    """What one coverage-information extension says."""
+    """The content of one coverage-information extension."""
     return WrittenCoverageInformation(read_parts(extension))
 
 
 def read_coverage_information(
     resource: Mapping[str, Any],
 ) -> Iterator[WrittenCoverageInformation]:
-    """Every coverage information on a resource, in its order."""
+    """The coverage information on a resource, in sequence."""
     extensions = resource.get("extension")
     for extension in extensions if isinstance(extensions, list) else ():
         if is_coverage_information(extension):

@@ -1,6 +1,6 @@
-"""The forms behind the notice card: SDC Questionnaires, one JSON file each, and responses to them.
+"""Forms of the notice card: SDC Questionnaires, one JSON file each, and their responses.
 
-A form's linkIds mean the same as long as its major version stays.
+A form's linkIds keep their meaning within a major version.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cards.vocabulary import Json
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One form as it is published. `resource` is its Questionnaire and must not be changed."""
+    """One published form. `resource` is its Questionnaire and must not be changed."""
 
     id: str
     url: str
@@ -35,7 +35,7 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Forms:
-    """Every form, found by its id or its canonical."""
+    """All forms, by id or canonical."""
 
     by_id: Mapping[str, Form]
 
@@ -46,12 +46,12 @@ class Forms:
         return self.by_id.get(form_id)
 
     def by_canonical(self, canonical: str) -> Form | None:
-        """The form that a canonical names: ours, and in this version if it names one."""
+        """The form of a canonical, in its version if it has one, or None."""
         found, version = self._named(canonical)
         return found if found and version in ("", found.version) else None
 
     def answered_by(self, canonical: str) -> Form | None:
-        """The form that a response's `questionnaire` names, in any version with its linkIds."""
+        """The form of a response's `questionnaire`, in any version with the same linkIds."""
         found, version = self._named(canonical)
         same = found is not None and (not version or _major(version) == _major(found.version))
         return found if same else None
@@ -67,7 +67,7 @@ def _major(version: str) -> str:
 
 @functools.cache
 def form_ids() -> frozenset[str]:
-    """The ids of all forms, as notices name them."""
+    """The ids of all forms, as in notices."""
     return frozenset(_files())
 
 
@@ -79,7 +79,7 @@ def _files() -> Mapping[str, Json]:
 
 
 def load_forms(public_url: str) -> Forms:
-    """Every form, its canonical below `public_url` (without a trailing slash)."""
+    """All forms, with canonicals below `public_url` (without a trailing slash)."""
     forms = (_form(read, f"{public_url}/fhir/Questionnaire/{id}") for id, read in _files().items())
     return Forms({form.id: form for form in forms})
 
@@ -88,7 +88,7 @@ def _form(read: Mapping[str, Any], url: str) -> Form:
     resource: Json = {}
     for name, value in read.items():
         if name == "version":
-            resource["url"] = url  # where FHIR's own order of elements has it
+            resource["url"] = url  # at its place in FHIR's sequence of elements
         resource[name] = value
     return Form(
         id=read["id"],

@@ -1,7 +1,6 @@
-"""A response that the payer has begun: what it knows is filled in, a person does the rest.
+"""Prefilled response: an SDC QuestionnaireResponse in progress, for a person to complete.
 
-SDC QuestionnaireResponse with the extensions of DTR 2.2's profile, so that it serves both as a
-draft in the EHR and in a DTR package.
+It has the extensions of DTR 2.2's profile, for use as a draft in the EHR and in a DTR package.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ INFORMATION_ORIGIN = _DTR + "information-origin"
 NULL_FLAVOR = "http://terminology.hl7.org/CodeSystem/v3-NullFlavor"
 
 PATIENTS_BLANKS = frozenset({"G", "I", "J"})
-"""What only the patient fills in: no answer is ever put there, whatever the data say."""
+"""Blanks of the patient, never prefilled."""
 
 Answers = Mapping[str, Sequence[str | date]]
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseDraft:
-    """What a response begins with. References are "Type/id"; `authored` has a time zone.
+    """Content of a prefilled response. References are "Type/id"; `authored` has a time zone.
 
-    `answers` are by linkId, `blanks` by the letter that the form prints before an item and stronger
-    than an answer. `purpose` is a code of CRD's documentation reasons, in `purpose_system`.
+    `answers` are by linkId; `blanks`, by the printed letter of an item, take precedence. `purpose`
+    is a code of CRD's documentation reasons, in `purpose_system`.
     """
 
     id: str
@@ -49,7 +48,7 @@ class ResponseDraft:
 
 
 def begun_response(form: Form, begun: ResponseDraft) -> Json:
-    """The QuestionnaireResponse: every answer in it is marked as filled in by the server."""
+    """The QuestionnaireResponse, with each answer marked as filled in by the server."""
     response: Json = {
         "resourceType": "QuestionnaireResponse",
         "id": begun.id,
@@ -77,7 +76,7 @@ def _extensions(begun: ResponseDraft) -> Iterator[Json]:
 
 
 def _items(items: Sequence[Json], begun: ResponseDraft) -> Iterator[Json]:
-    """Every group, and every question that has an answer."""
+    """All groups, and the questions with an answer."""
     for item in items:
         made: Json = {"linkId": item["linkId"], "text": item["text"]}
         if item["type"] == "group":
@@ -102,5 +101,5 @@ def _answers(item: Json, begun: ResponseDraft) -> list[Json]:
 def _value(kind: str, value: str | date) -> Json:
     if isinstance(value, date):
         return {"valueDate": value.isoformat()}
-    # FHIR has no valueText: a text item is answered by a string.
+    # FHIR has no valueText: the answer to a text item is a string.
     return {"valueDate" if kind == "date" else "valueString": value}

@@ -1,4 +1,4 @@
-"""Placeholders of a text: {services} and the like, each known to whatever fills the text in."""
+"""Placeholders of texts, such as {services}, checked when a text is read."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
 def wrong(problem: str, repair: str) -> PydanticCustomError:
-    """The error of a validator, in words for the person who wrote the file."""
+    """A validator's error, with problem and fix for the author of the file."""
     return PydanticCustomError("wrong", "{problem}", {"problem": problem, "repair": repair})
 
 
 class Placeholders:
-    """Marks a text that people read, with the names that are filled in; there may be none.
+    """Marker of a text for people, with its placeholders, if any.
 
-    A name that nothing fills in is an error where the text is read from its file; so is, where
-    they are `needed`, a name that the text leaves out.
+    An unknown placeholder is an error when the text is read; with `needed`, an absent one too.
     """
 
     def __init__(self, *names: str, needed: bool = False) -> None:
@@ -33,7 +32,7 @@ class Placeholders:
         return core_schema.no_info_after_validator_function(self.checked, handler(source))
 
     def checked(self, text: str) -> str:
-        """The text as it is. Raises PydanticCustomError, with the repair."""
+        """The text unchanged. Raises PydanticCustomError with the fix."""
         used = _PLACEHOLDER.findall(text)
         for name in used:
             if name not in self.names:

@@ -139,7 +139,7 @@ def wire_review(
 
 
 def wire_payer_records(settings: Settings, metrics: Metrics | None = None) -> PayerRecords:
-    """What the payer itself knows, as far as a source of its records is configured."""
+    """The payer's records, with their source, if one is configured."""
     return PayerRecords(
         open_source(settings),
         patience=settings.payer_data_timeout_ms / 1000,

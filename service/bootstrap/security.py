@@ -69,7 +69,10 @@ def secure(
     allow_origins(app, settings.allowed_origins)
     refuse_compressed_bodies(app)
     if not settings.asks_for_clients:
-        log.warning("OPEN: whoever can reach this address may call", address=settings.base_url)
+        log.warning(
+            "OPEN: no authentication, every caller of this address is accepted",
+            address=settings.base_url,
+        )
         refuse_other_names(app, own_names(settings))
     clients = _clients(settings)
     require_client(app, wire_admission(settings, clients, clock))

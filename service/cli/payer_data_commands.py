@@ -84,7 +84,7 @@ def _import_one(
     if not report.done:
         raise click.ClickException(
             f"{report.refused} lines of {file} were refused, so nothing of it was imported; "
-            f"mend them, or use --allow-refused {report.refused}"
+            f"fix them, or use --allow-refused {report.refused}"
         )
     repeated = f", {report.repeated} repeated" if report.repeated else ""
     click.echo(

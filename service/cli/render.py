@@ -14,7 +14,7 @@ from rich.text import Text
 from cards.coverage_information.reader import read_coverage_information
 from service.fhir.extension_display import value_in_words
 
-_COLOURS = {"info": "blue", "warning": "yellow", "critical": "red"}
+_COLORS = {"info": "blue", "warning": "yellow", "critical": "red"}
 
 
 class Screen:
@@ -48,7 +48,7 @@ class Screen:
         self.console.print(table)
 
     def _card(self, card: Mapping[str, Any]) -> None:
-        colour = _COLOURS.get(card.get("indicator", "info"), "blue")
+        color = _COLORS.get(card.get("indicator", "info"), "blue")
         parts: list[Any] = [Text(card["summary"], style="bold"), Text()]
         if "detail" in card:
             parts.append(Markdown(card["detail"]))
@@ -62,7 +62,7 @@ class Screen:
         if reasons:
             parts.append(Text("Dismiss because: " + " · ".join(reasons), style="dim"))
         source = card["source"]["label"]
-        panel = Panel(Group(*parts), title=f"{card['indicator']} · {source}", border_style=colour)
+        panel = Panel(Group(*parts), title=f"{card['indicator']} · {source}", border_style=color)
         self.console.print(panel)
 
     def _coverage_information(self, actions: Sequence[Mapping[str, Any]]) -> None:

@@ -30,11 +30,10 @@ from service.fhir.resources import Resources
 def missing_needs(
     request: HookRequest, resources: Resources, asked: Sequence[ReviewTarget]
 ) -> Sequence[FhirQuery]:
-    """What is missing of the hook's own resources, of coverage, encounter and codes.
+    """Queries for the hook's own resources, coverage, encounter and codes.
 
-    `asked` is what coverage is asked about, as far as it is at hand. As long as that is nothing,
-    only what may bring something up: an encounter without orders costs nobody a look at the
-    patient's coverage.
+    `asked` are the present resources under review. Without any, the hook's own only: an encounter
+    without orders causes no search for coverage.
     """
     own = [*request.service.needs(request, resources)]
     orders = [a.resource for a in asked if in_scope(read_standing(a.resource))]
@@ -60,7 +59,7 @@ def coverage_search(request: HookRequest) -> Search:
         ("status", "active"),
         ("_include", "Coverage:payor"),
     )
-    # US Core obliges a server to the patient alone; payers are then read one by one.
+    # US Core requires the parameter patient only; payers are then read one by one.
     return Search(
         "Coverage", params, frozenset({"Organization"}), frozenset({"status", "_include"})
     )

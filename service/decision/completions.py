@@ -1,4 +1,4 @@
-"""What unknown facts leave open: every answer that they still allow, and which of them matter.
+"""Completions of unknown facts: the possible answers, and the facts that decide among them.
 
 A question is a list of expressions over numbered tests, each with the answer it leads to; the first
 true one decides. Each unknown fact has several tests, and `Ways` says which of them it can fulfill
@@ -22,7 +22,7 @@ MOST_STEPS = 2000
 
 
 class Ways(NamedTuple):
-    """How the tests of an unknown fact can come out together.
+    """Joint outcomes of the tests of an unknown fact.
 
     `tests` are their numbers; each of `ways` has bit i set where the i-th test is fulfilled. A fact
     with `many` values at once, as codes, fulfills what any of them does.
@@ -44,7 +44,7 @@ class Ways(NamedTuple):
 
 
 class Open(NamedTuple):
-    """What is left open: the numbers of the answers that can still come, and the facts it hangs on.
+    """An open question: the numbers of the possible answers, and the decisive facts.
 
     `answers` are ascending; one alone is certain, and `facts` are then empty. `exact` is False
     where there were too many cases to look at: both may then name more than there is, never less.
@@ -56,7 +56,7 @@ class Open(NamedTuple):
 
 
 def simplified(expression: Expression, truths: Mapping[int, bool]) -> Expression:
-    """What is left of an expression once some tests have come out."""
+    """An expression after the outcomes of some tests."""
     if isinstance(expression, bool):
         return expression
     if isinstance(expression, int):
@@ -79,7 +79,7 @@ def simplified(expression: Expression, truths: Mapping[int, bool]) -> Expression
 
 
 def question_left(question: Question, truths: Mapping[int, bool]) -> Question:
-    """What is left of a question once some tests have come out."""
+    """A question after the outcomes of some tests."""
     left: list[tuple[Expression, int]] = []
     for expression, answer in question:
         expression = simplified(expression, truths)
@@ -130,7 +130,7 @@ _Taken = Mapping[str, tuple[int, int]]
 
 
 class _Search:
-    """Splits cases test by test; what a fact cannot be is never looked at."""
+    """Case analysis test by test, without impossible cases."""
 
     def __init__(self, unknown: Mapping[str, Ways]) -> None:
         self._unknown = unknown
@@ -143,7 +143,7 @@ class _Search:
         self._answers: dict[object, frozenset[int]] = {}
 
     def answers(self, question: Question, taken: _Taken | None = None) -> frozenset[int]:
-        """Every answer that some completion leads to."""
+        """The answers of all completions."""
         taken = taken or {}
         test = _first_test(question)
         if test is None:
@@ -206,7 +206,7 @@ class _Search:
             yield question_left(question, {test: value}), more
 
     def _outcomes(self, test: int, taken: _Taken) -> Iterator[tuple[bool, _Taken]]:
-        """Both ways in which a test can come out, as far as what is taken leaves them open."""
+        """The possible outcomes of a test, given the assumptions."""
         self._steps += 1
         if self._steps > MOST_STEPS:
             raise _TooManyCases
@@ -219,7 +219,7 @@ class _Search:
             yield False, {**taken, fact: (true, false | bit)}
 
     def _of_use(self, question: Question, taken: _Taken) -> frozenset[object]:
-        """What is taken of the facts that the question still asks."""
+        """The assumptions on the question's facts."""
         facts = {self._at[t][0] for t in _tests_of(question)}
         return frozenset((f, taken[f]) for f in facts if f in taken)
 

@@ -1,4 +1,4 @@
-"""Conditions over facts: a closed vocabulary, three truth values (Kleene's), no code in it.
+"""Conditions over facts: a closed vocabulary as data, with three truth values (Kleene).
 
 A condition is true, false, or unknown (None) where facts that it turns on are. Each test says which
 values of its fact fulfill it, as a region of all that the fact can be; what several tests of one
@@ -23,14 +23,14 @@ Truth = bool | None
 
 
 class Base(StrEnum):
-    """The day that an edge is reckoned from."""
+    """Base day of an edge."""
 
     SERVICE = "service"
     TODAY = "today"
 
 
 class Edge(NamedTuple):
-    """A day: a fixed one, or so many months and days after `base` (before it, where negative)."""
+    """A fixed day, or a number of months and days after `base` (before it, if negative)."""
 
     day: date | None = None
     base: Base = Base.SERVICE
@@ -124,14 +124,14 @@ class Is:
 
 @dataclass(frozen=True, slots=True)
 class All:
-    """Every one of the conditions is true; true where there are none."""
+    """All conditions are true; true without any."""
 
     of: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """At least one of the conditions is true; false where there are none."""
+    """At least one of the conditions is true; false without any."""
 
     of: tuple[Condition, ...]
 
@@ -147,7 +147,7 @@ Condition = Is | All | AnyOf | Not
 
 
 def asked_in(condition: Condition) -> Iterator[Is]:
-    """Every test of a fact in a condition, as written."""
+    """The tests in a condition, as written."""
     if isinstance(condition, Is):
         yield condition
     elif isinstance(condition, Not):
@@ -158,7 +158,7 @@ def asked_in(condition: Condition) -> Iterator[Is]:
 
 
 def fits(spec: FactSpec, test: Test) -> bool:
-    """Whether a fact of this kind can be put to this test."""
+    """Whether a test applies to facts of this kind."""
     return isinstance(test, _TEST_OF[spec.kind])
 
 
@@ -252,7 +252,7 @@ def exact_value(fact: Fact) -> bool:
 def points(spec: FactSpec, fact: Fact, tests: Iterable[Concrete]) -> list[object]:
     """Values that stand for all that a number, a day, a word or a flag can still be.
 
-    Between two neighbouring edges of the tests every value fulfills the same of them: one of each
+    Between two neighboring edges of the tests every value fulfills the same of them: one of each
     stretch is enough.
     """
     if exact_value(fact):
@@ -273,7 +273,7 @@ def points(spec: FactSpec, fact: Fact, tests: Iterable[Concrete]) -> list[object
 
 
 _OTHER = object()
-"""A word that no test names."""
+"""A word outside all tests."""
 _ONE = Decimal(1)
 
 

@@ -308,7 +308,7 @@ class _Evaluation:
             self._note("payer", "had before", days)
 
     def _day_source(self) -> str:
-        """Where the day is told, and what is told there where another day counts."""
+        """The element of the day of service, with its value if another day is effective."""
         told = self.order.service_day
         if told is None:
             return NO_DAY_TOLD

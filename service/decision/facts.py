@@ -1,4 +1,4 @@
-"""Facts: what a decision can turn on, each with its place in the request or why it is unknown.
+"""Facts of a decision, each with its place in the request or the reason why it is unknown.
 
 One table names them all. A new fact is a line here, and one in the reader of FHIR.
 """
@@ -18,7 +18,7 @@ from service.decision.value_sets import ValueSet
 
 
 class Kind(StrEnum):
-    """What the values of a fact are, and so how they can be compared."""
+    """The type of a fact's values, and so their comparisons."""
 
     CODES = "codes"
     """Any number of codes at once, as an order has several diagnoses."""
@@ -35,15 +35,15 @@ class Kind(StrEnum):
 
 
 class Why(StrEnum):
-    """Why a fact is unknown."""
+    """Reason for an unknown fact."""
 
     NOT_TOLD = "not told"
     NOT_READABLE = "not readable"
-    """It is told in a form that cannot be read: text only, a unit or a date that is none."""
+    """Its form is unreadable: text only, an invalid unit or date."""
     NOT_REACHABLE = "not reachable"
-    """It may be told by a resource that could not be fetched, or that the token may not read."""
+    """Its resource could not be fetched, or is outside the token's scope."""
     CONTRADICTORY = "contradictory"
-    """Two places tell it, each something else."""
+    """Two places contradict each other."""
 
 
 class Between(NamedTuple):
@@ -54,7 +54,7 @@ class Between(NamedTuple):
 
 
 class Nothing:
-    """The value of a fact that is known not to be: no earlier procedure, say."""
+    """The value of a fact that is known to be absent, such as an earlier procedure."""
 
     __slots__ = ()
 
@@ -69,7 +69,7 @@ Value = frozenset[Code] | str | bool | Decimal | date | Between | Nothing
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A fact as far as it is known.
+    """A fact, known or partly known.
 
     `value` is None where nothing is known; a `Between` narrows a number or a day down; codes with a
     `why` are some of the codes, and there may be more. `why` is None exactly when the value is
@@ -92,7 +92,7 @@ NOT_TOLD = Fact(why=Why.NOT_TOLD)
 
 
 class Family(StrEnum):
-    """Where a fact that a policy declares for itself comes from."""
+    """Source of a fact declared by a policy."""
 
     OBSERVATION = "observation"
     """The newest value of an observation."""
@@ -106,7 +106,7 @@ class Family(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a declared fact is read from.
+    """The origin of a declared fact.
 
     `codes` say which observation or service; None means the policy's own services. `days` and
     `months` bound the time before the day of service that is looked at; `months` come first. For an
@@ -123,7 +123,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class FactSpec:
-    """What a fact is.
+    """Definition of a fact.
 
     `words` name it in a sentence ("the diagnosis"), `called` in a condition where that is another
     one ("the patient's age"). `told_by` are the FHIR elements that tell it,
@@ -150,7 +150,7 @@ class FactSpec:
 
 
 class Facts(Protocol):
-    """The facts of one order under one coverage; each is read when it is first asked for."""
+    """The facts of one order under one coverage, read on demand."""
 
     @property
     def today(self) -> date:
@@ -158,7 +158,7 @@ class Facts(Protocol):
         ...
 
     def get(self, spec: FactSpec) -> Fact:
-        """What is known of a fact; never an exception."""
+        """A fact, as far as it is known; never an exception."""
         ...
 
 
@@ -361,4 +361,4 @@ _TABLE = (
 )
 
 TABLE: Mapping[str, FactSpec] = MappingProxyType({spec.name: spec for spec in _TABLE})
-"""Every fact that needs no declaration, by name."""
+"""The facts without a declaration, by name."""

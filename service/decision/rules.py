@@ -1,4 +1,4 @@
-"""Rule lists: the first rule that is true decides, and `otherwise` where none is.
+"""Rule lists: the first true rule decides, `otherwise` without one.
 
 Where facts are unknown, an outcome is certain if every completion of them leads to it. Else the
 decision names the outcomes that are still possible and the smallest set of facts that would settle
@@ -43,13 +43,13 @@ T = TypeVar("T")
 
 _DAY = TABLE[ORDER_DAY]
 _MOST_KEPT = 256
-"""Days and open questions whose reckoning is kept, for each rule list."""
+"""Cached days and open questions of each rule list."""
 _FEW_DAYS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Rule(Generic[T]):
-    """One rule: where `when` is true and no rule before it is, `outcome` holds."""
+    """One rule: `outcome` applies if `when` is true and no earlier rule is."""
 
     id: str
     when: Condition
@@ -57,7 +57,7 @@ class Rule(Generic[T]):
 
 
 class Tested(NamedTuple):
-    """How a test came out, and the fact that it was put to."""
+    """The outcome of a test, with its fact."""
 
     test: Is
     truth: Truth
@@ -65,7 +65,7 @@ class Tested(NamedTuple):
 
 
 class RuleResult(NamedTuple):
-    """How a rule came out, with every test in it, in the order written."""
+    """The outcome of a rule, with its tests, in sequence."""
 
     rule: str
     truth: Truth
@@ -73,7 +73,7 @@ class RuleResult(NamedTuple):
 
 
 class Missing(NamedTuple):
-    """A fact that a decision hangs on, and what is known of it."""
+    """A decisive fact that is not fully known."""
 
     spec: FactSpec
     fact: Fact
@@ -81,7 +81,7 @@ class Missing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Decision(Generic[T]):
-    """What a rule list came to.
+    """Result of a rule list.
 
     `outcomes` are those still possible, in the order of the list; one alone is certain. `rule` is
     the id of the rule that decided, OTHERWISE, or None where several still can. `missing` is the
@@ -102,7 +102,7 @@ class Decision(Generic[T]):
 
     @property
     def outcome(self) -> T | None:
-        """The one certain outcome, None where there are several."""
+        """The certain outcome, or None."""
         return self.outcomes[0] if len(self.outcomes) == 1 else None
 
 
@@ -158,11 +158,11 @@ class RuleList(Generic[T]):
 
     @property
     def facts(self) -> Mapping[str, FactSpec]:
-        """Every fact that a rule asks, by name, in the order first asked."""
+        """The facts in the rules, by name, in the sequence of their first use."""
         return self._facts
 
     def warm(self, today: date) -> None:
-        """Reckon now what large value sets have in common, so that no call does."""
+        """Precompute the intersections of large value sets, outside of calls."""
         for fact in self._facts.values():
             if fact.kind is Kind.CODES:
                 plan = self._plan(today, today)
@@ -170,7 +170,7 @@ class RuleList(Generic[T]):
                 self._ways(fact, Fact(), own)
 
     def decide(self, facts: Facts) -> Decision[T]:
-        """Decide by the facts; each is asked for only if a rule that is come to turns on it."""
+        """Decide by the facts, each read only if a reached rule depends on it."""
         day = facts.get(_DAY)
         if not isinstance(day.value, date):
             return self._decide_openly(facts, day)
@@ -398,7 +398,7 @@ class RuleList(Generic[T]):
 
 
 def holds(rules: RuleList[bool], facts: Facts) -> Truth:
-    """The truth of a condition that was made by `condition`: None where it is open."""
+    """The truth of a condition made by `condition`; None if it is open."""
     return rules.decide(facts).outcome
 
 

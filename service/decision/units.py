@@ -1,6 +1,6 @@
-"""UCUM units that facts are told and compared in: each to one unit of its dimension.
+"""UCUM units of facts, convertible to one unit of their dimension.
 
-A closed list: a unit that stands nowhere here makes a value unreadable, never wrong.
+A closed list: an unlisted unit makes a value unreadable, never wrong.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def convert(value: Decimal, unit: str, to: str) -> Decimal | None:
 
 
 def is_known(unit: str) -> bool:
-    """Whether values can be told in `unit` at all."""
+    """Whether `unit` is in the list."""
     unit = _bare(unit)
     return unit in _ONES or any(unit in units for units in _DIMENSIONS.values())
 

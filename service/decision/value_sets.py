@@ -1,4 +1,4 @@
-"""Value sets: dated sets of codes by single code, by prefix and by range, compiled for look-up.
+"""Value sets: dated sets of codes, prefixes and ranges, compiled for look-up.
 
 A single code costs one look-up, whether the set holds three or 50,000. Codes are in their canonical
 form; ICD-10-CM's have their dot.
@@ -77,7 +77,7 @@ class ValueSet:
         self._edges = tuple(sorted(edges))
 
     def __len__(self) -> int:
-        """How many lines it has, on whichever day."""
+        """The number of its lines, of all days."""
         return len(self._codes) + len(self._spans)
 
     def holds(self, code: Code, day: date) -> bool:

@@ -10,11 +10,11 @@ from service.decision.determination import Determination
 
 
 class DeterminationRecord(msgspec.Struct, frozen=True):
-    """One determination and what the answer makes of it.
+    """One determination with its coverage assertion.
 
-    `assertion_id` is its coverage-assertion-id, None where no coverage information can be given;
-    `stated` whether this answer carries that (the order may have it already); `replaces` the id of
-    our coverage information that the order came with, if it was another one.
+    `assertion_id` is its coverage-assertion-id, None without coverage information; `stated`,
+    whether this answer sends it (the order may carry it already); `replaces`, the id of this
+    service's earlier coverage information on the order.
     """
 
     determination: Determination

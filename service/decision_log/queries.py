@@ -125,15 +125,15 @@ def find(
 
 def replaced_by_log(connection: Connection, decision: Decision) -> str | None:
     """The previous assertion id on the same order and coverage."""
-    return _neighbour(connection, decision, later=False)
+    return _neighbor(connection, decision, later=False)
 
 
 def replacement(connection: Connection, decision: Decision) -> str | None:
     """The next assertion id on the same order and coverage."""
-    return _neighbour(connection, decision, later=True)
+    return _neighbor(connection, decision, later=True)
 
 
-def _neighbour(connection: Connection, decision: Decision, *, later: bool) -> str | None:
+def _neighbor(connection: Connection, decision: Decision, *, later: bool) -> str | None:
     d = determination.c
     this = decision.determination
     order = d.call_id.asc() if later else d.call_id.desc()

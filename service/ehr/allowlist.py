@@ -19,6 +19,7 @@ from ipaddress import (
     ip_network,
 )
 
+from service.addresses import is_loopback, is_loopback_address
 from service.ehr.fetch_report import Outcome
 from service.errors import FetchFailed
 
@@ -77,7 +78,7 @@ class Base:
     @property
     def on_loopback(self) -> bool:
         """Whether the host, as written, is loopback."""
-        return self.host == "localhost" or (self.literal is not None and self.literal.is_loopback)
+        return is_loopback(self.host)
 
 
 def parse_base(url: str) -> Base:
@@ -174,7 +175,7 @@ class OutboundPolicy:
             return False
         address = ip_address(written)
         if base.on_loopback:
-            return address.is_loopback
+            return is_loopback_address(address)
         if address == base.literal:
             return True  # an operator listed this address
         address = _unwrapped(address)

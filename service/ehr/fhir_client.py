@@ -50,7 +50,7 @@ _HEADERS = {
     "User-Agent": f"covercard/{__version__}",
 }
 _JSON = re.compile(r"(application|text)/([a-z.-]+\+)?json(\+[a-z]+)?", re.IGNORECASE)
-"""application/fhir+json; application/json+fhir is what it was called before FHIR R3."""
+"""Media types of FHIR JSON: application/fhir+json, before FHIR R3 application/json+fhir."""
 _OUTCOMES: Mapping[int, Outcome] = {
     HTTPStatus.UNAUTHORIZED: Outcome.REJECTED_TOKEN,
     HTTPStatus.FORBIDDEN: Outcome.REFUSED,

@@ -106,7 +106,7 @@ _Days = tuple[date | None, date | None]
 
 VISIT_TYPE = "Encounter"
 ORDER_TYPES = frozenset(_SHAPES) - {VISIT_TYPE}
-"""What is ordered or booked; a visit itself is asked about at its own hooks only."""
+"""Types of orders and appointments; an encounter itself is reviewed in its own hooks only."""
 _CODE_OF_REFERENCED = {"Device": "type", "Medication": "code", "Procedure": "code"}
 """Types with a code; a Condition as reason is ignored: a diagnosis is no service."""
 _PROCEDURE_OVER = frozenset({"completed", "stopped", "not-done", "entered-in-error"})

@@ -28,10 +28,9 @@ class Providers:
 def read_providers(
     order: Resource, resources: Resources, performer: str | None = None
 ) -> Providers:
-    """The NPIs told by an order's references: their own, and those of what they lead to.
+    """The NPIs of an order's references, their own and those of their targets.
 
-    `performer` is a reference to whom the order goes to, where the call and not the order tells it
-    (order-dispatch).
+    `performer` is the performer's reference in the call (order-dispatch).
     """
     dispatched = {"performer": [{"reference": performer}]} if performer else {}
     return Providers(

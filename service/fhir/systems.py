@@ -15,8 +15,8 @@ PAYLOAD_CODES = frozenset(
     f"http://hl7.org/fhir/5.0/StructureDefinition/extension-CommunicationRequest.payload.{element}"
     for element in ("content", "content[x]")
 )
-"""Where CRD's CommunicationRequest says what is asked for: the cross-version extension's URL as the
-profile has it, and as older tools write it."""
+"""Extension with the requested content of CRD's CommunicationRequest: the cross-version URL of the
+profile, and that of older tools."""
 ALTERNATE_REFERENCE = "http://hl7.org/fhir/StructureDefinition/alternate-reference"
 
 _BILLING_CODE = re.compile(

@@ -1,5 +1,5 @@
-"""Member, authorization, network, history and exemption records: what the payer itself knows.
+"""Payer data: the payer's records of members, authorizations, network, history and exemptions.
 
-`port` is what a review asks; `matching` decides, purely, which member a patient is; `embedded` and
-`payer_fhir` are the sources. Without a source a review believes what the call tells, and says so.
+`port` is the interface of a review; `matching`, the pure rules of member matching; `embedded` and
+`payer_fhir`, the sources. Without a source, a review rests on the call, and says so.
 """

@@ -1,4 +1,4 @@
-"""What a member's records mean for one order on its day: pure rules, records → PayerFinding."""
+"""Payer finding of one order on its day, from a member's records, by pure rules."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _SAYS = {
 
 @dataclass(frozen=True, slots=True)
 class OrderAsked:
-    """What of an order the records are compared with: codes as "system|value", and NPIs."""
+    """The facts of an order for comparison with records: codes as "system|value", and NPIs."""
 
     codes: tuple[str, ...]
     ordered_by: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class OrderAsked:
 def bearing(
     match: Match, records: Records, order: OrderAsked, coverage: Coverage, day: date, now: datetime
 ) -> PayerFinding:
-    """What the records say of an order. `coverage` is the call's, `now` the time of the call."""
+    """The finding on an order. `coverage` is the call's, `now` the time of the call."""
     outcome = _OUTCOMES[match.outcome]
     member = match.member
     if member is None:
@@ -96,9 +96,9 @@ def _because(outcome: PayerOutcome, member: Member | None, records: Records, now
 def _authorization(
     records: Records, own: set[str], order: OrderAsked, day: date
 ) -> AuthorizationOnFile | None:
-    """The decision on file for the order; an approval goes before what is pending or denied.
+    """The decision on file for the order; an approval precedes a pending or denied one.
 
-    It must hold for every code of the order: a part that is approved does not approve the rest.
+    It must be for every code of the order: approval of a part does not approve the rest.
     """
     fitting = [a for a in records.authorizations if a.member in own and a.status in _WEIGHT]
     spoken = [a for a in fitting if order.codes and all(a.speaks_of(c, day) for c in order.codes)]
@@ -128,7 +128,9 @@ def _used_up(authorization: Authorization, records: Records, own: set[str]) -> b
 
 
 def _out_of_network(records: Records, member: Member, order: OrderAsked, day: date) -> bool:
-    """Known to be outside: the network is known, performers are told, and none of them is in it."""
+    """Whether all performers are outside the network; False if network or performers are
+    unknown.
+    """
     if not records.network_known or not order.performed_by:
         return False
     inside = {
@@ -179,7 +181,7 @@ def _contradictions(
     if not in_force:
         if told_active:
             yield Contradiction("ended", day=member.ends)
-        # Said, but not taken in its place.
+        # Reported, but not used in its place.
         other = next((m for m in person if m is not member and m.in_force_on(day)), None)
         if other is not None and _program(other) is not None:
             yield Contradiction("other_coverage", _program(other), other.starts)

@@ -1,7 +1,7 @@
-"""The embedded source: tables in SQLite or PostgreSQL; one statement a question.
+"""Embedded source: tables in SQLite or PostgreSQL, with one statement for each look-up.
 
-Who reads sees the state before an import or after it, never one in between, and never waits for it:
-an import is one transaction, and both databases keep the old rows for those who read meanwhile.
+A look-up sees the state before or after an import, never one in between, and never waits for it: an
+import is one transaction, and both databases keep old rows for concurrent readers.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ def open_embedded(url: str, circuit: CircuitBreaker | None = None) -> PayerData:
 
 
 class SqliteSource:
-    """A source on a few connections to one file, which any thread may take.
+    """A source on a few connections to one file, shared by threads.
 
-    A question is answered by the thread that asks: the file is local, and readers wait for nobody.
+    Look-ups run in the calling thread: the file is local, and readers never wait.
     """
 
     def __init__(self, url: str, circuit: CircuitBreaker) -> None:
@@ -94,7 +94,7 @@ class SqliteSource:
                 },
             ).fetchall()
         except sqlite3.Error as error:
-            # Not given back: a connection on which something went wrong is not used again.
+            # Not returned: a failed connection is not used again.
             raise PayerDataUnavailable(type(error).__name__) from None
         self._idle.put(connection)
         return _records(rows)
@@ -121,7 +121,7 @@ class SqliteSource:
 
 
 class _Job:
-    """A question on its way to a thread with a connection, and the answer on its way back."""
+    """A look-up for a thread with a connection, and its result."""
 
     __slots__ = ("answer", "deadline", "parameters")
 
@@ -132,10 +132,10 @@ class _Job:
 
 
 class PostgresSource:
-    """A source on a few connections to a server, each with a thread of its own.
+    """A source on a few connections to a server, each with its own thread.
 
-    Who asks waits until the deadline and no longer, whatever the server does: a connection that
-    hangs holds up its own thread only.
+    A look-up ends at its deadline whatever the server does: a hanging connection blocks its own
+    thread only.
     """
 
     def __init__(self, url: str, circuit: CircuitBreaker, connections: int = _CONNECTIONS) -> None:
@@ -185,7 +185,7 @@ class PostgresSource:
                 self._idle -= 1
             if job is None:
                 break
-            if time.monotonic() > job.deadline:  # nobody waits for it any more
+            if time.monotonic() > job.deadline:  # its caller has given up
                 continue
             connection = self._answer(job, connection)
         if connection is not None:
@@ -202,10 +202,10 @@ class PostgresSource:
             except psycopg.OperationalError:
                 if connection is None:
                     raise
-                # It was kept since the last question, and the server has hung up meanwhile.
+                # A kept connection that the server has closed in the meantime.
                 connection, rows = _asked(self._url, None, job)
         except Exception as error:
-            # Nobody stands above a thread: who asks must hear of it. Its kind only.
+            # A thread's exception has no caller: the waiting one gets its type.
             job.answer.put(PayerDataUnavailable(trouble(error)))
             if connection is not None:
                 with contextlib.suppress(psycopg.Error):
@@ -246,7 +246,7 @@ def _connected(url: str) -> psycopg.Connection:
 
 
 def _records(rows: Iterable[tuple[str, str]]) -> Records:
-    """Each record once: a member comes by each of its numbers that was asked for."""
+    """The records without duplicates: a member is found by each of its numbers."""
     found: dict[str, list[Any]] = {name: [] for name in KINDS}
     network_known = False
     for kind, record in dict.fromkeys(rows):

@@ -1,6 +1,6 @@
-"""Forgetting a member: every record of the person goes; what was decided stays readable.
+"""Erasure of a member: all records of the person are deleted; logged decisions stay readable.
 
-The decision log keeps the version of the record that it relied on, never the record.
+The decision log has the version of a record, never the record.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _decode = msgspec.json.Decoder(Member).decode
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """How many records went: `members` are stretches of membership, not rows."""
+    """The number of deleted records; `members` are periods of membership, not rows."""
 
     members: int
     authorizations: int
@@ -29,10 +29,10 @@ class Forgotten:
 
 
 def forget(url: str, number: str, payers: Iterable[str]) -> Forgotten:
-    """Delete all records of the person whom one of the payers knows by the number.
+    """Delete all records of the person with this number at one of the payers.
 
-    All numbers of the person go, with the authorizations and services under them, in one
-    transaction. On SQLite what was there is overwritten.
+    Deletes all numbers of the person, with their authorizations and services, in one transaction.
+    On SQLite deleted data are overwritten.
     """
     engine = open_engine(url)
     with engine.connect() as connection:
@@ -42,7 +42,7 @@ def forget(url: str, number: str, payers: Iterable[str]) -> Forgotten:
         counted = [_of_payer(connection, payer, plain_number(number)) for payer in payers]
         connection.commit()
         if connection.dialect.name == "sqlite":
-            # The log of changes still holds what they overwrote.
+            # The write-ahead log still contains the deleted data.
             connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
     return Forgotten(*(sum(each) for each in zip(*counted, strict=True))) if counted else _NOTHING
 

@@ -1,8 +1,8 @@
-"""Importing a file into the embedded source: one transaction, and nothing in it but what changed.
+"""Import of a file into the embedded source: one transaction with the changes only.
 
-A whole file replaces all records of its kind of the payers that it names; a delta adds, changes and
-removes the records that it names. The same file again changes nothing. Lines go to a temporary
-table first (by COPY on PostgreSQL), which is then compared with what is there.
+A whole file replaces all records of its kind and payers; a delta adds, changes and removes its
+records. Repeating a file changes nothing. Lines go to a temporary table first (by COPY on
+PostgreSQL), which is then compared with the records.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from service.payer_data.record_rows import Kind
 from service.payer_data.staging import Staged, Staging, open_staging
 
 _TOLD = 1_000
-"""So many refusals are told; the rest is counted."""
+"""Reported refusals; further ones are counted."""
 
 
 @dataclass(slots=True)
 class ImportReport:
-    """What an import did, in records; `refused` counts lines, `refusals` are the first of them.
+    """Result of an import, in records; `refused` counts lines, `refusals` are the first of them.
 
-    `repeated` are lines about a record that a later line of the file speaks of again.
+    `repeated` are lines superseded by a later line of the file.
     """
 
     kind: str
@@ -65,11 +65,11 @@ def import_file(
     at: datetime,
     advance: Callable[[int], None] = lambda _: None,
 ) -> ImportReport:
-    """Import a file; the report has `done` False if more lines were refused than may be.
+    """Import a file; the report has `done` False if more lines than allowed were refused.
 
-    Then, and after any error, nothing is changed. `advance` is told of the bytes read. Raises
-    ConfigurationError if the file cannot be read or has no record in it, StoreUnavailable if the
-    database cannot be used.
+    Then, and after any error, nothing is changed. `advance` is called with the bytes read. Raises
+    ConfigurationError for a file that is unreadable or without records, StoreUnavailable if the
+    database is unavailable.
     """
     report = ImportReport(kind.name, whole)
     digest = hashlib.sha256()
@@ -118,7 +118,7 @@ def _staged(
 
 
 class _Counted(io.RawIOBase):
-    """A file that tells of the bytes read of it."""
+    """A file that reports the bytes read."""
 
     def __init__(self, path: Path, *told: Callable[[memoryview], Any]) -> None:
         self._file = path.open("rb", buffering=0)

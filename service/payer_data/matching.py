@@ -1,8 +1,7 @@
-"""Which member a patient is, and which of the member's coverages counts: pure rules.
+"""Member matching: a patient's member record and coverage, by pure rules.
 
-A number finds, birth date and name check; a name alone finds nobody. Everything that is no single
-match ends in the same NO_MEMBER, so that an answer does not tell a number that is nobody's from one
-that is somebody else's.
+A member number identifies, birth date and name verify; a name alone identifies nobody. All but a
+single match are NO_MEMBER, so that an answer does not disclose whether a number exists.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from service.payer_data.records import Member
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a call tells of the patient and of one coverage; a patient's: never for a log.
+    """The call's data on the patient and one coverage; never logged.
 
     Numbers are in `numbers.plain_number`'s form. `coverage_numbers` are those of the Coverage
     (subscriberId, member-number identifiers), `patient_numbers` the member numbers of the Patient.
@@ -39,24 +38,24 @@ class Told:
 
 
 class MatchOutcome(StrEnum):
-    """How the search for the member and the coverage ended."""
+    """Outcome of the matching of member and coverage."""
 
     MATCHED = "matched"
     NO_NUMBER = "no_number"
-    """The call tells no member number: nobody can be looked for."""
+    """The call has no member number to search for."""
     NOT_CHECKED = "not_checked"
-    """The call tells neither a birth date nor a name: a number alone tells nobody."""
+    """The call has neither birth date nor name: a number alone identifies nobody."""
     NO_MEMBER = "no_member"
-    """No one member fits what the call tells, for whatever reason."""
+    """No single member fits the call's data, for any reason."""
     COVERAGE_NOT_FOUND = "coverage_not_found"
-    """The member is known; this coverage is not, or several fit."""
+    """The member is known; its coverage is unknown or ambiguous."""
     NO_ACTIVE_COVERAGE = "no_active_coverage"
     """Member and coverage are known; the coverage is not in force that day."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The end of the search.
+    """Result of the matching.
 
     `member` is the record that counts: the one in force for MATCHED, the newest one for
     NO_ACTIVE_COVERAGE, None for all others. `person` are all records of the same person that came.
@@ -68,10 +67,10 @@ class Match:
 
 
 def match(told: Told, members: Iterable[Member], day: date) -> Match:
-    """The member whom a call tells of, and the coverage in force on `day`.
+    """The member of a call, and the coverage in force on `day`.
 
-    `members` are the records that carry one of the numbers told. Several persons, a number that is
-    nobody's beside one that is somebody's, a birth date or a name that does not fit: NO_MEMBER.
+    `members` are the records with one of the call's numbers. NO_MEMBER for several persons, for an
+    unknown number beside a known one, and for a contradicting birth date or name.
     """
     if not told.numbers:
         return Match(MatchOutcome.NO_NUMBER)
@@ -82,7 +81,7 @@ def match(told: Told, members: Iterable[Member], day: date) -> Match:
     by_coverage = _carrying(fitting, told.coverage_numbers)
     persons = {m.person for m in by_patient or by_coverage}
     if told.patient_numbers:
-        # A member number in the Patient that is nobody's contradicts whatever the Coverage says.
+        # An unknown member number in the Patient contradicts the Coverage.
         persons = {m.person for m in by_patient}
         if by_coverage:
             persons &= {m.person for m in by_coverage}
@@ -118,9 +117,9 @@ def _carrying(members: Iterable[Member], numbers: frozenset[str]) -> list[Member
 
 
 def _is_told(told: Told, member: Member) -> bool:
-    """Whether birth date and name are this member's, as far as both sides tell them.
+    """Whether birth date and name are this member's, as far as both sides have them.
 
-    Without a birth date in the call given and family name must fit.
+    Without a birth date in the call, given and family name must match.
     """
     if told.birth_date is not None:
         return told.birth_date == member.birth_date and _same_name(told, member) is not False
@@ -128,7 +127,7 @@ def _is_told(told: Told, member: Member) -> bool:
 
 
 def _same_name(told: Told, member: Member) -> bool | None:
-    """None where one side tells no name.
+    """Whether the names match; None if either side has none.
 
     All words of the shorter name in the longer one, in any order; or a given name in common, for
     family names change. Twins share family name and birth date, and are told apart by the given.

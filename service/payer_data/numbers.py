@@ -1,4 +1,4 @@
-"""Member numbers and names in the one form in which they are compared."""
+"""Normal form of member numbers and names, for comparison."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _TITLES = frozenset({"dr", "mr", "mrs", "ms", "miss", "jr", "sr", "ii", "iii", "
 
 
 def plain_number(written: str) -> str:
-    """A number without case, blanks and separators: cards are printed with them, files without.
+    """A number without case, blanks and separators, which printed cards have and files do not.
 
-    Empty where nothing but separators was written.
+    Empty for separators alone.
     """
     return _SEPARATORS.sub("", written.upper())
 

@@ -1,4 +1,4 @@
-"""How many records the embedded source has, and when each kind was last imported."""
+"""Overview of the embedded source: numbers of records and last imports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.payer_data.record_rows import KINDS
 
 
 def overview(url: str) -> Iterator[str]:
-    """A line for each kind; nothing in it is a member's."""
+    """One line for each kind, without member data."""
     with open_engine(url).connect() as connection:
         for kind in KINDS.values():
             table = payer_tables.metadata.tables[kind.table]

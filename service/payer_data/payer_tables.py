@@ -1,7 +1,7 @@
-"""The tables of the embedded source (SQLAlchemy Core), the same on SQLite and PostgreSQL.
+"""Tables of the embedded source (SQLAlchemy Core), the same on SQLite and PostgreSQL.
 
-A record is kept as JSON under the key by which it is asked for; a member has a row for each of its
-numbers. So a question is answered from one index a table, however many rows there are.
+A record is JSON under its look-up key; a member has a row for each of its numbers. A look-up thus
+uses one index of each table, for any number of rows.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text
 from service.decision_log.schema import Migrations
 
 REVISION = "0001"
-"""The newest revision in `migrations/versions`; a test holds the two together."""
+"""The newest revision in `migrations/versions`, as a test verifies."""
 
 MIGRATIONS = Migrations(Path(__file__).parent / "migrations", "payer_data_version", REVISION)
 
@@ -21,9 +21,9 @@ metadata = MetaData()
 
 
 def _records(name: str) -> Table:
-    """`key` is what is asked for, `id` tells the records of one key apart, `member` is whose it is.
+    """A table of records: `key` for the look-up, `id` unique within a key, `member` the owner.
 
-    `record` is JSON without what is empty, `version` the first digits of its hash.
+    `record` is JSON without empty values, `version` the first digits of its hash.
     """
     return Table(
         name,
@@ -66,4 +66,4 @@ imports = Table(
     Column("removed", BigInteger, nullable=False),
     Column("refused", BigInteger, nullable=False),
 )
-"""What was imported when; `at` in microseconds since 1970 UTC. Nothing in it is a member's."""
+"""Imports, without member data; `at` in microseconds since 1970 UTC."""

@@ -1,7 +1,7 @@
-"""The port: one question a coverage of a call, one answer with every record that bears on it.
+"""Port of payer data: one look-up for each coverage of a call, with all relevant records.
 
-One question is one round trip, whatever the answer. That a number is nobody's and that it is
-somebody else's are the same to a source: it gives the records of the number, `matching` decides.
+A look-up is one round trip. A source returns the records of numbers, `matching` decides: to a
+source an unknown number and another person's number are the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from service.payer_data.records import (
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked of a source: by payer and the numbers told, for codes and providers.
+    """A look-up: payer and numbers, codes and providers.
 
     `numbers` are in the form that `numbers.plain_number` gives, `written` the same as they came;
     `codes` are "system|value"; `providers` are NPIs. It is a patient's: never for a log.
@@ -40,7 +40,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Every record that a source has of what was wanted, whatever day it holds on.
+    """The records of a look-up, of any day.
 
     `members` are all that carry one of the numbers; authorizations and services are those of these
     members, contracts and exemptions those of the providers. `network_known` is whether the source
@@ -63,7 +63,7 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class SourceHealth:
-    """How a source stands, for readiness and metrics: of no patient.
+    """Health of a source, for readiness and metrics, without patient data.
 
     `kind` is "embedded" or "fhir"; `up` False while its circuit is open or its tables are missing;
     `asked`, `failed` and `refused` count questions since the start of this process, the last those
@@ -92,7 +92,7 @@ def source_circuit(monotonic: Callable[[], float] = time.monotonic) -> CircuitBr
 
 
 class PayerData(Protocol):
-    """A source of the payer's records. Called from several threads at once."""
+    """Protocol of a source. Safe for several threads."""
 
     def look_up(self, wanted: Wanted, deadline: float) -> Records:
         """The records; `deadline` is a `time.monotonic()` value.

@@ -1,7 +1,7 @@
-"""Files of records: CSV with a header, or NDJSON; each line a record or a reason why it is none.
+"""Record files: CSV with a header, or NDJSON; each line is a record or a refusal.
 
-The columns are the fields of `records`, by the same names (`docs/payer-data.md` lists them). What a
-refusal says is about the form of a field: no value of a line is repeated.
+The columns are the fields of `records`, with the same names (`docs/payer-data.md` lists them). A
+refusal describes the form of a field and quotes no value.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from service.payer_data.records import (
 )
 
 REMOVE = "remove"
-"""The column of a delta that says true where a record is to go."""
+"""The column of a delta that is true for a record to remove."""
 
 _CPT_SHAPE = re.compile(r"[0-9]{4}[0-9A-Z]")
 _HCPCS_SHAPE = re.compile(r"[A-Z][0-9]{4}")
@@ -42,14 +42,14 @@ _NO = frozenset({"false", "0", "no", "n", ""})
 
 
 class Refusal(NamedTuple):
-    """A line that is no record: its number (the first is 1), and why."""
+    """An invalid line: its number (the first is 1), and the reason."""
 
     line: int
     reason: str
 
 
 class Read(NamedTuple):
-    """A line that is a record, to be kept or, in a delta, removed."""
+    """A valid line: a record to store or, in a delta, to remove."""
 
     line: int
     record: Record
@@ -57,12 +57,12 @@ class Read(NamedTuple):
 
 
 class _Wrong(ValueError):
-    """A field is not what it should be; the message names it."""
+    """An invalid field; the message is the expectation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """How one field is written. `required` ones must not be empty."""
+    """Format of one field; a `required` one must not be empty."""
 
     name: str
     parse: Callable[[Any], Any]
@@ -78,7 +78,7 @@ def _text(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    """What is shown on a card's one line."""
+    """A text for one line of a card."""
     text = _text(value)
     if len(text) > _MOST_SHOWN or not text.isprintable():
         raise _Wrong(f"expected at most {_MOST_SHOWN} printable characters")
@@ -134,7 +134,7 @@ def _npi(value: Any) -> str:
 
 
 def _code(value: Any) -> str:
-    """ "system|value"; CPT and HCPCS codes are known by their shape and need no system."""
+    """ "system|value"; CPT and HCPCS codes are recognized by their form without a system."""
     system, bar, value = _text(value).rpartition("|")
     if not bar:
         value = value.upper()
@@ -206,7 +206,7 @@ def payers_by_name(payers: Mapping[str, str]) -> Mapping[str, str]:
 
 
 class RecordReader:
-    """Reads lines of one kind.
+    """Reader of lines of one kind.
 
     `payers` are all identifiers of the payers that are answered for, "system|value", each with the
     one by which the records name the payer; a line may name a payer by a value alone where that is
@@ -223,7 +223,7 @@ class RecordReader:
         self._default = default_payer
 
     def read(self, path: Path, file: TextIO) -> Iterator[Read | Refusal]:
-        """Each line that is not empty; ConfigurationError if the file as a whole cannot be read."""
+        """The non-empty lines. Raises ConfigurationError for an unreadable file."""
         try:
             if path.suffix.lower() == ".csv":
                 yield from self._csv(file)

@@ -1,4 +1,4 @@
-"""Records ↔ rows of the embedded source's tables, by kind."""
+"""Mapping of records to rows of the embedded source's tables, by kind."""
 
 from __future__ import annotations
 

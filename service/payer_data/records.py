@@ -1,9 +1,9 @@
-"""The records of a payer, each with the days on which it holds.
+"""Records of a payer, each with its period.
 
-Every value here is frozen. Days are `datetime.date`, both ends included, None where open. `payer`
-is "system|value", the identifier by which the payers file knows the payer. Codes are "system|value"
-with the canonical system. `version` names the state of a record: the decision log keeps it in place
-of a copy, so that a decision stays readable once the record is gone.
+All values are frozen. Days are `datetime.date`, both ends inclusive, None for an open side. `payer`
+is the identifier in the payers file, "system|value". Codes are "system|value" with the canonical
+system. `version` identifies the state of a record: the decision log has it in place of a copy, so
+that a decision stays readable after the record is deleted.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ Question = Literal["prior-authorization", "organization-determination"]
 
 
 def holds_on(starts: date | None, ends: date | None, day: date) -> bool:
-    """Whether `day` lies within the days, both ends included."""
+    """Whether `day` is in the period, both ends inclusive."""
     return (starts is None or starts <= day) and (ends is None or day <= ends)
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One stretch of membership under one number.
+    """One period of membership under one number.
 
     `number` is the member ID, `person` what all numbers and stretches of one person share (the
     number where a payer has nothing better). `alternates` are further numbers that the person is
@@ -63,7 +63,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """A decision before the service: a prior authorization, or an organization determination.
+    """An advance decision: a prior authorization, or an organization determination.
 
     `number` is what the payer calls it (CRD's satisfied-pa-id). `units` is the number of times that
     the service may be given, None where it is not limited.
@@ -87,7 +87,7 @@ class Authorization:
 
 @dataclass(frozen=True, slots=True)
 class NetworkContract:
-    """A provider, by NPI, in the network of a plan; of every plan where `plan` is empty."""
+    """A provider, by NPI, in the network of a plan; of every plan if `plan` is empty."""
 
     payer: str
     npi: str
@@ -99,7 +99,7 @@ class NetworkContract:
 
 @dataclass(frozen=True, slots=True)
 class ServiceRendered:
-    """A service that a member has had on a day, for limits such as once in twelve months."""
+    """A service rendered to a member on a day, for limits such as once in twelve months."""
 
     payer: str
     member: str
@@ -110,7 +110,7 @@ class ServiceRendered:
 
 @dataclass(frozen=True, slots=True)
 class Exemption:
-    """A gold card: a provider or group, by NPI, that needs no prior authorization for codes."""
+    """A gold card: a provider or group, by NPI, exempt from prior authorization for codes."""
 
     payer: str
     npi: str

@@ -1,4 +1,4 @@
-"""From the settings to a source of the payer's records."""
+"""Construction of the payer data source from settings."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def open_source(
 
 
 def prepare_source(url: str) -> None:
-    """Make an SQLite file's tables, or look whether PostgreSQL's are there.
+    """Create an SQLite file's tables, or check PostgreSQL's.
 
-    Raises ConfigurationError if an operator must act first, StoreUnavailable if the database cannot
-    be reached.
+    Raises ConfigurationError if an operator must act first, StoreUnavailable if the database is
+    unreachable.
     """
     if is_embedded(url):
         from service.decision_log.schema import prepare

@@ -1,4 +1,4 @@
-"""The database side of an import: a temporary table, compared and merged in one transaction."""
+"""Staging of an import: a temporary table, compared and merged in one transaction."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SAME = "t.payer = s.payer AND t.key = s.key AND t.id = s.id"
 
 
 class Staged(NamedTuple):
-    """A row of the file, with the number of its line and whether it is to go."""
+    """A row of the file, with its line number and whether it is to be removed."""
 
     row: Row
     line: int
@@ -33,7 +33,7 @@ class Staged(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """What a merge would do, in records: how many the file has, and what differs."""
+    """Preview of a merge, in records: size of the file, and differences."""
 
     records: int
     added: int
@@ -77,7 +77,7 @@ class _Statements:
         )
         self.removed_delta = f"{differs} AND s.remove = 1"
         self.remove_whole = f"DELETE FROM {table} AS t WHERE {whose} AND {gone}"
-        # A member that has changed may have given up numbers.
+        # A changed member may have lost numbers.
         self.remove_numbers = (
             f"DELETE FROM {table} AS t WHERE (payer, key, id) IN ("
             f"SELECT o.payer, a.value, o.id FROM stage s JOIN {table} o "
@@ -89,7 +89,7 @@ class _Statements:
             f"DELETE FROM {table} AS t "
             f"WHERE EXISTS (SELECT 1 FROM stage s WHERE {_SAME} AND s.remove = 1)"
         )
-        # Not ON CONFLICT alone: it would lock, and so write, each row that stays as it is.
+        # Not ON CONFLICT alone: it would lock, and so write, each unchanged row.
         self.put = (
             f"INSERT INTO {table} ({_COLUMNS}) "
             "SELECT s.payer, s.key, s.id, s.member, s.record, s.version "
@@ -101,7 +101,7 @@ class _Statements:
 
 
 class _Merging:
-    """What the two databases have in common. `_number` and `_run` take SQL without parameters."""
+    """The common part of both databases. `_number` and `_run` take SQL without parameters."""
 
     def __init__(self, kind: Kind, alternates: str) -> None:
         self._kind = kind
@@ -134,7 +134,7 @@ class _SqliteStaging(_Merging):
         super().__init__(kind, "json_each(o.record, '$.alternates') a")
         self._connection = connection
         connection.execute("PRAGMA temp_store = FILE")
-        # What was a member's is overwritten, not only forgotten.
+        # Deleted member data are overwritten.
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute(
             "CREATE TEMP TABLE stage (payer, key, id, member, record, version, line, remove, "
@@ -173,7 +173,7 @@ class _PostgresStaging(_Merging):
         super().__init__(kind, _POSTGRES_ALTERNATES)
         self._connection = connection
         columns = ", ".join(f"{name} text NOT NULL" for name in _COLUMNS.split(", "))
-        # One import at a time: what one compares, another must not change.
+        # One import at a time: an import must not change what another compares.
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('covercard payer data'))")
         connection.execute(
             f"CREATE TEMP TABLE raw ({columns}, line bigint, remove int) ON COMMIT DROP"
@@ -227,7 +227,7 @@ def _escaped(value: str) -> str:
 
 @contextlib.contextmanager
 def open_staging(url: str, kind: Kind) -> Iterator[Staging]:
-    """A transaction for an import; StoreUnavailable if the database cannot be used."""
+    """A transaction for an import. Raises StoreUnavailable if the database is unavailable."""
     raw: Any = None
     try:
         raw = open_engine(url).raw_connection()

@@ -1,1 +1,1 @@
-"""Policies as dated, cited data: reading, checking, and what the decision needs of them."""
+"""Policy library: dated, cited files, their checks, and the policy store of decisions."""

@@ -1,6 +1,6 @@
-"""Cases: sentences about what a policy answers, run against the decision core itself.
+"""Policy cases: example orders with their expected answers, run by the decision core.
 
-A case is an order, a coverage and a day, and what is expected. It holds no patient.
+A case is an order, a coverage, a day and an expectation, without a patient.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ _PATIENT = "Patient/of-the-case"
 _PLACE = "the case"
 
 CoverageWord = Literal["none", "several", "not_active", "other_patient", "unreachable"]
-"""How the search for the coverage ended, where no single one is found."""
+"""Outcomes of the coverage selection without a single coverage."""
 
 
 class CaseCode(Model):
-    """A code of the order, in any system; without a system or a code it is an empty coding."""
+    """A code of the order, in any system; an empty coding if system or code is absent."""
 
     system: Annotated[
         Told[Annotated[str, Field(pattern=r"^(cpt|hcpcs|\S+:\S+)$")]],
@@ -70,7 +70,7 @@ class CaseDays(Model):
 
 
 def _code(written: object) -> CaseCode:
-    """A code alone is a CPT code."""
+    """A coding of a CPT code as text, or of a mapping."""
     if not isinstance(text_only(written), str):
         return CaseCode.model_validate(written)
     if not str(written).strip():
@@ -90,7 +90,7 @@ def _types(written: object) -> object:
 
 
 class CaseOrder(Model):
-    """What is ordered."""
+    """The order of a case."""
 
     codes: Several[
         Annotated[CaseCode, PlainValidator(_code, json_schema_input_type=Text | CaseCode)]
@@ -159,7 +159,7 @@ def _coverage(written: object) -> CoverageOutcome | CaseCoverage:
 
 
 class Expectation(Model):
-    """What a case expects; what is left out is not looked at, but for `undetermined`.
+    """The expectation of a case; an absent field is not compared, except for `undetermined`.
 
     `matched` are code values and `notices` ids, both in order.
     """
@@ -178,7 +178,7 @@ class Expectation(Model):
 
 
 class CaseEntry(Model):
-    """One sentence about the policy."""
+    """One case of a policy."""
 
     it: Text = Field(description="The sentence.")
     on: Day = Field(description="The day on which the order is looked at.")
@@ -208,20 +208,20 @@ class CaseEntry(Model):
 
 
 class CasesFile(Model):
-    """Sentences about what a policy answers: <id>/cases.yaml"""
+    """The cases of a policy: <id>/cases.yaml"""
 
     cases: Some[CaseEntry]
 
     def of(self, policy: str) -> list[Case]:
-        """The cases, as those of the policy in this folder."""
+        """The cases, of the policy in this folder."""
         return [entry.case(policy) for entry in self.cases]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One case of a policy: what is decided, on which day, and what is expected.
+    """One case of a policy, ready to run.
 
-    `policy` is the folder that the case stands in: its payer applies this policy and no other.
+    `policy` is its folder; the case's payer applies this policy only.
     """
 
     policy: str
@@ -239,7 +239,7 @@ class Case:
 
     @property
     def day(self) -> date | None:
-        """The one day of service, or None where the order leaves it open."""
+        """The single day of service, or None."""
         if self.order.service_day is None:
             return self.on
         first, last = self.order.service_day.earliest, self.order.service_day.latest
@@ -248,7 +248,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """A case as it went; `differences` say what was expected and what came, empty if it passed."""
+    """Result of a case; `differences` between expectation and answer, empty if it passed."""
 
     case: Case
     determination: Determination
@@ -260,12 +260,12 @@ class CaseResult:
 
 
 def load_cases(folder: Path) -> list[Case]:
-    """The cases of the policy in `folder`. Raises LibraryError if its cases.yaml is wrong."""
+    """The cases of the policy in `folder`. Raises LibraryError for a wrong cases.yaml."""
     return files.load(folder / CASES, CasesFile).data.of(folder.name)
 
 
 def run_case(case: Case, policies: Policies) -> CaseResult:
-    """Decide the case's order and hold the determination against what is expected."""
+    """Decide the case's order and compare the determination with the expectation."""
     determination = evaluate(
         case.order,
         case.finding,

@@ -1,4 +1,4 @@
-"""What a model's refusal means to the person who wrote the file, and how to repair it."""
+"""Messages for validation errors of library files, for policy staff, with the fix."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _KINDS = {
 _NOT_ONE_OF_THESE = ("literal_error", "enum")
 _UNKNOWN = ("extra_forbidden", "invalid_key")
 _KEY = "[key]"
-"""What pydantic puts behind a mapping's key that does not fit."""
+"""Pydantic's suffix for an invalid key of a mapping."""
 
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """What is wrong at a field, and how to repair it."""
+    """An error of a field, with its fix."""
 
     at: FieldPath
     problem: str
@@ -41,14 +41,14 @@ class Complaint:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What a model says of one of its fields: its type, and what is to be written there."""
+    """A model's field: its type, and its expected content."""
 
     type: Any
     wanted: str | None = None
 
 
 def of(error: ErrorDetails, model: type[BaseModel], data: object, written: str | None) -> Complaint:
-    """One error as a complaint; `written` is the value as it stands in the file `data` is of."""
+    """The complaint on one error; `written` is the value as written in the file of `data`."""
     at = tuple(step for step in error["loc"] if step != _KEY)
     kind, value, words = error["type"], error["input"], error.get("ctx", {})
     if kind == "wrong":
@@ -79,7 +79,7 @@ def _unknown(at: FieldPath, value: object, known: Collection[str], beside: objec
         return Complaint(at, "critical is for danger to life", repair)
     open_to_all = [k for k in known if not (isinstance(beside, Mapping) and k in beside)]
     for near in get_close_matches(name, open_to_all, n=1):
-        # A misspelt field that is removed would lose what it holds.
+        # Removing a misspelled field would lose its content.
         repair = f"is {near} meant? Known here: {', '.join(known)}"
         return Complaint(at, "unknown field", repair)
     repair = f"remove it, or indent it like its neighbors; known here: {', '.join(known)}"
@@ -98,7 +98,7 @@ def _wrong_type(
 
 
 def field_at(model: type[BaseModel], where: Iterable[str | int]) -> Field:
-    """The field at a place of a file of this model, as far as the way is known."""
+    """The field at a place of a file of this model, as far as the path is known."""
     field = Field(model)
     for step in where:
         if isinstance(step, int):
@@ -110,7 +110,7 @@ def field_at(model: type[BaseModel], where: Iterable[str | int]) -> Field:
 
 
 def _fields(type_: object) -> Iterator[tuple[str, Field]]:
-    """The fields of a mapping with every name that each is read under, its present one first."""
+    """The fields of a mapping under each of their accepted names, the present one first."""
     for model in _alternatives(type_):
         if isinstance(model, type) and issubclass(model, BaseModel):
             for name, info in model.model_fields.items():
@@ -123,7 +123,7 @@ def _fields(type_: object) -> Iterator[tuple[str, Field]]:
 
 
 def _known(type_: object) -> list[str]:
-    """The names of a mapping's fields, or the keys that it may have."""
+    """The names of a mapping's fields, or its possible keys."""
     for model in _alternatives(type_):
         if isinstance(model, type) and issubclass(model, BaseModel):
             aliases = ((n, info.validation_alias or n) for n, info in model.model_fields.items())
@@ -147,7 +147,7 @@ def _values(type_: object) -> Iterator[Any]:
 
 
 def _alternatives(type_: object) -> Iterator[Any]:
-    """The types that a value may be of, without what is only said about them."""
+    """The possible types of a value, without annotations."""
     origin = get_origin(type_)
     if origin is Annotated:
         yield from _alternatives(get_args(type_)[0])
@@ -170,7 +170,7 @@ def _field(type_: object) -> Field:
 
 
 def _choices(type_: object) -> str:
-    """The values of an enumeration or of literals, as they are written."""
+    """The values of an enumeration or of literals, as written."""
     found: list[str] = []
     for each in _alternatives(type_):
         if get_origin(each) is Literal:

@@ -1,4 +1,4 @@
-"""What changed from one version of a policy to the next, statement by statement."""
+"""Differences between two versions of a policy, by statement."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service.decision.policy import Authority, Citation, PolicyVersion
 
 @dataclass(frozen=True, slots=True)
 class PolicyChange:
-    """One statement that was added, removed or worded anew.
+    """One added, removed or reworded statement.
 
     `section` is "title", "summary", "coverage", "wording", "services", "authorities", "reason",
     "for-patient", "advance-notice", "reservations", "citations" or "review"; `item` is what within
@@ -35,7 +35,7 @@ def differences(older: PolicyVersion, newer: PolicyVersion) -> tuple[PolicyChang
 
 
 def _statements(version: PolicyVersion) -> Iterator[tuple[tuple[str, str], str]]:
-    """Everything that a version says, each with its section and item."""
+    """All statements of a version, with section and item."""
     yield ("title", ""), version.title
     yield ("summary", ""), version.summary
     for program, policy_determination in version.determinations.items():

@@ -1,4 +1,4 @@
-"""The JSON Schemas of the library's files, made of their models: for editors, as people type."""
+"""Editor schemas: JSON Schemas of the library's files, generated from their models."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ KINDS: Mapping[str, type[BaseModel]] = {
 
 
 def editor_schema(kind: str) -> Mapping[str, Any]:
-    """The JSON Schema (draft 2020-12) of a kind of file; fields under their present names only."""
+    """The JSON Schema (draft 2020-12) of a kind of file, with present names of fields only."""
     schema = KINDS[kind].model_json_schema(schema_generator=_Schema)
     return {"$schema": _Schema.schema_dialect, **schema}
 
 
 class _Schema(GenerateJsonSchema):
-    """Without the titles that pydantic makes of names, and without nulls: none is read."""
+    """Schema generator without pydantic's titles, and without nulls, which are not accepted."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False

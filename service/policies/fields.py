@@ -1,6 +1,6 @@
-"""The types of field that the library's files are made of: strict, frozen, each with its repair.
+"""Field types of library files: strict and frozen, each with its fix.
 
-A file's models are pydantic's. They validate when a file is read and never in a call.
+Files are read with pydantic models. Validation is at reading, never in a call.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 class _LeftOutOrTold:
-    """A field that may be left out, but not be left empty: `end:` without a value is an error."""
+    """An optional field that must not be empty: `end:` without a value is an error."""
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -61,7 +61,7 @@ class _LeftOutOrTold:
 
 
 def text_only(value: object) -> object:
-    """Refuse what YAML reads as another type than text because it is not quoted."""
+    """Refuse a scalar that YAML reads as another type than text for lack of quotes."""
     if isinstance(value, (bool, int, float, date)):
         raise PydanticKnownError("string_type")
     return value
@@ -86,15 +86,15 @@ def _each_once(values: Sequence[T]) -> Sequence[T]:
 
 
 Told = Annotated[T | None, _LeftOutOrTold()]
-"""A field that may be left out."""
+"""An optional field."""
 Several = Annotated[tuple[T, ...], Field(strict=False)]
 """A list."""
 Some = Annotated[tuple[T, ...], Field(strict=False, min_length=1)]
-"""A list with an entry at least."""
+"""A list with at least one entry."""
 EachOnce = AfterValidator(_each_once)
 
 Template = Annotated[Text, Placeholders("services", "codes")]
-"""A text that people read, filled in for the order at hand."""
+"""A text for people, with placeholders for the order."""
 Id = Annotated[
     str,
     Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64),
@@ -118,13 +118,13 @@ ProgramName = Annotated[Program, Field(strict=False)]
 
 
 class Period(Model):
-    """The days on which a version is in force, both inclusive; without an end it stays so."""
+    """The period of a version, both days inclusive; open without an end."""
 
     start: Day = Field(description="The first day.")
     end: Told[Day] = Field(None, description="The last day.")
 
     def overlaps(self, other: Period) -> bool:
-        """Whether there is a day that is in both."""
+        """Whether the periods share a day."""
         return (self.end or date.max) >= other.start and (other.end or date.max) >= self.start
 
     def holds(self, day: date) -> bool:
@@ -132,7 +132,7 @@ class Period(Model):
 
 
 class ByProgram(Model, Generic[T]):
-    """One value for each Medicare program; `not_told` where the request does not tell it."""
+    """One value for each Medicare program; `not_told` is the unknown program."""
 
     medicare_advantage: T
     original_medicare: T

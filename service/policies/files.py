@@ -1,4 +1,4 @@
-"""Library files: strict YAML read into a model of its kind, with messages that help to repair it.
+"""Library files: strict YAML read into a model, with messages that name the fix.
 
 Duplicate keys, unknown fields, unquoted days and unquoted codes are errors.
 """
@@ -24,14 +24,14 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class LibraryFile(Generic[M]):
-    """A file as read: it fits its model; whether its parts agree is for the rules of lint."""
+    """A file valid by its model; lint checks its consistency."""
 
     path: Path
     data: M
 
     @property
     def folder(self) -> str:
-        """The name of the policy or notice that the file is put under."""
+        """The folder's name: the policy or notice."""
         return self.path.parent.name
 
     def finding(
@@ -44,12 +44,12 @@ class LibraryFile(Generic[M]):
 def finding(
     path: Path, where: FieldPath, problem: str, repair: str, *, warning: bool = False
 ) -> Finding:
-    """Something wrong at a field of a file, with its line."""
+    """A Finding at a field of a file, with its line."""
     return Finding(path, field_name(where), problem, repair, line_of(path, where), warning)
 
 
 def load(path: Path, model: type[M]) -> LibraryFile[M]:
-    """Read a file and check it. Raises LibraryError with everything found."""
+    """Read and validate a file. Raises LibraryError with all findings."""
     data = parse(path)
     try:
         return LibraryFile(path, model.model_validate(data))
@@ -58,7 +58,7 @@ def load(path: Path, model: type[M]) -> LibraryFile[M]:
 
 
 def parse(path: Path) -> object:
-    """The plain data of a file. Raises LibraryError if it cannot be read or is not strict YAML."""
+    """The plain data of a file. Raises LibraryError if it is unreadable or no strict YAML."""
     try:
         return load_yaml(path)
     except OSError as error:
@@ -73,7 +73,7 @@ def parse(path: Path) -> object:
         problem, repair = _in_words(error)
         raise _broken(path, f"is not YAML: {problem}", repair, _marked(error)) from error
     except (YAMLError, ValueError) as error:
-        # No mark comes with these: an unquoted day that does not exist, a control character.
+        # Errors without a position: an impossible unquoted day, a control character.
         problem = f"is not YAML: {str(error).splitlines()[0]}"
         raise _broken(path, problem, "fix the value, or quote it") from error
 
@@ -84,7 +84,7 @@ def _findings(
     found: list[Finding] = []
     for each in error.errors(include_url=False):
         if each["type"] == "too_short" and each["input"]:
-            continue  # pydantic counts what is left once wrong entries are told
+            continue  # pydantic counts the remaining entries after wrong ones
         complaint = complaints.of(each, model, data, written_at(path, each["loc"]))
         found.append(finding(path, complaint.at, complaint.problem, complaint.repair))
     return found
@@ -113,7 +113,7 @@ _IN_WORDS: Mapping[str, tuple[str, str]] = {
         "close it at the end of its text",
     ),
 }
-"""The parser's words, by their beginning, and what they mean to the person who wrote the file."""
+"""The parser's messages, by their beginning, in words for policy staff, with the fix."""
 
 
 def _in_words(error: MarkedYAMLError) -> tuple[str, str]:

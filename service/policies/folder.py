@@ -1,4 +1,4 @@
-"""A library's folder as read: policies, notices and cases, before their parts are compared."""
+"""Library folder: policies, notices and cases as read, before consistency checks."""
 
 from __future__ import annotations
 
@@ -30,11 +30,10 @@ Edition = LibraryFile[Notice]
 
 @dataclass(frozen=True, slots=True)
 class LibraryFolder:
-    """Everything under a library's directory that could be read, and what could not.
+    """The files of a library's directory, valid and invalid.
 
-    Versions and editions are sorted by their start; `notice_ids` are known even where the notices
-    were not read; `manifest` is None where there is none or it was not read; `findings` are the
-    files that did not fit.
+    Versions and editions are sorted by their start; `notice_ids` are known also for unread notices;
+    `manifest` is None if it is absent or unread; `findings` are of invalid files.
     """
 
     directory: Path
@@ -67,9 +66,9 @@ class LibraryFolder:
 def read_folder(
     directory: Path, *, policies: bool = True, notices: bool = True, checks: bool = True
 ) -> LibraryFolder:
-    """Read a library, all of it or some kinds of files only; `checks` are cases and manifest.
+    """Read a library, or some kinds of its files; `checks` are cases and manifest.
 
-    Files that do not fit come back as findings. Raises LibraryError if `directory` is no directory.
+    Invalid files are findings. Raises LibraryError if `directory` is no directory.
     """
     if not directory.is_dir():
         problem, repair = "is not a directory", "set COVERCARD_POLICIES_DIR to the policy folder"
@@ -89,7 +88,7 @@ def read_folder(
 
 
 def _folders(place: Path) -> list[Path]:
-    """The folders in a place, without hidden ones and those that begin with an underscore."""
+    """The folders in a place, without those that begin with a dot or an underscore."""
     if not place.is_dir():
         return []
     return sorted(f for f in place.iterdir() if f.is_dir() and f.name[0] not in "._")

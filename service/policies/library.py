@@ -1,6 +1,6 @@
-"""All that the service answers by, read from the operator's files: policies, notices and payers.
+"""Loading of policies, notices and payers from the operator's files.
 
-Whatever would make an answer wrong or ambiguous stops the reading, with everything found at once.
+Errors that would make an answer wrong or ambiguous stop the loading, with all findings at once.
 """
 
 from __future__ import annotations
@@ -30,9 +30,8 @@ def load_library(directory: Path, payers_file: Path, added: Path | None = None) 
     """Read the policies and notices under `directory`, and the payers.
 
     `added` is a further folder, of policies alone: one of ours and one of another's stay apart.
-    Raises LibraryError with everything that would make an answer wrong: what stops a policy or a
-    notice by itself, a notice that is not for the program or lacks the reason that it gives, a
-    payer with a policy that is not on file.
+    Raises LibraryError with all errors that would make an answer wrong: those of a single policy or
+    notice, a notice of another program or without its reason, a payer with an unknown policy.
     """
     folder = read_folder(directory, checks=False)
     found = _found(folder, START)
@@ -52,9 +51,9 @@ def load_library(directory: Path, payers_file: Path, added: Path | None = None) 
 def load_policies(directory: Path) -> PolicyStore:
     """Read every policy under `directory`.
 
-    Raises LibraryError with everything that would make an answer wrong or ambiguous: files that do
-    not fit their model, versions that overlap, citations that do not resolve, a determination
-    that its authority does not carry, and so on (the rules of lint that stop a start).
+    Raises LibraryError with all errors that would make an answer wrong or ambiguous: invalid files,
+    overlapping versions, unresolved citations, a determination without its authority, and others
+    (the rules of lint that stop a start).
     """
     folder = read_folder(directory, notices=False, checks=False)
     _stop(_found(folder, STOPPING))
@@ -62,14 +61,14 @@ def load_policies(directory: Path) -> PolicyStore:
 
 
 def load_notices(directory: Path) -> NoticeLibrary:
-    """Read every notice under `directory`/_notices. Raises LibraryError with all that is wrong."""
+    """Read every notice under `directory`/_notices. Raises LibraryError with all errors."""
     folder = read_folder(directory, policies=False, checks=False)
     _stop(_found(folder, STOPPING_NOTICES))
     return _notices(folder)
 
 
 def load_payers(path: Path) -> Payers:
-    """Read the payers file. Raises LibraryError with everything that is wrong with it."""
+    """Read the payers file. Raises LibraryError with all errors."""
     file = files.load(path, PayersFile)
     _stop(list(duplicate_payers(file)))
     return Payers.of(file.data)

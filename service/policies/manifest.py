@@ -1,7 +1,7 @@
-"""The manifest of a library: the hash of each published file, for none is ever edited.
+"""Manifest of a library: hashes of published files, which are never edited.
 
-Entries are only ever added. A correction, or the end that a version is given, is an entry of its
-own, with its day and its reason; the latest entry of a file is the one that holds.
+Append-only. A correction, or the end of a version, is its own entry with day and reason; the latest
+entry of a file is valid.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ class ManifestEntry(Model):
 
 
 class Manifest(Model):
-    """Everything that was published, in the order of publication: manifest.yaml"""
+    """All publications, in sequence: manifest.yaml"""
 
     published: Several[ManifestEntry]
 
     def latest(self) -> dict[str, ManifestEntry]:
-        """The entry that holds, by file."""
+        """The valid entry, by file."""
         return {entry.file: entry for entry in self.published}
 
 
 def hash_of(path: Path) -> str:
-    """SHA-256 of a file's text, whatever ends its lines."""
+    """SHA-256 of a file's text, independent of its line endings."""
     return hashlib.sha256(path.read_text("utf-8").encode()).hexdigest()
 
 
 def name_of(path: Path, library: Path) -> str:
-    """What a file is called in the manifest."""
+    """A file's name in the manifest."""
     return path.relative_to(library).as_posix()
 
 
 def add_entries(library: Path, entries: Iterable[ManifestEntry]) -> None:
-    """Write entries at the end of the library's manifest; what stands there stays as it is."""
+    """Append entries to the library's manifest."""
     path = library / MANIFEST
     before = path.read_text("utf-8") if path.exists() else _BEGINS
     lines = [line for entry in entries for line in _lines(entry)]

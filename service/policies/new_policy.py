@@ -1,4 +1,4 @@
-"""A new policy's folder: a version with its cases, commented, to be filled in by policy staff."""
+"""Skeleton of a policy: a commented version with its cases, for policy staff to fill in."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from service.policies.fields import Id
 from service.policies.folder import read_folder
 
 FILL_IN = "FILL IN"
-"""What stands where a person has to write; lint lets none of it through."""
+"""Marker of an unfilled place; lint refuses it."""
 CODE_TO_FILL_IN = "XXXXX"
 
 _SKELETON = Path(__file__).parent / "skeleton"
 
 
 def new_policy(library: Path, policy: str, start: date) -> tuple[Path, Path]:
-    """Write the files of a policy that is in force from `start`: the version and its cases.
+    """Write the files of a policy in force from `start`: a version and its cases.
 
-    Notices on file that are for a program are suggested for it. Raises ConfigurationError where
-    the id is none, or where the policy is on file already.
+    Suggests each program's notices on file. Raises ConfigurationError for an invalid id, or for an
+    existing policy.
     """
     try:
         TypeAdapter(Id).validate_python(policy, strict=True)
@@ -62,7 +62,7 @@ def _values(policy: str, start: date) -> Mapping[str, str]:
 
 
 def _notices(library: Path) -> Mapping[str, str]:
-    """The notices on file for each program; where the program is not told, all of them."""
+    """The notices on file by program; all of them for the unknown program."""
     programs = {
         n.folder: n.data.programs
         for n in read_folder(library, policies=False, checks=False).editions

@@ -1,6 +1,6 @@
-"""Advance notices: what to tell the patient before the service, with which form, by program.
+"""Advance notices by program: steps before the service, and their form.
 
-Forms come in editions that expire, so a notice is dated like a policy: one file an edition.
+Forms have editions that expire; a notice is dated like a policy, with one file for each edition.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ OnFile = Annotated[Text, Placeholders("services", "codes", "day")]
 
 
 class NoticeLink(Model):
-    """An address that goes with the notice."""
+    """A link of the notice."""
 
     label: Text
     url: Url
 
 
 class NoticeTask(Model):
-    """The to-do that a click on the card creates."""
+    """The Task created by the card's button."""
 
     label: Sentence = Field(description="The button.")
     description: Template
@@ -58,7 +58,7 @@ class NoticeTask(Model):
 
 
 class Blank(Model):
-    """A blank of the form: its letter, what it holds, and by whom it is filled in."""
+    """A blank of the form: letter, content, and who fills it in."""
 
     blank: Annotated[str, Field(pattern=r"^[A-Z]$"), Write("a blank's letter")]
     holds: Sentence
@@ -70,12 +70,12 @@ class Blank(Model):
     )
 
     def suggests(self, reason: str) -> str | None:
-        """What to write, {services} and {codes} still to be filled in."""
+        """The suggested text, before {services} and {codes} are filled in."""
         return self.text.replace(_REASON, reason) if self.text else None
 
 
 class Option(Model):
-    """A choice that the form gives the patient, in our words."""
+    """An option of the patient on the form, in our own words."""
 
     option: Text
     means: Sentence
@@ -89,7 +89,7 @@ ModifierCode = Annotated[
 
 
 class Modifier(Model):
-    """A claim modifier and when it goes on the line: with a notice on file, or with none."""
+    """A claim modifier, for a claim with or without a notice on file."""
 
     code: ModifierCode
     goes_with: Literal["notice-on-file", "no-notice"]
@@ -97,14 +97,14 @@ class Modifier(Model):
 
 
 class UnfitModifier(Model):
-    """A claim modifier that does not belong here, and why."""
+    """A claim modifier that does not apply, with the reason."""
 
     code: ModifierCode
     because: Sentence
 
 
 class RecordKind(Model):
-    """A form that puts the notice on file once it is filled in."""
+    """A form that puts the notice on file when completed."""
 
     questionnaire: Id = Field(description="The form's id.")
     valid_months: Annotated[int, Field(ge=1), Write("a number of months, at least 1")] = Field(
@@ -123,11 +123,11 @@ _DOC_NEEDED_BY_VERSION: Mapping[str, tuple[str, ...]] = {
     "2.0": ("clinical", "admin", "both", "conditional"),
     "2.2": ("clinical", "admin", "patient", "conditional"),
 }
-"""The versions that files of the older form name a code for."""
+"""CRD versions with their own codes in older files."""
 
 
 def _doc_needed(written: object) -> DocNeeded | dict[str, str]:
-    """One word, or in the older form a code for each of two versions of CRD."""
+    """One word, or in older files a code for each of two CRD versions."""
     if not isinstance(written, Mapping):
         if not isinstance(written, str) or written not in [*DocNeeded]:
             raise wrong("no such documentation", f"write {' or '.join(DocNeeded)}")
@@ -196,40 +196,40 @@ class Notice(Model):
 
     @property
     def doc_needed(self) -> DocNeeded:
-        """Whose documentation the form is.
+        """The source of the documentation.
 
-        Of the two versions that the older form names, 2.2 tells more: it knows the patient's.
+        Of an older file's two codes, that of 2.2, which distinguishes the patient.
         """
         written = self.doc_needed_as_written
         return written if isinstance(written, DocNeeded) else DocNeeded(written["2.2"])
 
     @property
     def doc_needed_by_version(self) -> Mapping[str, str]:
-        """The codes that a file of the older form names for versions of CRD."""
+        """The codes of an older file, by CRD version."""
         written = self.doc_needed_as_written
         return {} if isinstance(written, DocNeeded) else written
 
     @property
     def starts(self) -> date:
-        """The first day on which the edition may be used."""
+        """The first day of the edition's use."""
         return self.effective.start
 
     @property
     def ends(self) -> date | None:
-        """The last day on which the edition may be used."""
+        """The last day of the edition's use."""
         return self.effective.end
 
     @property
     def offered_forms(self) -> tuple[str, ...]:
-        """The ids of the forms that a card has a button for, the notice's own first."""
+        """The ids of the forms with a button, the notice's own first."""
         return (self.questionnaire, *(r.questionnaire for r in self.records if r.task))
 
     def expired_on(self, day: date) -> bool:
-        """Whether `day` lies after the last day on which the edition may be used."""
+        """Whether `day` is after the last day of the edition's use."""
         return self.ends is not None and day > self.ends
 
     def advice_on(self, day: date, reason: str) -> tuple[str, ...]:
-        """The advice for `day`, {services} and {codes} still to be filled in.
+        """The advice for `day`, before {services} and {codes} are filled in.
 
         `reason` is the policy's, in the patient's words. An expired edition is not recommended.
         """
@@ -256,10 +256,9 @@ class NoticeLibrary:
         return tuple(self._editions)
 
     def edition(self, notice_id: str, day: date) -> Notice:
-        """The latest edition that started on or before `day`; it may have expired since.
+        """The latest edition that started on or before `day`, possibly expired.
 
-        Before the first edition's start, the first: no older form is on file. Raises
-        ConfigurationError if there is no such notice.
+        The first edition for an earlier day. Raises ConfigurationError for an unknown notice.
         """
         editions = self._editions.get(notice_id)
         if not editions:
@@ -270,7 +269,7 @@ class NoticeLibrary:
         return started[-1] if started else editions[0]
 
     def form_acceptance_rules(self) -> tuple[FormAcceptanceRule, ...]:
-        """What a form on file must be to count, for every edition, strongest forms first."""
+        """The acceptance rules of all editions, strongest forms first."""
         return tuple(_rule(n, strength) for n in self for strength in range(len(n.records)))
 
 

@@ -1,4 +1,4 @@
-"""The payers that this service answers for, recognized by their identifiers."""
+"""Payers of this service, recognized by their identifiers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from service.policies.fields import (
 
 
 class PayerIdentifier(Model):
-    """What a payer is recognized by in a request."""
+    """An identifier of a payer in requests."""
 
     system: Annotated[str, Field(pattern=r"^\S+$"), Write("the identifier's system as a URI")]
     value: Annotated[
@@ -35,7 +35,7 @@ class PayerIdentifier(Model):
 
 
 class Contact(Model):
-    """Whom to ask about an answer."""
+    """The contact for an answer."""
 
     name: Text
     system: Literal["phone", "fax", "email", "url", "sms", "other"]
@@ -43,14 +43,14 @@ class Contact(Model):
 
 
 class AppliedPolicy(Model):
-    """A policy that the payer applies."""
+    """A policy applied by the payer."""
 
     id: Id
     url: Told[Url] = Field(None, description="The payer's own page of the policy.")
 
 
 class PayerEntry(Model):
-    """A payer that the service answers for."""
+    """A payer of this service."""
 
     identifier: Told[PayerIdentifier] = Field(
         None, description="What the payer is recognized by; where it has several: identifiers."
@@ -78,7 +78,7 @@ class PayerEntry(Model):
         return self
 
     def told(self) -> Iterator[tuple[tuple[str | int, ...], PayerIdentifier]]:
-        """Each identifier and its place in the entry, the one that is sent first."""
+        """The identifiers with their places in the entry; the first is the one sent."""
         if self.identifier is not None:
             yield ("identifier",), self.identifier
         yield from ((("identifiers", i), told) for i, told in enumerate(self.identifiers))
@@ -99,7 +99,7 @@ class PayerEntry(Model):
 
 
 class PayersFile(Model):
-    """The payers that the service answers for."""
+    """The payers file."""
 
     operator: Text = Field(description="The insurer's name where a request has no coverage.")
     payers: Some[PayerEntry]
@@ -108,7 +108,7 @@ class PayersFile(Model):
 class Payers:
     """The payers of the payers file.
 
-    `operator_name` is the insurer's name where a request has no coverage to take it from.
+    `operator_name` is the insurer's name for a request without a coverage.
     """
 
     def __init__(self, operator_name: str, payers: Sequence[Payer]) -> None:
@@ -118,12 +118,12 @@ class Payers:
 
     @classmethod
     def of(cls, file: PayersFile) -> Payers:
-        """The payers of a file with which nothing is wrong."""
+        """The payers of a valid file."""
         return cls(file.operator, [entry.payer() for entry in file.payers])
 
     def __iter__(self) -> Iterator[Payer]:
         return iter(self._payers)
 
     def by_identifier(self, system: str, value: str) -> Payer | None:
-        """The payer with this identifier, compared exactly; None if it is not one of ours."""
+        """The payer with this identifier, compared exactly, or None."""
         return self._by_identifier.get((system, value))

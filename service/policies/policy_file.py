@@ -1,4 +1,4 @@
-"""A policy version's file, <policy>/<effective start>.yaml → the PolicyVersion that decides."""
+"""Policy file, <policy>/<effective start>.yaml, read as a PolicyVersion."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from service.policies.fields import (
 from service.policies.offer_fields import OffersEntry
 
 SYSTEMS: Mapping[str, str] = {"cpt": CPT, "hcpcs": HCPCS}
-"""The names by which the files call the systems of codes."""
+"""Code systems by their names in files."""
 
 LEVELS = ("ncd", "lcd", "other_lcd", "plan_policy")
-"""The levels of authority, in the order in which they are searched."""
+"""The levels of authority, in the sequence of the search."""
 
 BillingCode = Annotated[
     str,
@@ -46,7 +46,7 @@ BillingCode = Annotated[
 
 
 class CodeEntry(Model):
-    """One code that the policy speaks of."""
+    """One code of the policy."""
 
     system: Literal["cpt", "hcpcs"] = Field(description="The code's system.")
     code: BillingCode
@@ -59,7 +59,7 @@ class CodeEntry(Model):
 
 
 class ServiceGroup(Model):
-    """Codes that cards call by one name."""
+    """Codes with a common name on cards."""
 
     id: Id
     name: Text = Field(description="What cards call these services together.")
@@ -67,14 +67,14 @@ class ServiceGroup(Model):
 
 
 class Searched(Model):
-    """A search that found nothing."""
+    """A search without a result."""
 
     searched: Text = Field(description="Where it was searched.")
     when: MonthOrDay = Field(description='When, as "YYYY-MM" or "YYYY-MM-DD".')
 
 
 class AuthorityEntry(Model):
-    """One level of authority: what was found there, or where and when it was searched."""
+    """One level of authority: the citation found, or place and time of the search."""
 
     model_config = ConfigDict(
         json_schema_extra={"oneOf": [{"required": ["found"]}, {"required": ["none_found"]}]}
@@ -93,7 +93,7 @@ class AuthorityEntry(Model):
 
 
 class Reason(Model):
-    """Why the policy says what it says."""
+    """The reason of a determination."""
 
     id: Id
     text: Sentence = Field(description="For the card and the coverage information.")
@@ -104,7 +104,7 @@ class Reason(Model):
 
 
 class Determination(Model):
-    """What the policy determines for one program."""
+    """The determination for one program."""
 
     covered: Literal[Covered.NOT_COVERED, Covered.COVERED, Covered.CONDITIONAL]
     reason: Reason
@@ -112,14 +112,14 @@ class Determination(Model):
 
 
 class CardWording(Model):
-    """What a card says for one program; {services} and {codes} are filled in."""
+    """The wording of a card for one program, with {services} and {codes}."""
 
     summary: Template = Field(description="A card's summary: under 140 characters once filled in.")
     statement: Template = Field(description="The first paragraph of its detail.")
 
 
 class AdvanceNotices(Model):
-    """The notices that the patient gets in advance, by program: ids of _notices."""
+    """Advance notices by program: ids of _notices."""
 
     medicare_advantage: Annotated[Several[Id], EachOnce] = ()
     original_medicare: Annotated[Several[Id], EachOnce] = ()
@@ -131,14 +131,14 @@ class AdvanceNotices(Model):
 
 
 class Review(Model):
-    """When the policy was last reviewed and will be next."""
+    """The last and the next review of the policy."""
 
     last: MonthOrDay
     next: MonthOrDay
 
 
 class CitationEntry(Model):
-    """A source that the policy rests on."""
+    """A source of the policy."""
 
     id: Id
     title: Text
@@ -177,11 +177,11 @@ class PolicyFile(Model):
 
     @property
     def governing(self) -> AuthorityEntry | None:
-        """The first authority found, in the order searched."""
+        """The first authority found, in the sequence of the search."""
         return next((a for a in self.authorities if a.found is not None), None)
 
     def version(self) -> PolicyVersion:
-        """The version, where every citation resolves (see lint.citations)."""
+        """The version; requires resolved citations (see lint.citations)."""
         citations = {c.id: core.Citation(c.id, c.title, c.section, c.url) for c in self.citations}
         return PolicyVersion(
             id=self.id,

@@ -1,4 +1,4 @@
-"""The policies in memory: built once at the start, looked up by code in one dictionary."""
+"""Policy store: all versions in memory, indexed by code at the start."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ V = TypeVar("V")
 
 
 class PolicyStore:
-    """Every version of every policy; the decision's `Policies`.
+    """All versions of all policies; the decision's `Policies`.
 
-    A look-up by code costs the same however many policies there are.
+    The cost of a look-up by code is independent of the number of policies.
     """
 
     def __init__(self, versions: Sequence[PolicyVersion]) -> None:
@@ -36,7 +36,7 @@ class PolicyStore:
         return iter(self._versions)
 
     def versions_for(self, code: Code) -> Sequence[PolicyVersion]:
-        """Every version of every policy that lists the code, oldest first; empty if none."""
+        """The versions of all policies with the code, oldest first."""
         return self._by_code.get(code, ())
 
     def ids(self) -> tuple[str, ...]:
@@ -44,11 +44,11 @@ class PolicyStore:
         return tuple(self._by_id)
 
     def versions(self, policy_id: str) -> tuple[PolicyVersion, ...]:
-        """A policy's versions, oldest first; empty if there is no such policy."""
+        """A policy's versions, oldest first; empty for an unknown policy."""
         return self._by_id.get(policy_id, ())
 
     def in_force(self, policy_id: str, day: date) -> PolicyVersion | None:
-        """The version of a policy that is in force on `day`, if one is."""
+        """The version of a policy in force on `day`, or None."""
         return next((v for v in self.versions(policy_id) if v.in_force_on(day)), None)
 
 

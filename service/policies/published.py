@@ -1,4 +1,4 @@
-"""A policy as public data: what its page says, for programs (42 CFR 422.101(b)(6))."""
+"""Public data of a policy: the JSON of its page (42 CFR 422.101(b)(6))."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def statement(policy: PolicyVersion, program: Program) -> str:
 
 
 def named_services(policy: PolicyVersion) -> tuple[NamedService, ...]:
-    """All services of a policy, as texts name them."""
+    """All services of a policy, with their names in texts."""
     return tuple(NamedService(s.code.value, s.name, s.group_name) for s in policy.services)
 
 
 def policy_summary(policy: PolicyVersion, today: date, url: PageUrl) -> Document:
-    """One version in a list: which, since when, in what state, and where its page is."""
+    """One version in the list of policies: id, period, state and page."""
     return {
         "id": policy.id,
         "version": policy.version,

@@ -1,4 +1,4 @@
-"""Publishing: from here on the files of a policy or notice are held by the manifest."""
+"""Publishing of the files of a policy or notice: entries in the manifest."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from service.policies.policy_store import PolicyStore
 def publish(
     library: Path, name: str, on: date, because: str | None = None
 ) -> Sequence[ManifestEntry]:
-    """Add what is new of the policy or notice `name` to the manifest; empty if nothing is.
+    """Add the new files of the policy or notice `name` to the manifest; returns the entries.
 
     `because` is the reason for publishing a file again: an end, a correction. Raises LibraryError
-    with every error of the library and every case that fails, and ConfigurationError where there
-    is no such policy or notice, or where the reason is missing.
+    with all errors of the library and all failed cases, and ConfigurationError for an unknown name
+    or an absent reason.
     """
     folder = read_folder(library)
     found = [*folder.findings, *(f for rule in CONTENT for f in rule(folder) if not f.warning)]

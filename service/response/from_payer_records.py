@@ -1,4 +1,4 @@
-"""What is said from the payer's own records: on cards, and in coverage information."""
+"""Statements from the payer's records, on cards and in coverage information."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GOLD_CARD = "gold-card"
 
 
 def by_records(payer: PayerFinding | None, words: PayerTexts) -> Iterator[str]:
-    """A sentence for each thing that a reader of the card must know, none where there is none."""
+    """The sentences for a card, if any."""
     if payer is None:
         return
     if payer.outcome is PayerOutcome.UNREACHABLE:
@@ -44,7 +44,7 @@ def by_records(payer: PayerFinding | None, words: PayerTexts) -> Iterator[str]:
 def authorizations(
     decided: Sequence[Decided], links: ResponseLinks
 ) -> Iterator[AuthorizationFacts]:
-    """The card of each approval on file, with the orders that it is for."""
+    """The facts of an authorization card for each approval on file, with its orders."""
     found: dict[tuple[str, str], list[Determination]] = {}
     for item in decided:
         d = item.determination
@@ -65,9 +65,9 @@ def authorizations(
 
 
 def pa_needed(payer: PayerFinding | None) -> PaNeeded | None:
-    """What is known of prior authorization beyond the policy; None where nothing is.
+    """The need of prior authorization by the records, beyond the policy, or None.
 
-    A gold card goes before the network: whom the payer trusts it trusts outside as well.
+    A gold card precedes the network: the exemption is also valid outside of it.
     """
     if payer is None:
         return None
@@ -91,14 +91,14 @@ def _reason_codes(d: Determination) -> Iterator[str]:
 
 
 def taken_as_sent(payer: PayerFinding | None, words: PayerTexts) -> tuple[str, ...]:
-    """The assumption that is made while the records cannot be reached (CRD 2.2.1 impl-5)."""
+    """The assumption while the records are unreachable (CRD 2.2.1 impl-5)."""
     if payer is None or payer.outcome is not PayerOutcome.UNREACHABLE:
         return ()
     return (words.unreachable,)
 
 
 def asserted_by_records(d: Determination) -> Iterator[str]:
-    """What makes coverage information another one once the records say something else."""
+    """The facts of the records that change the assertion id."""
     if d.payer is None:
         return
     approval = d.payer.approved

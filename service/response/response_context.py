@@ -18,10 +18,9 @@ from service.fhir.people import Person
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """An order with the resource that it was read from and what was determined of it.
+    """An order's resource with its determination.
 
-    `depends_on` are the resources ("Type/id") besides the order that the answer hangs on: the
-    appointment that set its day.
+    `depends_on` are further resources of the answer ("Type/id"): the appointment that set its day.
     """
 
     resource: Resource
@@ -38,7 +37,7 @@ class ResponseContext:
     `orders_in_request` counts all orders, decided or not; `orders_unread` are named orders that
     could not be read ("Type/id", or words for an invalid reference). `questionnaires_missing` are
     canonicals with version that the EHR was asked for and does not have. `person` is the patient,
-    if the Patient is present. `unread_because` says why data that were not sent were not read.
+    if the Patient is present. `unread_because` is the reason why missing data were not fetched.
     `hook` is the hook's name, `apps` the launch URLs by name of the client's SMART apps.
     `coverages` are the Coverages at hand by reference.
     """

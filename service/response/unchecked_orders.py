@@ -1,7 +1,7 @@
 """Unchecked orders: those without coverage information and without a card.
 
-A primary hook answers for every order in scope (CRD 2.2.1 hook-16, CRD 2.0.1 statement 164): where
-nothing can be put into the chart, a card says why. Silence would pass for an all-clear.
+A primary hook answers for every order in scope (CRD 2.2.1 hook-16, CRD 2.0.1 statement 164):
+without an update of the chart, a card gives the reason. Silence would pass for an all-clear.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def unchecked_orders(
 ) -> Iterator[tuple[str, list[Unchecked]]]:
     """The orders by reason, a key of the phrases `not_checked`.
 
-    `with_a_card` are the orders that a card on their policy names.
+    `with_a_card` are the orders with a card on their policy.
     """
     reasons: dict[str, list[Unchecked]] = {}
     if to.orders_unread:
@@ -49,9 +49,9 @@ def _why(item: Decided, has_a_card: bool, tier: HookTier) -> str | None:
 def orders_of_unknown_members(
     decided: Sequence[Decided],
 ) -> Iterator[tuple[str, str, list[Unchecked]]]:
-    """Each reason for which a payer does not know whom it is about: the payer's name, its orders.
+    """(reason, payer's name, orders) of unknown members.
 
-    The same is said of a number that is nobody's and of one that is somebody else's.
+    An unknown number and another person's number have the same reason.
     """
     found: dict[tuple[str, str], list[Unchecked]] = {}
     for item in decided:

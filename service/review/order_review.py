@@ -152,7 +152,7 @@ class OrderReview:
         return Review(request, fetched, determinations, reply.answer, reply.asserted)
 
     def _asked(self, request: HookRequest, resources: Resources) -> Sequence[ReviewTarget]:
-        """What coverage is asked about; a visit only where a policy names a code of it."""
+        """The resources under review; a visit only if a policy has one of its codes."""
         return [
             target
             for target in request.service.asked(request, resources)
@@ -183,7 +183,7 @@ class OrderReview:
 
 
 def _counted(asked: Sequence[ReviewTarget], decided: Sequence[Decided]) -> int:
-    """How many things the answer may be about: a visit that nothing is said of is none."""
+    """The number of possible subjects of the answer, without a visit that it does not mention."""
     visits = sum(d.resource.type == VISIT_TYPE for d in decided)
     return visits + sum(a.resource.type != VISIT_TYPE for a in asked)
 
@@ -246,7 +246,7 @@ def _step(report: FetchReport) -> TraceStep:
 
 
 def why_unread(request: HookRequest, fetched: Fetched) -> UnreadBecause:
-    """Why data that did not come with the call were not read from its EHR either."""
+    """The reason why missing data of the call were not read from its EHR."""
     if any(r.outcome is not Outcome.NOT_ALLOWED for r in fetched.reports):
         return UnreadBecause.NOT_GIVEN
     if not request.fhir_server:

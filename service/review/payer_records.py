@@ -1,4 +1,4 @@
-"""What the payer itself knows, asked for a call: one question a coverage, within its time."""
+"""Payer records of a call: one look-up for each coverage, within its time."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _ASKED_ABOUT = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class PayerRecords:
-    """A source of the payer's records, None where there is none, and how long it may take.
+    """A source of the payer's records, or None, with its time limits.
 
-    In seconds: `budget` is what a call may take for all that it has to get, `patience` the most of
-    it that is the source's share. A moment is left to the source in any case. `asked` is told how
-    each question ended, and after how many seconds.
+    `budget` is the time of a call for all fetching, `patience` the source's largest share, both in
+    seconds; the source gets a minimum in any case. `asked` is called with the outcome and the
+    seconds of each look-up.
     """
 
     source: PayerData | None = None
@@ -53,9 +53,9 @@ class PayerRecords:
         started: float,
         performer: str | None = None,
     ) -> RecordsOfCall | None:
-        """What can be asked in one call that has `started` (a `time.monotonic()` value).
+        """The look-ups of one call that has `started` (a `time.monotonic()` value).
 
-        `performer` is the reference to whom the call's orders go to, where the call tells it.
+        `performer` is the reference of the orders' performer, if the call names it.
         """
         if self.source is None:
             return None
@@ -66,12 +66,12 @@ class PayerRecords:
 
 
 NO_RECORDS = PayerRecords()
-"""No source: what the call tells is all that is known."""
+"""No source: the call is the only evidence."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What came of a question, or why nothing did."""
+    """The result of a look-up, or the reason of its failure."""
 
     told: Told | None = None
     records: Records | None = None
@@ -79,7 +79,7 @@ class _Answer:
 
 
 class RecordsOfCall:
-    """The payer's records as far as one call needs them. Each coverage is asked about once."""
+    """The payer's records of one call, with one look-up for each coverage."""
 
     def __init__(
         self,
@@ -106,10 +106,10 @@ class RecordsOfCall:
     def of(
         self, order: Order, finding: CoverageFinding, day: ServiceDay
     ) -> tuple[CoverageFinding, PayerFinding | None]:
-        """The coverage that counts by the payer's records too, and what they say of the order.
+        """The coverage finding corrected by the payer's records, and their finding on the order.
 
-        Where several coverages fit the order, the one that the records know to be in force, or to
-        pay first, is the one; where they tell no single one either, all is as it was.
+        Of several fitting coverages, the one in force or paying first by the records is selected;
+        if they name no single one either, the finding is unchanged.
         """
         if finding.outcome not in _ASKED_ABOUT:
             return finding, None
@@ -122,7 +122,7 @@ class RecordsOfCall:
         found = [(c, self._finding(order, c, day)) for c in finding.candidates if c.payer]
         known = [(c, p) for c, p in found if p.outcome is PayerOutcome.KNOWN]
         for narrowed in (known, [(c, p) for c, p in known if p.primary]):
-            # One of another payer might pay first: among those that are ours alone nobody knows.
+            # A coverage of another payer might pay first: these records cannot decide.
             if len(narrowed) == 1 and len(found) == len(finding.candidates):
                 ((coverage, payer),) = narrowed
                 return with_payers_word(finding, coverage, payer), payer
@@ -192,7 +192,7 @@ def _providers(order: Order, resources: Resources, performer: str | None) -> Pro
 
 
 def _codes(order: Order) -> Iterable[str]:
-    """The billing codes, for payers decide by them; all codes of an order that has none."""
+    """The billing codes, by which payers decide; all codes of an order without any."""
     found = [c.code for c in order.codings if c.code is not None]
     billing = [code for code in found if code.system in (CPT, HCPCS)]
     return dict.fromkeys(f"{code.system}|{code.value}" for code in billing or found)

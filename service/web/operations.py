@@ -105,7 +105,7 @@ def clients_check(clients: Collection[TrustedClient] | None) -> Check:
 
 
 def payer_data_check(source: PayerData | None) -> Check:
-    """Can the payer's own records be asked? Away, calls are answered by what they tell."""
+    """Check of the payer's records; while they are unavailable, answers rest on the calls."""
 
     def look() -> HealthFinding:
         if source is None:

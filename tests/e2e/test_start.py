@@ -87,7 +87,9 @@ def test_a_demonstration_profile_is_warned_of_loudly(tmp_path: Path) -> None:
 
 def test_an_open_service_says_that_it_is_open(tmp_path: Path) -> None:
     with running(tmp_path) as server:
-        assert "OPEN: whoever can reach this address may call" in server.printed()
+        assert (
+            "OPEN: no authentication, every caller of this address is accepted" in server.printed()
+        )
 
 
 @pytest.mark.threat("replay")

@@ -272,6 +272,23 @@ def test_every_room_is_a_row_and_the_other_way_round() -> None:
     assert {name for name in linked if name.startswith("service/") and "." not in name} == rooms
 
 
+def test_the_picture_of_the_rooms_has_the_direction_of_the_import_contract() -> None:
+    """Each arrow leads to a layer below, and every layer is in the picture."""
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    layers = config["tool"]["importlinter"]["contracts"][0]["layers"]
+    depth = {
+        room.strip().removeprefix("service."): n
+        for n, layer in enumerate(layers)
+        for room in layer.split("|")
+    }
+    picture = document("docs/architecture.md").code("mermaid")[0]
+    arrows = re.findall(r"^    (\w+)(?:\[.*?\])? --> ([\w &]+)", picture, flags=re.MULTILINE)
+    led = [(above, below) for above, all_ in arrows for below in all_.split(" & ")]
+    known = [(above, below) for above, below in led if below in depth]
+    assert [pair for pair in known if depth[pair[0]] >= depth[pair[1]]] == []
+    assert {room for pair in led for room in pair} == {*depth, "cards"} - {"errors"}
+
+
 def test_departures_are_those_of_the_requirements() -> None:
     """What not_applicable.yaml calls a departure is a row of the page, with its ids."""
     reasons = (ROOT / "tests" / "requirements" / "not_applicable.yaml").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""Lint: everything about a policy library that would mislead a reader or break an answer."""
+"""Lint of a policy library: errors that would mislead a reader or break an answer."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from service.policies.payers import PayersFile
 
 
 def lint_library(directory: Path, payers_path: Path | None, on: date) -> list[Finding]:
-    """Everything found in the policies, notices and cases under `directory`, and in the payers.
+    """The findings in policies, notices and cases under `directory`, and in the payers file.
 
-    `on` is the day for which reviews and editions are looked at. Sorted by file and line, each
-    finding once; a `Finding.warning` is no error. Raises LibraryError if `directory` is none.
+    `on` is the day of the check of reviews and editions. Sorted by file and line, without
+    duplicates; a `Finding.warning` is no error. Raises LibraryError if `directory` is no directory.
     """
     folder = read_folder(directory)
     found = [*folder.findings]

@@ -1,6 +1,6 @@
-"""Rules about authority: what was searched, in which order, and what a determination may say of it.
+"""Lint rules on authorities: sequence, citation, and support of determinations.
 
-No "covered" and no "not covered" without an authority that carries it.
+"covered" and "not covered" require an authority.
 """
 
 from __future__ import annotations

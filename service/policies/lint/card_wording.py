@@ -1,6 +1,6 @@
-"""Rules about what a clinician reads: length, and what must never be said.
+"""Lint rules on wording: length, and forbidden sentences.
 
-Placeholders are looked at where a file is read (see cards.texts.placeholders).
+Placeholders are checked when a file is read (see cards.texts.placeholders).
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ NEVER_SAID: Mapping[str, str] = {
     ),
     r"220\.2\.1": "that NCD is no longer in force: leave it out",
 }
-"""What a text must never say (lower case), and what to do instead."""
+"""Forbidden wording (lower case), with its replacement."""
 
 
 def summary_fits_a_card(folder: LibraryFolder) -> Iterator[Finding]:
-    """A card's summary is under 140 characters, whichever of its services it names."""
+    """A card's summary is under 140 characters for any of its services."""
     latest = {edition.folder: edition for edition in folder.editions}
     for file in folder.versions:
         for holder, where, template in _summaries(file, latest):
@@ -75,7 +75,7 @@ def never_said_in(file: LibraryFile[M]) -> Iterator[Finding]:
 
 
 def _named_together(policy: PolicyFile) -> Iterator[list[NamedService]]:
-    """The sets of services that make the longest phrases: groups alone, in pairs, and all."""
+    """The sets of services with the longest phrases: single groups, pairs, and all."""
     groups = [
         [NamedService(c.code, c.name, group.name) for c in group.codes] for group in policy.services
     ]

@@ -1,4 +1,4 @@
-"""Rules about cases: whatever a policy says, at least one sentence holds it."""
+"""Lint rules on cases: each statement of a policy has one."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def every_program_has_a_case(folder: LibraryFolder) -> Iterator[Finding]:
 
 
 def every_edge_has_a_case(folder: LibraryFolder) -> Iterator[Finding]:
-    """The first day of a version, the day before it, and its last day if it has one."""
+    """A case for a version's first day, the day before it, and its last day, if any."""
     for file, cases in _with_cases(folder):
         days = {c.day for c in cases if c.codes & file.data.codes.keys()}
         for name, day in _edges(file.data.effective):

@@ -1,4 +1,4 @@
-"""Rules about citations: every one named exists once, and every one listed is used."""
+"""Lint rules on citations: each reference resolves uniquely, each citation is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules about a policy's codes."""
+"""Lint rules on a policy's codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules about files and days: names, order, overlaps, gaps, reviews."""
+"""Lint rules on files and days: names, overlaps, gaps, reviews."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rule about what a skeleton leaves to a person."""
+"""Lint rule on a skeleton's unfilled places."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules about advance notices: which program gets which, and which editions may be used."""
+"""Lint rules on advance notices: programs and editions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def program_has_notice_advice(folder: LibraryFolder) -> Iterator[Finding]:
 
 
 def notice_is_for_the_program(folder: LibraryFolder) -> Iterator[Finding]:
-    """An ABN for Medicare Advantage, above all."""
+    """A notice of another program, such as an ABN for Medicare Advantage, is an error."""
     programs = {edition.folder: set(edition.data.programs) for edition in folder.editions}
     for file in folder.versions:
         for where, program, notice in _suggested(file.data):
@@ -45,7 +45,7 @@ def notice_is_for_the_program(folder: LibraryFolder) -> Iterator[Finding]:
 
 
 def patient_is_told_the_policys_reason(folder: LibraryFolder) -> Iterator[Finding]:
-    """A notice that gives the policy's reason needs it in words for the patient (ABN blank E)."""
+    """A notice with the policy's reason requires `for_patient` (ABN blank E)."""
     asking = {edition.folder for edition in folder.editions if _gives_the_reason(edition.data)}
     for file in folder.versions:
         for _, program, notice in _suggested(file.data):
@@ -72,7 +72,7 @@ def notice_folder_holds_an_edition(folder: LibraryFolder) -> Iterator[Finding]:
 
 
 def forms_are_on_file(folder: LibraryFolder) -> Iterator[Finding]:
-    """A form that is not here could be neither filled in nor found again."""
+    """A form must exist, to be prefilled and recognized."""
     for file in folder.editions:
         named: list[tuple[FieldPath, str]] = [(("questionnaire",), file.data.questionnaire)]
         for i, record in enumerate(file.data.records):
@@ -84,7 +84,7 @@ def forms_are_on_file(folder: LibraryFolder) -> Iterator[Finding]:
 
 
 def patient_fills_the_patients_blanks(folder: LibraryFolder) -> Iterator[Finding]:
-    """Blanks G, I and J of an ABN are the patient's: nobody suggests what to write there."""
+    """Blanks G, I and J of an ABN are the patient's and have no suggested text."""
     for file in folder.editions:
         for i, blank in enumerate(file.data.blanks):
             patients = blank.by == "patient"

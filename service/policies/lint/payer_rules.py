@@ -1,4 +1,4 @@
-"""Rules about the payers file."""
+"""Lint rules on the payers file."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def twice_on_file(folder: LibraryFolder, added: LibraryFolder) -> Iterator[Findi
 def policies_are_applied(
     payers: LibraryFile[PayersFile], folder: LibraryFolder
 ) -> Iterator[Finding]:
-    """A policy that no payer lists answers for nobody; it may be one that is still to come."""
+    """A policy without a payer has no effect; it may be a future one."""
     applied = {policy.id for payer in payers.data.payers for policy in payer.policies}
     for policy in sorted(folder.policies.keys() - applied):
-        problem = f"no payer applies the policy {policy}: nobody is answered by it"
+        problem = f"no payer applies the policy {policy}: it has no effect"
         repair = f'add "- id: {policy}" to the policies of each payer that does'
         yield payers.finding(("payers",), problem, repair, warning=True)

@@ -1,4 +1,4 @@
-"""Rules about published files: none is edited, none is removed, and none is left unpublished."""
+"""Lint rules on published files: not edited, not removed, none unpublished."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def correction_has_its_reason(folder: LibraryFolder) -> Iterator[Finding]:
 
 
 def file_is_published(folder: LibraryFolder) -> Iterator[Finding]:
-    """A draft answers like any other file, but nothing holds it as it is."""
+    """An unpublished file is in effect like any other, without protection of its content."""
     latest = folder.manifest.data.latest() if folder.manifest else {}
     manifest = folder.directory / MANIFEST
     broken = {f.file for f in folder.findings}

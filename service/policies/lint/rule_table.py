@@ -1,4 +1,4 @@
-"""The rules of lint, in one table each: what they look at, and whether they stop a start."""
+"""Tables of lint rules, by input and by effect on a start."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ STOPPING_NOTICES: tuple[Rule, ...] = (
     notice_rules.forms_are_on_file,
     notice_rules.patient_fills_the_patients_blanks,
 )
-"""The same for notices, which are read by themselves."""
+"""The same for notices, which can be loaded alone."""
 
 TOGETHER: tuple[Rule, ...] = (
     notice_rules.notice_is_for_the_program,
     notice_rules.patient_is_told_the_policys_reason,
 )
-"""The same for policies and notices, where they do not fit each other."""
+"""The same for contradictions between policies and notices."""
 
 START: tuple[Rule, ...] = tuple(dict.fromkeys((*STOPPING, *STOPPING_NOTICES, *TOGETHER)))
-"""All that the service does not start with."""
+"""All rules that stop a start."""
 
 PUBLISHED: tuple[Rule, ...] = (
     published_files.published_file_is_not_edited,
@@ -69,7 +69,7 @@ PUBLISHED: tuple[Rule, ...] = (
     published_files.correction_has_its_reason,
     published_files.file_is_published,
 )
-"""What holds published files; a file is published once all the other rules are content."""
+"""Rules on published files; publishing requires all other rules to pass."""
 
 CONTENT: tuple[Rule, ...] = (
     *START,
@@ -85,7 +85,7 @@ CONTENT: tuple[Rule, ...] = (
     case_coverage.every_program_has_a_case,
     case_coverage.every_edge_has_a_case,
 )
-"""What is looked at in the files themselves."""
+"""Rules on the files themselves."""
 
 ALL: tuple[Rule, ...] = (*CONTENT, *PUBLISHED)
 
@@ -93,4 +93,4 @@ DATED: tuple[DatedRule, ...] = (
     effective_periods.review_is_not_overdue,
     notice_rules.notice_has_not_expired,
 )
-"""Rules that depend on the day; what they find are warnings."""
+"""Rules that depend on the day; their findings are warnings."""

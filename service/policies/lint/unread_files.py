@@ -1,4 +1,4 @@
-"""The rule about files that look like the library's and are not read."""
+"""Lint rule on files that look like the library's and are not read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _AT_THE_TOP = (("payers.yaml",), (MANIFEST,))
 
 
 def every_file_is_read(folder: LibraryFolder) -> Iterator[Finding]:
-    """A version under a slightly wrong name or in the wrong place would never come into force."""
+    """A version with a wrong name or in a wrong folder would never be in force."""
     top = folder.directory
     for path in sorted(top.rglob("*")):
         within = path.relative_to(top).parts

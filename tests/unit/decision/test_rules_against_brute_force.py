@@ -53,7 +53,8 @@ LAST = FactSpec("last", Kind.DAY, "", (), may_be_nothing=True)
 DAY = TABLE[ORDER_DAY]
 
 CODES = ("0", "A", "A0", "A1", "A15", "A1Z", "A2", "A2Z", "A5", "B", "B1", "B5", "C")
-NUMBERS = tuple(Decimal(n) / 2 for n in range(10))
+NUMBERS = tuple(Decimal(n) / 4 for n in range(20))
+"""One at each edge of a test, one between any two edges, and some beyond."""
 DAYS = tuple(TODAY + timedelta(n) for n in range(-50, 30))
 VALUES: Mapping[str, Sequence[object]] = {
     "level": NUMBERS,
