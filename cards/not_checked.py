@@ -19,7 +19,7 @@ class Unchecked(NamedTuple):
 
 
 class _Facts(NamedTuple):
-    """What the detail says."""
+    """Facts of the detail."""
 
     detail: str
     names: tuple[str, ...]

@@ -14,7 +14,7 @@ from cards.vocabulary import Action, Card, Link, Source, Suggestion, associated_
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """What every such card says; `summary` and `detail` are templates of the policy's.
+    """Common facts of these cards; `summary` and `detail` are templates of the policy.
 
     `topic` is a code of CRD's card types, `references` are the orders' "Type/id".
     """

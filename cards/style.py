@@ -1,4 +1,4 @@
-"""How a card is written: in which words, for which version of CRD, under which ids."""
+"""Card style: wording, CRD version and ids of a card."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class CardStyle(NamedTuple):
         return Coding(code=code, system=self.topic_system, display=display)
 
     def override_reasons(self) -> list[Coding]:
-        """Why a clinician may go on all the same (CDS Hooks 2.0, Override Reason)."""
+        """The override reasons of a card (CDS Hooks 2.0, Override Reason)."""
         return [
             Coding(code=r.code, system=OVERRIDE_REASONS, display=r.display)
             for r in self.texts.phrases.override_reasons

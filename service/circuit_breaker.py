@@ -47,7 +47,7 @@ class CircuitBreaker:
         return self._open_until is None
 
     def call(self, work: Callable[[], T]) -> T:
-        """What `work` returns or raises; the refusal, without calling it, while open."""
+        """The result of `work`, or its exception; the refusal without a call, while open."""
         self._admit()
         try:
             answer = work()

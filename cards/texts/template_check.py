@@ -20,7 +20,7 @@ Types = Mapping[str, Any]
 
 
 class TemplateProblem(NamedTuple):
-    """What is wrong with a template, where, and how to repair it."""
+    """An error of a template, with its place and fix."""
 
     file: Path
     line: int
@@ -121,7 +121,7 @@ def _fields(type_: Any) -> Mapping[str, Any] | None:
 
 
 def _element(type_: Any) -> Any:
-    """What is in a tuple of one type, however many there are."""
+    """The element type of a tuple of any length."""
     told = _told(type_)
     return get_args(told)[0] if get_origin(told) is tuple else None
 

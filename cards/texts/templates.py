@@ -27,10 +27,10 @@ class Template:
 
 
 def environment(folder: Path = FOLDER) -> Environment:
-    """Where templates are found; what is not defined is an error.
+    """The environment of templates; an undefined name is an error.
 
-    The output is Markdown: what came with a request goes through `untrusted`, nothing else needs
-    escaping, for policies and notices are the payer's own files.
+    The output is Markdown: text of a request goes through `untrusted`; policies and notices are the
+    payer's own files and need no escaping.
     """
     made = Environment(
         loader=FileSystemLoader(folder),

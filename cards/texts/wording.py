@@ -74,7 +74,7 @@ class NotChecked(Model):
 
 
 class WhyRejected(Model):
-    """Why a form that came back does not count; its fields are the decision's objections."""
+    """Reasons of rejected forms; its fields are the decision's objections."""
 
     not_completed: Sentence
     unaddressed: Sentence
@@ -135,7 +135,7 @@ class Phrases(Model):
 
 
 class Undetermined(Model):
-    """What coverage information says where no determination could be made.
+    """Coverage information without a determination.
 
     `reason` is for staff who read the order later, `missing` what would settle it (CRD's
     info-needed), `reason_code` a code of CRD's coverageAssertionReasons.
@@ -148,7 +148,7 @@ class Undetermined(Model):
 
 
 class UndeterminedTexts(RootModel[dict[str, Undetermined]]):
-    """What is said for each reason: undetermined.yaml"""
+    """Texts by reason without a determination: undetermined.yaml"""
 
     def __getitem__(self, reason: str) -> Undetermined:
         return self.root[reason]
@@ -158,7 +158,7 @@ class UndeterminedTexts(RootModel[dict[str, Undetermined]]):
 
 
 class PackageTexts(Model):
-    """What $questionnaire-package says beside the forms: packages.yaml"""
+    """Messages of $questionnaire-package beside the forms: packages.yaml"""
 
     form_unknown: Sentence
     context_unknown: Sentence
@@ -174,7 +174,7 @@ class PackageTexts(Model):
 
 
 class Contradictions(Model):
-    """What the payer's records say otherwise than the call."""
+    """Contradictions between the payer's records and the call."""
 
     program: _ProgramSince
     in_force: _ProgramSince
@@ -201,7 +201,7 @@ class AuthorizationCard(Model):
 
 
 class PayerTexts(Model):
-    """What is said from the payer's own records: payer.yaml"""
+    """Statements from the payer's records: payer.yaml"""
 
     programs: dict[str, Sentence]
     since: _Day

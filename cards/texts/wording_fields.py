@@ -20,7 +20,7 @@ class Model(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """What is to be written into a field, in words: the repair where a value does not fit."""
+    """The expected content of a field, in words: the fix for an invalid value."""
 
     wanted: str
 

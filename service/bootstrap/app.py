@@ -83,7 +83,7 @@ class Application(Flask):
 
 
 class Library:
-    """What answers are made of, read once: policies, notices, payers, and the wording."""
+    """Library of answers, loaded once: policies, notices, payers and wording."""
 
     def __init__(self, settings: Settings) -> None:
         on_file = load_library(

@@ -1,4 +1,4 @@
-"""What an answer offers besides the determination: other orders, an app, forms, instructions.
+"""Offers of an answer beside the determination: other orders, apps, forms, readings, instructions.
 
 A policy's outcome names them as data. Texts are templates as `policy.Wording`; `hooks` are the CDS
 Hooks that an offer is made in. Every value here is frozen and can be compared.
@@ -22,7 +22,7 @@ class OfferedService(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Instructions:
-    """What to do, to be read and not to be clicked (CRD: instructions)."""
+    """Instructions without link or button (CRD: instructions)."""
 
     summary: str
     detail: str
@@ -31,7 +31,7 @@ class Instructions:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What to read: the policy's page, then (label, URL) of others (CRD: external reference)."""
+    """Pages to read: the policy's, then (label, URL) of others (CRD: external reference)."""
 
     summary: str
     detail: str

@@ -19,7 +19,7 @@ from service.fhir.systems import CPT, canonical_code
 
 
 class CareClass(StrEnum):
-    """What an encounter's class means, in one word."""
+    """Meaning of an encounter's class."""
 
     EMERGENCY = "emergency"
     INPATIENT = "inpatient"
@@ -32,7 +32,7 @@ class CareClass(StrEnum):
 
 
 class Urgency(StrEnum):
-    """Why care cannot wait for a notice (CMS: none in emergency or urgent care)."""
+    """Urgency of care without an advance notice (CMS: none in emergency or urgent care)."""
 
     EMERGENCY = "emergency"
     URGENT = "urgent"
@@ -116,11 +116,11 @@ class EncounterClasses:
     own: Mapping[Code, CareClass] = field(default_factory=dict)
 
     def of(self, encounter: Resource) -> CareClass | None:
-        """What the class of an encounter means; None for a class that nobody here knows."""
+        """The meaning of an encounter's class; None for an unknown class."""
         return self.meaning(encounter.data.get("class"))
 
     def meaning(self, written: object) -> CareClass | None:
-        """What a class means: a Coding, or what holds some."""
+        """The meaning of a class: a Coding, or an element with codings."""
         for coding in _codings(written):
             system, code = _text(coding.get("system")), _text(coding.get("code"))
             meant = self.own.get(canonical_code(system, code) or Code("", ""))

@@ -20,7 +20,7 @@ _DEFAULT_LIFE = 300
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a token is asked for with. The secret goes to `token_url` and nowhere else."""
+    """Client credentials of a token request. The secret is sent to `token_url` only."""
 
     token_url: str
     client_id: str

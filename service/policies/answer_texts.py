@@ -104,7 +104,7 @@ class _Reading:
         return file
 
     def _shown_elsewhere(self, file: LibraryFile[UndeterminedTexts]) -> None:
-        """What packages and the decision log show too has no values to fill in there."""
+        """Texts shared with packages and the decision log have no placeholders."""
         for reason in UndeterminedReason:
             text = file.data.get(reason)
             if text and "{" in text.reason:

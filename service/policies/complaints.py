@@ -140,7 +140,7 @@ def _members(type_: object) -> Iterator[Any]:
 
 
 def _values(type_: object) -> Iterator[Any]:
-    """What a mapping with keys of its own holds."""
+    """The value type of a mapping with free keys."""
     for each in _alternatives(type_):
         if get_origin(each) is dict:
             yield get_args(each)[1]

@@ -75,7 +75,7 @@ class _Card(Model):
 
 
 class InstructionsOffered(_Card):
-    """What to do: a card without link or button."""
+    """Instructions: a card without link or button."""
 
     hooks: Hooks = Field(EVERY_HOOK, description="Where it is shown; everywhere if left out.")
 
@@ -91,7 +91,7 @@ class LinkOffered(Model):
 
 
 class ReadingOffered(_Card):
-    """What to read: a card with the policy's page, and others."""
+    """A reading: a card with the policy's page, and others."""
 
     links: Several[LinkOffered] = Field((), description="Further pages, after the policy's own.")
     hooks: Hooks = Field(EVERY_HOOK, description="Where it is shown; everywhere if left out.")
@@ -172,7 +172,7 @@ class FormOffered(_Card):
 
 
 class OffersEntry(Model):
-    """What an outcome offers besides the determination: each a card of its own kind."""
+    """Offers of an outcome beside the determination, each a card of its kind."""
 
     alternatives: Several[AlternativesOffered] = ()
     companions: Several[CompanionsOffered] = ()
