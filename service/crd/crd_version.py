@@ -22,7 +22,8 @@ class CrdVersion:
     documentation reasons. `doc_needed` has the version's code for every DocNeeded.
     `coverage_information` writes the extension, as FHIR JSON; the labels tell its reasons apart.
     `task_tells_after_completion` says whether a Task has an input for what becomes of the completed
-    form, `empty_system_actions` whether an answer without systemActions has an empty list of them.
+    form, `empty_system_actions` whether an answer without systemActions has an empty list of them,
+    `launch_has_suggestion` whether a SMART app's card has a suggestion, which does nothing.
     """
 
     name: str
@@ -34,3 +35,4 @@ class CrdVersion:
     coverage_information: Callable[[CoverageInformation, ReasonLabels], Json]
     task_tells_after_completion: bool
     empty_system_actions: bool
+    launch_has_suggestion: bool

@@ -74,4 +74,5 @@ V2_0 = CrdVersion(
     coverage_information=_write,
     task_tells_after_completion=True,  # profile-taskquestionnaire's input
     empty_system_actions=True,
+    launch_has_suggestion=True,
 )

@@ -82,4 +82,5 @@ V2_2 = CrdVersion(
     coverage_information=_write,
     task_tells_after_completion=False,  # its codes are gone from CRD's code systems
     empty_system_actions=False,  # CRDHooksResponseBase has no empty lists
+    launch_has_suggestion=False,
 )

@@ -48,6 +48,7 @@ MADE_UP = CrdVersion(
     coverage_information=written,
     task_tells_after_completion=True,
     empty_system_actions=True,
+    launch_has_suggestion=False,
 )
 
 
