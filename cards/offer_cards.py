@@ -35,9 +35,14 @@ class Button(msgspec.Struct, frozen=True):
 
 
 class Launch(msgspec.Struct, frozen=True):
-    """A SMART app's launch; the context is handed to the app as text."""
+    """A SMART app's launch; the context is handed to the app as text.
+
+    `done` are the words of a suggestion that stands beside the link and does nothing, None where
+    the version of CRD wants none.
+    """
 
     label: str
+    done: str | None
     url: str
     orders: tuple[str, ...]
     coverage: str | None
@@ -69,6 +74,11 @@ def offer_card(
     if launch is not None:
         app = Link(label=launch.label, url=launch.url, type="smart", app_context=launch.context)
         links.append(app)
+    suggestions = [
+        Suggestion(label=b.label, uuid=style.new_uuid(), actions=[*b.actions]) for b in buttons
+    ]
+    if launch is not None and launch.done:
+        suggestions.append(Suggestion(label=launch.done, uuid=style.new_uuid()))
     return Card(
         uuid=style.new_uuid(),
         summary=fill(offer.summary, offer.services),
@@ -76,9 +86,7 @@ def offer_card(
         source=Source(label=offer.insurer, topic=style.topic(offer.topic)),
         detail=fill(offer.detail, offer.services),
         links=links,
-        suggestions=[
-            Suggestion(label=b.label, uuid=style.new_uuid(), actions=[*b.actions]) for b in buttons
-        ],
-        selection_behavior=choose if buttons else None,
+        suggestions=suggestions,
+        selection_behavior=choose if suggestions else None,
         extension=associated_resources(list(offer.references)),
     )

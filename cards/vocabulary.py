@@ -44,9 +44,11 @@ class Action(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 
 
 class Suggestion(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """Without `actions` only beside the link of a SMART app (CRD 2.2.1 resp-72)."""
+
     label: str
     uuid: str
-    actions: list[Action]
+    actions: list[Action] = []
 
 
 class Card(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):

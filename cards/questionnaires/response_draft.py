@@ -1,6 +1,7 @@
 """Prefilled response: an SDC QuestionnaireResponse in progress, for a person to complete.
 
-It has the extensions of DTR 2.2's profile, for use as a draft in the EHR and in a DTR package.
+It has the extensions of DTR's profile, in the version that goes with the CRD asked for, for use as a
+draft in the EHR and in a DTR package.
 """
 
 from __future__ import annotations
@@ -28,11 +29,25 @@ Answers = Mapping[str, Sequence[str | date]]
 
 
 @dataclass(frozen=True, slots=True)
+class DtrShape:
+    """What differs between versions of DTR in a response.
+
+    `purpose_system` is the code system of the documentation reasons, `filled_in` the code for an
+    answer that the payer filled in. `coverage_is_context` says whether the coverage is one of the
+    resources of the context, or has an extension of its own.
+    """
+
+    purpose_system: str
+    filled_in: str
+    coverage_is_context: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ResponseDraft:
     """Content of a prefilled response. References are "Type/id"; `authored` has a time zone.
 
     `answers` are by linkId; `blanks`, by the printed letter of an item, take precedence. `purpose`
-    is a code of CRD's documentation reasons, in `purpose_system`.
+    is a code of CRD's documentation reasons.
     """
 
     id: str
@@ -42,7 +57,7 @@ class ResponseDraft:
     coverage: str | None
     encounter: str | None
     purpose: str
-    purpose_system: str
+    shape: DtrShape
     answers: Answers
     blanks: Mapping[str, str]
 
@@ -66,11 +81,14 @@ def begun_response(form: Form, begun: ResponseDraft) -> Json:
 
 
 def _extensions(begun: ResponseDraft) -> Iterator[Json]:
-    if begun.coverage:
+    context = [*begun.orders]
+    if begun.coverage and begun.shape.coverage_is_context:
+        context.append(begun.coverage)
+    elif begun.coverage:
         yield part(QR_COVERAGE, "Reference", {"reference": begun.coverage})
-    for order in begun.orders:
-        yield part(QR_CONTEXT, "Reference", {"reference": order})
-    system = NULL_FLAVOR if begun.purpose == "OTH" else begun.purpose_system
+    for reference in context:
+        yield part(QR_CONTEXT, "Reference", {"reference": reference})
+    system = NULL_FLAVOR if begun.purpose == "OTH" else begun.shape.purpose_system
     coding = {"system": system, "code": begun.purpose}
     yield part(INTENDED_USE, "CodeableConcept", {"coding": [coding]})
 
@@ -93,7 +111,7 @@ def _answers(item: Json, begun: ResponseDraft) -> list[Json]:
     values: Sequence[str | date] = begun.answers.get(item["linkId"], ())
     if prefix in begun.blanks:
         values = (begun.blanks[prefix],)
-    origin = complex_part(INFORMATION_ORIGIN, [part("source", "Code", "auto-server")])
+    origin = complex_part(INFORMATION_ORIGIN, [part("source", "Code", begun.shape.filled_in)])
     kept = values if item.get("repeats") else values[:1]
     return [{"extension": [origin], **_value(item["type"], value)} for value in kept]
 

@@ -116,6 +116,7 @@ class Phrases(Model):
     rejected_forms: _NoticeBecause
     why_rejected: WhyRejected
     coverage_correction: CoverageCorrectionTexts
+    launched: Sentence
     order_instead: _Name
     order_too: _Name
     change_order: _Name

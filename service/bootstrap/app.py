@@ -49,6 +49,7 @@ from service.review.payer_records import PayerRecords
 from service.review.submitted_forms import FormsOnFile
 from service.settings import Settings
 from service.web.call_logger import CallLogger, count_refusals
+from service.web.capability_statement import capability_statement
 from service.web.client_auth import current_client
 from service.web.feedback import feedback_blueprint
 from service.web.fhir_resources import fhir_blueprint
@@ -262,7 +263,11 @@ def create_app(
     forms = load_forms(settings.base_url)
     logged_calls = RecordedCalls(settings.database_url)
     packages = wire_packages(settings, library, logged_calls, clock, versions, payer_records)
-    app.register_blueprint(fhir_blueprint(forms, packages, lambda: current_client().name))
+    statement = capability_statement(
+        f"{settings.base_url}/fhir", library.payers.operator_name, clock()
+    )
+    fhir = fhir_blueprint(forms, packages, lambda: current_client().name, statement)
+    app.register_blueprint(fhir)
     wire_pages(
         app,
         settings,

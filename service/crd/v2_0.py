@@ -10,6 +10,7 @@ from cards.coverage_information.parts import (
     reason_parts,
 )
 from cards.fhir_json import CRD_TEMP, complex_part, concept, part
+from cards.questionnaires.response_draft import DtrShape
 from cards.texts.wording import ReasonLabels
 from cards.vocabulary import Json
 from service.crd.crd_version import CrdVersion
@@ -64,7 +65,7 @@ V2_0 = CrdVersion(
     refusal=UnprocessableRequest,  # CRD 2.0.1 statement 163
     needs_one_coverage=False,  # what can be said is answered (CRD 2.2.1 found-34)
     topic_system=CRD_TEMP,
-    doc_purpose_system=CRD_TEMP,
+    dtr=DtrShape(CRD_TEMP, filled_in="auto", coverage_is_context=True),  # DTR 2.0.1
     doc_needed={
         DocNeeded.CLINICAL: "clinical",
         DocNeeded.ADMIN: "admin",
@@ -74,4 +75,5 @@ V2_0 = CrdVersion(
     coverage_information=_write,
     task_tells_after_completion=True,  # profile-taskquestionnaire's input
     empty_system_actions=True,
+    launch_has_suggestion=True,
 )

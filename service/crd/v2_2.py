@@ -10,6 +10,7 @@ from cards.coverage_information.parts import (
     reason_parts,
 )
 from cards.fhir_json import CRD_TEMP, complex_part, concept, part
+from cards.questionnaires.response_draft import DtrShape
 from cards.texts.wording import ReasonLabels
 from cards.vocabulary import Json
 from service.crd.crd_version import CrdVersion
@@ -77,9 +78,14 @@ V2_2 = CrdVersion(
     refusal=MalformedRequest,  # CRD 2.2.1 hook-13
     needs_one_coverage=True,  # CRD 2.2.1 hook-13
     topic_system="http://terminology.hl7.org/CodeSystem/cdshooks-card-type",
-    doc_purpose_system=("http://hl7.org/fhir/us/davinci-crd/CodeSystem/coverage-information-codes"),
+    dtr=DtrShape(  # DTR 2.2
+        "http://hl7.org/fhir/us/davinci-crd/CodeSystem/coverage-information-codes",
+        filled_in="auto-server",
+        coverage_is_context=False,
+    ),
     doc_needed={needed: needed.value for needed in DocNeeded},
     coverage_information=_write,
     task_tells_after_completion=False,  # its codes are gone from CRD's code systems
     empty_system_actions=False,  # CRDHooksResponseBase has no empty lists
+    launch_has_suggestion=False,
 )

@@ -63,9 +63,13 @@ def _lacks(version: CrdVersion) -> Iterator[str]:
     """The gaps of a version, each with its fix."""
     if not _MAJOR_MINOR.fullmatch(version.name):
         yield 'its name is not "major.minor"; write it as in davinci-crd.version'
-    for field in ("topic_system", "doc_purpose_system"):
-        if not getattr(version, field):
-            yield f"{field} is empty; name the code system"
+    systems = {
+        "topic_system": version.topic_system,
+        "dtr.purpose_system": version.dtr.purpose_system,
+    }
+    for name, system in systems.items():
+        if not system:
+            yield f"{name} is empty; name the code system"
     for needed in DocNeeded:
         if not version.doc_needed.get(needed):
             yield f"doc_needed has no code for {needed.value!r}; add one"

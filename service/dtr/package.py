@@ -262,7 +262,7 @@ class _Packaging:
             details=tuple(c.details for c in wanted.orders),
             notice=wanted.notice,
             purpose=wanted.notice.doc_purpose if wanted.notice else _PURPOSE_OF_NO_NOTICE,
-            purpose_system=_GUIDE.doc_purpose_system,
+            shape=_GUIDE.dtr,
             now=self.now,
         )
         return package_bundle(wanted.form, self.shared.filler.begun(wanted.form, filling))

@@ -46,9 +46,10 @@ class CardWriter:
         facts = (noncoverage_facts(group, to, self.links) for group in grouped(worth))
         not_checked = self._not_checked(decided, shown, to, style)
         if to.tier is not HookTier.PRIMARY:
+            linked = to.tier is HookTier.SECONDARY
             return [
-                *(early_warning_card(f, style) for f in facts),
-                *self._offered(shown, to, style),
+                *(early_warning_card(f, style, linked=linked) for f in facts),
+                *self._offered(decided, to, style),
                 *not_checked,
             ]
         details = {i.determination.order.reference: i.details for i in decided}
@@ -58,7 +59,7 @@ class CardWriter:
             *(authorization_card(a, style) for a in authorizations(decided, self.links)),
             *(noncoverage_card(f, style) for f in facts),
             *(advance_notice_card(n, style) for n in notices),
-            *self._offered(shown, to, style),
+            *self._offered(decided, to, style),
             *not_checked,
         ]
 

@@ -8,7 +8,12 @@ from datetime import date, datetime
 
 from cards.naming import NamedService, codes_phrase, fill, services_phrase
 from cards.questionnaires import Form
-from cards.questionnaires.response_draft import Answers, ResponseDraft, begun_response
+from cards.questionnaires.response_draft import (
+    Answers,
+    DtrShape,
+    ResponseDraft,
+    begun_response,
+)
 from cards.vocabulary import Json
 from service.decision.determination import Determination
 from service.fhir.order_details import OrderDetails
@@ -34,7 +39,7 @@ class PrefillContext:
     details: tuple[OrderDetails, ...]
     notice: Notice | None
     purpose: str
-    purpose_system: str
+    shape: DtrShape
     now: datetime
 
 
@@ -58,7 +63,7 @@ class FormFiller:
                 coverage=filling.coverage,
                 encounter=filling.encounter,
                 purpose=filling.purpose,
-                purpose_system=filling.purpose_system,
+                shape=filling.shape,
                 answers=self._answers(filling, services),
                 blanks=_blanks(filling, form, services),
             ),

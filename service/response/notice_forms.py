@@ -59,7 +59,7 @@ class NoticeContext(NamedTuple):
             details=tuple(self.details[r] for r in group.references),
             notice=notice,
             purpose=notice.doc_purpose,
-            purpose_system=to.version.doc_purpose_system,
+            shape=to.version.dtr,
             now=to.now,
         )
 

@@ -186,6 +186,7 @@ class OfferCards:
         forms = group.offers.forms
         launch = Launch(
             label=offer.label,
+            done=style.texts.phrases.launched if to.version.launch_has_suggestion else None,
             url=url,
             orders=group.references,
             coverage=group.first.coverage.reference if group.first.coverage else None,

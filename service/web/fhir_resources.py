@@ -1,4 +1,4 @@
-"""GET /fhir/Questionnaire and /fhir/Questionnaire/<id>, and DTR's $questionnaire-package.
+"""GET /fhir/metadata, /fhir/Questionnaire and /fhir/Questionnaire/<id>; $questionnaire-package.
 
 The forms are open: they contain no patient data. The package is for clients.
 """
@@ -20,14 +20,27 @@ from service.web.json_body import encode, json_response, read_json_body
 
 MEDIA_TYPE = "application/fhir+json"
 _AN_HOUR = 3600
+_PREFIX = "/fhir"
 
 
 def fhir_blueprint(
-    forms: Forms, packages: QuestionnairePackages, client_of_call: Callable[[], str]
+    forms: Forms,
+    packages: QuestionnairePackages,
+    client_of_call: Callable[[], str],
+    statement: Mapping[str, object],
 ) -> Blueprint:
-    """The endpoints below /fhir; `client_of_call` gives the name of the current client."""
-    fhir = Blueprint("fhir", __name__, url_prefix="/fhir")
+    """The endpoints below /fhir; `client_of_call` gives the name of the current client.
+
+    `statement` is the CapabilityStatement.
+    """
+    fhir = Blueprint("fhir", __name__, url_prefix=_PREFIX)
+    stated = encode(statement)
     written = {form.id: encode(form.resource) for form in forms}
+
+    @fhir.get("/metadata")
+    @open_to_all
+    def metadata() -> Response:
+        return _cacheable(stated, [])
 
     @fhir.get("/Questionnaire", strict_slashes=False)
     @open_to_all
@@ -58,9 +71,12 @@ def fhir_blueprint(
         canonical = f"{form.url}|{version}" if version else form.url
         return json_response(packages.package(read_json_body(), client_of_call(), canonical))
 
-    @fhir.after_request
+    # Of the application, not of the blueprint alone: a refused token and an unknown path below
+    # /fhir are answered by others.
+    @fhir.after_app_request
     def say_that_it_is_fhir(response: Response) -> Response:
-        if response.mimetype == "application/json":
+        below = request.path == _PREFIX or request.path.startswith(f"{_PREFIX}/")
+        if below and response.mimetype == "application/json":
             response.content_type = MEDIA_TYPE
         return response
 

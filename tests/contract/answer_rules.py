@@ -82,8 +82,11 @@ CARD = {
                 "properties": {
                     "label": {"type": "string", "minLength": 1},
                     "url": {"type": "string", "pattern": "^https?://"},
-                    "type": {"const": "absolute"},
+                    "type": {"enum": ["absolute", "smart"]},
+                    "appContext": {"type": "string", "minLength": 1},
                 },
+                "if": {"required": ["appContext"]},
+                "then": {"properties": {"type": {"const": "smart"}}},
                 "additionalProperties": False,
             },
         },

@@ -64,7 +64,10 @@ def _is_additional_orders(card: Json) -> bool:
 
 
 def _is_alternate_request(card: Json) -> bool:
-    return any(a["type"] in ("update", "delete") for actions in _suggested(card) for a in actions)
+    changed = [a for actions in _suggested(card) for a in actions if a["type"] != "create"]
+    return any(
+        a["type"] == "delete" or a["resource"]["resourceType"] != "Coverage" for a in changed
+    )
 
 
 def _is_coverage_update(card: Json) -> bool:

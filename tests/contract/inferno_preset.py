@@ -23,22 +23,40 @@ REQUESTS = {
     "appointment_book_request_bodies": [
         "appointment-book/mrs-appointment",
         "appointment-book/appointment-for-an-order",
+        "appointment-book/hospital-bed-delivery",
     ],
     "encounter_start_request_bodies": ["encounter-start/mrs-ordered"],
     "encounter_discharge_request_bodies": ["encounter-discharge/mrs-ordered"],
-    "order_dispatch_request_bodies": ["order-dispatch/mrs-to-an-imaging-center"],
-    "order_select_request_bodies": ["order-select/mrs-selected"],
+    "order_dispatch_request_bodies": [
+        "order-dispatch/mrs-to-an-imaging-center",
+        "order-dispatch/hospital-bed",
+    ],
+    "order_select_request_bodies": ["order-select/mrs-selected", "order-select/hospital-bed"],
     "order_sign_request_bodies": [
         "order-sign/mrs-medicare-advantage",
         "order-sign/mrs-original-medicare",
         "order-sign/every-order-type",
         "order-sign/coverage-that-ends",
+        "order-sign/hospital-bed",
+        "order-sign/brain-imaging",
     ],
 }
 TECHNICAL_ISSUES = "technical_issues_request_body"
+NO_MEMBER = "no_member_found_request_body"
+COVERAGE_NOT_FOUND = "coverage_not_found_request_body"
 ONLY_IN_2_2 = {
     "no_active_coverage_request_body": ["order-sign/expired-coverage"],
     TECHNICAL_ISSUES: ["order-sign/mrs-medicare-advantage"],
+    NO_MEMBER: ["order-sign/mrs-medicare-advantage"],
+    COVERAGE_NOT_FOUND: ["order-sign/mrs-medicare-advantage"],
+}
+"""Of the payer's own records: examples/inferno/payer-data knows who is a member and of what."""
+
+
+_MEMBER_NUMBER_OF_NOBODY = {
+    "type": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "MB"}]},
+    "system": "urn:oid:2.999.7.2",
+    "value": "TEST-MEMBER-NOBODY",
 }
 
 
@@ -57,6 +75,15 @@ def preset(version: str) -> Json:
         if name == TECHNICAL_ISSUES:
             # What the service has to ask for, and does not get: the kit answers with a 500.
             del calls[0]["prefetch"]["coverage"]
+        elif name == NO_MEMBER:
+            calls[0]["prefetch"]["patient"]["identifier"] = [_MEMBER_NUMBER_OF_NOBODY]
+        elif name == COVERAGE_NOT_FOUND:
+            for resource in resources_in(calls[0]["prefetch"]["coverage"]):
+                number = resource["subscriberId"]
+                resource["subscriberId"] = _MEMBER_NUMBER_OF_NOBODY["value"]
+                del resource["identifier"]
+            known = {**_MEMBER_NUMBER_OF_NOBODY, "value": number}
+            calls[0]["prefetch"]["patient"]["identifier"] = [known]
         every.extend(calls)
         inputs.append(_textarea(name, calls[0] if name.endswith("_body") else calls))
     inputs.append(_textarea("mock_ehr_bundle", mock_ehr(every, version)))
@@ -111,7 +138,7 @@ def _as_of_2_0(call: Json) -> None:
 
 def _draft(resource: Json) -> None:
     """2.0.1's profile fixes the status of an order, for dispatched ones too."""
-    if resource["resourceType"] == "ServiceRequest":
+    if resource["resourceType"] in ("DeviceRequest", "ServiceRequest"):
         resource["status"] = "draft"
 
 

@@ -213,7 +213,15 @@ def test_an_option_is_the_same_whichever_hook_offers_it(services: list[Json]) ->
     for service in services:
         for option in options(service):
             assert by_code.setdefault(option["code"], option) == option
-    assert by_code.keys() == {"coverage-info", "guideline", "claim", "max-cards"}
+    assert by_code.keys() == {
+        "coverage-info",
+        "guideline",
+        "claim",
+        "insurance",
+        "therapy-alternatives-opt",
+        "therapy-alternatives-req",
+        "max-cards",
+    }
 
 
 @pytest.mark.requirement(

@@ -16,6 +16,7 @@ from cards.coverage_information.reader import (
     read_coverage_information,
 )
 from cards.fhir_json import part
+from cards.questionnaires.response_draft import DtrShape
 from cards.texts.wording import ReasonLabels
 from service.bootstrap.app import RECORDER, create_app
 from service.crd.crd_version import CrdVersion
@@ -43,11 +44,12 @@ MADE_UP = CrdVersion(
     refusal=MalformedRequest,
     needs_one_coverage=False,
     topic_system=TOPICS,
-    doc_purpose_system="http://example.org/CodeSystem/purposes",
+    dtr=DtrShape("http://example.org/CodeSystem/purposes", "auto", coverage_is_context=True),
     doc_needed={needed: f"{needed}-made-up" for needed in DocNeeded},
     coverage_information=written,
     task_tells_after_completion=True,
     empty_system_actions=True,
+    launch_has_suggestion=False,
 )
 
 

@@ -485,5 +485,5 @@ def served(log: LoggedCalls, client: str) -> FlaskClient:
     app = Flask("package")
     translate_errors(app)
     forms = load_forms(settings.base_url)
-    app.register_blueprint(fhir_blueprint(forms, packages, lambda: client))
+    app.register_blueprint(fhir_blueprint(forms, packages, lambda: client, {}))
     return app.test_client()

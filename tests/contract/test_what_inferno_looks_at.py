@@ -24,7 +24,7 @@ KIND = {
     (HookTier.PRIMARY, "guideline"): "external reference",
     (HookTier.PRIMARY, "claim"): "form completion",
     (HookTier.EARLY, "guideline"): "instructions",
-    (HookTier.SECONDARY, "guideline"): "instructions",
+    (HookTier.SECONDARY, "guideline"): "external reference",
 }
 ANSWERING = {s.hook: s.tier for s in SERVICES}
 
@@ -281,7 +281,8 @@ def test_only_the_money_that_the_patient_may_have_to_pay_is_a_warning(
     for card in cards(answers):
         by_kind.setdefault(kinds(card)[0], set()).add(card["indicator"])
     assert by_kind == {
-        "external reference": {"warning"},
+        # One line at a visit is no warning yet.
+        "external reference": {"warning", "info"},
         "form completion": {"info"},
         "instructions": {"info"},
     }
@@ -342,7 +343,7 @@ def test_a_policy_card_gives_the_gist_first_then_why_then_where_it_is_written(
     answers: dict[tuple[str, str], Json],
 ) -> None:
     for card in cards(answers):
-        if kinds(card) == ["external reference"]:
+        if kinds(card) == ["external reference"] and card["indicator"] == "warning":
             detail = card["detail"]
             assert "investigational" in detail.split("\n")[0]
             assert 0 < detail.index("**Why:**") < detail.index("**Policy:**")

@@ -200,12 +200,16 @@ def test_an_appointment_for_an_order_that_nobody_gives_is_technical_trouble(
 
 
 def test_one_line_of_early_warning_has_neither_links_nor_suggestions(client: FlaskClient) -> None:
-    for name in (
-        "order-select/mrs-selected",
-        "order-select/sandbox-imaging-tab",
-        "encounter-start/mrs-ordered",
-        "encounter-discharge/mrs-ordered",
-    ):
+    for name in ("order-select/mrs-selected", "order-select/sandbox-imaging-tab"):
         (card,) = answer(client, call_of(name))["cards"]
         assert card.keys().isdisjoint({"links", "suggestions", "selectionBehavior"})
         assert not any(mark in card["detail"] for mark in ("](", "http:", "https:"))
+
+
+def test_at_a_visit_the_one_line_links_the_policy_and_nothing_else(client: FlaskClient) -> None:
+    for name in ("encounter-start/mrs-ordered", "encounter-discharge/mrs-ordered"):
+        (card,) = answer(client, call_of(name))["cards"]
+        (link,) = card["links"]
+        assert link["type"] == "absolute"
+        assert "/policies/mr-spectroscopy#coverage" in link["url"]
+        assert card.keys().isdisjoint({"suggestions", "selectionBehavior"})

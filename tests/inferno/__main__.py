@@ -8,6 +8,7 @@ cannot be had on this machine. With `--allow-missing` the latter is said and is 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from ruamel.yaml import YAML
 
 from tests.e2e.certificates import Authority
 from tests.e2e.nginx import NGINX, in_front
-from tests.e2e.servers import free_port, running
+from tests.e2e.servers import environment, free_port, running
 from tests.inferno import kit, suites
 from tests.inferno.expected import surprises
 from tests.materials import ROOT, MissingPart
@@ -87,6 +88,9 @@ def _run_one(name: str, inferno: str, folder: Path) -> suites.Outcome:
         (home / file).write_bytes((folder / file).read_bytes())
     settings: dict[str, object] = {"public_url": f"https://localhost:{port}"}
     settings |= {key: ROOT / value for key, value in told.get("settings", {}).items()}
+    if "payer_data" in told:
+        settings["payer_data"] = f"sqlite:///{home}/payer-data.sqlite3"
+        _import(ROOT / told["payer_data"], settings)
     inputs: dict[str, object] = suites.preset(presets / told["preset"], inferno)
     inputs |= {"base_url": settings["public_url"], **told.get("inputs", {})}
     if "client" in told:
@@ -94,6 +98,14 @@ def _run_one(name: str, inferno: str, folder: Path) -> suites.Outcome:
         inputs["encryption_method"] = told["client"]
     with running(home, **settings) as service, in_front(home, port, service.port):
         return suites.run(inferno, suite, inputs)
+
+
+def _import(records: Path, settings: Mapping[str, object]) -> None:
+    """Put the payer's own records where the service will look for them."""
+    command = [sys.executable, "-c", "from service.cli import main; main()", "payer-data", "import"]
+    subprocess.run(
+        [*command, str(records)], env=environment(settings), check=True, capture_output=True
+    )
 
 
 def _clients(folder: Path, issuer: str) -> Path:

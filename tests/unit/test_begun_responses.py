@@ -11,7 +11,12 @@ import pytest
 from fhir.resources.R4B.questionnaireresponse import QuestionnaireResponse
 
 from cards.questionnaires import Form, load_forms
-from cards.questionnaires.response_draft import PATIENTS_BLANKS, ResponseDraft, begun_response
+from cards.questionnaires.response_draft import (
+    PATIENTS_BLANKS,
+    DtrShape,
+    ResponseDraft,
+    begun_response,
+)
 from tests.filling import answers_of, questions
 
 DTR = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/"
@@ -31,7 +36,7 @@ BEGUN = ResponseDraft(
     coverage="Coverage/om-bo",
     encounter="Encounter/visit-bo",
     purpose="retain-doc",
-    purpose_system=CODES,
+    shape=DtrShape(CODES, filled_in="auto-server", coverage_is_context=False),
     answers={
         "patient-name": ("Bo Sampleson",),
         "service": ("MR spectroscopy (76390)", "not this one"),
@@ -40,6 +45,8 @@ BEGUN = ResponseDraft(
     },
     blanks={"E": "Medicare may not pay."},
 )
+
+OF_2_0 = replace(BEGUN, shape=DtrShape(CODES, filled_in="auto", coverage_is_context=True))
 
 each_form = pytest.mark.parametrize("form", list(FORMS), ids=lambda form: form.id)
 
@@ -127,3 +134,17 @@ def test_another_purpose_is_told_as_other() -> None:
     assert form is not None
     (use,) = values(begun_response(form, replace(BEGUN, purpose="OTH")), "intendedUse")
     assert use["coding"][0]["system"] == "http://terminology.hl7.org/CodeSystem/v3-NullFlavor"
+
+
+def test_in_dtr_2_0_the_coverage_is_one_of_the_context_and_answers_are_automatic() -> None:
+    (form,) = (f for f in FORMS if f.id == "advance-notice-record")
+    response = begun_response(form, OF_2_0)
+    context = [
+        e["valueReference"]["reference"]
+        for e in response["extension"]
+        if e["url"].endswith("/qr-context")
+    ]
+    assert context == ["ServiceRequest/1", "ServiceRequest/2", "Coverage/om-bo"]
+    assert not any(e["url"].endswith("/qr-coverage") for e in response["extension"])
+    assert "auto-server" not in str(response)
+    assert "'valueCode': 'auto'" in str(response)

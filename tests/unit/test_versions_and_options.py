@@ -56,7 +56,7 @@ def writes_something_else(info: CoverageInformation, labels: ReasonLabels) -> di
         ({"doc_needed": {DocNeeded.ADMIN: "admin"}}, "doc_needed has no code for 'clinical'"),
         ({"name": "STU3"}, "CRD version 'STU3': its name is not \"major.minor\""),
         ({"topic_system": ""}, "topic_system is empty"),
-        ({"doc_purpose_system": ""}, "doc_purpose_system is empty"),
+        ({"dtr": replace(V2_2.dtr, purpose_system="")}, "dtr.purpose_system is empty"),
         (
             {"coverage_information": writes_no_date},
             "coverage_information writes None as date, expected '2026-01-01'",

@@ -1,0 +1,110 @@
+"""Everything that the fixtures make the service emit, with the profile that each has to fit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from flask.testing import FlaskClient
+
+from tests.contract.calls import FIXTURE_NAMES, call_of, post, received
+from tests.contract.card_kinds import kinds
+
+Json = dict[str, Any]
+
+_FHIR = "http://hl7.org/fhir/StructureDefinition/"
+_CRD = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/"
+_MODELS = {
+    "external reference": "externalReference",
+    "instructions": "instructions",
+    "SMART launch": "launchSMART",
+    "form completion": "formCompletion",
+    "additional orders": "additionalOrders",
+    "alternate request": "alternateRequest",
+    "coverage update": "adjustCoverage",
+}
+_PROFILES = {
+    "Appointment": {"2.0": "appointment", "2.2": "appointment"},
+    "CommunicationRequest": {"2.0": "communicationrequest", "2.2": "communicationrequest"},
+    "Coverage": {"2.0": "coverage", "2.2": "coverage"},
+    "DeviceRequest": {"2.0": "devicerequest", "2.2": "devicerequest"},
+    "Encounter": {"2.0": "encounter", "2.2": "encounter"},
+    "MedicationRequest": {"2.0": "medicationrequest", "2.2": "medicationrequest"},
+    "NutritionOrder": {"2.0": "nutritionorder", "2.2": "nutritionorder"},
+    "ServiceRequest": {"2.0": "servicerequest", "2.2": "servicerequest"},
+    "Task": {"2.0": "taskquestionnaire", "2.2": "taskquestionnaire"},
+    "VisionPrescription": {"2.0": "visionprescription", "2.2": "visionprescription"},
+}
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """One thing to be validated.
+
+    `before` is the resource as it came with the request, where it was changed: what is wrong with
+    that is the EHR's. `where` names the fixture and the place.
+    """
+
+    where: str
+    version: str
+    profile: str
+    what: Json
+    before: Json | None = None
+
+
+def everything(client: FlaskClient, version: str) -> Iterator[Emitted]:
+    """What comes out of every fixture's call in this version, and of /fhir, each once."""
+    for name in FIXTURE_NAMES:
+        request = call_of(name, version)
+        reply = post(client, request)
+        body = reply.get_json()
+        if reply.status_code != 200:
+            yield Emitted(f"{name}: refusal", version, f"{_FHIR}OperationOutcome", body)
+            continue
+        if version == "2.2":
+            yield Emitted(name, version, f"{_CRD}CRDHooksResponseBase", body)
+        for i, card in enumerate(body["cards"]):
+            if version == "2.2":
+                yield from _card(f"{name}: card {i}", card)
+            for suggestion in card.get("suggestions", ()):
+                for action in suggestion.get("actions", ()):
+                    yield from _action(f"{name}: card {i}", version, action, request)
+        for i, action in enumerate(body.get("systemActions", ())):
+            if version == "2.2":
+                model = f"{_CRD}CRDHooksResponse-coverageInformation"
+                alone = {"cards": [], "systemActions": [action]}
+                yield Emitted(f"{name}: systemAction {i}", version, model, alone)
+            yield from _action(f"{name}: systemAction {i}", version, action, request)
+    metadata = client.get("/fhir/metadata").get_json()
+    yield Emitted("/fhir/metadata", version, f"{_FHIR}CapabilityStatement", metadata)
+
+
+def _card(where: str, card: Json) -> Iterator[Emitted]:
+    for kind in kinds(card):
+        model = f"{_CRD}CRDHooksResponse-{_MODELS[kind]}"
+        yield Emitted(f"{where} ({kind})", "2.2", model, {"cards": [card]})
+
+
+def _action(where: str, version: str, action: Json, request: Json) -> Iterator[Emitted]:
+    resource = _of(action)
+    if resource is None:
+        return
+    kind = resource["resourceType"]
+    profile = f"{_FHIR}{kind}"
+    if kind in _PROFILES:
+        name = _PROFILES[kind][version]
+        if kind == "Appointment" and version == "2.2":
+            # Two profiles, told apart by what the appointment is based on.
+            name += "-with-order" if "basedOn" in resource else "-no-order"
+        profile = f"{_CRD}profile-{name}"
+    before = None
+    if action["type"] == "update":
+        before = json.loads(json.dumps(received(request, resource)))
+    yield Emitted(f"{where}: {kind}", version, profile, resource, before)
+
+
+def _of(action: Json) -> Json | None:
+    found: Json | None = action.get("resource")
+    return found
