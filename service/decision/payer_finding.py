@@ -105,11 +105,10 @@ def with_payers_word(
     A coverage in force in the records counts although it has ended in the call, and vice versa.
     """
     if payer.outcome is PayerOutcome.KNOWN:
-        known = replace(
-            coverage,
-            starts=payer.starts or coverage.starts,
-            ends=payer.ends or coverage.ends,
-        )
+        known = coverage
+        days = payer.starts or coverage.starts, payer.ends or coverage.ends
+        if days != (coverage.starts, coverage.ends):
+            known = replace(coverage, starts=days[0], ends=days[1])
         because = f"{coverage.reference}: in force by the payer's records"
         return CoverageFinding(CoverageOutcome.FOUND, because, known)
     if payer.outcome is PayerOutcome.NOT_ACTIVE:

@@ -76,7 +76,7 @@ def _member_numbers(data: Mapping[str, Any], systems: frozenset[str]) -> Iterato
 
 
 def _is_member_number(concept: object) -> bool:
-    codings = concept.get("coding") if isinstance(concept, Mapping) else None
+    codings = concept.get("coding") if isinstance(concept, dict) else None
     return any(
         c.get("code") == _MEMBER_NUMBER and c.get("system") in (_IDENTIFIER_TYPES, None)
         for c in _mappings(codings)
@@ -96,7 +96,7 @@ def _plans(coverage: Mapping[str, Any]) -> Iterator[str]:
 
 def _mappings(value: object) -> Iterator[Mapping[str, Any]]:
     for item in value if isinstance(value, list) else ():
-        if isinstance(item, Mapping):
+        if isinstance(item, dict):
             yield item
 
 

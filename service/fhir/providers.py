@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,27 +40,34 @@ def read_providers(
 
 
 def _npis(data: Mapping[str, Any], elements: tuple[str, ...], at: Resources) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(n for e in elements for n in _of(data.get(e), at, _DEPTH)))
+    found: dict[str, None] = {}
+    for element in elements:
+        if element in data:
+            _collect(data[element], at, _DEPTH, found)
+    return tuple(found)
 
 
-def _of(value: object, at: Resources, depth: int) -> Iterator[str]:
+def _collect(value: object, at: Resources, depth: int, found: dict[str, None]) -> None:
+    """Add the NPIs of a reference, of what it leads to, and of a list of them."""
     if isinstance(value, list):
         for item in value:
-            yield from _of(item, at, depth)
-    elif isinstance(value, Mapping) and depth:
-        yield from _identified(value.get("identifier"))
+            _collect(item, at, depth, found)
+    elif isinstance(value, dict):
+        _identified(value.get("identifier"), found)
         reference = value.get("reference")
         target = at.get(reference) if isinstance(reference, str) else None
-        data = target.data if target else value
-        if target:
-            yield from _identified(data.get("identifier"))
-        for element in _LEADS_TO:
-            yield from _of(data.get(element), at, depth - 1)
+        if target is not None:
+            value = target.data
+            _identified(value.get("identifier"), found)
+        if depth > 1:
+            for element in _LEADS_TO:
+                if element in value:
+                    _collect(value[element], at, depth - 1, found)
 
 
-def _identified(identifiers: object) -> Iterator[str]:
-    for identifier in identifiers if isinstance(identifiers, list) else [identifiers]:
-        if isinstance(identifier, Mapping) and identifier.get("system") == NPI:
+def _identified(identifiers: object, found: dict[str, None]) -> None:
+    for identifier in identifiers if isinstance(identifiers, list) else (identifiers,):
+        if isinstance(identifier, dict) and identifier.get("system") == NPI:
             value = identifier.get("value")
             if isinstance(value, str) and value.strip():
-                yield value.strip()
+                found[value.strip()] = None

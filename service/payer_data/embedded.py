@@ -7,13 +7,15 @@ import is one transaction, and both databases keep old rows for concurrent reade
 from __future__ import annotations
 
 import contextlib
-import json
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from queue import Empty, LifoQueue, SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from service.circuit_breaker import CircuitBreaker
 from service.decision_log.database import database_file, open_engine
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 _CONNECTIONS = 4
 _NETWORK_KNOWN = "network known"
 
+_json = msgspec.json.Encoder().encode
 _DECODERS: Mapping[str, Callable[[str], Any]] = {k.name: k.decoder() for k in KINDS.values()}
 
 _STATEMENT = """
@@ -76,7 +79,7 @@ class SqliteSource:
     def __init__(self, url: str, circuit: CircuitBreaker) -> None:
         self._file = database_file(url)
         self._circuit = circuit
-        self._idle: LifoQueue[sqlite3.Connection] = LifoQueue()
+        self._idle: deque[sqlite3.Connection] = deque()
 
     def look_up(self, wanted: Wanted, deadline: float) -> Records:
         return self._circuit.call(lambda: self._look_up(wanted))
@@ -88,21 +91,21 @@ class SqliteSource:
                 _SQLITE,
                 {
                     "payer": wanted.payer,
-                    "numbers": json.dumps(sorted(wanted.numbers)),
-                    "codes": json.dumps(sorted(wanted.codes)),
-                    "providers": json.dumps(sorted(wanted.providers)),
+                    "numbers": _json(list(wanted.numbers)).decode(),
+                    "codes": _json(list(wanted.codes)).decode(),
+                    "providers": _json(list(wanted.providers)).decode(),
                 },
             ).fetchall()
         except sqlite3.Error as error:
             # Not returned: a failed connection is not used again.
             raise PayerDataUnavailable(type(error).__name__) from None
-        self._idle.put(connection)
+        self._idle.append(connection)
         return _records(rows)
 
     def _taken(self) -> sqlite3.Connection:
         try:
-            return self._idle.get_nowait()
-        except Empty:
+            return self._idle.pop()
+        except IndexError:
             path = f"{self._file.absolute().as_uri()}?mode=rw"
             connection = sqlite3.connect(
                 path, uri=True, timeout=0, isolation_level=None, check_same_thread=False
@@ -115,9 +118,9 @@ class SqliteSource:
         return SourceHealth("embedded", c.closed, c.called, c.failed, c.refused)
 
     def close(self) -> None:
-        with contextlib.suppress(Empty):
+        with contextlib.suppress(IndexError):
             while True:
-                self._idle.get_nowait().close()
+                self._idle.pop().close()
 
 
 class _Job:

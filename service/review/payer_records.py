@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -59,7 +59,7 @@ class PayerRecords:
         """
         if self.source is None:
             return None
-        providers = {o.reference: _providers(o, resources, performer) for o in orders}
+        providers = [_providers(o, resources, performer) for o in orders]
         at = time.monotonic()
         deadline = min(at + self.patience, max(started + self.budget, at + _A_MOMENT))
         return RecordsOfCall(self, patient, orders, providers, resources, now, deadline)
@@ -86,18 +86,20 @@ class RecordsOfCall:
         records: PayerRecords,
         patient: str,
         orders: Sequence[Order],
-        providers: Mapping[str, Providers],
+        providers: Sequence[Providers],
         resources: Resources,
         now: datetime,
         deadline: float,
     ) -> None:
         self._records = records
         self._patient = resources.get(patient)
-        self._codes = frozenset(c for o in orders for c in _codes(o))
-        self._npis = frozenset(
-            n for p in providers.values() for n in (*p.ordered_by, *p.performed_by)
-        )
-        self._providers = providers
+        self._asked = {
+            o.reference: OrderAsked(tuple(_codes(o)), p.ordered_by, p.performed_by)
+            for o, p in zip(orders, providers, strict=True)
+        }
+        asked = self._asked.values()
+        self._codes = frozenset(c for a in asked for c in a.codes)
+        self._npis = frozenset(n for a in asked for n in (*a.ordered_by, *a.performed_by))
         self._resources = resources
         self._now = now
         self._deadline = deadline
@@ -141,8 +143,7 @@ class RecordsOfCall:
         found = match(answer.told, answer.records.members, day.earliest)
         if found.outcome is MatchOutcome.NO_ACTIVE_COVERAGE and day.latest != day.earliest:
             found = match(answer.told, answer.records.members, day.latest)
-        providers = self._providers[order.reference]
-        asked = OrderAsked(tuple(_codes(order)), providers.ordered_by, providers.performed_by)
+        asked = self._asked[order.reference]
         at = (
             day.latest
             if found.member and not found.member.in_force_on(day.earliest)

@@ -19,6 +19,7 @@ import structlog
 from tests.bench.bodies import BODY_BYTES, order_sign_bodies
 from tests.bench.growth import growth
 from tests.bench.load import Load, NoLoadGenerator, find_wrk, fire, write_bodies
+from tests.bench.member_growth import member_growth
 from tests.bench.plot import svg
 from tests.bench.report import Measured, markdown, other_ratios, target_lines
 from tests.bench.servers import Contender, Running, complete, healthchain, launched, running
@@ -38,6 +39,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", help=f"only these: {' '.join([*OURS, *OTHERS])}")
     parser.add_argument("--growth", action="store_true", help="also cost against orders, policies")
     parser.add_argument("--soak", type=int, default=0, metavar="N", help="also memory over N calls")
+    parser.add_argument("--members", type=int, default=0, metavar="N", help="also with N members")
+    parser.add_argument("--payer-data", metavar="URL", help="empty database for the members")
     parser.add_argument("--rows", type=int, default=0, metavar="N", help="also look-up in N rows")
     parser.add_argument("--healthchain-venv", type=Path, default=Path("build/bench-venv"))
     parser.add_argument("--out", type=Path, help="folder for table.md and plot.svg")
@@ -189,6 +192,9 @@ def main() -> None:
             (args.out / "plot.svg").write_text(svg(measured), "utf-8")
         for line in growth(work, curves=args.growth, soak_calls=args.soak, rows=args.rows):
             print(line, flush=True)
+        if args.members:
+            for line in member_growth(work, args.members, args.payer_data):
+                print(line, flush=True)
 
 
 if __name__ == "__main__":
