@@ -1,7 +1,7 @@
 """Prefilled response: an SDC QuestionnaireResponse in progress, for a person to complete.
 
-It has the extensions of DTR's profile, in the version that goes with the CRD asked for, for use as a
-draft in the EHR and in a DTR package.
+It has the extensions of DTR's profile, in the version that goes with the CRD asked for, for use as
+a draft in the EHR and in a DTR package.
 """
 
 from __future__ import annotations
