@@ -5,7 +5,8 @@ A wrong one would else be an error in the call that first comes to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
@@ -32,16 +33,15 @@ def template_problems(
     templates: Iterable[Template], environment: Environment, folder: Path = FOLDER
 ) -> Iterator[TemplateProblem]:
     """Everything that would go wrong once a template is filled in, one finding a place."""
-    found: dict[TemplateProblem, None] = {}
-    for template in templates:
-        found.update(dict.fromkeys(_Check(environment, folder).problems(template)))
-    yield from found
+    check = _Check(environment, folder)
+    yield from dict.fromkeys(p for template in templates for p in check.problems(template))
 
 
 class _Check:
     def __init__(self, environment: Environment, folder: Path) -> None:
         self._environment = environment
         self._folder = folder
+        self._imported: set[str] = set()
         self._macros: dict[str, tuple[Path, nodes.Macro]] = {}
 
     def problems(self, template: Template) -> Iterator[TemplateProblem]:
@@ -54,10 +54,7 @@ class _Check:
 
     def _problems(self, template: Template, path: Path) -> Iterator[TemplateProblem]:
         tree = self._tree(path.name)
-        for name in sorted(find_undeclared_variables(tree) - template.variables.keys()):
-            line = next(n.lineno for n in tree.find_all(nodes.Name) if n.name == name)
-            known = ", ".join(sorted(template.variables))
-            yield TemplateProblem(path, line, f"nothing fills in {name}", f"use one of {known}")
+        yield from _undeclared(tree, sorted(template.variables), path)
         yield from self._looked_at(tree, template.variables, path)
 
     def _tree(self, name: str) -> nodes.Template:
@@ -67,7 +64,7 @@ class _Check:
 
     def _looked_at(self, node: nodes.Node, types: Types, path: Path) -> Iterator[TemplateProblem]:
         if isinstance(node, nodes.FromImport):
-            self._import(node)
+            yield from self._import(node)
         elif isinstance(node, nodes.For):
             yield from self._looked_at(node.iter, types, path)
             inner = {**types, **_bound(node.target, _element(_type(node.iter, types)))}
@@ -83,11 +80,13 @@ class _Check:
             for child in node.iter_child_nodes():
                 yield from self._looked_at(child, types, path)
 
-    def _import(self, node: nodes.FromImport) -> None:
-        if isinstance(node.template, nodes.Const):
-            name = str(node.template.value)
-            for macro in self._tree(name).find_all(nodes.Macro):
-                self._macros[macro.name] = self._folder / name, macro
+    def _import(self, node: nodes.FromImport) -> Iterator[TemplateProblem]:
+        name = str(node.template.value) if isinstance(node.template, nodes.Const) else ""
+        if name and name not in self._imported:
+            self._imported.add(name)
+            path, tree = self._folder / name, self._tree(name)
+            yield from _undeclared(tree, ["the macro's arguments"], path)
+            self._macros.update({m.name: (path, m) for m in tree.find_all(nodes.Macro)})
 
     def _called(self, node: nodes.Call, types: Types) -> Iterator[TemplateProblem]:
         if isinstance(node.node, nodes.Name) and node.node.name in self._macros:
@@ -96,6 +95,16 @@ class _Check:
             inner = {name: _type(argument, types) for name, argument in given.items()}
             for each in macro.body:
                 yield from self._looked_at(each, inner, path)
+
+
+def _undeclared(
+    tree: nodes.Template, known: Sequence[str], path: Path
+) -> Iterator[TemplateProblem]:
+    """The names that neither the template nor its values have."""
+    for name in sorted(find_undeclared_variables(tree).difference(known)):
+        line = next(n.lineno for n in tree.find_all(nodes.Name) if n.name == name)
+        repair = f"use one of {', '.join(known)}"
+        yield TemplateProblem(path, line, f"nothing fills in {name}", repair)
 
 
 def _missing(node: nodes.Getattr, types: Types, path: Path) -> Iterator[TemplateProblem]:
@@ -113,6 +122,7 @@ def _type(node: nodes.Node, types: Types) -> Any:
     return None
 
 
+@cache
 def _fields(type_: Any) -> Mapping[str, Any] | None:
     """The fields of a class with annotations; None of anything else."""
     told = _told(type_)

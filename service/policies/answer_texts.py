@@ -7,6 +7,7 @@ in a call each of them would be an error, or a card that says nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -62,7 +63,7 @@ def lint_texts(folder: Path = FOLDER) -> list[Finding]:
     """Everything that stops the start, and what must never be said."""
     reading = _Reading(folder)
     reading.texts()
-    return [*reading.wrong, *reading.never_said]
+    return [*reading.wrong, *chain.from_iterable(reading.never_said)]
 
 
 class _Reading:
@@ -71,7 +72,7 @@ class _Reading:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.wrong: list[Finding] = []
-        self.never_said: list[Finding] = []
+        self.never_said: list[Iterator[Finding]] = []
 
     def texts(self) -> Texts | None:
         """The wording; None where a table does not fit its model."""
@@ -100,7 +101,7 @@ class _Reading:
         except LibraryError as error:
             self.wrong.extend(error.findings)
             return None
-        self.never_said.extend(never_said_in(file))
+        self.never_said.append(never_said_in(file))
         return file
 
     def _shown_elsewhere(self, file: LibraryFile[UndeterminedTexts]) -> None:

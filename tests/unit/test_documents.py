@@ -18,6 +18,7 @@ from pydantic_core import PydanticUndefined
 from service.bootstrap.app import create_app
 from service.cli import cli
 from service.policies.editor_schema import editor_schema
+from service.policies.manifest import Manifest
 from service.settings import Settings
 from tests.documents import DOCUMENTS, ROOT, Document, document
 from tests.e2e.readers import readers_file
@@ -247,6 +248,13 @@ def test_every_field_is_a_row_and_the_other_way_round(kind: str) -> None:
     section = POLICIES.text.split(SECTIONS[kind], 1)[1].split("\n## ", 1)[0]
     shown = re.findall(r"^\| `([^`]+)` \|", section, flags=re.MULTILINE)
     assert shown == list(dict.fromkeys(fields(schema, schema)))
+
+
+def test_every_field_of_the_manifest_is_a_row_and_the_other_way_round() -> None:
+    schema = Manifest.model_json_schema()
+    section = POLICIES.text.split("## Publishing", 1)[1].split("\n## ", 1)[0]
+    shown = re.findall(r"^\| `([^`]+)` \|", section, flags=re.MULTILINE)
+    assert shown == list(fields(schema, schema))
 
 
 def test_every_place_of_wording_is_named() -> None:

@@ -113,6 +113,7 @@ def test_a_table_that_is_wrong_stops_the_start_with_place_and_repair(
         ("advance_notice", "{{ about(f) }}", "{{ about(g) }}", "nothing fills in g"),
         ("not_checked", "f.names", "f.orders", "use one of detail, names"),
         ("early_warning", "f.several_orders", "f.several", "there is no several to fill in"),
+        ("about", "in f.services", "in g.services", "nothing fills in g"),
         ("about", "s.name", "s.called", "use one of code, name, group"),
         ("about", "f.ordered_as %}, o", "f.order %}, o", "there is no order to fill in"),
         ("about", "| untrusted", "| trusted", "No filter named 'trusted'"),
