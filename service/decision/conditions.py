@@ -16,13 +16,13 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import NamedTuple
 
-from service.decision.facts import NOTHING, Between, Fact, FactSpec, Kind
+from service.decision.facts import NOTHING, Between, Fact, FactKind, FactSpec
 from service.decision.value_sets import ValueSet, memberships
 
 Truth = bool | None
 
 
-class Base(StrEnum):
+class DayBase(StrEnum):
     """Base day of an edge."""
 
     SERVICE = "service"
@@ -33,7 +33,7 @@ class Edge(NamedTuple):
     """A fixed day, or a number of months and days after `base` (before it, if negative)."""
 
     day: date | None = None
-    base: Base = Base.SERVICE
+    base: DayBase = DayBase.SERVICE
     months: int = 0
     days: int = 0
 
@@ -41,7 +41,7 @@ class Edge(NamedTuple):
         """The day itself, for a day of service and a day of the call."""
         if self.day is not None:
             return self.day
-        start = service if self.base is Base.SERVICE else today
+        start = service if self.base is DayBase.SERVICE else today
         return shifted(start, self.months, self.days)
 
 
@@ -162,13 +162,13 @@ def fits(spec: FactSpec, test: Test) -> bool:
     return isinstance(test, _TEST_OF[spec.kind])
 
 
-_TEST_OF: dict[Kind, type[Test]] = {
-    Kind.CODES: InSets,
-    Kind.CHOICE: OneOf,
-    Kind.FLAG: OneOf,
-    Kind.NUMBER: InRange,
-    Kind.DAY: InWindow,
-    Kind.AGE: InWindow,
+_TEST_OF: dict[FactKind, type[Test]] = {
+    FactKind.CODES: InSets,
+    FactKind.CHOICE: OneOf,
+    FactKind.FLAG: OneOf,
+    FactKind.NUMBER: InRange,
+    FactKind.DAY: InWindow,
+    FactKind.AGE: InWindow,
 }
 
 
@@ -258,16 +258,16 @@ def points(spec: FactSpec, fact: Fact, tests: Iterable[Concrete]) -> list[object
     if exact_value(fact):
         return [fact.value]
     nothing: list[object] = [NOTHING] if spec.may_be_nothing and fact.value is None else []
-    if spec.kind is Kind.FLAG:
+    if spec.kind is FactKind.FLAG:
         return [True, False]
-    if spec.kind is Kind.CHOICE:
+    if spec.kind is FactKind.CHOICE:
         if spec.choices is not None:
             return [*sorted(spec.choices), *nothing]
         words = {w for t in tests if isinstance(t, Words) for w in t.values}
         return [*words, _OTHER, *nothing]
     edges = {e for t in tests if isinstance(t, Interval) for e in (t.low, t.high) if e is not None}
     low, high = fact.value if isinstance(fact.value, Between) else (spec.least, None)
-    if spec.kind is Kind.NUMBER:
+    if spec.kind is FactKind.NUMBER:
         return [*_numbers(edges, low, high, spec.whole), *nothing]  # type: ignore[arg-type]
     return [*_days(edges, low, high), *nothing]  # type: ignore[arg-type]
 
@@ -301,7 +301,7 @@ def _days(edges: set[date], low: date | None, high: date | None) -> Iterator[dat
 
 def ways(spec: FactSpec, fact: Fact, tests: list[Concrete]) -> frozenset[int]:
     """Every way in which one value (for CODES: one code) fulfills some of the tests, as bits."""
-    if spec.kind is not Kind.CODES:
+    if spec.kind is not FactKind.CODES:
         found = set()
         for value in points(spec, fact, tests):
             way = 0

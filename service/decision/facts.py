@@ -17,7 +17,7 @@ from service.decision.order import Code
 from service.decision.value_sets import ValueSet
 
 
-class Kind(StrEnum):
+class FactKind(StrEnum):
     """The type of a fact's values, and so their comparisons."""
 
     CODES = "codes"
@@ -105,7 +105,7 @@ class Family(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class FactSource:
     """The origin of a declared fact.
 
     `codes` say which observation or service; None means the policy's own services. `days` and
@@ -135,7 +135,7 @@ class FactSpec:
     """
 
     name: str
-    kind: Kind
+    kind: FactKind
     words: str
     told_by: tuple[str, ...]
     needs: tuple[str, ...] = ()
@@ -145,7 +145,7 @@ class FactSpec:
     least: Decimal | None = None
     may_be_nothing: bool = False
     asks: str = "OTH"
-    source: Source | None = None
+    source: FactSource | None = None
     called: str = ""
 
 
@@ -166,25 +166,27 @@ ORDER_DAY = "order.day"
 APPROVAL = "earlier.approval"
 _TABLE = (
     # --- the order
-    FactSpec("order.codes", Kind.CODES, "the code of the service", ("code",), asks="detail-code"),
+    FactSpec(
+        "order.codes", FactKind.CODES, "the code of the service", ("code",), asks="detail-code"
+    ),
     FactSpec(
         "order.modifiers",
-        Kind.CODES,
+        FactKind.CODES,
         "the modifier",
         ("code.extension:billing-options", "orderDetail"),
         asks="detail-code",
     ),
-    FactSpec("order.category", Kind.CODES, "the kind of order", ("category",)),
+    FactSpec("order.category", FactKind.CODES, "the kind of order", ("category",)),
     FactSpec(
         "order.priority",
-        Kind.CHOICE,
+        FactKind.CHOICE,
         "the priority of the order",
         ("priority",),
         choices=frozenset({"routine", "urgent", "asap", "stat"}),
     ),
     FactSpec(
         "order.intent",
-        Kind.CHOICE,
+        FactKind.CHOICE,
         "the intent of the order",
         ("intent",),
         choices=frozenset(
@@ -196,7 +198,7 @@ _TABLE = (
     ),
     FactSpec(
         "order.quantity",
-        Kind.NUMBER,
+        FactKind.NUMBER,
         "the quantity",
         ("quantityQuantity", "dispenseRequest.quantity"),
         unit="1",
@@ -204,23 +206,23 @@ _TABLE = (
     ),
     FactSpec(
         "order.frequency",
-        Kind.NUMBER,
+        FactKind.NUMBER,
         "how often it is to be done",
         ("occurrenceTiming.repeat",),
         unit="/d",
         least=Decimal(0),
     ),
-    FactSpec("order.body_site", Kind.CODES, "the body site", ("bodySite",)),
+    FactSpec("order.body_site", FactKind.CODES, "the body site", ("bodySite",)),
     FactSpec(
         "order.reason",
-        Kind.CODES,
+        FactKind.CODES,
         "the diagnosis",
         ("reasonCode", "reasonReference"),
         needs=("Condition",),
     ),
     FactSpec(
         "order.performer",
-        Kind.CODES,
+        FactKind.CODES,
         "the performer",
         ("performerType", "performer"),
         needs=("Practitioner", "PractitionerRole", "Organization"),
@@ -228,7 +230,7 @@ _TABLE = (
     ),
     FactSpec(
         "order.place",
-        Kind.CODES,
+        FactKind.CODES,
         "the place of service",
         ("locationCode", "locationReference"),
         needs=("Location",),
@@ -236,16 +238,16 @@ _TABLE = (
     ),
     FactSpec(
         ORDER_DAY,
-        Kind.DAY,
+        FactKind.DAY,
         "the day of service",
         ("occurrence[x]", "start", "requestedPeriod"),
         asks="timeframe",
     ),
-    FactSpec("order.replaces", Kind.FLAG, "whether it replaces another order", ("replaces",)),
+    FactSpec("order.replaces", FactKind.FLAG, "whether it replaces another order", ("replaces",)),
     # --- the patient
     FactSpec(
         "patient.age",
-        Kind.AGE,
+        FactKind.AGE,
         "the patient's date of birth",
         ("Patient.birthDate",),
         needs=("Patient",),
@@ -253,7 +255,7 @@ _TABLE = (
     ),
     FactSpec(
         "patient.gender",
-        Kind.CHOICE,
+        FactKind.CHOICE,
         "the patient's administrative gender",
         ("Patient.gender",),
         needs=("Patient",),
@@ -261,7 +263,7 @@ _TABLE = (
     ),
     FactSpec(
         "patient.deceased",
-        Kind.FLAG,
+        FactKind.FLAG,
         "whether the patient has died",
         ("Patient.deceased[x]",),
         needs=("Patient",),
@@ -269,7 +271,7 @@ _TABLE = (
     # --- the coverage
     FactSpec(
         "coverage.program",
-        Kind.CHOICE,
+        FactKind.CHOICE,
         "the program that pays",
         ("Coverage.type", "the payers file"),
         needs=("Coverage",),
@@ -277,28 +279,28 @@ _TABLE = (
     ),
     FactSpec(
         "coverage.type",
-        Kind.CODES,
+        FactKind.CODES,
         "the type of the coverage",
         ("Coverage.type",),
         needs=("Coverage",),
     ),
     FactSpec(
         "coverage.plan",
-        Kind.CHOICE,
+        FactKind.CHOICE,
         "the plan",
         ("Coverage.class:plan",),
         needs=("Coverage",),
     ),
     FactSpec(
         "coverage.group",
-        Kind.CHOICE,
+        FactKind.CHOICE,
         "the group",
         ("Coverage.class:group",),
         needs=("Coverage",),
     ),
     FactSpec(
         "coverage.in_force",
-        Kind.FLAG,
+        FactKind.FLAG,
         "whether the coverage is in force on the day of service",
         ("Coverage.status", "Coverage.period"),
         needs=("Coverage",),
@@ -306,7 +308,7 @@ _TABLE = (
     ),
     FactSpec(
         "coverage.outlasts_order",
-        Kind.FLAG,
+        FactKind.FLAG,
         "whether the coverage lasts as long as the order",
         ("Coverage.period", "occurrencePeriod"),
         needs=("Coverage",),
@@ -315,21 +317,21 @@ _TABLE = (
     # --- the encounter
     FactSpec(
         "encounter.class",
-        Kind.CHOICE,
+        FactKind.CHOICE,
         "the kind of encounter",
         ("Encounter.class",),
         needs=("Encounter",),
     ),
     FactSpec(
         "encounter.status",
-        Kind.CHOICE,
+        FactKind.CHOICE,
         "the status of the encounter",
         ("Encounter.status",),
         needs=("Encounter",),
     ),
     FactSpec(
         "encounter.priority",
-        Kind.CHOICE,
+        FactKind.CHOICE,
         "how urgent the encounter is",
         ("Encounter.priority",),
         needs=("Encounter",),
@@ -337,7 +339,7 @@ _TABLE = (
     # --- what was before
     FactSpec(
         "earlier.answer",
-        Kind.CHOICE,
+        FactKind.CHOICE,
         "what the order's own coverage information says",
         ("extension:coverage-information",),
         choices=frozenset({"covered", "not-covered", "conditional", "indeterminate"}),
@@ -345,7 +347,7 @@ _TABLE = (
     ),
     FactSpec(
         APPROVAL,
-        Kind.CHOICE,
+        FactKind.CHOICE,
         "the number of a prior authorization",
         ("extension:coverage-information", "ClaimResponse.preAuthRef"),
         needs=("ClaimResponse",),
@@ -353,7 +355,7 @@ _TABLE = (
     ),
     FactSpec(
         "earlier.approved",
-        Kind.FLAG,
+        FactKind.FLAG,
         "whether an approval is on file",
         ("extension:coverage-information", "ClaimResponse.preAuthRef"),
         needs=("ClaimResponse",),

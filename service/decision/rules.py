@@ -22,9 +22,9 @@ from service.decision.completions import (
 )
 from service.decision.conditions import (
     All,
-    Base,
     Concrete,
     Condition,
+    DayBase,
     Edge,
     InSets,
     InWindow,
@@ -37,7 +37,7 @@ from service.decision.conditions import (
     shifted,
     ways,
 )
-from service.decision.facts import ORDER_DAY, TABLE, Between, Fact, Facts, FactSpec, Kind
+from service.decision.facts import ORDER_DAY, TABLE, Between, Fact, FactKind, Facts, FactSpec
 
 T = TypeVar("T")
 
@@ -164,7 +164,7 @@ class RuleList(Generic[T]):
     def warm(self, today: date) -> None:
         """Precompute the intersections of large value sets, outside of calls."""
         for fact in self._facts.values():
-            if fact.kind is Kind.CODES:
+            if fact.kind is FactKind.CODES:
                 plan = self._plan(today, today)
                 own = [plan[i] for i, t in enumerate(self._tests) if t.fact == fact]
                 self._ways(fact, Fact(), own)
@@ -271,7 +271,7 @@ class RuleList(Generic[T]):
         self, spec: FactSpec, fact: Fact, own: Sequence[tuple[int, Concrete]]
     ) -> tuple[Mapping[int, bool], Ways | None]:
         possible = self._ways(spec, fact, [test for _, test in own])
-        many = spec.kind is Kind.CODES
+        many = spec.kind is FactKind.CODES
         certain: dict[int, bool] = {}
         still: list[int] = []
         bits: list[int] = []
@@ -331,7 +331,7 @@ class RuleList(Generic[T]):
         )
 
     def _ways(self, spec: FactSpec, fact: Fact, tests: list[Concrete]) -> frozenset[int]:
-        if spec.kind is not Kind.CODES:
+        if spec.kind is not FactKind.CODES:
             return ways(spec, fact, tests)
         key = tuple(tests)
         found = self._of_codes.get(key)
@@ -387,7 +387,7 @@ class RuleList(Generic[T]):
             for edge in (test.test.first, test.test.last):
                 if edge is None:
                     continue
-                if edge.day is None and edge.base is Base.SERVICE:
+                if edge.day is None and edge.base is DayBase.SERVICE:
                     moved.add(edge)
                 else:
                     marks.add(edge.on(facts.today, facts.today))

@@ -20,7 +20,7 @@ Period = tuple[date, date]
 ALWAYS: Period = (date.min, date.max)
 
 
-class Span(NamedTuple):
+class CodeSpan(NamedTuple):
     """Every code of a system from `first` to `last`, both with all codes that begin like them.
 
     A prefix is a span from itself to itself: C50 to C50 holds C50.911.
@@ -39,10 +39,10 @@ class Span(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ValueSetEntry:
     """One line of a value set: a code or a span of codes, and the days on which it belongs."""
 
-    what: Code | Span
+    what: Code | CodeSpan
     first: date = date.min
     last: date = date.max
 
@@ -56,9 +56,9 @@ class ValueSet:
 
     __slots__ = ("_codes", "_edges", "_spans", "id", "title")
 
-    def __init__(self, id: str, entries: Iterable[Entry], title: str = "") -> None:
+    def __init__(self, id: str, entries: Iterable[ValueSetEntry], title: str = "") -> None:
         codes: dict[Code, tuple[Period, ...]] = {}
-        spans: list[tuple[Span, Period]] = []
+        spans: list[tuple[CodeSpan, Period]] = []
         edges: set[date] = set()
         for entry in entries:
             period = (entry.first, entry.last)
@@ -66,7 +66,7 @@ class ValueSet:
                 edges.add(entry.first)
             if entry.last != date.max:
                 edges.add(date.fromordinal(entry.last.toordinal() + 1))
-            if isinstance(entry.what, Span):
+            if isinstance(entry.what, CodeSpan):
                 spans.append((entry.what, period))
             else:
                 codes[entry.what] = (*codes.get(entry.what, ()), period)
@@ -104,7 +104,7 @@ class ValueSet:
             if any(first <= day <= last for first, last in periods):
                 yield code
 
-    def spans_on(self, day: date) -> Iterator[Span]:
+    def spans_on(self, day: date) -> Iterator[CodeSpan]:
         """The spans of the day."""
         for span, (first, last) in self._spans:
             if first <= day <= last:
@@ -130,7 +130,7 @@ def memberships(sets: Sequence[tuple[ValueSet, date]]) -> frozenset[int]:
         return frozenset({0}) if empty else frozenset({0, 1})
     ways: set[int] = {0}
     of_codes: dict[Code, int] = defaultdict(int)
-    spans: dict[str, list[tuple[int, Span]]] = defaultdict(list)
+    spans: dict[str, list[tuple[int, CodeSpan]]] = defaultdict(list)
     for i, (value_set, day) in enumerate(sets):
         for code in value_set.codes_on(day):
             of_codes[code] |= 1 << i
@@ -145,7 +145,7 @@ def memberships(sets: Sequence[tuple[ValueSet, date]]) -> frozenset[int]:
     return frozenset(ways)
 
 
-def _in_spans(code: Code, spans: Iterable[tuple[int, Span]]) -> int:
+def _in_spans(code: Code, spans: Iterable[tuple[int, CodeSpan]]) -> int:
     way = 0
     for i, span in spans:
         if span.holds(code):
@@ -153,7 +153,7 @@ def _in_spans(code: Code, spans: Iterable[tuple[int, Span]]) -> int:
     return way
 
 
-def _between(spans: Iterable[Span]) -> Iterator[str]:
+def _between(spans: Iterable[CodeSpan]) -> Iterator[str]:
     """Values such that every stretch of strings between the edges of spans has one in it."""
     for span in spans:
         yield span.first

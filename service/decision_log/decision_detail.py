@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from service.decision_log import queries
-from service.decision_log.queries import Decision, LoggedCall
+from service.decision_log.queries import LoggedCall, LoggedDecision
 from service.decision_log.rows import DeterminationRow, FeedbackRow
 from service.fhir.orders import ORDER_TYPES
 
@@ -25,13 +25,13 @@ class DecisionDetail:
     share ids of patients and orders.
     """
 
-    decision: Decision
+    decision: LoggedDecision
     call: LoggedCall
-    others: tuple[Decision, ...]
+    others: tuple[LoggedDecision, ...]
     replaces: str | None
     replaced_by: str | None
     said: tuple[FeedbackRow, ...]
-    same_id_elsewhere: tuple[Decision, ...] = ()
+    same_id_elsewhere: tuple[LoggedDecision, ...] = ()
 
     @property
     def determination(self) -> DeterminationRow:
@@ -85,7 +85,7 @@ def order_references(written: str) -> tuple[str, ...]:
 
 
 def _whole(
-    connection: Connection, decision: Decision, others: Sequence[Decision]
+    connection: Connection, decision: LoggedDecision, others: Sequence[LoggedDecision]
 ) -> DecisionDetail | None:
     call = queries.one_call(connection, decision.call_id)
     if call is None:  # pruned meanwhile
@@ -108,5 +108,5 @@ def _said(connection: Connection, call: LoggedCall) -> tuple[FeedbackRow, ...]:
     return tuple(queries.feedback_on(connection, shown, call.row.client))
 
 
-def _whose(decision: Decision) -> tuple[str | None, ...]:
+def _whose(decision: LoggedDecision) -> tuple[str | None, ...]:
     return (decision.client, decision.ehr, decision.patient)

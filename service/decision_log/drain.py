@@ -10,7 +10,7 @@ import structlog
 
 from service.decision_log.group_commit import StoreWriter
 from service.decision_log.log_store import EntryRejected
-from service.decision_log.rows import Entry, decode_entry, together
+from service.decision_log.rows import LogEntry, decode_entry, together
 from service.decision_log.spool import Segment, Spool
 
 BATCH = 64
@@ -60,7 +60,7 @@ def _move(batch: Sequence[bytes], spool: Spool, writer: StoreWriter) -> None:
                 spool.set_aside(payload)
 
 
-def _readable(batch: Sequence[bytes], spool: Spool) -> Iterator[tuple[bytes, Entry]]:
+def _readable(batch: Sequence[bytes], spool: Spool) -> Iterator[tuple[bytes, LogEntry]]:
     for payload in batch:
         try:
             yield payload, decode_entry(payload)

@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import Literal
 
 from service.decision_log.log_store import EntryRejected, LogStore, StoreUnavailable
-from service.decision_log.rows import Entry, together
+from service.decision_log.rows import LogEntry, together
 
 _LARGEST_BATCH = 64
 _CLOSE_SECONDS = 1.0
@@ -27,7 +27,7 @@ Ended = StoreUnavailable | EntryRejected | Literal["done"]
 class _Job:
     """A task for the store. Its thread receives the result, or the turn to write."""
 
-    task: Entry | Literal["ping", "close"]
+    task: LogEntry | Literal["ping", "close"]
     deadline: float
     told: SimpleQueue[Ended | Literal["your turn"]] = field(default_factory=SimpleQueue)
 
@@ -42,7 +42,7 @@ class StoreWriter:
         self._waiting: deque[_Job] = deque()
         self._due: float | None = None
 
-    def write(self, entry: Entry, within: float) -> None:
+    def write(self, entry: LogEntry, within: float) -> None:
         """Write the entry; it is durable when this returns.
 
         Raises StoreUnavailable after about `within` seconds at the latest, EntryRejected if the
@@ -67,7 +67,7 @@ class StoreWriter:
         if due is not None and time.monotonic() > due:
             self._store.interrupt()
 
-    def _do(self, task: Entry | Literal["ping", "close"], within: float) -> None:
+    def _do(self, task: LogEntry | Literal["ping", "close"], within: float) -> None:
         job = _Job(task, time.monotonic() + within)
         with self._lock:
             leads = not self._busy
@@ -105,9 +105,9 @@ class StoreWriter:
         A ping runs alone: it may have to connect, and no call can wait for that.
         """
         batch = [job]
-        if isinstance(job.task, Entry):
+        if isinstance(job.task, LogEntry):
             with self._lock:
-                others = [j for j in self._waiting if isinstance(j.task, Entry)]
+                others = [j for j in self._waiting if isinstance(j.task, LogEntry)]
                 batch.extend(others[: _LARGEST_BATCH - 1])
                 self._waiting = deque(j for j in self._waiting if j not in batch)
         try:
@@ -135,7 +135,7 @@ class StoreWriter:
 
     def _once(self, jobs: Sequence[_Job]) -> Ended:
         deadline = self._due = jobs[0].deadline
-        entries = [job.task for job in jobs if isinstance(job.task, Entry)]
+        entries = [job.task for job in jobs if isinstance(job.task, LogEntry)]
         try:
             if entries:
                 whole = entries[0] if len(entries) == 1 else together(entries)

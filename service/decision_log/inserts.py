@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from service.decision_log import tables
-from service.decision_log.rows import Entry
+from service.decision_log.rows import LogEntry
 
 _json = msgspec.json.Encoder().encode
 
@@ -37,7 +37,7 @@ class SqliteInserts:
             )
         ]
 
-    def of(self, entry: Entry) -> Iterator[tuple[str, Sequence[Any]]]:
+    def of(self, entry: LogEntry) -> Iterator[tuple[str, Sequence[Any]]]:
         """The statements of an entry, with their parameters."""
         for name, statements in self._statements:
             rows: Sequence[msgspec.Struct] = getattr(entry, name)
@@ -62,7 +62,7 @@ class PostgresInserts:
         )
         self._feedback = _insert_json(tables.feedback)
 
-    def of(self, entry: Entry) -> Iterator[tuple[str, Sequence[str]]]:
+    def of(self, entry: LogEntry) -> Iterator[tuple[str, Sequence[str]]]:
         """The statements of an entry, with their parameters."""
         if entry.calls:
             rows = (entry.calls, entry.determinations, entry.cards)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from service.decision_log.rows import Entry
+from service.decision_log.rows import LogEntry
 from service.errors import CovercardError
 
 
@@ -28,7 +28,7 @@ class LogStore(Protocol):
     `interrupt` ends the wait.
     """
 
-    def write(self, entry: Entry, deadline: float) -> None:
+    def write(self, entry: LogEntry, deadline: float) -> None:
         """Add the rows in one durable transaction; existing rows stay as they are.
 
         Raises StoreUnavailable or EntryRejected: then nothing was added, except when the

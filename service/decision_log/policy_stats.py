@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from service.decision_log.feedback_rows import ACCEPTED, OVERRIDDEN
-from service.decision_log.queries import Span, within
+from service.decision_log.queries import TimeSpan, within
 from service.decision_log.tables import call, card, determination, feedback
 
 
@@ -38,7 +38,7 @@ class PolicyStats:
         return self.cards - self.accepted - self.overridden.total()
 
 
-def policy_stats(connection: Connection, span: Span) -> list[PolicyStats]:
+def policy_stats(connection: Connection, span: TimeSpan) -> list[PolicyStats]:
     """The statistics of each policy in use, by id."""
     found: dict[str | None, PolicyStats] = {}
 
@@ -60,7 +60,7 @@ def policy_stats(connection: Connection, span: Span) -> list[PolicyStats]:
     return sorted(found.values(), key=lambda s: (s.policy_id is None, s.policy_id or ""))
 
 
-def _calls(span: Span) -> Any:
+def _calls(span: TimeSpan) -> Any:
     d = determination.c
     return (
         select(d.policy_id, func.count(d.call_id.distinct()), func.count())
@@ -69,7 +69,7 @@ def _calls(span: Span) -> Any:
     )
 
 
-def _answers(span: Span) -> Any:
+def _answers(span: TimeSpan) -> Any:
     d = determination.c
     return (
         select(d.policy_id, d.covered, func.count())
@@ -78,7 +78,7 @@ def _answers(span: Span) -> Any:
     )
 
 
-def _cards(span: Span) -> Any:
+def _cards(span: TimeSpan) -> Any:
     c = card.c
     return (
         select(c.policy_id, func.count(), func.sum(c.form))
@@ -88,7 +88,7 @@ def _cards(span: Span) -> Any:
 
 
 def _last_words(
-    connection: Connection, span: Span
+    connection: Connection, span: TimeSpan
 ) -> Iterator[tuple[str | None, int, str, str | None]]:
     """Policy, form, outcome and reason of each card's last feedback by its own client."""
     f = feedback.c

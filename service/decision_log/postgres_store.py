@@ -12,7 +12,7 @@ from service.decision_log.database import open_engine
 from service.decision_log.database_errors import trouble
 from service.decision_log.inserts import PostgresInserts
 from service.decision_log.log_store import EntryRejected, StoreUnavailable
-from service.decision_log.rows import Entry
+from service.decision_log.rows import LogEntry
 
 
 class PostgresStore:
@@ -27,7 +27,7 @@ class PostgresStore:
         self._connection: psycopg.Connection | None = None
         self._line: socket.socket | None = None
 
-    def write(self, entry: Entry, deadline: float) -> None:
+    def write(self, entry: LogEntry, deadline: float) -> None:
         connection = self._connection
         if connection is None:
             raise StoreUnavailable("not connected")

@@ -62,7 +62,7 @@ class LoggedCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class LoggedDecision:
     """One determination with its call's columns, without the payload."""
 
     call_id: str
@@ -75,21 +75,21 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class TimeSpan:
     """A period; None leaves an end open, `until` is exclusive."""
 
     since: datetime | None = None
     until: datetime | None = None
 
 
-def by_assertion(connection: Connection, assertion_id: str, most: int) -> list[Decision]:
+def by_assertion(connection: Connection, assertion_id: str, most: int) -> list[LoggedDecision]:
     """At most `most` determinations with this assertion id, newest first."""
     wanted = _decisions().where(determination.c.assertion_id == assertion_id)
     newest = wanted.order_by(determination.c.call_id.desc()).limit(most)
     return [_decision(row) for row in connection.execute(newest)]
 
 
-def one_decision(connection: Connection, call_id: str, position: int) -> Decision | None:
+def one_decision(connection: Connection, call_id: str, position: int) -> LoggedDecision | None:
     """The determination at this position of a call."""
     d = determination.c
     wanted = _decisions().where(d.call_id == call_id, d.position == position)
@@ -103,9 +103,9 @@ def find(
     patient: str | None = None,
     orders: Sequence[str] = (),
     ehr: str | None = None,
-    span: Span | None = None,
+    span: TimeSpan | None = None,
     most: int,
-) -> list[Decision]:
+) -> list[LoggedDecision]:
     """Determinations of a patient ("Patient/id") or one of some orders ("Type/id"), newest first.
 
     Ids are unique within one EHR only; `ehr` is its FHIR base URL as in its calls.
@@ -117,23 +117,23 @@ def find(
         wanted = wanted.where(determination.c.order_ref.in_(orders))
     if ehr is not None:
         wanted = wanted.where(call.c.ehr == ehr)
-    for condition in within(determination.c.call_id, span or Span()):
+    for condition in within(determination.c.call_id, span or TimeSpan()):
         wanted = wanted.where(condition)
     newest = wanted.order_by(determination.c.call_id.desc(), determination.c.position).limit(most)
     return [_decision(row) for row in connection.execute(newest)]
 
 
-def replaced_by_log(connection: Connection, decision: Decision) -> str | None:
+def replaced_by_log(connection: Connection, decision: LoggedDecision) -> str | None:
     """The previous assertion id on the same order and coverage."""
     return _neighbor(connection, decision, later=False)
 
 
-def replacement(connection: Connection, decision: Decision) -> str | None:
+def replacement(connection: Connection, decision: LoggedDecision) -> str | None:
     """The next assertion id on the same order and coverage."""
     return _neighbor(connection, decision, later=True)
 
 
-def _neighbor(connection: Connection, decision: Decision, *, later: bool) -> str | None:
+def _neighbor(connection: Connection, decision: LoggedDecision, *, later: bool) -> str | None:
     d = determination.c
     this = decision.determination
     order = d.call_id.asc() if later else d.call_id.desc()
@@ -168,12 +168,12 @@ def one_call(connection: Connection, call_id: str) -> LoggedCall | None:
     return LoggedCall(CallRow(*row), tuple(DeterminationRow(*r) for r in found))
 
 
-def count_calls(connection: Connection, span: Span) -> int:
+def count_calls(connection: Connection, span: TimeSpan) -> int:
     counted = select(func.count()).select_from(call).where(*within(call.c.call_id, span))
     return int(connection.execute(counted).scalar() or 0)
 
 
-def all_calls(connection: Connection, span: Span) -> Iterator[LoggedCall]:
+def all_calls(connection: Connection, span: TimeSpan) -> Iterator[LoggedCall]:
     """All calls of a period, oldest first, read in chunks of bounded memory."""
     last = ""
     while True:
@@ -219,16 +219,16 @@ def _decisions() -> Select[Any]:
     return select(*_OF_CALL, *determination.c).select_from(joined)
 
 
-def _decision(row: Row[Any]) -> Decision:
+def _decision(row: Row[Any]) -> LoggedDecision:
     values = tuple(row)
     received_at, client, hook, ehr, patient = values[: len(_OF_CALL)]
     determined = DeterminationRow(*values[len(_OF_CALL) :])
-    return Decision(
+    return LoggedDecision(
         determined.call_id, instant(received_at), client, hook, ehr, patient, determined
     )
 
 
-def within(call_id: Any, span: Span) -> Sequence[Any]:
+def within(call_id: Any, span: TimeSpan) -> Sequence[Any]:
     """Conditions on a column of call ids, which sort by time."""
     conditions = []
     if span.since is not None:

@@ -20,7 +20,7 @@ from service.decision_log.call_record import CallRecord
 from service.decision_log.drain import drain
 from service.decision_log.group_commit import StoreWriter
 from service.decision_log.log_store import EntryRejected, LogStore, StoreUnavailable
-from service.decision_log.rows import Entry, FeedbackRow, encode_entry, entry_of
+from service.decision_log.rows import FeedbackRow, LogEntry, encode_entry, entry_of
 from service.decision_log.spool import Spool, SpoolDepth
 from service.errors import ConfigurationError, RecordsUnavailable
 
@@ -95,7 +95,7 @@ class Recorder:
         Raises RecordsUnavailable if neither the store nor the spool takes it.
         """
         if feedback:
-            self._running().keep(Entry(feedback=feedback))
+            self._running().keep(LogEntry(feedback=feedback))
 
     def health(self) -> Health:
         """The health as last observed by this process; never waits for the store."""
@@ -151,7 +151,7 @@ class _Process:
         usable = self._spool_usable and depth is not None
         return Health(self._store_up, depth or _NOTHING, self._refusing, usable)
 
-    def keep(self, entry: Entry) -> None:
+    def keep(self, entry: LogEntry) -> None:
         if self._store_up and self._stored(entry):
             return
         try:
@@ -164,7 +164,7 @@ class _Process:
                 raise RecordsUnavailable("neither the store nor the spool can be written") from None
         self._refusing = False
 
-    def _stored(self, entry: Entry) -> bool:
+    def _stored(self, entry: LogEntry) -> bool:
         try:
             self._writer.write(entry, within=self._patience)
         except EntryRejected as error:

@@ -110,7 +110,7 @@ class FeedbackRow(msgspec.Struct, frozen=True, gc=False):
     comment: str | None
 
 
-class Entry(msgspec.Struct, frozen=True):
+class LogEntry(msgspec.Struct, frozen=True):
     """Rows written in one transaction."""
 
     calls: list[CallRow] = []
@@ -121,13 +121,13 @@ class Entry(msgspec.Struct, frozen=True):
 
 _decode_kept = msgspec.msgpack.Decoder(CallPayload).decode
 encode_entry = msgspec.msgpack.Encoder().encode
-_decode_entry = msgspec.msgpack.Decoder(Entry).decode
+_decode_entry = msgspec.msgpack.Decoder(LogEntry).decode
 
 _FORMER_NAMES = {"programme": "program", "gap": "undetermined"}
 """Field names of 0.1.0 in spooled entries → present names."""
 
 
-def decode_entry(payload: bytes) -> Entry:
+def decode_entry(payload: bytes) -> LogEntry:
     """The rows of a spooled entry, of this or an earlier version.
 
     Raises msgspec.DecodeError for another payload.
@@ -140,12 +140,12 @@ def decode_entry(payload: bytes) -> Entry:
             for former, name in _FORMER_NAMES.items():
                 if former in row:
                     row[name] = row.pop(former)
-        return msgspec.convert(written, Entry)
+        return msgspec.convert(written, LogEntry)
 
 
-def together(entries: Iterable[Entry]) -> Entry:
+def together(entries: Iterable[LogEntry]) -> LogEntry:
     """Several entries merged into one."""
-    whole = Entry([], [], [], [])
+    whole = LogEntry([], [], [], [])
     for entry in entries:
         whole.calls.extend(entry.calls)
         whole.determinations.extend(entry.determinations)
@@ -154,9 +154,9 @@ def together(entries: Iterable[Entry]) -> Entry:
     return whole
 
 
-def entry_of(call: CallRecord) -> Entry:
+def entry_of(call: CallRecord) -> LogEntry:
     """The rows of one call."""
-    return Entry(
+    return LogEntry(
         [_call_row(call)],
         [_determination_row(call.id, n, d) for n, d in enumerate(call.decided)],
         [_card_row(call.id, n, c) for n, c in enumerate(call.cards)],

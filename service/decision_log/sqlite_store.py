@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from service.decision_log.database import database_file, make_private_file, open_engine
 from service.decision_log.inserts import SqliteInserts
 from service.decision_log.log_store import EntryRejected, StoreUnavailable
-from service.decision_log.rows import Entry
+from service.decision_log.rows import LogEntry
 
 _TURN_SECONDS = 0.001
 _BUSY_SECONDS = 0.001
@@ -31,7 +31,7 @@ class SqliteStore:
         self._connection: sqlite3.Connection | None = None
         self._turn: int | None = None
 
-    def write(self, entry: Entry, deadline: float) -> None:
+    def write(self, entry: LogEntry, deadline: float) -> None:
         connection, turn = self._connection, self._turn
         if connection is None or turn is None:
             raise StoreUnavailable("not open")

@@ -53,7 +53,7 @@ class RecalledOrder:
 
 
 @dataclass(slots=True)
-class Wanted:
+class PackagedForm:
     """A form of the answer, with its notice and its orders."""
 
     form: Form
@@ -146,21 +146,21 @@ class _Packaging:
         self.now = now
         self.coverage = read_coverage(asked.coverage, asked.resources, shared.payers)
         self.decided: list[Decided] = []
-        self.wanted: dict[str, Wanted] = {}
+        self.wanted: dict[str, PackagedForm] = {}
         self.issues: list[Issue] = []
 
     def run(self) -> Json:
         for order in self.asked.orders:
             self._consider(order, self.asked.resources, None, self.words.order_settled)
         self._consider_context()
-        named: dict[str, Wanted] = {}
+        named: dict[str, PackagedForm] = {}
         for questionnaire in self.asked.questionnaires:
             form = self.shared.forms.by_canonical(questionnaire.canonical)
             if form is None:
                 self._say("warning", "not-found", self.words.form_unknown, questionnaire.place)
             else:
                 notice = self._notice_of(form)
-                self.wanted.setdefault(form.id, Wanted(form, notice, list(self.decided)))
+                self.wanted.setdefault(form.id, PackagedForm(form, notice, list(self.decided)))
                 named[form.id] = self.wanted[form.id]
         # What was asked for by name comes first: some clients read no further.
         wanted = {**named, **self.wanted}
@@ -232,7 +232,7 @@ class _Packaging:
         for notice_id in determination.notices:
             notice = self.shared.notices.edition(notice_id, self.now.date())
             form = self.shared.filler.links.form(notice.questionnaire)
-            wanted = self.wanted.setdefault(form.id, Wanted(form, notice))
+            wanted = self.wanted.setdefault(form.id, PackagedForm(form, notice))
             wanted.orders.append(decided)
 
     def _notice_of(self, form: Form) -> Notice | None:
@@ -250,7 +250,7 @@ class _Packaging:
         self._say("information", "informational", self.words.unchanged.format(title=form.title))
         return False
 
-    def _bundle(self, wanted: Wanted) -> Json:
+    def _bundle(self, wanted: PackagedForm) -> Json:
         encounter_id = self.recalled.encounter_id if self.recalled else None
         filling = PrefillContext(
             patient=self.asked.patient,

@@ -49,7 +49,7 @@ _NEVER_PUBLIC: tuple[Network, ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class FhirBase:
     """A parsed FHIR base URL. `path` has no trailing slash, `host` no brackets."""
 
     scheme: str
@@ -81,7 +81,7 @@ class Base:
         return is_loopback(self.host)
 
 
-def parse_base(url: str) -> Base:
+def parse_base(url: str) -> FhirBase:
     """The normalized FHIR base URL of a server to call. Raises ValueError with the expected form.
 
     User, query, fragment, percent-encoding and dot segments are refused, and http:// outside this
@@ -93,7 +93,7 @@ def parse_base(url: str) -> Base:
     return base
 
 
-def read_base(url: str) -> Base:
+def read_base(url: str) -> FhirBase:
     """The normalized FHIR base URL of a server that is named and not called: http:// is allowed."""
     match = _BASE.fullmatch(url)
     if match is None or {".", ".."} & set(match["path"].split("/")):
@@ -102,7 +102,7 @@ def read_base(url: str) -> Base:
     port = int(match["port"] or _PORTS[scheme])
     if not 0 < port < 65536:
         raise ValueError("expected a port from 1 to 65535")
-    base = Base(scheme, match["host"].strip("[]").lower(), port, match["path"])
+    base = FhirBase(scheme, match["host"].strip("[]").lower(), port, match["path"])
     if match["host"].startswith("[") and not isinstance(base.literal, IPv6Address):
         raise ValueError("expected an IPv6 address in the brackets")
     return base
@@ -136,7 +136,7 @@ class OutboundPolicy:
         self._networks: tuple[Network, ...] = tuple(ip_network(n) for n in networks)
         self._resolve = resolver
 
-    def admit(self, url: str, allowed: frozenset[str] | None) -> Base:
+    def admit(self, url: str, allowed: frozenset[str] | None) -> FhirBase:
         """The allowed server of a call; FetchFailed (NOT_ALLOWED) for any other.
 
         `allowed` are the base URLs of the calling client; None in open mode, which allows any
@@ -152,7 +152,7 @@ class OutboundPolicy:
             return base
         raise FetchFailed(Outcome.NOT_ALLOWED)
 
-    def addresses(self, base: Base) -> tuple[str, ...]:
+    def addresses(self, base: FhirBase) -> tuple[str, ...]:
         """The server's allowed addresses, in the resolver's order.
 
         FetchFailed: ERROR if the name does not resolve, NOT_ALLOWED without an allowed address.
@@ -169,7 +169,7 @@ class OutboundPolicy:
             raise FetchFailed(Outcome.NOT_ALLOWED)
         return permitted
 
-    def _permits(self, written: str, base: Base) -> bool:
+    def _permits(self, written: str, base: FhirBase) -> bool:
         # A zone ("fe80::1%eth0") names a local link: no EHR is there.
         if "%" in written:
             return False

@@ -33,7 +33,7 @@ from urllib3.exceptions import (
 )
 
 from service import __version__
-from service.ehr.allowlist import Base, OutboundPolicy, bracketed
+from service.ehr.allowlist import FhirBase, OutboundPolicy, bracketed
 from service.ehr.fetch_report import Outcome
 from service.ehr.fhir_query import FhirQuery, Read
 from service.ehr.patient_check import is_of_server
@@ -126,7 +126,7 @@ class FhirClient:
     """The FHIR server of one call. Safe for several threads."""
 
     def __init__(
-        self, shared: FhirClients, base: Base, token: str | None, bases: Sequence[Base]
+        self, shared: FhirClients, base: FhirBase, token: str | None, bases: Sequence[FhirBase]
     ) -> None:
         self.base = base
         self.bases = tuple(bases)

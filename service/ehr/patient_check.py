@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from service.ehr.allowlist import Base, read_base
+from service.ehr.allowlist import FhirBase, read_base
 from service.fhir.references import parse_literal
 
 _SUBJECTS = ("subject", "patient", "beneficiary")
 
 
-def is_of_another(data: Mapping[str, Any], patient: str, bases: Collection[Base]) -> bool:
+def is_of_another(data: Mapping[str, Any], patient: str, bases: Collection[FhirBase]) -> bool:
     """Whether a resource from an EHR names patients other than `patient` ("Patient/id").
 
     `bases` are the EHR's base URLs.
@@ -23,7 +23,7 @@ def is_of_another(data: Mapping[str, Any], patient: str, bases: Collection[Base]
     return bool(named) and patient not in named
 
 
-def _patients(data: Mapping[str, Any], bases: Collection[Base]) -> Iterator[str]:
+def _patients(data: Mapping[str, Any], bases: Collection[FhirBase]) -> Iterator[str]:
     if data.get("resourceType") == "Patient":
         yield f"Patient/{data.get('id')}"
     references = [data.get(name) for name in _SUBJECTS]
@@ -38,7 +38,7 @@ def _patients(data: Mapping[str, Any], bases: Collection[Base]) -> Iterator[str]
             yield literal.local if is_of_server(literal.base, bases) else str(written)
 
 
-def is_of_server(base: str | None, bases: Collection[Base]) -> bool:
+def is_of_server(base: str | None, bases: Collection[FhirBase]) -> bool:
     """Whether a literal reference's base is among a server's base URLs; relative references are."""
     if base is None:
         return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from service.ehr.allowlist import Base, parse_base, read_base
+from service.ehr.allowlist import FhirBase, parse_base, read_base
 from service.fhir.references import host_of
 
 _PAIR = re.compile(r"(?P<named>.+?)=(?P<other>https?://.+)")
@@ -21,7 +21,7 @@ class ServerAliases:
     """
 
     def __init__(self, pairs: Iterable[str] = ()) -> None:
-        found: dict[str, list[Base]] = {}
+        found: dict[str, list[FhirBase]] = {}
         for pair in pairs:
             match = _PAIR.fullmatch(pair)
             if match is None:
@@ -30,9 +30,9 @@ class ServerAliases:
                 )
             named, other = parse_base(match["named"]), read_base(match["other"])
             found.setdefault(named.url, []).append(other)
-        self._others: Mapping[str, Sequence[Base]] = found
+        self._others: Mapping[str, Sequence[FhirBase]] = found
 
-    def bases_of(self, base: Base) -> list[Base]:
+    def bases_of(self, base: FhirBase) -> list[FhirBase]:
         """The base itself, and the other ones of the same EHR."""
         return [base, *self._others.get(base.url, ())]
 

@@ -38,7 +38,7 @@ class Urgency(StrEnum):
     URGENT = "urgent"
 
 
-class Told(NamedTuple):
+class ToldUrgency(NamedTuple):
     """An urgency, and the element that tells it."""
 
     urgency: Urgency
@@ -175,7 +175,7 @@ def urgency_of(
     resources: Resources,
     encounter_id: str | None,
     classes: EncounterClasses,
-) -> Told | None:
+) -> ToldUrgency | None:
     """Whether the care is an emergency or urgent: by class, type and priority of its encounters at
     hand, or by the priority of the order. None where nothing tells so.
     """
@@ -186,24 +186,24 @@ def urgency_of(
 
 def _urgencies(
     order: Resource, resources: Resources, encounter_id: str | None, classes: EncounterClasses
-) -> Iterator[Told]:
+) -> Iterator[ToldUrgency]:
     for reference in encounters_of(order, encounter_id):
         encounter = resources.get(reference)
         if encounter is None or encounter.type != "Encounter":
             continue
         data, place = encounter.data, encounter.place
         if classes.of(encounter) is CareClass.EMERGENCY:
-            yield Told(Urgency.EMERGENCY, f"{place}.class")
+            yield ToldUrgency(Urgency.EMERGENCY, f"{place}.class")
         if any(_code_of(c) in _EMERGENCY_TYPES for c in _codings(data.get("type"))):
-            yield Told(Urgency.EMERGENCY, f"{place}.type")
+            yield ToldUrgency(Urgency.EMERGENCY, f"{place}.type")
         for coding in _codings(data.get("priority")):
             told = _ENCOUNTER_PRIORITIES.get((_text(coding.get("code")) or "").upper())
             if told is not None:
-                yield Told(told, f"{place}.priority")
+                yield ToldUrgency(told, f"{place}.priority")
     priority = order.data.get("priority")
     told = _ORDER_PRIORITIES.get(priority.strip().lower()) if isinstance(priority, str) else None
     if told is not None:
-        yield Told(told, f"{order.place}.priority")
+        yield ToldUrgency(told, f"{order.place}.priority")
 
 
 def _codings(written: object) -> Iterator[Mapping[str, Any]]:

@@ -17,8 +17,8 @@ from typing import Any
 
 from service.decision_log.instants import microseconds
 from service.errors import ConfigurationError
-from service.payer_data.record_files import Read, RecordReader, Refusal
-from service.payer_data.record_rows import Kind
+from service.payer_data.record_files import ReadLine, RecordReader, Refusal
+from service.payer_data.record_rows import PayerRecordKind
 from service.payer_data.staging import Staged, Staging, open_staging
 
 _TOLD = 1_000
@@ -57,7 +57,7 @@ class ImportReport:
 def import_file(
     url: str,
     path: Path,
-    kind: Kind,
+    kind: PayerRecordKind,
     reader: RecordReader,
     *,
     whole: bool,
@@ -104,7 +104,7 @@ def _merge(staging: Staging, report: ImportReport) -> None:
 
 
 def _staged(
-    lines: Iterable[Read | Refusal], kind: Kind, report: ImportReport, whole: bool
+    lines: Iterable[ReadLine | Refusal], kind: PayerRecordKind, report: ImportReport, whole: bool
 ) -> Iterator[Staged]:
     for line in lines:
         if isinstance(line, Refusal):

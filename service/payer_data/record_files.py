@@ -20,7 +20,7 @@ from service.decision.policy import Program
 from service.errors import ConfigurationError
 from service.fhir.systems import CPT, HCPCS, canonical_code
 from service.payer_data.numbers import plain_number
-from service.payer_data.record_rows import Kind
+from service.payer_data.record_rows import PayerRecordKind
 from service.payer_data.records import (
     Authorization,
     Exemption,
@@ -48,7 +48,7 @@ class Refusal(NamedTuple):
     reason: str
 
 
-class Read(NamedTuple):
+class ReadLine(NamedTuple):
     """A valid line: a record to store or, in a delta, to remove."""
 
     line: int
@@ -214,7 +214,7 @@ class RecordReader:
     """
 
     def __init__(
-        self, kind: Kind, payers: Mapping[str, str], default_payer: str | None = None
+        self, kind: PayerRecordKind, payers: Mapping[str, str], default_payer: str | None = None
     ) -> None:
         self._type = kind.type
         self._columns = COLUMNS[kind.type]
@@ -222,7 +222,7 @@ class RecordReader:
         self._payers = payers_by_name(payers)
         self._default = default_payer
 
-    def read(self, path: Path, file: TextIO) -> Iterator[Read | Refusal]:
+    def read(self, path: Path, file: TextIO) -> Iterator[ReadLine | Refusal]:
         """The non-empty lines. Raises ConfigurationError for an unreadable file."""
         try:
             if path.suffix.lower() == ".csv":
@@ -236,7 +236,7 @@ class RecordReader:
         except csv.Error as error:
             raise ConfigurationError(f"{path}: expected CSV ({error})") from None
 
-    def _csv(self, file: TextIO) -> Iterator[Read | Refusal]:
+    def _csv(self, file: TextIO) -> Iterator[ReadLine | Refusal]:
         rows = csv.reader(file, strict=True)
         header = [name.strip().lower() for name in next(rows, [])]
         unknown = [name for name in header if name not in self._names]
@@ -253,7 +253,7 @@ class RecordReader:
             else:
                 yield self._record(rows.line_num, dict(zip(header, row, strict=True)))
 
-    def _ndjson(self, file: TextIO) -> Iterator[Read | Refusal]:
+    def _ndjson(self, file: TextIO) -> Iterator[ReadLine | Refusal]:
         decode = msgspec.json.Decoder(dict[str, Any]).decode
         for number, line in enumerate(file, 1):
             if not line.strip():
@@ -269,7 +269,7 @@ class RecordReader:
             else:
                 yield self._record(number, values)
 
-    def _record(self, line: int, values: Mapping[str, Any]) -> Read | Refusal:
+    def _record(self, line: int, values: Mapping[str, Any]) -> ReadLine | Refusal:
         given: dict[str, Any] = {}
         for column in self._columns:
             value = values.get(column.name)
@@ -296,7 +296,7 @@ class RecordReader:
             if "alternates" in given:
                 others = tuple(n for n in given["alternates"] if n != given["number"])
                 given["alternates"] = others
-        return Read(line, self._type(payer=payer, **given), flag in _YES)
+        return ReadLine(line, self._type(payer=payer, **given), flag in _YES)
 
     def _payer(self, written: Any) -> str | None:
         if written is None or written == "":

@@ -34,7 +34,7 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class PayerRecordKind:
     """One kind of records: its name on the command line, its table, and the rows of one record."""
 
     name: str
@@ -86,13 +86,13 @@ def _of_exemption(e: Exemption) -> Iterator[tuple[str, str, str]]:
     yield e.npi, f"{' '.join(e.codes)}|{e.starts or ''}", ""
 
 
-KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, PayerRecordKind] = {
     kind.name: kind
     for kind in (
-        Kind("members", "payer_member", Member, _of_member),
-        Kind("authorizations", "payer_authorization", Authorization, _of_authorization),
-        Kind("network", "payer_network", NetworkContract, _of_contract),
-        Kind("history", "payer_service", ServiceRendered, _of_service),
-        Kind("exemptions", "payer_exemption", Exemption, _of_exemption),
+        PayerRecordKind("members", "payer_member", Member, _of_member),
+        PayerRecordKind("authorizations", "payer_authorization", Authorization, _of_authorization),
+        PayerRecordKind("network", "payer_network", NetworkContract, _of_contract),
+        PayerRecordKind("history", "payer_service", ServiceRendered, _of_service),
+        PayerRecordKind("exemptions", "payer_exemption", Exemption, _of_exemption),
     )
 }

@@ -12,7 +12,7 @@ from service.decision_log.database import open_engine
 from service.decision_log.database_errors import trouble
 from service.decision_log.log_store import StoreUnavailable, is_sqlite
 from service.payer_data import payer_tables
-from service.payer_data.record_rows import Kind, Row
+from service.payer_data.record_rows import PayerRecordKind, Row
 
 if TYPE_CHECKING:
     import psycopg
@@ -58,7 +58,7 @@ class Staging(Protocol):
 class _Statements:
     """The statements of a merge; the two databases differ in how they take JSON apart."""
 
-    def __init__(self, kind: Kind, alternates: str) -> None:
+    def __init__(self, kind: PayerRecordKind, alternates: str) -> None:
         table = kind.table
         # A member has a row for each number, and counts by the one that is its own.
         own = "{0}.key = {0}.member" if kind.name == "members" else "1 = 1"
@@ -103,7 +103,7 @@ class _Statements:
 class _Merging:
     """The common part of both databases. `_number` and `_run` take SQL without parameters."""
 
-    def __init__(self, kind: Kind, alternates: str) -> None:
+    def __init__(self, kind: PayerRecordKind, alternates: str) -> None:
         self._kind = kind
         self._sql = _Statements(kind, alternates)
 
@@ -130,7 +130,7 @@ class _Merging:
 
 
 class _SqliteStaging(_Merging):
-    def __init__(self, connection: sqlite3.Connection, kind: Kind) -> None:
+    def __init__(self, connection: sqlite3.Connection, kind: PayerRecordKind) -> None:
         super().__init__(kind, "json_each(o.record, '$.alternates') a")
         self._connection = connection
         connection.execute("PRAGMA temp_store = FILE")
@@ -169,7 +169,7 @@ _POSTGRES_ALTERNATES = "jsonb_array_elements_text(o.record::jsonb -> 'alternates
 
 
 class _PostgresStaging(_Merging):
-    def __init__(self, connection: psycopg.Connection, kind: Kind) -> None:
+    def __init__(self, connection: psycopg.Connection, kind: PayerRecordKind) -> None:
         super().__init__(kind, _POSTGRES_ALTERNATES)
         self._connection = connection
         columns = ", ".join(f"{name} text NOT NULL" for name in _COLUMNS.split(", "))
@@ -226,7 +226,7 @@ def _escaped(value: str) -> str:
 
 
 @contextlib.contextmanager
-def open_staging(url: str, kind: Kind) -> Iterator[Staging]:
+def open_staging(url: str, kind: PayerRecordKind) -> Iterator[Staging]:
     """A transaction for an import. Raises StoreUnavailable if the database is unavailable."""
     raw: Any = None
     try:

@@ -34,7 +34,7 @@ class PayerIdentifier(Model):
     ]
 
 
-class Contact(Model):
+class ContactEntry(Model):
     """The contact for an answer."""
 
     name: Text
@@ -65,7 +65,7 @@ class PayerEntry(Model):
     member_systems: Told[Some[Text]] = Field(
         None, description="Identifier systems whose values are member numbers of this payer."
     )
-    contact: Told[Contact] = None
+    contact: Told[ContactEntry] = None
     policies: Several[AppliedPolicy]
 
     @model_validator(mode="after")

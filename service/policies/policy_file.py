@@ -92,7 +92,7 @@ class AuthorityEntry(Model):
         return self
 
 
-class Reason(Model):
+class ReasonEntry(Model):
     """The reason of a determination."""
 
     id: Id
@@ -103,11 +103,11 @@ class Reason(Model):
     citations: Annotated[Several[Id], EachOnce] = Field(description="Ids of citations below.")
 
 
-class Determination(Model):
+class DeterminationEntry(Model):
     """The determination for one program."""
 
     covered: Literal[Covered.NOT_COVERED, Covered.COVERED, Covered.CONDITIONAL]
-    reason: Reason
+    reason: ReasonEntry
     offers: Told[OffersEntry] = None
 
 
@@ -130,7 +130,7 @@ class AdvanceNotices(Model):
         return notices
 
 
-class Review(Model):
+class ReviewDates(Model):
     """The last and the next review of the policy."""
 
     last: MonthOrDay
@@ -154,14 +154,14 @@ class PolicyFile(Model):
     manual: Text = Field(description="The manual that the policy is of.")
     published: Day
     effective: Period
-    review: Review
+    review: ReviewDates
     summary: Sentence
     services: Some[ServiceGroup]
     ama_notice: Told[Text] = Field(None, description="What is said of the AMA's rights in CPT.")
     authorities: Some[AuthorityEntry] = Field(
         description="What was searched: ncd, lcd, other_lcd, plan_policy, in this order."
     )
-    determinations: ByProgram[Determination]
+    determinations: ByProgram[DeterminationEntry]
     advance_notice: AdvanceNotices
     wording: ByProgram[CardWording]
     reservations: Several[Sentence] = Field(description="What a reader should keep in mind.")
@@ -222,7 +222,7 @@ def _authority(entry: AuthorityEntry, citations: Mapping[str, core.Citation]) ->
 
 
 def _determination(
-    entry: Determination, citations: Mapping[str, core.Citation]
+    entry: DeterminationEntry, citations: Mapping[str, core.Citation]
 ) -> core.PolicyDetermination:
     return core.PolicyDetermination(
         covered=entry.covered,

@@ -8,7 +8,7 @@ from datetime import date
 
 import msgspec
 
-from cards.offer_cards import Button, Offer, offer_card
+from cards.offer_kinds import Button, Offer, offer_card
 from cards.style import CardStyle, Topic
 from cards.vocabulary import Action, Card
 from service.decision.determination import Determination

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from cards.naming import NamedService, fill
-from cards.offer_cards import Button, Launch, Offer, offer_card
+from cards.offer_kinds import Button, Launch, Offer, offer_card
 from cards.style import CardStyle, Topic
 from cards.task import FormRequest, PayerReference, questionnaire_task
 from cards.vocabulary import Action, Card

@@ -30,7 +30,7 @@ from service.decision_log.decision_detail import (
 )
 from service.decision_log.instants import instant
 from service.decision_log.policy_stats import PolicyStats, policy_stats
-from service.decision_log.queries import Span
+from service.decision_log.queries import TimeSpan
 from service.errors import ConfigurationError, TooManyCalls, Unavailable
 from service.web.client_auth import open_to_all
 from service.web.pages import page, problem_page
@@ -103,7 +103,7 @@ class DecisionPages:
                 log,
                 patient=patient or None,
                 orders=order_references(order) if order else (),
-                span=Span(since, until),
+                span=TimeSpan(since, until),
                 most=_MOST_FOUND + 1,
             )
         return self.search(
@@ -154,7 +154,7 @@ class DecisionPages:
             first = self._clock().astimezone(self._zone).date() - timedelta(days=_FEEDBACK_DAYS)
             since = self._midnight(first)
         with self._opened("stats", {"since": since, "until": until}) as log:
-            stats = policy_stats(log, Span(since, until))
+            stats = policy_stats(log, TimeSpan(since, until))
         counted = [(s, bars(s, self._texts)) for s in stats if s.cards]
         asked = dict(form) if form.get("since") or form.get("until") else {}
         asked = asked or {"since": since.date().isoformat() if since else ""}

@@ -14,7 +14,7 @@ from service.fhir.extension_display import value_in_words
 from service.fhir.resources import Resources
 
 
-class Reason(msgspec.Struct, frozen=True):
+class ShownCoding(msgspec.Struct, frozen=True):
     """A coding of a topic or of an override reason."""
 
     code: str = ""
@@ -24,7 +24,7 @@ class Reason(msgspec.Struct, frozen=True):
 
 class ShownSource(msgspec.Struct, frozen=True):
     label: str = ""
-    topic: Reason | None = None
+    topic: ShownCoding | None = None
 
 
 class ShownLink(msgspec.Struct, frozen=True):
@@ -58,7 +58,7 @@ class ShownCard(msgspec.Struct, frozen=True, rename="camel"):
     detail: str = ""
     links: list[ShownLink] = []
     suggestions: list[ShownSuggestion] = []
-    override_reasons: list[Reason] = []
+    override_reasons: list[ShownCoding] = []
 
 
 class ShownIssue(msgspec.Struct, frozen=True):

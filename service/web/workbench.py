@@ -28,7 +28,7 @@ _FIRST = "order-sign/mrs-medicare-advantage.json"
 """The first fixture on the page, if it exists."""
 
 
-class Fired(msgspec.Struct, frozen=True):
+class FiredCall(msgspec.Struct, frozen=True):
     """A fired call and its answer, both as HTTP texts."""
 
     service: str
@@ -66,7 +66,7 @@ class Workbench:
             payers=list(self.payers),
         )
 
-    def explain(self, fired: Fired) -> Response:
+    def explain(self, fired: FiredCall) -> Response:
         """An HTML fragment with the cards, the changed orders and the trace."""
         answer = read_answer(fired.answer)
         reviewed, refusal = self._decide(fired)
@@ -80,7 +80,7 @@ class Workbench:
             refusal=refusal,
         )
 
-    def trace(self, fired: Fired) -> Response:
+    def trace(self, fired: FiredCall) -> Response:
         """The decision trace as JSON, for `covercard fire --explain --url`.
 
         {"determinations": [{"order": "Type/id", "trace": [[topic, finding, because], …]}, …]}
@@ -93,7 +93,7 @@ class Workbench:
         traces = [{"order": d.order.reference, "trace": d.trace} for d in determinations]
         return json_response({"determinations": traces})
 
-    def _decide(self, fired: Fired) -> tuple[Review | None, RequestError | None]:
+    def _decide(self, fired: FiredCall) -> tuple[Review | None, RequestError | None]:
         if self.review is None:
             return None, None
         try:
@@ -123,7 +123,7 @@ def workbench_blueprint(workbench: Workbench) -> Blueprint:
 
     def explain() -> Response:
         try:
-            fired = msgspec.json.decode(read_json_body(), type=Fired)
+            fired = msgspec.json.decode(read_json_body(), type=FiredCall)
         except (msgspec.DecodeError, UnicodeError):
             raise MalformedRequest("expected service, request, status and answer") from None
         return workbench.trace(fired) if _json_wanted() else workbench.explain(fired)

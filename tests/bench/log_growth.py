@@ -15,7 +15,7 @@ from service.decision_log.database import open_engine
 from service.decision_log.inserts import SqliteInserts
 from service.decision_log.instants import new_call_id
 from service.decision_log.queries import by_assertion
-from service.decision_log.rows import CallRow, DeterminationRow, Entry
+from service.decision_log.rows import CallRow, DeterminationRow, LogEntry
 from service.decision_log.schema import upgrade
 from service.settings import Settings
 from tests.bench.bodies import order_sign_bodies
@@ -111,7 +111,7 @@ def _fill(file: Path, rows: int) -> list[str]:
             calls.append(call)
             determinations.append(determination)
         wanted.append(chance.choice(determinations).assertion_id or "")
-        for statement, values in inserts.of(Entry(calls, determinations)):
+        for statement, values in inserts.of(LogEntry(calls, determinations)):
             connection.execute(statement, values)
         connection.commit()
     connection.execute("PRAGMA journal_mode=WAL")

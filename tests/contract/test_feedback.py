@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from service.bootstrap.app import RECORDER, create_app
 from service.decision_log.database import database_file, open_engine
 from service.decision_log.policy_stats import policy_stats
-from service.decision_log.queries import Span
+from service.decision_log.queries import TimeSpan
 from service.settings import Settings
 from tests.conftest import NOW, in_folder
 
@@ -78,7 +78,7 @@ def test_feedback_is_kept_and_tied_to_the_decision(
         (policy["uuid"], "overridden", code),
     ]
     with open_engine(own.database_url).connect() as connection:
-        (found,) = policy_stats(connection, Span())
+        (found,) = policy_stats(connection, TimeSpan())
     assert (found.policy_id, found.accepted, found.forms_started) == ("mr-spectroscopy", 1, 1)
     assert found.overridden == {code: 1}
 

@@ -16,7 +16,7 @@ from service.bootstrap.app import RECORDER, create_app
 from service.decision_log import queries
 from service.decision_log.database import database_file, open_engine
 from service.decision_log.metrics_model import metric_record
-from service.decision_log.queries import LoggedCall, Span
+from service.decision_log.queries import LoggedCall, TimeSpan
 from service.decision_log.tables import card
 from service.settings import Settings
 from tests.conftest import NOW, in_folder
@@ -49,7 +49,7 @@ def http(app: Flask) -> FlaskClient:
 def logged(own: Settings) -> Callable[[], list[LoggedCall]]:
     def read() -> list[LoggedCall]:
         with open_engine(own.database_url).connect() as connection:
-            return list(queries.all_calls(connection, Span()))
+            return list(queries.all_calls(connection, TimeSpan()))
 
     return read
 

@@ -29,7 +29,7 @@ from service.decision_log.display import (
     stated_reasons,
 )
 from service.decision_log.instants import instant
-from service.decision_log.queries import Decision, LoggedCall
+from service.decision_log.queries import LoggedCall, LoggedDecision
 from service.decision_log.rows import DeterminationRow, FeedbackRow
 
 _WIDE = 160
@@ -87,7 +87,7 @@ class DecisionPage:
             self._facts(facts_of_determination(d, self._undetermined))
             self._trace(call.kept.traces[d.position])
 
-    def decisions(self, found: Sequence[Decision]) -> None:
+    def decisions(self, found: Sequence[LoggedDecision]) -> None:
         """Three lines a decision, so that ids fit a narrow terminal."""
         for decision in found:
             d = decision.determination

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from service.decision_log.instants import instant
-from service.decision_log.queries import Decision, LoggedCall
+from service.decision_log.queries import LoggedCall, LoggedDecision
 from service.decision_log.rows import CallRow, DeterminationRow, FeedbackRow
 
 Json = dict[str, Any]
@@ -37,7 +37,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What makes a spreadsheet take text for a formula."""
 
 
-def decision_json(decision: Decision) -> Json:
+def decision_json(decision: LoggedDecision) -> Json:
     """A determination with its call's columns."""
     return {
         "call_id": decision.call_id,

@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from service.decision_log.queries import Span
+    from service.decision_log.queries import TimeSpan
     from service.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -69,10 +69,10 @@ def load() -> Settings:
     return load_settings()
 
 
-def span_of(since: datetime | None, until: datetime | None) -> Span:
-    from service.decision_log.queries import Span
+def span_of(since: datetime | None, until: datetime | None) -> TimeSpan:
+    from service.decision_log.queries import TimeSpan
 
-    return Span(since, until)
+    return TimeSpan(since, until)
 
 
 @contextlib.contextmanager

@@ -21,10 +21,10 @@ from service.decision_log.group_commit import StoreWriter
 from service.decision_log.log_store import StoreUnavailable
 from service.decision_log.policy_stats import policy_stats
 from service.decision_log.postgres_store import PostgresStore
-from service.decision_log.queries import Span
+from service.decision_log.queries import TimeSpan
 from service.decision_log.recall import recall
 from service.decision_log.retention import prune
-from service.decision_log.rows import Entry, entry_of, together
+from service.decision_log.rows import LogEntry, entry_of, together
 from service.decision_log.tables import metadata
 from service.errors import ConfigurationError
 from tests.e2e.decision_log.instances import covercard
@@ -85,13 +85,13 @@ def test_entries_are_kept_once_however_often_and_however_they_come(
     calls = [
         entry_of(call(at=AT + n * HOUR, cards=[shown(f"card-{n}", form=True)])) for n in range(5)
     ]
-    feedback = Entry(feedback=[said("card-0", "accepted")])
+    feedback = LogEntry(feedback=[said("card-0", "accepted")])
     store.write(calls[0], soon())
     store.write(together([*calls, feedback]), soon())
     store.write(together([*calls, feedback]), soon())
     with open_engine(url).connect() as connection:
-        assert queries.count_calls(connection, Span()) == 5
-        (nothing, policy) = sorted(policy_stats(connection, Span()), key=lambda s: s.cards)
+        assert queries.count_calls(connection, TimeSpan()) == 5
+        (nothing, policy) = sorted(policy_stats(connection, TimeSpan()), key=lambda s: s.cards)
     assert (nothing.calls, policy.cards, policy.forms_started) == (5, 5, 1)
 
 
@@ -131,7 +131,7 @@ def test_reading_and_pruning_work_as_on_sqlite(store: PostgresStore, url: str) -
     assert found.order == "ServiceRequest/mrs"
     assert prune(engine, AT + HOUR) == 1
     with engine.connect() as connection:
-        assert [c.row.call_id for c in queries.all_calls(connection, Span())] == [new.call_id]
+        assert [c.row.call_id for c in queries.all_calls(connection, TimeSpan())] == [new.call_id]
 
 
 def test_a_server_set_to_answer_before_it_is_durable_is_overruled(
@@ -179,7 +179,7 @@ def test_a_write_to_a_server_that_hangs_ends_and_the_next_connection_writes(
         writer.ping(10)
         writer.write(entry_of(call(at=AT + 2 * HOUR)), 5)
     with open_engine(url).connect() as connection:
-        assert queries.count_calls(connection, Span(since=AT + 2 * HOUR)) == 1
+        assert queries.count_calls(connection, TimeSpan(since=AT + 2 * HOUR)) == 1
 
 
 def test_a_connection_that_the_server_ended_is_made_anew(
@@ -194,7 +194,7 @@ def test_a_connection_that_the_server_ended_is_made_anew(
     store.ping(soon())
     store.write(entry_of(call()), soon())
     with open_engine(url).connect() as connection:
-        assert queries.count_calls(connection, Span()) == 1
+        assert queries.count_calls(connection, TimeSpan()) == 1
 
 
 def test_a_command_on_a_server_that_is_not_there_says_so_with_exit_code_3(

@@ -28,31 +28,33 @@ from service.decision.facts import (
     TABLE,
     Between,
     Fact,
+    FactKind,
+    FactSource,
     FactSpec,
     Family,
-    Kind,
-    Source,
     Why,
 )
 from service.decision.order import Code
 from service.decision.rules import OTHERWISE, Rule, RuleList, condition, holds
-from service.decision.value_sets import Entry, Span, ValueSet
+from service.decision.value_sets import CodeSpan, ValueSet, ValueSetEntry
 from tests.unit.decision.told import TODAY, Told
 
 ICD = "http://hl7.org/fhir/sid/icd-10-cm"
 REASON = TABLE["order.reason"]
 AGE = TABLE["patient.age"]
 GENDER = TABLE["patient.gender"]
-RED_FLAGS = ValueSet("red-flags", [Entry(Span(ICD, "C00", "D49")), Entry(Code(ICD, "G83.4"))])
-BACK_PAIN = ValueSet("back-pain", [Entry(Span(ICD, "M54", "M54"))])
+RED_FLAGS = ValueSet(
+    "red-flags", [ValueSetEntry(CodeSpan(ICD, "C00", "D49")), ValueSetEntry(Code(ICD, "G83.4"))]
+)
+BACK_PAIN = ValueSet("back-pain", [ValueSetEntry(CodeSpan(ICD, "M54", "M54"))])
 WEEKS = FactSpec(
     "weeks",
-    Kind.NUMBER,
+    FactKind.NUMBER,
     "weeks of care",
     ("item.answer",),
     unit="wk",
     least=Decimal(0),
-    source=Source(Family.ANSWER, questionnaire="q", link_id="weeks"),
+    source=FactSource(Family.ANSWER, questionnaire="q", link_id="weeks"),
 )
 
 red_flag = Is(REASON, InSets((RED_FLAGS,)))
@@ -160,11 +162,11 @@ def test_several_diagnoses_can_fulfill_several_conditions_at_once() -> None:
 
 
 def test_a_prefix_inside_a_range_cannot_be_fulfilled_without_it() -> None:
-    skin = Is(REASON, InSets((ValueSet("", [Entry(Span(ICD, "C44", "C44"))]),)))
+    skin = Is(REASON, InSets((ValueSet("", [ValueSetEntry(CodeSpan(ICD, "C44", "C44"))]),)))
     assert holds(condition(All((skin, Not(red_flag)))), Told({})) is False
 
 
-LAST = FactSpec("last", Kind.DAY, "the last test", (), may_be_nothing=True)
+LAST = FactSpec("last", FactKind.DAY, "the last test", (), may_be_nothing=True)
 in_a_year = condition(Is(LAST, InWindow(Edge(months=-12), Edge())))
 
 
@@ -195,7 +197,7 @@ def test_an_imprecise_day_of_service_is_missed_where_the_answer_hangs_on_it() ->
 
 
 def test_codes_of_a_value_set_count_on_their_days() -> None:
-    dated = ValueSet("new", [Entry(Code(ICD, "U09.9"), first=date(2026, 10, 1))])
+    dated = ValueSet("new", [ValueSetEntry(Code(ICD, "U09.9"), first=date(2026, 10, 1))])
     new = condition(Is(REASON, InSets((dated,))))
     covid = reasons("U09.9")
     for day, wanted in {date(2026, 9, 30): False, date(2026, 10, 1): True}.items():
@@ -250,7 +252,11 @@ def test_where_too_much_is_unknown_nothing_possible_is_left_out(
 def test_many_unknown_facts_that_ask_one_after_another_are_settled_exactly() -> None:
     rules = RuleList(
         [
-            Rule(str(n), Is(FactSpec(f"f{n}", Kind.FLAG, "", ()), OneOf(frozenset({True}))), str(n))
+            Rule(
+                str(n),
+                Is(FactSpec(f"f{n}", FactKind.FLAG, "", ()), OneOf(frozenset({True}))),
+                str(n),
+            )
             for n in range(30)
         ],
         otherwise="none",
@@ -269,12 +275,12 @@ def test_warming_reckons_what_value_sets_share_and_changes_no_answer() -> None:
 
 def test_every_fact_of_the_table_can_be_put_to_a_test_of_its_kind_only() -> None:
     tests = {
-        Kind.CODES: InSets((RED_FLAGS,)),
-        Kind.CHOICE: OneOf(frozenset({"routine"})),
-        Kind.NUMBER: InRange(high=Decimal(1)),
-        Kind.DAY: InWindow(last=Edge()),
+        FactKind.CODES: InSets((RED_FLAGS,)),
+        FactKind.CHOICE: OneOf(frozenset({"routine"})),
+        FactKind.NUMBER: InRange(high=Decimal(1)),
+        FactKind.DAY: InWindow(last=Edge()),
     }
-    alike = {Kind.FLAG: Kind.CHOICE, Kind.AGE: Kind.DAY}
+    alike = {FactKind.FLAG: FactKind.CHOICE, FactKind.AGE: FactKind.DAY}
     for spec in TABLE.values():
         kind = alike.get(spec.kind, spec.kind)
         assert [k for k, test in tests.items() if fits(spec, test)] == [kind], spec.name

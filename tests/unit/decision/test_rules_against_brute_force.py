@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from service.decision.conditions import (
     All,
     AnyOf,
-    Base,
     Condition,
+    DayBase,
     Edge,
     InRange,
     InSets,
@@ -33,23 +33,23 @@ from service.decision.facts import (
     TABLE,
     Between,
     Fact,
+    FactKind,
     FactSpec,
-    Kind,
     Why,
 )
 from service.decision.order import Code
 from service.decision.rules import Rule, RuleList
-from service.decision.value_sets import Entry, Span, ValueSet
+from service.decision.value_sets import CodeSpan, ValueSet, ValueSetEntry
 from tests.unit.decision.told import TODAY, Told
 
-DIAGNOSIS = FactSpec("diagnosis", Kind.CODES, "", ())
-SITE = FactSpec("site", Kind.CODES, "", ())
-LEVEL = FactSpec("level", Kind.NUMBER, "", (), least=Decimal(0))
-COUNT = FactSpec("count", Kind.NUMBER, "", (), whole=True, least=Decimal(0))
-SETTING = FactSpec("setting", Kind.CHOICE, "", ())
-GENDER = FactSpec("gender", Kind.CHOICE, "", (), choices=frozenset({"f", "m"}))
-FORM = FactSpec("form", Kind.FLAG, "", ())
-LAST = FactSpec("last", Kind.DAY, "", (), may_be_nothing=True)
+DIAGNOSIS = FactSpec("diagnosis", FactKind.CODES, "", ())
+SITE = FactSpec("site", FactKind.CODES, "", ())
+LEVEL = FactSpec("level", FactKind.NUMBER, "", (), least=Decimal(0))
+COUNT = FactSpec("count", FactKind.NUMBER, "", (), whole=True, least=Decimal(0))
+SETTING = FactSpec("setting", FactKind.CHOICE, "", ())
+GENDER = FactSpec("gender", FactKind.CHOICE, "", (), choices=frozenset({"f", "m"}))
+FORM = FactSpec("form", FactKind.FLAG, "", ())
+LAST = FactSpec("last", FactKind.DAY, "", (), may_be_nothing=True)
 DAY = TABLE[ORDER_DAY]
 
 CODES = ("0", "A", "A0", "A1", "A15", "A1Z", "A2", "A2Z", "A5", "B", "B1", "B5", "C")
@@ -88,7 +88,7 @@ def fulfilled(test: Test, value: object, service: date) -> bool:
 def day_of(edge: Edge, service: date) -> date:
     if edge.day:
         return edge.day
-    day = service if edge.base is Base.SERVICE else TODAY
+    day = service if edge.base is DayBase.SERVICE else TODAY
     month = day.month - 1 + edge.months
     year, month = day.year + month // 12, month % 12 + 1
     while True:
@@ -129,10 +129,10 @@ def answer(rules: RuleList[str], world: Mapping[str, object]) -> str:
 
 # --- what is tried
 
-ENTRIES: dict[str, tuple[Entry, ...]] = {}
+ENTRIES: dict[str, tuple[ValueSetEntry, ...]] = {}
 
 
-def _set(id: str, *entries: Entry) -> ValueSet:
+def _set(id: str, *entries: ValueSetEntry) -> ValueSet:
     ENTRIES[id] = entries
     return ValueSet(id, entries)
 
@@ -143,23 +143,23 @@ def _code(value: str) -> Code:
 
 LATER = TODAY + timedelta(2)
 SETS = (
-    _set("one", Entry(_code("A1"))),
-    _set("two", Entry(_code("A1")), Entry(_code("B1"))),
-    _set("prefix", Entry(Span("s", "A", "A"))),
-    _set("longer", Entry(Span("s", "A1", "A1"))),
-    _set("range", Entry(Span("s", "A1", "A2"))),
-    _set("other", Entry(_code("B1")), Entry(Span("s", "C", "C"))),
-    _set("wide", Entry(Span("s", "A", "B"))),
-    _set("new", Entry(_code("A1"), first=LATER), Entry(_code("A2"))),
-    _set("ended", Entry(Span("s", "B", "B"), last=TODAY)),
+    _set("one", ValueSetEntry(_code("A1"))),
+    _set("two", ValueSetEntry(_code("A1")), ValueSetEntry(_code("B1"))),
+    _set("prefix", ValueSetEntry(CodeSpan("s", "A", "A"))),
+    _set("longer", ValueSetEntry(CodeSpan("s", "A1", "A1"))),
+    _set("range", ValueSetEntry(CodeSpan("s", "A1", "A2"))),
+    _set("other", ValueSetEntry(_code("B1")), ValueSetEntry(CodeSpan("s", "C", "C"))),
+    _set("wide", ValueSetEntry(CodeSpan("s", "A", "B"))),
+    _set("new", ValueSetEntry(_code("A1"), first=LATER), ValueSetEntry(_code("A2"))),
+    _set("ended", ValueSetEntry(CodeSpan("s", "B", "B"), last=TODAY)),
 )
 EDGES = (
     Edge(days=-30),
     Edge(days=-7),
     Edge(),
     Edge(months=-1),
-    Edge(base=Base.TODAY),
-    Edge(base=Base.TODAY, days=3),
+    Edge(base=DayBase.TODAY),
+    Edge(base=DayBase.TODAY, days=3),
     Edge(day=TODAY - timedelta(20)),
 )
 NUMBER = st.sampled_from([Decimal(1), Decimal(2), Decimal("2.5"), Decimal(3)])
@@ -172,7 +172,7 @@ TOGETHER = ((DIAGNOSIS,), (DIAGNOSIS, SITE), (DIAGNOSIS, FORM), (LAST, DAY), (LA
 @st.composite
 def atoms(draw: st.DrawFn, specs: Sequence[FactSpec]) -> Is:
     spec = draw(st.sampled_from(specs))
-    if spec.kind is Kind.CODES:
+    if spec.kind is FactKind.CODES:
         return Is(
             spec, InSets(tuple(draw(st.lists(st.sampled_from(SETS), min_size=1, max_size=2))))
         )
@@ -182,14 +182,14 @@ def atoms(draw: st.DrawFn, specs: Sequence[FactSpec]) -> Is:
         return Is(spec, OneOf(frozenset(draw(st.sets(st.sampled_from(["f", "m"]))))))
     if spec is FORM:
         return Is(spec, OneOf(frozenset({draw(st.booleans())})))
-    if spec.kind is Kind.NUMBER:
+    if spec.kind is FactKind.NUMBER:
         low, high = draw(st.none() | NUMBER), draw(st.none() | NUMBER)
         return Is(spec, InRange(low, high, draw(st.booleans()), draw(st.booleans())))
     edge = st.none() | st.sampled_from(EDGES)
     first, last = draw(edge), draw(edge)
     if spec is DAY:  # the day of service is not reckoned from itself
         first, last = (
-            e if e is None or e.day or e.base is Base.TODAY else None for e in (first, last)
+            e if e is None or e.day or e.base is DayBase.TODAY else None for e in (first, last)
         )
     return Is(spec, InWindow(first, last))
 
@@ -242,7 +242,7 @@ def known(spec: FactSpec) -> st.SearchStrategy[Fact]:
                 else Fact(TODAY)
             )
         )
-    if spec.kind is Kind.CODES:
+    if spec.kind is FactKind.CODES:
         some = st.frozensets(st.sampled_from(CODES).map(_code), max_size=2)
         return st.one_of(
             st.just(NOT_TOLD),
@@ -251,7 +251,7 @@ def known(spec: FactSpec) -> st.SearchStrategy[Fact]:
             some.map(lambda codes: Fact(codes, why=Why.NOT_REACHABLE)),
         )
     exact = st.sampled_from(VALUES[spec.name]).map(Fact)  # type: ignore[arg-type]
-    if spec.kind in (Kind.CHOICE, Kind.FLAG):
+    if spec.kind in (FactKind.CHOICE, FactKind.FLAG):
         return st.just(NOT_TOLD) | exact
     values = [v for v in VALUES[spec.name] if v is not NOTHING]
     bounds = st.lists(st.sampled_from(values), min_size=2, max_size=2).map(sorted)  # type: ignore[type-var,arg-type]
@@ -261,7 +261,7 @@ def known(spec: FactSpec) -> st.SearchStrategy[Fact]:
 
 def completions(spec: FactSpec, fact: Fact, most_codes: int) -> Iterator[object]:
     """Every value that a fact can still have; of codes, as many at once as there are tests."""
-    if spec.kind is Kind.CODES:
+    if spec.kind is FactKind.CODES:
         told = frozenset(c.value for c in fact.value) if fact.value is not None else frozenset()  # type: ignore[union-attr]
         if fact.why is None:
             yield told

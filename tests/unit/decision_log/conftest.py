@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from service.decision_log import schema
 from service.decision_log.call_record import CallRecord
 from service.decision_log.database import open_engine
-from service.decision_log.rows import Entry, FeedbackRow, entry_of, together
+from service.decision_log.rows import FeedbackRow, LogEntry, entry_of, together
 from service.decision_log.sqlite_store import SqliteStore
 
 
@@ -44,7 +44,7 @@ def log(store: SqliteStore) -> Callable[..., None]:
 
     def write(*items: CallRecord | FeedbackRow) -> None:
         entries = [
-            Entry(feedback=[i]) if isinstance(i, FeedbackRow) else entry_of(i) for i in items
+            LogEntry(feedback=[i]) if isinstance(i, FeedbackRow) else entry_of(i) for i in items
         ]
         store.write(together(entries), time.monotonic() + 5)
 

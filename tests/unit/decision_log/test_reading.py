@@ -12,7 +12,7 @@ from service.decision.order import ExistingCoverageInformation
 from service.decision_log import decision_detail, queries
 from service.decision_log.access_log import accesses, log_access
 from service.decision_log.display import body_text
-from service.decision_log.queries import Span
+from service.decision_log.queries import TimeSpan
 from service.decision_log.recall import recall
 from tests.unit.decision_log.builders import AT, call, determination
 
@@ -46,8 +46,8 @@ def test_decisions_are_found_by_patient_order_and_time(log: Log, engine: Engine)
         ben_1 = ("Patient/ben", "ServiceRequest/1")
         assert found(patient="Patient/ann") == [ann_2, ann_1]
         assert found(orders=["ServiceRequest/1"]) == [ben_1, ann_1]
-        assert found(span=Span(since=AT + HOUR)) == [ben_1, ann_2]
-        assert found(span=Span(until=AT + HOUR)) == [ann_1]
+        assert found(span=TimeSpan(since=AT + HOUR)) == [ben_1, ann_2]
+        assert found(span=TimeSpan(until=AT + HOUR)) == [ann_1]
         assert found(patient="Patient/nobody") == []
 
 
@@ -70,8 +70,8 @@ def test_all_calls_come_oldest_first_in_however_many_chunks(
     records = [call(at=AT + n * HOUR, patient=f"Patient/{n}") for n in range(10)]
     log(*reversed(records))
     with engine.connect() as connection:
-        found = list(queries.all_calls(connection, Span(since=AT + HOUR)))
-        assert queries.count_calls(connection, Span(since=AT + HOUR)) == 9
+        found = list(queries.all_calls(connection, TimeSpan(since=AT + HOUR)))
+        assert queries.count_calls(connection, TimeSpan(since=AT + HOUR)) == 9
     assert [f.row.call_id for f in found] == [r.id for r in records[1:]]
     assert all(len(f.determinations) == 1 for f in found)
 

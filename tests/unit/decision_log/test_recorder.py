@@ -14,7 +14,7 @@ from service.decision_log.database import database_file
 from service.decision_log.log_store import EntryRejected, StoreUnavailable
 from service.decision_log.opening import open_recorder
 from service.decision_log.recorder import Recorder
-from service.decision_log.rows import Entry, encode_entry, entry_of
+from service.decision_log.rows import LogEntry, encode_entry, entry_of
 from service.decision_log.spool import Spool
 from service.decision_log.sqlite_store import SqliteStore
 from service.errors import ConfigurationError, RecordsUnavailable
@@ -36,7 +36,7 @@ class Switch(SqliteStore):
     away = False
     rejects = ""
 
-    def write(self, entry: Entry, deadline: float) -> None:
+    def write(self, entry: LogEntry, deadline: float) -> None:
         if self.away:
             raise StoreUnavailable("switched off")
         if self.rejects and any(row.patient == self.rejects for row in entry.calls):

@@ -12,7 +12,7 @@ from service.decision_log import retention as pruning
 from service.decision_log.database import database_file
 from service.decision_log.feedback_rows import read_feedback
 from service.decision_log.policy_stats import PolicyStats, policy_stats
-from service.decision_log.queries import Span
+from service.decision_log.queries import TimeSpan
 from service.decision_log.retention import count_older, prune
 from service.decision_log.rows import FeedbackRow
 from tests.unit.decision_log.builders import AT, call, shown
@@ -33,9 +33,9 @@ def said(
     return row
 
 
-def stats(engine: Engine, span: Span | None = None) -> dict[str | None, PolicyStats]:
+def stats(engine: Engine, span: TimeSpan | None = None) -> dict[str | None, PolicyStats]:
     with engine.connect() as connection:
-        return {s.policy_id: s for s in policy_stats(connection, span or Span())}
+        return {s.policy_id: s for s in policy_stats(connection, span or TimeSpan())}
 
 
 def rows(url: str, *tables: str) -> dict[str, int]:
@@ -97,7 +97,7 @@ def test_feedback_that_came_before_its_call_left_the_spool_is_tied_to_it(
 
 def test_statistics_can_be_of_a_stretch_of_time(log: Log, engine: Engine) -> None:
     log(call(cards=[shown("one")]), call(at=AT + 2 * HOUR, cards=[shown("two", "other")]))
-    found = stats(engine, Span(since=AT + HOUR))
+    found = stats(engine, TimeSpan(since=AT + HOUR))
     assert found[None].calls == 1
     assert set(found) == {None, "other"}
 

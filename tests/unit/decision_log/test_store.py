@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from service.decision_log import rows, tables
 from service.decision_log.database import database_file
 from service.decision_log.log_store import StoreUnavailable
-from service.decision_log.rows import Entry, decode_entry, encode_entry, entry_of, unpack_payload
+from service.decision_log.rows import LogEntry, decode_entry, encode_entry, entry_of, unpack_payload
 from service.decision_log.sqlite_store import SqliteStore
 from tests.unit.decision_log.builders import call, shown
 
@@ -126,7 +126,7 @@ def test_a_row_that_spoils_the_transaction_leaves_nothing_of_it(
     good = entry_of(call())
     bad = msgspec.structs.replace(entry_of(call()).calls[0], status="\ud800")
     with pytest.raises(Exception, match="UnicodeEncodeError"):
-        store.write(Entry([*good.calls, bad], good.determinations), soon())
+        store.write(LogEntry([*good.calls, bad], good.determinations), soon())
     assert counts(url) == {"call": 0, "determination": 0, "card": 0, "feedback": 0}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from service.decision_log.group_commit import StoreWriter
 from service.decision_log.log_store import EntryRejected, StoreUnavailable
-from service.decision_log.rows import Entry, entry_of
+from service.decision_log.rows import LogEntry, entry_of
 from tests.unit.decision_log.builders import call
 
 LONG = 5.0
@@ -18,15 +18,15 @@ class FakeStore:
     """Keeps batches. `gate` holds a write until it is opened; `fails` says how a batch ends."""
 
     def __init__(self) -> None:
-        self.batches: list[Entry] = []
+        self.batches: list[LogEntry] = []
         self.gate = threading.Event()
         self.gate.set()
         self.writing = threading.Event()
-        self.fails: Callable[[Entry], Exception | None] = lambda _: None
+        self.fails: Callable[[LogEntry], Exception | None] = lambda _: None
         self.interrupted = 0
         self.closed = False
 
-    def write(self, entry: Entry, deadline: float) -> None:
+    def write(self, entry: LogEntry, deadline: float) -> None:
         self.writing.set()
         assert self.gate.wait(LONG)
         if error := self.fails(entry):
@@ -34,7 +34,7 @@ class FakeStore:
         self.batches.append(entry)
 
     def ping(self, deadline: float) -> None:
-        if error := self.fails(Entry()):
+        if error := self.fails(LogEntry()):
             raise error
 
     def interrupt(self) -> None:
@@ -127,7 +127,7 @@ def test_a_failure_is_told_to_all_whose_entries_were_in_the_transaction(
 def test_one_entry_that_is_rejected_does_not_spoil_the_others(
     store: FakeStore, writer: StoreWriter
 ) -> None:
-    def fails(entry: Entry) -> Exception | None:
+    def fails(entry: LogEntry) -> Exception | None:
         bad = any(row.patient == "bad" for row in entry.calls)
         return EntryRejected("never") if bad else None
 
