@@ -89,6 +89,12 @@ class _Statements:
             f"DELETE FROM {table} AS t "
             f"WHERE EXISTS (SELECT 1 FROM stage s WHERE {_SAME} AND s.remove = 1)"
         )
+        self.has_any = f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1) t"
+        self.put_first = (
+            f"INSERT INTO {table} ({_COLUMNS}) SELECT DISTINCT ON (payer, key, id) {_COLUMNS} "
+            "FROM raw WHERE remove = 0 ORDER BY payer, key, id, line DESC"
+        )
+        self.own_in_table = f"SELECT count(*) FROM {table} t WHERE {of_table}"
         # Not ON CONFLICT alone: it would lock, and so write, each unchanged row.
         self.put = (
             f"INSERT INTO {table} ({_COLUMNS}) "
@@ -172,7 +178,9 @@ class _PostgresStaging(_Merging):
     def __init__(self, connection: psycopg.Connection, kind: PayerRecordKind) -> None:
         super().__init__(kind, _POSTGRES_ALTERNATES)
         self._connection = connection
+        self._first = False
         columns = ", ".join(f"{name} text NOT NULL" for name in _COLUMNS.split(", "))
+        connection.execute("SET LOCAL work_mem = '256MB'")
         # One import at a time: an import must not change what another compares.
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('covercard payer data'))")
         connection.execute(
@@ -185,6 +193,14 @@ class _PostgresStaging(_Merging):
             rows = iter(staged)
             while some := list(islice(rows, _AT_ONCE)):
                 copy.write("".join(map(_copied, some)))
+
+    def compare(self, *, whole: bool) -> Compared:
+        if not self._number(self._sql.has_any):
+            # The first of its kind: there is nothing to compare, and so no second copy to make.
+            self._first = True
+            self._run(self._sql.put_first)
+            records = self._number(self._sql.own_in_table)
+            return Compared(records, records, 0, 0)
         self._connection.execute(
             "CREATE TEMP TABLE stage ON COMMIT DROP AS SELECT DISTINCT ON (payer, key, id) * "
             "FROM raw ORDER BY payer, key, id, line DESC"
@@ -192,13 +208,15 @@ class _PostgresStaging(_Merging):
         self._connection.execute("DROP TABLE raw")
         self._connection.execute("CREATE INDEX ON stage (payer, key, id)")
         self._connection.execute("ANALYZE stage")
+        return super().compare(whole=whole)
 
     def note(self, **values: int | str) -> None:
         named = ", ".join(f"%({name.strip()})s" for name in _NOTED.split(","))
         self._connection.execute(f"INSERT INTO payer_import ({_NOTED}) VALUES ({named})", values)
 
     def merge(self, *, whole: bool) -> None:
-        super().merge(whole=whole)
+        if not self._first:
+            super().merge(whole=whole)
         self._run(f"ANALYZE {self._kind.table}")
 
     def commit(self) -> None:
