@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from cards.brevity import MORE, Line, at_a_glance
 from cards.naming import NamedService, fill
 from cards.questionnaires import Form
 from cards.style import CardStyle
@@ -43,24 +44,23 @@ class FormText(msgspec.Struct, frozen=True):
     response: Json | None = None
 
 
-class ClaimModifier(msgspec.Struct, frozen=True):
-    """A claim modifier, with its condition or the reason against it."""
-
-    code: str
-    because: str
-    fits: bool
-
-
 class NoticeText(msgspec.Struct, frozen=True):
-    """A notice with the texts of its file; `advice` are Markdown paragraphs."""
+    """One kind of notice, in the words of its file.
+
+    `instruction` is the notice in one sentence, for a card on several. `warnings` go before all
+    else; `lines` are what is read at a glance, `advice` is Markdown for after it, a paragraph each.
+    All but the warnings are templates with {services} and {codes}.
+    """
 
     title: str
     program_label: str
     summary: str
+    instruction: str
+    warnings: tuple[str, ...]
+    lines: tuple[Line, ...]
     advice: tuple[str, ...]
     links: tuple[tuple[str, str], ...]
     forms: tuple[FormText, ...]
-    modifiers: tuple[ClaimModifier, ...] = ()
 
 
 class AdvanceNotice(msgspec.Struct, frozen=True):
@@ -85,8 +85,9 @@ def advance_notice_card(facts: AdvanceNotice, style: CardStyle) -> Card:
     """The card in the requested CRD version; each suggestion creates exactly one Task."""
     only = facts.notices[0] if len(facts.notices) == 1 else None
     summary = only.summary if only else style.texts.phrases.several_notices_summary
-    # Of several notices one applies: their own forms only, for a single choice.
-    forms = only.forms if only else tuple(f for n in facts.notices for f in n.forms[:1])
+    # Of several notices one is right: their own forms only, so that one choice is enough.
+    button = style.texts.phrases.button_of_program
+    forms = only.forms if only else tuple(_of_program(n, button) for n in facts.notices if n.forms)
     suggestions = [_suggestion(facts, form, style) for form in forms]
     return Card(
         uuid=style.new_uuid(),
@@ -102,24 +103,37 @@ def advance_notice_card(facts: AdvanceNotice, style: CardStyle) -> Card:
     )
 
 
+def _of_program(notice: NoticeText, button: str) -> FormText:
+    """The notice's own form, its button beginning with the program."""
+    form = notice.forms[0]
+    label = form.button[:1].lower() + form.button[1:]
+    label = button.format(program=notice.program_label, label=label)
+    return msgspec.structs.replace(form, button=label)
+
+
 class _Advice(NamedTuple):
     """The text of one notice."""
 
     title: str
     program_label: str
+    instruction: str
+    warnings: tuple[str, ...]
+    lines: tuple[Line, ...]
     advice: tuple[str, ...]
-    modifiers: tuple[ClaimModifier, ...]
     links: tuple[tuple[str, str], ...]
 
 
 def _detail(facts: AdvanceNotice, texts: Texts, *, has_button: bool) -> str:
-    """Markdown; cached if it contains no text of the order."""
+    """Markdown; remembered where the orderer's own words are not in it."""
+    services = facts.services
     notices = tuple(
         _Advice(
             n.title,
             n.program_label,
-            tuple(fill(paragraph, facts.services) for paragraph in n.advice),
-            n.modifiers,
+            fill(n.instruction, services),
+            n.warnings,
+            tuple(line._replace(text=fill(line.text, services)) for line in n.lines),
+            tuple(fill(paragraph, services) for paragraph in n.advice),
             n.links,
         )
         for n in facts.notices
@@ -131,7 +145,14 @@ def _detail(facts: AdvanceNotice, texts: Texts, *, has_button: bool) -> str:
 
 DETAIL = Template(
     "advance_notice",
-    {"f": AdvanceNotice | None, "notices": tuple[_Advice, ...], "has_button": bool},
+    {
+        "f": AdvanceNotice | None,
+        "notices": tuple[_Advice, ...],
+        "has_button": bool,
+        "glance": tuple[str, ...],
+        "rest": tuple[str, ...],
+        "more": str,
+    },
 )
 
 
@@ -141,8 +162,32 @@ def _written(
     has_button: bool,
     among_others: AdvanceNotice | None = None,
 ) -> str:
-    return texts.render(DETAIL, f=among_others, notices=notices, has_button=has_button)
+    glance, rest = at_a_glance(_lines(notices, texts.phrases))
+    return texts.render(
+        DETAIL,
+        f=among_others,
+        notices=notices,
+        has_button=has_button,
+        glance=glance,
+        rest=rest,
+        more=MORE,
+    )
 
+
+def _lines(notices: tuple[_Advice, ...], phrases: Phrases) -> Iterator[Line]:
+    """The warnings and the lines of the only notice; of several the instruction of each one."""
+    for notice in notices:
+        yield from (Line(warning, keep=_FIRST) for warning in notice.warnings)
+    if len(notices) == 1:
+        yield from notices[0].lines
+        return
+    yield Line(phrases.several_notices)
+    for notice in notices:
+        yield Line(notice.instruction, notice.program_label, keep=_FIRST - 1)
+
+
+_FIRST = 9
+"""Before every other line, see `cards.brevity`."""
 
 _remembered = functools.lru_cache(maxsize=1024)(_written)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from cards.brevity import MORE
 from cards.naming import fill
 from cards.noncoverage import TOPIC, Noncoverage
 from cards.style import CardStyle
 from cards.texts.templates import Template
 from cards.vocabulary import Card, Link, Source, associated_resources
 
-DETAIL = Template("early_warning", {"f": Noncoverage})
+DETAIL = Template("early_warning", {"f": Noncoverage, "more": str})
 
 
 def early_warning_card(facts: Noncoverage, style: CardStyle, *, linked: bool) -> Card:
@@ -25,7 +26,7 @@ def early_warning_card(facts: Noncoverage, style: CardStyle, *, linked: bool) ->
         summary=fill(facts.summary, facts.services),
         indicator="info",
         source=Source(label=facts.insurer, topic=style.topic(TOPIC)),
-        detail=style.texts.render(DETAIL, f=facts),
+        detail=style.texts.render(DETAIL, f=facts, more=MORE),
         links=[page] if linked else [],
         override_reasons=style.override_reasons(),
         extension=associated_resources(list(facts.references)),

@@ -1,4 +1,4 @@
-"""Policy card: services not covered, policy and reason (CRD external reference).
+"""Card 1: what the policy says, what to do, and why (CRD external reference).
 
 It has no button, not even to cancel the order: an external reference has links and no suggestions
 (CRD 2.2.1 resp-22), and only an alternate order may delete one, for the order created instead
@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from cards.brevity import MORE, Line, at_a_glance
 from cards.naming import NamedService, fill
 from cards.style import CardStyle
 from cards.texts import Texts
@@ -32,25 +33,25 @@ class SearchedAuthority(msgspec.Struct, frozen=True):
 class Noncoverage(msgspec.Struct, frozen=True):
     """Facts of the card. `ordered_as` are names as ordered: untrusted.
 
-    `on_file` says of notices already given what is on file, a sentence or two each; the days in it
-    are ISO. `by_records` are sentences from the payer's own records of the patient. `governs` is
-    false where the authority found is not the one that will decide. `note` stands where no single
-    coverage could be used. `further_links` are (label, URL) of what the advance notice needs; its
-    own card can hold none. `references` are the orders' "Type/id".
+    `summary` and `lines` are templates with {services} and {codes}; the lines are what is read at a
+    glance: what, do, do not, whom to call. `governs` is false where the authority found is not the
+    one that will decide. `note` stands where no single coverage could be used. `further_links` are
+    (label, URL) of what the advance notice needs; its own card can hold none. `references` are the
+    orders' "Type/id". `of_the_patient` tells that a line is from this patient's own data.
     Days are ISO dates; review dates as published ("2024-06").
     """
 
     services: tuple[NamedService, ...]
     summary: str
-    statement: str
+    lines: tuple[Line, ...]
     reason: str
     authorities: tuple[SearchedAuthority, ...]
     governs: bool
     policy_title: str
     policy_url: str
+    published: str
     starts: str
     ends: str | None
-    still_in_force: bool
     review_last: str
     review_next: str
     review_overdue: bool
@@ -62,11 +63,13 @@ class Noncoverage(msgspec.Struct, frozen=True):
     several_orders: bool
     ordered_as: tuple[str, ...]
     references: tuple[str, ...]
-    on_file: tuple[str, ...] = ()
-    by_records: tuple[str, ...] = ()
+    of_the_patient: bool = False
 
 
-DETAIL = Template("noncoverage", {"f": Noncoverage, "statement": str})
+DETAIL = Template(
+    "noncoverage",
+    {"f": Noncoverage, "glance": tuple[str, ...], "rest": tuple[str, ...], "more": str},
+)
 
 
 def noncoverage_card(facts: Noncoverage, style: CardStyle) -> Card:
@@ -88,15 +91,17 @@ def noncoverage_card(facts: Noncoverage, style: CardStyle) -> Card:
 
 
 def _detail(facts: Noncoverage, texts: Texts) -> str:
-    """Markdown; cached if it contains no patient data and no text of the order."""
-    if facts.several_orders or facts.on_file or facts.by_records:
+    """Markdown; remembered where nothing in it is of the patient's or in the orderer's words."""
+    if facts.several_orders or facts.of_the_patient:
         return _written(facts, texts)
     alike = msgspec.structs.replace(facts, insurer="", ordered_as=(), references=())
     return _remembered(alike, texts)
 
 
 def _written(facts: Noncoverage, texts: Texts) -> str:
-    return texts.render(DETAIL, f=facts, statement=fill(facts.statement, facts.services))
+    lines = [line._replace(text=fill(line.text, facts.services)) for line in facts.lines]
+    glance, rest = at_a_glance(lines)
+    return texts.render(DETAIL, f=facts, glance=glance, rest=rest, more=MORE)
 
 
 _remembered = functools.lru_cache(maxsize=1024)(_written)

@@ -51,6 +51,10 @@ class Settings(BaseSettings):
     payers_file: Path = Field(
         _BUILT_IN / "payers.yaml", description="YAML of payers with their policies."
     )
+    programs_file: Path = Field(
+        _BUILT_IN / "programs.yaml",
+        description="YAML of the programs and their types of payment.",
+    )
     time_zone: str = Field("UTC", description="IANA name of the time zone in which a day begins.")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body in bytes.")
     notice_suggestion: Literal["none", "task", "task-and-form", "task-form-and-response"] = Field(

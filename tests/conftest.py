@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,23 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.bootstrap.app import RECORDER, create_app
+from service.fixture_days import with_days
 from service.settings import Settings, load_settings
 
 ROOT = Path(__file__).parent.parent
 FIXTURES = ROOT / "fhir_fixtures"
 NOW = datetime(2026, 11, 22, 15, 30, tzinfo=UTC)
+TODAY = NOW.date()
+
+
+def fixture_text(path: Path, today: date = TODAY) -> str:
+    """A file of the fixtures, its days reckoned from `today`: that of the tests' fixed clock."""
+    return with_days(path.read_text("utf-8"), today)
+
+
+def fixture_text_today(path: Path) -> str:
+    """The same for a service with a clock of its own."""
+    return fixture_text(path, datetime.now(UTC).date())
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -61,7 +73,7 @@ def fixture() -> Callable[[str], dict[str, Any]]:
     """Reads a hook request of fhir_fixtures by its name, `order-sign/mrs-medicare-advantage`."""
 
     def read(name: str) -> dict[str, Any]:
-        loaded: dict[str, Any] = json.loads((FIXTURES / f"{name}.json").read_text("utf-8"))
+        loaded: dict[str, Any] = json.loads(fixture_text(FIXTURES / f"{name}.json"))
         return loaded
 
     return read

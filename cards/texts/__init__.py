@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from jinja2 import Environment
 
 from cards.texts.templates import ENDING, Template, environment, without_gaps
-from cards.texts.wording import PackageTexts, PayerTexts, Phrases, UndeterminedTexts
+from cards.texts.wording import CaveatTexts, PackageTexts, PayerTexts, Phrases, UndeterminedTexts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,6 +21,7 @@ class Texts:
     undetermined: UndeterminedTexts
     packages: PackageTexts
     payer: PayerTexts
+    caveats: CaveatTexts
     environment: Environment = field(default_factory=environment)
 
     def render(self, template: Template, /, **values: object) -> str:

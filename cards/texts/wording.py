@@ -15,7 +15,6 @@ from cards.texts.wording_fields import Model, Sentence, Text
 
 # One type for each set of placeholders. `needed` are those without which a text says nothing.
 _Reason = Annotated[Text, Placeholders("reason", needed=True)]
-_Because = Annotated[Text, Placeholders("because", needed=True)]
 _CodeBecause = Annotated[Text, Placeholders("code", "because", needed=True)]
 _Title = Annotated[Text, Placeholders("title", needed=True)]
 _Name = Annotated[Text, Placeholders("name", needed=True)]
@@ -25,6 +24,11 @@ _Day = Annotated[Text, Placeholders("day", needed=True)]
 _Covered = Annotated[Text, Placeholders("covered", needed=True)]
 _Insurer = Annotated[Text, Placeholders("insurer", needed=True)]
 _PayerWhy = Annotated[Text, Placeholders("payer", "why")]
+_ProgramLabel = Annotated[Text, Placeholders("program", "label", needed=True)]
+_NameValue = Annotated[Text, Placeholders("name", "value", needed=True)]
+_ToCall = Annotated[Text, Placeholders("to", "call", needed=True)]
+_OfProgram = Annotated[Text, Placeholders("program")]
+_ServicesOfProgram = Annotated[Text, Placeholders("services", "codes", "program")]
 _Count = Annotated[Text, Placeholders("count")]
 _Services = Annotated[Text, Placeholders("services", "codes")]
 _ProgramSince = Annotated[Text, Placeholders("program", "since")]
@@ -95,6 +99,16 @@ class WhyRejected(Model):
         return said
 
 
+class Labels(Model):
+    """Before a card's first paragraphs: what to do, what not, whom to call."""
+
+    do: Sentence
+    do_not: Sentence
+    call: Sentence
+    send: Sentence
+    on_file: Sentence
+
+
 class OverrideReason(Model):
     """A reason that a clinician may give for going on all the same."""
 
@@ -107,7 +121,6 @@ class Phrases(Model):
 
     topics: Topics
     modifier_fits: _CodeBecause
-    modifier_for_now: _Because
     modifier_unfit: _CodeBecause
     policy_link: _Title
     notice_link: _Name
@@ -132,6 +145,11 @@ class Phrases(Model):
     unread_because: dict[str, Sentence]
     not_checked: dict[str, NotChecked]
     several_notices_summary: _Services
+    several_notices: Sentence
+    button_of_program: _ProgramLabel
+    labels: Labels
+    contact: _NameValue
+    send_or_call: _ToCall
     override_reasons: Annotated[tuple[OverrideReason, ...], Field(strict=False, min_length=1)]
 
 
@@ -156,6 +174,28 @@ class UndeterminedTexts(RootModel[dict[str, Undetermined]]):
 
     def get(self, reason: str) -> Undetermined | None:
         return self.root.get(reason)
+
+
+class CaveatText(Model):
+    """What is said where a policy speaks of the order but does not settle it.
+
+    `summary`, `statement` and `do` are the card's; the rest is as `Undetermined` has it.
+    """
+
+    summary: _ServicesOfProgram
+    statement: _OfProgram
+    do: _OfProgram
+    reason: _OfProgram
+    missing: Text | None = None
+    reason_code: Text | None = None
+    covered: Literal["covered", "not-covered", "conditional"] = "conditional"
+
+
+class CaveatTexts(RootModel[dict[str, CaveatText]]):
+    """What is said for each caveat: caveats.yaml"""
+
+    def __getitem__(self, caveat: str) -> CaveatText:
+        return self.root[caveat]
 
 
 class PackageTexts(Model):

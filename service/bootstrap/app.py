@@ -88,7 +88,10 @@ class Library:
 
     def __init__(self, settings: Settings) -> None:
         on_file = load_library(
-            settings.policies_dir, settings.payers_file, settings.added_policies_dir
+            settings.policies_dir,
+            settings.payers_file,
+            settings.added_policies_dir,
+            settings.programs_file,
         )
         self.policies: PolicyStore = on_file.policies
         self.notices: NoticeLibrary = on_file.notices
@@ -156,6 +159,7 @@ def wire_links(settings: Settings, library: Library, forms: Forms) -> ResponseLi
         forms=forms,
         public_url=settings.base_url,
         operator_name=library.payers.operator_name,
+        operator_contact=library.payers.operator_contact,
         texts=library.texts,
     )
 

@@ -67,6 +67,7 @@ def wire_pages(
             policies=policies,
             payers=payers,
             fixtures=load_fixtures(settings.fixtures_dir),
+            today=lambda: clock().astimezone(settings.zone).date(),
         )
         app.register_blueprint(workbench_blueprint(workbench))
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,14 +50,24 @@ class CrdVersionName(click.ParamType[str]):
 @click.option("--version", type=CrdVersionName(), help="CRD version to ask for.")
 @click.option("--explain", is_flag=True, help="Show the way from order to answer (in process).")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
-def fire(file: Path, url: str | None, version: str | None, explain: bool, as_json: bool) -> None:
+@click.option(
+    "--print", "as_sent", is_flag=True, help="Print the request as it would be sent, and send none."
+)
+def fire(
+    file: Path, url: str | None, version: str | None, explain: bool, as_json: bool, as_sent: bool
+) -> None:
     """Post the hook request in FILE and show the cards as a clinician sees them.
+
+    "{today+30}" in it stands for a day so many days from now.
 
     With --url, --explain shows the steps of that service; its workbench must be on.
     """
-    body = file.read_bytes()
+    body = _read(file)
     if version:
         body = _asking_for(version, body)
+    if as_sent:
+        click.echo(body)
+        return
     fired = _over_http(url, body, explain) if url else _in_process(body)
     if as_json:
         click.echo(json.dumps(fired.answer, indent=2, ensure_ascii=False))
@@ -72,6 +83,17 @@ def fire(file: Path, url: str | None, version: str | None, explain: bool, as_jso
             screen.trace(order, steps)
     if fired.status != 200:
         sys.exit(1)
+
+
+def _read(file: Path) -> bytes:
+    """The file with the days of a fixture ("{today+30}") reckoned from today."""
+    from service.fixture_days import with_days
+
+    try:
+        text = file.read_text("utf-8")
+    except UnicodeDecodeError:
+        return file.read_bytes()
+    return with_days(text, datetime.now(UTC).date()).encode()
 
 
 def _asking_for(version: str, body: bytes) -> bytes:

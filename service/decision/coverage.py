@@ -14,13 +14,18 @@ from typing import NamedTuple
 
 from service.decision.order import Code, Order, ServiceDay
 from service.decision.policy import Program
+from service.decision.programs import NOTHING_TOLD, Pays, ProgramFinding
 
 
 class PolicyLink(NamedTuple):
-    """A policy applied by a payer, with the payer's own page of it, if any."""
+    """A policy that a payer applies, and the payer's own page of it where there is one.
+
+    `programs` are those that the payer says it speaks of by this policy, ids of the table.
+    """
 
     policy_id: str
     url: str | None = None
+    programs: frozenset[str] = frozenset({Program.MEDICARE_ADVANTAGE.value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +43,35 @@ class Payer:
 
     `system` and `identifier` are the identifier that is sent; it is recognized by the others too.
     `member_systems` are identifier systems whose values are member numbers of this payer.
+    `line_of_business` is the id of a program of the table. `requests` says where it takes requests
+    for a decision before the service, and by which telephone number it speaks of them.
     """
 
     system: str
     identifier: str
     name: str
-    line_of_business: Program
+    line_of_business: str
     policies: tuple[PolicyLink, ...]
     contact: Contact | None = None
     other_identifiers: tuple[tuple[str, str], ...] = ()
     member_systems: frozenset[str] = frozenset()
+    requests: tuple[str, str | None] | None = None
 
     @property
     def identifiers(self) -> tuple[tuple[str, str], ...]:
         """(system, value) of every identifier that tells this payer."""
         return ((self.system, self.identifier), *self.other_identifiers)
+
+    @property
+    def speaks_of(self) -> frozenset[str]:
+        """The programs that any of its policies is for."""
+        return frozenset(p for link in self.policies for p in link.programs)
+
+    def applies(self, policy_id: str, program_id: str) -> bool:
+        """Whether it says that the policy is for the program."""
+        return any(
+            link.policy_id == policy_id and program_id in link.programs for link in self.policies
+        )
 
     @property
     def key(self) -> str:
@@ -68,7 +87,9 @@ class Coverage:
     ours; `payer_told` when any identifier was told; `payer_identifiers` are those,
     "system|value", as they were sent: untrusted. `starts`/`ends` bound the coverage's period,
     inclusive, None where open. `type_codes` are Coverage.type's codings, canonical. `payer_unread`
-    is "Organization/id" where the payer is told by a reference to what is not at hand.
+    is "Organization/id" where the payer is told by a reference to what is not at hand. `program` is
+    what type and payer tell together. `order` is its place among the patient's coverages, 1 for the
+    one that pays first.
     """
 
     reference: str
@@ -82,6 +103,8 @@ class Coverage:
     ends: date | None = None
     beneficiary: str | None = None
     payer_unread: str | None = None
+    program: ProgramFinding = NOTHING_TOLD
+    order: int | None = None
 
     @property
     def can_be_pointed_at(self) -> bool:
@@ -131,12 +154,19 @@ class CoverageFinding:
 
 
 def choose_coverage(
-    coverages: Sequence[Coverage], order: Order, patient: str, day: ServiceDay
+    coverages: Sequence[Coverage],
+    order: Order,
+    patient: str,
+    day: ServiceDay,
+    *,
+    others_count: bool = True,
 ) -> CoverageFinding:
     """The coverage of `order` on `day`.
 
-    `patient` is the context's patient as "Patient/id". An absent beneficiary, status or period
-    excludes no coverage; a contradicting one does.
+    `patient` is the context's patient as "Patient/id". A coverage that names no beneficiary, status
+    or period is not ruled out by that; one that contradicts is. Of several active ones the first
+    medical one is asked, where the call tells which that is. `others_count` says whether a coverage
+    of a payer that is not handled here makes several, beside one that is.
     """
     named = [c for c in coverages if c.reference in order.insurance]
     if order.insurance and not named:
@@ -166,6 +196,10 @@ def choose_coverage(
             own[0] if len(own) == 1 else None,
             tuple(own),
         )
+    fitting = len(active)
+    active = _first_payer(active)
+    if len(active) > 1 and not others_count:
+        active = [c for c in active if c.payer is not None] or active
     if len(active) > 1:
         return CoverageFinding(
             CoverageOutcome.SEVERAL,
@@ -174,6 +208,8 @@ def choose_coverage(
         )
     chosen = active[0]
     how = "named by the order" if named else "the only active one of this patient"
+    if fitting > 1:
+        how = f"the one to ask first, of {fitting} active ones"
     because = f"{chosen.reference}: {how}"
     return CoverageFinding(CoverageOutcome.FOUND, because, chosen, (chosen,))
 
@@ -184,6 +220,19 @@ def named_by(order: Order) -> Coverage | None:
         return None
     (reference,) = order.insurance
     return Coverage(reference, f"{order.place}.insurance", payer=None, payer_told=False)
+
+
+def _first_payer(active: Sequence[Coverage]) -> list[Coverage]:
+    """Those that may pay first: medical ones, by their order where every one tells it.
+
+    A coverage of drugs never pays for a service, whatever its order.
+    """
+    asked = [c for c in active if c.program.pays is not Pays.DRUGS] or list(active)
+    if len(asked) > 1 and all(c.order is not None for c in asked):
+        first = min(c.order or 0 for c in asked)
+        asked = [c for c in asked if c.order == first]
+    medical = [c for c in asked if c.program.pays is Pays.MEDICAL]
+    return medical or asked
 
 
 def _spans(coverage: Coverage, day: ServiceDay) -> bool:

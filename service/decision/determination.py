@@ -49,6 +49,22 @@ class UndeterminedReason(StrEnum):
     """Data needed for the answer could not be fetched."""
 
 
+class Caveat(StrEnum):
+    """Why a policy that speaks of the order does not settle it; each is worded in `cards/texts`.
+
+    The policy is linked all the same. No notice goes with it, and no form.
+    """
+
+    OTHER_PROGRAM = "other_program"
+    """The coverage is of a program that the payer does not apply the policy to."""
+    CONTRADICTORY = "contradictory"
+    """The coverage's type and its payer's line of business are of different programs."""
+    NOT_ACTIVE = "not_active"
+    """The coverage is not in force on the day of service."""
+    OTHER_PATIENT = "other_patient"
+    """The coverage is another person's."""
+
+
 @dataclass(frozen=True, slots=True)
 class NoticeOnFile:
     """An advance notice on file: notice, form, day and choice.
@@ -99,7 +115,8 @@ class Determination:
     back but do not count. `missing` is the smallest set of facts that would settle an answer that
     the policy's rules leave open, and `possible` are then the answers that can still come.
     `approval` is the number of a prior authorization that is on file. `payer` is what the payer's
-    own records say, None where they were not asked.
+    own records say, None where they were not asked. `caveat` says why the policy does not settle
+    the order, None where it does.
     """
 
     order: Order
@@ -120,6 +137,7 @@ class Determination:
     possible: tuple[PolicyDetermination, ...] = ()
     approval: str | None = None
     payer: PayerFinding | None = None
+    caveat: Caveat | None = None
 
     @property
     def billing_expressions(self) -> tuple[Code, ...]:

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from datetime import date
 
 from service.decision.coverage import CoverageFinding, CoverageOutcome, Payer
-from service.decision.determination import Determination, TraceStep, UndeterminedReason
+from service.decision.determination import (
+    Caveat,
+    Determination,
+    TraceStep,
+    UndeterminedReason,
+)
 from service.decision.facts import (
     APPROVAL,
     NOT_TOLD,
@@ -28,8 +33,9 @@ from service.decision.policy import (
     PolicyService,
     PolicyVersion,
     PriorAuthorization,
+    Program,
 )
-from service.decision.programs import ProgramFinding, find_program
+from service.decision.programs import NO_COVERAGE, ProgramFinding
 from service.decision.rules import Decision
 
 INACTIVE_ORDER_STATUSES = frozenset(
@@ -50,6 +56,11 @@ _COVERED = {
     UndeterminedReason.NO_MEMBER_NUMBER: Covered.NOT_COVERED,
     UndeterminedReason.COVERAGE_NOT_FOUND: Covered.NOT_COVERED,
     UndeterminedReason.AUTHORIZATION_ON_FILE: Covered.COVERED,
+}
+
+_CAVEATS = {
+    CoverageOutcome.NOT_ACTIVE: Caveat.NOT_ACTIVE,
+    CoverageOutcome.OTHER_PATIENT: Caveat.OTHER_PATIENT,
 }
 
 _NEEDS_THE_ORDER = frozenset(UndeterminedReason) - {
@@ -170,6 +181,9 @@ class _Evaluation:
         matched = self._matched(policy, codes)
         self._note("policy", f"{policy.id} version {policy.version}", f"in force {_days(self.day)}")
         self._note("authority", policy.governing_authority.name, _searched(policy))
+        caveat = self._caveat(policy)
+        if caveat is not None:
+            return self._with_caveat(caveat, policy, matched)
         decision = self._by_rules(policy)
         determined = policy.determinations[program]
         if decision is not None and policy.open is not None:
@@ -192,6 +206,42 @@ class _Evaluation:
             possible=decision.outcomes if decision and not decision.certain else (),
             approval=self._approval(determined),
             payer=self.payer,
+        )
+
+    def _caveat(self, policy: PolicyVersion) -> Caveat | None:
+        """Why the policy does not settle the order under this coverage; None where it does."""
+        outcome, program = self.finding.outcome, self.program
+        if outcome in _CAVEATS:
+            return _CAVEATS[outcome]
+        if program.contradictory:
+            return Caveat.CONTRADICTORY
+        if program.program in (Program.MEDICARE_ADVANTAGE, Program.UNKNOWN):
+            return None
+        payer = self.finding.coverage.payer if self.finding.coverage else None
+        entry = program.entry.id if program.entry else program.program.value
+        applied = payer is not None and payer.applies(policy.id, entry)
+        return None if applied and program.program in policy.wording else Caveat.OTHER_PROGRAM
+
+    def _with_caveat(
+        self, caveat: Caveat, policy: PolicyVersion, matched: tuple[PolicyService, ...]
+    ) -> Determination:
+        not_active = caveat is Caveat.NOT_ACTIVE
+        covered = Covered.NOT_COVERED if not_active else Covered.CONDITIONAL
+        self._note("answer", covered.value, caveat.value)
+        self._note("notice", "none", caveat.value)
+        return Determination(
+            order=self.order,
+            finding=self.finding,
+            covered=covered,
+            program=self.program,
+            day=self.day,
+            policy=policy,
+            policy_determination=PolicyDetermination(covered, caveat.value, "", (), notices=False),
+            matched=matched,
+            billing_codes=tuple(s.code for s in matched),
+            trace=tuple(self.trace),
+            payer=self.payer,
+            caveat=caveat,
         )
 
     def _by_rules(self, policy: PolicyVersion) -> Decision[PolicyDetermination] | None:
@@ -369,7 +419,7 @@ def _open(answer: OpenAnswer, decision: Decision[PolicyDetermination]) -> Policy
 def _program(finding: CoverageFinding, payer: PayerFinding | None) -> ProgramFinding:
     """The program of the payer's records, else of the call."""
     if payer is None or payer.program is None or finding.usable is None:
-        return find_program(finding.usable)
+        return finding.usable.program if finding.usable else NO_COVERAGE
     since = f" since {payer.starts}" if payer.starts else ""
     return ProgramFinding(payer.program, "payer's records", f"member record {payer.record}{since}")
 

@@ -19,11 +19,14 @@ from service.decision.rules import RuleList
 
 
 class Program(StrEnum):
-    """The Medicare program, from the request or the payer's configuration."""
+    """Whom a policy's words are for; each line of the table of programs is of one of these."""
 
     MEDICARE_ADVANTAGE = "medicare_advantage"
     ORIGINAL_MEDICARE = "original_medicare"
     UNKNOWN = "not_told"
+    """Medicare without saying which, or nothing told at all."""
+    NOT_MEDICARE = "not_medicare"
+    """A policy may have no words for it."""
 
 
 class Covered(StrEnum):
@@ -84,11 +87,13 @@ class Wording:
     """Wording of a card: templates with {services} and {codes}.
 
     `summary` is a card's summary, under 140 characters once filled; `statement` is the first
-    paragraph of its detail.
+    paragraph of its detail, `do` and `do_not` are the next ones.
     """
 
     summary: str
     statement: str
+    do: str | None = None
+    do_not: str | None = None
 
 
 class PriorAuthorization(StrEnum):
@@ -175,7 +180,8 @@ class PolicyVersion:
     program, the advance notices to suggest, as ids of the notice library. `rules` decide by facts,
     each list with the program's determination as its `otherwise`; a program without rules has none,
     and its determination is all that is said. `open` is set where there are rules. `facts` are
-    those that the policy declares for itself.
+    those that the policy declares for itself. `reserved_for` are the programs of a reservation; one
+    that it leaves out is for all.
     """
 
     id: str
@@ -196,6 +202,7 @@ class PolicyVersion:
     related: tuple[Citation, ...]
     citations: tuple[Citation, ...]
     ama_notice: str | None = None
+    reserved_for: Mapping[str, frozenset[Program]] = field(default_factory=dict)
     rules: Mapping[Program, RuleList[PolicyDetermination]] = field(default_factory=dict)
     open: OpenAnswer | None = None
     facts: Mapping[str, FactSpec] = field(default_factory=dict)
@@ -219,6 +226,10 @@ class PolicyVersion:
     def governing_authority(self) -> Authority:
         """The first authority found, in the order searched."""
         return next(a for a in self.authorities if a.found)
+
+    def reservations_for(self, program: Program) -> tuple[str, ...]:
+        """What a reader should keep in mind under the program."""
+        return tuple(r for r in self.reservations if program in self.reserved_for.get(r, Program))
 
     def speaks_of(self, code: Code, day: date) -> bool:
         """Whether the version is in force on `day` and lists the code then."""

@@ -1,63 +1,157 @@
-"""Medicare program of a coverage: by Coverage.type, else by the payers file.
+"""Programs: which one pays, told by Coverage.type and by the payer's line of business.
 
-An identifier in the form of a Medicare number is no evidence: members of Medicare Advantage have
-one too. ActCode values (MCPOL, PUBLICPOL, EHCPOL …) do not distinguish the programs.
+Which type of payment belongs to which program is data (`ProgramTable`). An identifier in the shape
+of a Medicare number says nothing here: members of Medicare Advantage have one too. ActCode values
+(MCPOL, PUBLICPOL, EHCPOL …) cannot tell the two kinds of Medicare apart.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
-from service.decision.coverage import Coverage
+from service.decision.order import Code
 from service.decision.policy import Program
 
 SOURCE_OF_PAYMENT = "https://nahdo.org/sopt"
 
-MEDICARE_ADVANTAGE_TYPES = frozenset({"11", "111", "112", "113", "119"})
-ORIGINAL_MEDICARE_TYPES = frozenset({"12", "121"})
-OTHER_MEDICARE_TYPES = frozenset({"1", "13", "14", "19", "123", "129"})
-"""Medicare without a program."""
+
+class Pays(StrEnum):
+    """What a coverage of a program pays for; of several coverages the medical one is asked."""
+
+    MEDICAL = "medical"
+    SUPPLEMENT = "supplement"
+    """What another coverage leaves open."""
+    DRUGS = "drugs"
+    """Drugs only: never the coverage of a service."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramEntry:
+    """One program of the table.
+
+    `id` is what the payers file calls it, `name` what people do. `words_for` says which of a
+    policy's words are for it. `types` are Source of Payment codes; one that ends with "*" stands
+    for every code that begins like it, and the longest that fits counts.
+    """
+
+    id: str
+    name: str
+    words_for: Program
+    types: tuple[str, ...] = ()
+    pays: Pays = Pays.MEDICAL
+
+    def length_of_fit(self, code: str) -> int:
+        """How exactly a type of payment fits: 0 not at all, an exact code more than a beginning."""
+        fits = [0]
+        for written in self.types:
+            if written == code:
+                fits.append(2 * len(code) + 1)
+            elif written.endswith("*") and code.startswith(written[:-1]):
+                fits.append(2 * len(written) - 2)
+        return max(fits)
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramFinding:
-    """A program with its source: "Coverage.type", "line of business" or "nothing"."""
+    """Which program pays, read from "Coverage.type", "line of business" or "nothing".
+
+    `entry` is its line of the table, None where nothing or nothing certain is told.
+    `contradictory` is True where two of them are told: then `program` is UNKNOWN.
+    """
 
     program: Program
     source: str
     evidence: str
+    entry: ProgramEntry | None = None
+    contradictory: bool = False
+
+    @property
+    def pays(self) -> Pays:
+        """What the coverage pays for; medical care where nothing else is told."""
+        return self.entry.pays if self.entry else Pays.MEDICAL
 
 
-def find_program(coverage: Coverage | None) -> ProgramFinding:
-    """The program of a coverage: by its type, else by its payer's line of business.
+NOTHING_TOLD = ProgramFinding(
+    Program.UNKNOWN, "nothing", "neither Coverage.type nor the payer's line of business"
+)
+NO_COVERAGE = ProgramFinding(Program.UNKNOWN, "nothing", "no usable coverage")
 
-    Unknown for types of both programs, and for a type outside Medicare, which contradicts the
-    payer's line of business.
-    """
-    if coverage is None:
-        return ProgramFinding(Program.UNKNOWN, "nothing", "no usable coverage")
-    types = {c.value for c in coverage.type_codes if c.system == SOURCE_OF_PAYMENT}
-    advantage = sorted(types & MEDICARE_ADVANTAGE_TYPES)
-    original = sorted(types & ORIGINAL_MEDICARE_TYPES)
-    if advantage and original:
-        both = ", ".join(advantage + original)
+
+class ProgramTable:
+    """The programs, found by their id or by a type of payment."""
+
+    def __init__(self, entries: Iterable[ProgramEntry]) -> None:
+        self._entries = {entry.id: entry for entry in entries}
+
+    def __iter__(self) -> Iterator[ProgramEntry]:
+        return iter(self._entries.values())
+
+    def get(self, program_id: str) -> ProgramEntry | None:
+        """The program of this id, None if there is none."""
+        return self._entries.get(program_id)
+
+    def of_type(self, code: str) -> ProgramEntry | None:
+        """The program of a type of payment; None for a type that the table does not have."""
+        best = max(self, key=lambda e: e.length_of_fit(code), default=None)
+        return best if best is not None and best.length_of_fit(code) else None
+
+    def find(
+        self,
+        types: Sequence[Code],
+        line_of_business: str = Program.UNKNOWN,
+        speaks_of: Iterable[str] = (),
+        payer: str = "",
+    ) -> ProgramFinding:
+        """The program that a coverage's types and its payer tell together.
+
+        `line_of_business` and `speaks_of`, the programs that the payer's policies are for, are ids
+        of the table; `payer` is its name for the trace. A type of Medicare without saying which
+        leaves it to the line of business. Two programs at once, or a type of another program than
+        the payer has, contradict each other: then nothing is told, and that is said.
+        """
+        told = {c.value: self.of_type(c.value) for c in types if c.system == SOURCE_OF_PAYMENT}
+        codes = ", ".join(sorted(told))
+        found = {e.id: e for e in told.values() if e and e.words_for is not Program.UNKNOWN}
+        medical = {i: e for i, e in found.items() if e.pays is Pays.MEDICAL}
+        found = medical or found
+        own = self.get(line_of_business)
+        if own is not None and own.words_for is Program.UNKNOWN:
+            own = None
+        if len({_in_common(e) for e in found.values()}) > 1:
+            return _contradiction(f"contradictory types of payment: {codes}")
+        if not found:
+            if own is not None:
+                return ProgramFinding(
+                    own.words_for, "line of business", f"payers file, {payer}", own
+                )
+            unsaid = f"type of payment {codes} does not say which program" if codes else ""
+            return ProgramFinding(
+                Program.UNKNOWN,
+                "Coverage.type" if codes else "nothing",
+                unsaid or NOTHING_TOLD.evidence,
+                next((e for e in told.values() if e), None),
+            )
+        entry = next(iter(found.values()))
+        known = {*speaks_of, *([own.id] if own else ())}
+        if own is not None and entry.pays is Pays.MEDICAL and not self._fits(entry, known):
+            evidence = f"type of payment {codes} is {entry.name}; payers file, {payer}: {own.name}"
+            return _contradiction(evidence)
         return ProgramFinding(
-            Program.UNKNOWN, "Coverage.type", f"contradictory types of payment: {both}"
+            entry.words_for, "Coverage.type", f"type of payment {codes}: {entry.name}", entry
         )
-    if advantage or original:
-        program = Program.MEDICARE_ADVANTAGE if advantage else Program.ORIGINAL_MEDICARE
-        evidence = f"type of payment {', '.join(advantage or original)}"
-        return ProgramFinding(program, "Coverage.type", evidence)
-    others = sorted(types - OTHER_MEDICARE_TYPES)
-    if others:
-        evidence = f"type of payment {', '.join(others)} is none of Medicare's"
-        return ProgramFinding(Program.UNKNOWN, "Coverage.type", evidence)
-    if coverage.payer is not None and coverage.payer.line_of_business is not Program.UNKNOWN:
-        return ProgramFinding(
-            coverage.payer.line_of_business,
-            "line of business",
-            f"payers file, {coverage.payer.identifier}",
-        )
-    return ProgramFinding(
-        Program.UNKNOWN, "nothing", "neither Coverage.type nor the payer's line of business"
-    )
+
+    def _fits(self, entry: ProgramEntry, known: Iterable[str]) -> bool:
+        """Whether a program is one of those of a payer; all kinds of one of Medicare's are one."""
+        of_payer = [e for e in map(self.get, known) if e]
+        return any(e.id == entry.id or _in_common(e) == _in_common(entry) for e in of_payer)
+
+
+def _in_common(entry: ProgramEntry) -> str:
+    """What two types of payment must share not to contradict each other."""
+    return entry.id if entry.words_for is Program.NOT_MEDICARE else entry.words_for
+
+
+def _contradiction(evidence: str) -> ProgramFinding:
+    return ProgramFinding(Program.UNKNOWN, "Coverage.type", evidence, contradictory=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from service.decision.coverage import Coverage, Payer
 from service.decision.order import Code
+from service.decision.programs import ProgramFinding
 from service.fhir.dates import period_range
 from service.fhir.document import Resource
 from service.fhir.references import parse_literal
@@ -15,9 +16,11 @@ from service.fhir.systems import canonical_code
 
 
 class PayerDirectory(Protocol):
-    """Protocol of the configured payers."""
+    """Who knows the payers that this service answers for, and the programs."""
 
     def by_identifier(self, system: str, value: str) -> Payer | None: ...
+
+    def program_of(self, types: Sequence[Code], payer: Payer | None) -> ProgramFinding: ...
 
 
 def read_coverage(resource: Resource, resources: Resources, payers: PayerDirectory) -> Coverage:
@@ -38,19 +41,24 @@ def read_coverage(resource: Resource, resources: Resources, payers: PayerDirecto
     status = data.get("status")
     beneficiary = data.get("beneficiary")
     reference = beneficiary.get("reference") if isinstance(beneficiary, Mapping) else None
+    # Two of our payers in one coverage contradict each other: then none is told.
+    payer = next(iter(ours)) if len(ours) == 1 else None
+    types = tuple(_type_codes(data.get("type")))
+    order = data.get("order")
     return Coverage(
         reference=resource.reference,
         place=resource.place,
-        # Two configured payers in one coverage contradict each other: none is identified.
-        payer=ours.pop() if len(ours) == 1 else None,
+        payer=payer,
         payer_told=bool(identifiers) and len(ours) < 2,
         payer_identifiers=tuple(f"{system}|{value}" for system, value in identifiers),
-        type_codes=tuple(_type_codes(data.get("type"))),
+        type_codes=types,
         status=status if isinstance(status, str) else None,
         starts=starts,
         ends=ends,
         beneficiary=resources.local(reference) if isinstance(reference, str) else None,
         payer_unread=min(unread, default=None) if not identifiers else None,
+        program=payers.program_of(types, payer),
+        order=order if isinstance(order, int) and order > 0 else None,
     )
 
 

@@ -15,7 +15,6 @@ from service.decision.payer_finding import (
     PayerOutcome,
 )
 from service.decision.policy import Program
-from service.decision.programs import find_program
 from service.payer_data.matching import Match, MatchOutcome
 from service.payer_data.port import Records
 from service.payer_data.records import Authorization, Member, holds_on
@@ -169,7 +168,7 @@ def _situations(member: Member, day: date) -> Iterator[str]:
 def _contradictions(
     member: Member, person: Sequence[Member], coverage: Coverage, day: date
 ) -> Iterator[Contradiction]:
-    told = find_program(coverage).program
+    told = coverage.program.program
     ours, in_force = _program(member), member.in_force_on(day)
     if ours and told is not Program.UNKNOWN and told is not ours and in_force:
         yield Contradiction("program", ours, member.starts, told)

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any
 
-from service.decision.coverage import Coverage
 from service.decision.order import Code
-from service.decision.programs import find_program
+from service.decision.programs import ProgramTable
 from service.fhir.dates import day_range, period_range
 from service.fhir.systems import canonical_code
 from service.payer_data.numbers import plain_number
@@ -42,19 +41,19 @@ _STANDINGS: Mapping[str, Standing] = {
 """X12's review actions that decide or wait. A part certified (A2) does not approve the whole."""
 
 
-def members_of(payer: str, resources: Iterable[Json]) -> Iterator[Member]:
+def members_of(payer: str, resources: Iterable[Json], programs: ProgramTable) -> Iterator[Member]:
     """A member for each coverage whose beneficiary came too, with a birth date and a number."""
     found = list(resources)
     patients = {f"Patient/{r['id']}": r for r in found if _is(r, "Patient")}
     for coverage in found:
         if _is(coverage, "Coverage") and coverage.get("status") != "entered-in-error":
             patient = patients.get(_local(coverage.get("beneficiary")))
-            member = _member(payer, coverage, patient) if patient else None
+            member = _member(payer, coverage, patient, programs) if patient else None
             if member is not None:
                 yield member
 
 
-def _member(payer: str, coverage: Json, patient: Json) -> Member | None:
+def _member(payer: str, coverage: Json, patient: Json, programs: ProgramTable) -> Member | None:
     born = day_range(patient.get("birthDate"))
     told = [coverage.get("subscriberId"), *_numbers(coverage), *_numbers(patient)]
     numbers = [n for t in told if isinstance(t, str) and (n := plain_number(t))]
@@ -73,7 +72,7 @@ def _member(payer: str, coverage: Json, patient: Json) -> Member | None:
         payer=payer,
         number=numbers[0],
         person=str(patient["id"]),
-        program=find_program(_for_its_type(coverage)).program.value,
+        program=programs.find(_types(coverage)).program.value,
         birth_date=born[0],
         family=_text(name.get("family")) or _text(name.get("text")),
         given=" ".join(filter(None, map(_text, given if isinstance(given, list) else ()))),
@@ -177,7 +176,7 @@ def contracts_of(
     return tuple(contracts), known
 
 
-def _for_its_type(coverage: Json) -> Coverage:
+def _types(coverage: Json) -> list[Code]:
     concept = coverage.get("type")
     codings = concept.get("coding") if isinstance(concept, Mapping) else None
     codes: list[Code] = []
@@ -186,7 +185,7 @@ def _for_its_type(coverage: Json) -> Coverage:
         if isinstance(system, str) and isinstance(value, str):
             code = canonical_code(system, value)
             codes.extend([code] if code else ())
-    return Coverage("", "", payer=None, payer_told=False, type_codes=tuple(codes))
+    return codes
 
 
 def _numbers(resource: Json) -> Iterator[str]:

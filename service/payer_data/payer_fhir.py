@@ -17,6 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from service.circuit_breaker import CircuitBreaker
+from service.decision.programs import ProgramTable
 from service.ehr.allowlist import OutboundPolicy
 from service.ehr.fetch_report import Outcome
 from service.ehr.fhir_client import Access, FhirClient, FhirClients, Limits
@@ -27,6 +28,7 @@ from service.payer_data.client_credentials import ClientCredentials, Credentials
 from service.payer_data.fhir_records import authorizations_of, contracts_of, members_of
 from service.payer_data.port import Records, SourceHealth, Wanted, source_circuit
 from service.payer_data.record_cache import RecordCache
+from service.policies.programs import load_programs
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -50,8 +52,10 @@ class PayerFhirSource:
         cache: RecordCache,
         clock: Callable[[], datetime],
         circuit: CircuitBreaker | None = None,
+        programs: ProgramTable | None = None,
     ) -> None:
         self._server = server
+        self._programs = programs or load_programs()
         self._clients = clients
         self._credentials = credentials
         self._cache = cache
@@ -94,7 +98,9 @@ class PayerFhirSource:
             client, [*of_numbers, *(q for each in of_providers.values() for q in each)], deadline
         )
         members = tuple(
-            dict.fromkeys(members_of(wanted.payer, _unique(first[q] for q in of_numbers)))
+            dict.fromkeys(
+                members_of(wanted.payer, _unique(first[q] for q in of_numbers), self._programs)
+            )
         )
         persons = list(dict.fromkeys(m.person for m in members))[:_MOST_PERSONS]
         of_persons = [q for p in persons if (q := _preauthorizations(p)).is_plain]
@@ -211,7 +217,10 @@ def open_payer_fhir(settings: Settings, clock: Callable[[], datetime]) -> PayerF
             settings.fhir_ca_file,
         )
     cache = RecordCache(settings.payer_data_cache_seconds)
-    return PayerFhirSource(settings.payer_data, clients, credentials, cache, clock)
+    programs = load_programs(settings.programs_file)
+    return PayerFhirSource(
+        settings.payer_data, clients, credentials, cache, clock, programs=programs
+    )
 
 
 def _secret(file: Path) -> str:

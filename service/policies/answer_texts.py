@@ -17,9 +17,15 @@ from cards import advance_notice, early_warning, noncoverage, not_checked
 from cards.texts import Texts
 from cards.texts.template_check import template_problems
 from cards.texts.templates import FOLDER, environment
-from cards.texts.wording import PackageTexts, PayerTexts, Phrases, UndeterminedTexts
+from cards.texts.wording import (
+    CaveatTexts,
+    PackageTexts,
+    PayerTexts,
+    Phrases,
+    UndeterminedTexts,
+)
 from service.decision.coverage import CoverageOutcome
-from service.decision.determination import UndeterminedReason
+from service.decision.determination import Caveat, UndeterminedReason
 from service.decision.payer_finding import AuthorizationStatus
 from service.decision.policy import Program
 from service.ehr.fetch_report import UnreadBecause
@@ -34,7 +40,7 @@ M = TypeVar("M", bound=BaseModel)
 TEMPLATES = (noncoverage.DETAIL, early_warning.DETAIL, advance_notice.DETAIL, not_checked.DETAIL)
 
 _NO_COVERAGE = {*CoverageOutcome} - {CoverageOutcome.FOUND}
-_UNDETERMINED = {*UndeterminedReason, "no_active_coverage", "coverage_not_sent", "payer_not_read"}
+_UNDETERMINED = {*UndeterminedReason, "coverage_not_sent", "payer_not_read"}
 _COVERAGE_NOTES = {*_NO_COVERAGE, "payer_not_told", "payer_not_read"}
 _NOT_CHECKED = {
     "unread",
@@ -80,10 +86,12 @@ class _Reading:
         undetermined = self._table("undetermined", UndeterminedTexts)
         packages = self._table("packages", PackageTexts)
         payer = self._table("payer", PayerTexts)
+        caveats = self._table("caveats", CaveatTexts)
         templates = environment(self.folder)
         for at in template_problems(TEMPLATES, templates, self.folder):
             self.wrong.append(Finding(at.file, "(template)", at.problem, at.repair, at.line))
-        if phrases and undetermined and packages and payer:
+        if phrases and undetermined and packages and payer and caveats:
+            self._keys(caveats, (), caveats.data.root, Caveat)
             self._keys(undetermined, (), undetermined.data.root, _UNDETERMINED)
             self._shown_elsewhere(undetermined)
             said = phrases.data
@@ -92,7 +100,14 @@ class _Reading:
             self._keys(phrases, ("unread_because",), said.unread_because, UnreadBecause)
             self._keys(payer, ("authorization",), payer.data.authorization, _AUTHORIZATION)
             self._keys(payer, ("programs",), payer.data.programs, _PROGRAMS)
-            return Texts(phrases.data, undetermined.data, packages.data, payer.data, templates)
+            return Texts(
+                phrases.data,
+                undetermined.data,
+                packages.data,
+                payer.data,
+                caveats.data,
+                templates,
+            )
         return None
 
     def _table(self, name: str, model: type[M]) -> LibraryFile[M] | None:

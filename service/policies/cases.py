@@ -5,6 +5,7 @@ A case is an order, a coverage, a day and an expectation, without a patient.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -14,12 +15,19 @@ from typing import Annotated, Literal, get_args
 from pydantic import AliasChoices, BeforeValidator, Field, PlainValidator
 
 from cards.texts.placeholders import wrong
-from service.decision.coverage import Coverage, CoverageFinding, CoverageOutcome, Payer, PolicyLink
-from service.decision.determination import Determination, UndeterminedReason
-from service.decision.evaluate import evaluate
+from service.decision.coverage import (
+    Coverage,
+    CoverageFinding,
+    CoverageOutcome,
+    Payer,
+    PolicyLink,
+    choose_coverage,
+)
+from service.decision.determination import Caveat, Determination, UndeterminedReason
+from service.decision.evaluate import evaluate, service_day
 from service.decision.order import Code, Order, OrderCoding, ServiceDay
 from service.decision.policy import Covered, Policies, Program
-from service.decision.programs import SOURCE_OF_PAYMENT
+from service.decision.programs import SOURCE_OF_PAYMENT, ProgramTable
 from service.fhir.systems import split_code
 from service.policies import files
 from service.policies.fields import (
@@ -36,6 +44,7 @@ from service.policies.fields import (
     text_only,
 )
 from service.policies.policy_file import SYSTEMS
+from service.policies.programs import ProgramId, load_programs
 
 CASES = "cases.yaml"
 
@@ -116,27 +125,49 @@ class CaseOrder(Model):
 
 
 class CaseCoverage(Model):
-    """The one coverage of the case."""
+    """A coverage of the case; there may be several."""
 
     type: Annotated[
         Some[Text],
         BeforeValidator(_types, json_schema_input_type=Text | Some[Text]),
         Write("Source of Payment codes, quoted"),
     ] = Field((), description="Coverage.type: Source of Payment codes, quoted.")
-    line_of_business: ProgramName = Field(
-        Program.UNKNOWN, description="What the payers file says of the payer."
+    line_of_business: ProgramId = Field(
+        Program.UNKNOWN.value, description="What the payers file says of the payer."
+    )
+    programs: Some[ProgramId] = Field(
+        (Program.MEDICARE_ADVANTAGE.value,),
+        description="The programs that the payer speaks of by the policy.",
     )
     payer: Literal["ours", "unknown", "not_told"] = "ours"
+    order: Told[Annotated[int, Field(ge=1)]] = Field(
+        None, description="Coverage.order: 1 pays first."
+    )
+    period: Told[CaseDays] = Field(None, description="When it is in force.")
+    status: Text = "active"
+    of_another_patient: bool = False
 
-    def coverage(self, policy: str) -> Coverage:
+    def coverage(self, policy: str, number: int = 0) -> Coverage:
+        payer = self._payer(policy) if self.payer == "ours" else None
+        types = tuple(Code(SOURCE_OF_PAYMENT, t) for t in self.type)
+        table = _programs()
+        told = (
+            table.find(types, payer.line_of_business, payer.speaks_of, payer.identifier)
+            if payer
+            else table.find(types)
+        )
         return Coverage(
-            reference="Coverage/of-the-case",
+            reference=f"Coverage/of-the-case-{number}" if number else "Coverage/of-the-case",
             place=_PLACE,
-            payer=self._payer(policy) if self.payer == "ours" else None,
+            payer=payer,
             payer_told=self.payer != "not_told",
-            type_codes=tuple(Code(SOURCE_OF_PAYMENT, t) for t in self.type),
-            status="active",
-            beneficiary=_PATIENT,
+            type_codes=types,
+            status=self.status,
+            starts=self.period.first if self.period else None,
+            ends=self.period.last if self.period else None,
+            beneficiary="Patient/somebody-else" if self.of_another_patient else _PATIENT,
+            program=told,
+            order=self.order,
         )
 
     def _payer(self, policy: str) -> Payer:
@@ -145,13 +176,21 @@ class CaseCoverage(Model):
             identifier="payer-of-the-case",
             name="Payer of the Case",
             line_of_business=self.line_of_business,
-            policies=(PolicyLink(policy),),
+            policies=(PolicyLink(policy, programs=frozenset(self.programs)),),
         )
 
 
-def _coverage(written: object) -> CoverageOutcome | CaseCoverage:
+@functools.cache
+def _programs() -> ProgramTable:
+    """The table that comes with the service: cases are the same wherever they run."""
+    return load_programs()
+
+
+def _coverage(written: object) -> CoverageOutcome | tuple[CaseCoverage, ...]:
+    if isinstance(written, list):
+        return tuple(CaseCoverage.model_validate(each) for each in written)
     if not isinstance(written, str):
-        return CaseCoverage.model_validate(written)
+        return (CaseCoverage.model_validate(written),)
     if written not in get_args(CoverageWord):
         words = ", ".join(get_args(CoverageWord))
         raise wrong(f"{written!r} is not known here", f"use one of {words}, or a mapping")
@@ -170,6 +209,9 @@ class Expectation(Model):
         validation_alias=AliasChoices("undetermined", "gap"),
         description="Why no policy answers; left out, one does.",
     )
+    caveat: Told[Annotated[Caveat, Field(strict=False)]] = Field(
+        None, description="Why the policy does not settle the order; left out, it does."
+    )
     program: Told[ProgramName] = Field(None, validation_alias=AliasChoices("program", "programme"))
     policy: Told[Id] = None
     version: Told[Day] = Field(None, description="The version's first effective day.")
@@ -184,27 +226,33 @@ class CaseEntry(Model):
     on: Day = Field(description="The day on which the order is looked at.")
     order: CaseOrder
     coverage: Annotated[
-        CoverageOutcome | CaseCoverage,
-        PlainValidator(_coverage, json_schema_input_type=CoverageWord | CaseCoverage),
+        CoverageOutcome | tuple[CaseCoverage, ...],
+        PlainValidator(
+            _coverage, json_schema_input_type=CoverageWord | CaseCoverage | list[CaseCoverage]
+        ),
     ]
     emergency: bool = False
     expect: Expectation
 
     def case(self, policy: str) -> Case:
-        found = self.coverage
-        if isinstance(found, CaseCoverage):
-            finding = CoverageFinding(CoverageOutcome.FOUND, _PLACE, found.coverage(policy))
-        else:
-            finding = CoverageFinding(found, _PLACE)
+        order = self.order.order()
         return Case(
             policy=policy,
             it=self.it,
             on=self.on,
-            order=self.order.order(),
-            finding=finding,
+            order=order,
+            finding=self._finding(policy, order),
             emergency=self.emergency,
             expect=self.expect,
         )
+
+    def _finding(self, policy: str, order: Order) -> CoverageFinding:
+        """The coverage that counts, chosen as for a call in CRD 2.0."""
+        if isinstance(self.coverage, CoverageOutcome):
+            return CoverageFinding(self.coverage, _PLACE)
+        coverages = [c.coverage(policy, i) for i, c in enumerate(self.coverage)]
+        day = service_day(order, self.on)
+        return choose_coverage(coverages, order, _PATIENT, day, others_count=False)
 
 
 class CasesFile(Model):
@@ -285,6 +333,7 @@ def _differences(expect: Expectation, got: Determination) -> Iterator[str]:
             expect.undetermined or "none",
             got.undetermined.value if got.undetermined else "none",
         ),
+        "caveat": (expect.caveat or "none", got.caveat.value if got.caveat else "none"),
         "program": (expect.program, got.program.program.value),
         "policy": (expect.policy, policy.id if policy else "none"),
         "version": (

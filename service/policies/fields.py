@@ -6,7 +6,7 @@ Files are read with pydantic models. Validation is at reading, never in a call.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from types import NoneType
 from typing import Annotated, Any, Generic, TypeVar, get_args
@@ -132,12 +132,26 @@ class Period(Model):
 
 
 class ByProgram(Model, Generic[T]):
-    """One value for each Medicare program; `not_told` is the unknown program."""
+    """One value for each Medicare program; `not_told` where the request does not tell it.
+
+    `not_medicare` only where the policy is applied to other programs, too.
+    """
 
     medicare_advantage: T
     original_medicare: T
     not_told: T
+    not_medicare: Told[T] = None
 
     def of(self, program: Program) -> T:
-        value: T = getattr(self, program.value)
+        """The program's value. Raises KeyError for one that the file leaves out."""
+        value: T | None = getattr(self, program.value)
+        if value is None:
+            raise KeyError(program.value)
         return value
+
+    def given(self) -> Iterator[tuple[Program, T]]:
+        """Each program that has a value, with it."""
+        for program in Program:
+            value: T | None = getattr(self, program.value)
+            if value is not None:
+                yield program, value

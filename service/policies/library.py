@@ -9,15 +9,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from service.decision.programs import ProgramTable
 from service.errors import Finding, LibraryError
 from service.policies import files
 from service.policies.files import LibraryFile
 from service.policies.folder import LibraryFolder, read_folder
-from service.policies.lint.payer_rules import duplicate_payers, twice_on_file, unknown_policies
+from service.policies.lint.payer_rules import (
+    duplicate_payers,
+    programs_have_words,
+    twice_on_file,
+    unknown_policies,
+    unknown_programs,
+)
 from service.policies.lint.rule_table import START, STOPPING, STOPPING_NOTICES, Rule
 from service.policies.notices import NoticeLibrary
 from service.policies.payers import Payers, PayersFile
 from service.policies.policy_store import PolicyStore
+from service.policies.programs import PROGRAMS_FILE, load_programs
 
 
 class OnFile(NamedTuple):
@@ -26,8 +34,13 @@ class OnFile(NamedTuple):
     payers: Payers
 
 
-def load_library(directory: Path, payers_file: Path, added: Path | None = None) -> OnFile:
-    """Read the policies and notices under `directory`, and the payers.
+def load_library(
+    directory: Path,
+    payers_file: Path,
+    added: Path | None = None,
+    programs_file: Path = PROGRAMS_FILE,
+) -> OnFile:
+    """Read the policies and notices under `directory`, the payers and the programs.
 
     `added` is a further folder, of policies alone: one of ours and one of another's stay apart.
     Raises LibraryError with all errors that would make an answer wrong: those of a single policy or
@@ -41,11 +54,15 @@ def load_library(directory: Path, payers_file: Path, added: Path | None = None) 
         found.extend((*_found(further, STOPPING), *twice_on_file(folder, further)))
         folders.append(further)
     payers = _payers(payers_file, found)
+    programs = _programs(programs_file, found)
     if payers is not None:
         found.extend((*duplicate_payers(payers), *unknown_policies(payers, *folders)))
-    if found or payers is None:
+        if programs is not None:
+            found.extend(unknown_programs(payers, programs))
+            found.extend(programs_have_words(payers, programs, *folders))
+    if found or payers is None or programs is None:
         raise LibraryError(found)
-    return OnFile(_policies(*folders), _notices(folder), Payers.of(payers.data))
+    return OnFile(_policies(*folders), _notices(folder), Payers.of(payers.data, programs))
 
 
 def load_policies(directory: Path) -> PolicyStore:
@@ -67,11 +84,12 @@ def load_notices(directory: Path) -> NoticeLibrary:
     return _notices(folder)
 
 
-def load_payers(path: Path) -> Payers:
-    """Read the payers file. Raises LibraryError with all errors."""
+def load_payers(path: Path, programs_file: Path = PROGRAMS_FILE) -> Payers:
+    """Read the payers file. Raises LibraryError with everything that is wrong with it."""
+    programs = load_programs(programs_file)
     file = files.load(path, PayersFile)
-    _stop(list(duplicate_payers(file)))
-    return Payers.of(file.data)
+    _stop([*duplicate_payers(file), *unknown_programs(file, programs)])
+    return Payers.of(file.data, programs)
 
 
 def _found(folder: LibraryFolder, rules: Sequence[Rule]) -> list[Finding]:
@@ -94,6 +112,14 @@ def _notices(folder: LibraryFolder) -> NoticeLibrary:
 def _payers(path: Path, found: list[Finding]) -> LibraryFile[PayersFile] | None:
     try:
         return files.load(path, PayersFile)
+    except LibraryError as error:
+        found.extend(error.findings)
+        return None
+
+
+def _programs(path: Path, found: list[Finding]) -> ProgramTable | None:
+    try:
+        return load_programs(path)
     except LibraryError as error:
         found.extend(error.findings)
         return None

@@ -183,6 +183,18 @@ class Notice(Model):
     )
     documentation_reason: Sentence
     summary: Template = Field(description="A card's summary, with {services} and {codes}.")
+    instruction: Told[Template] = Field(
+        None,
+        description="One sentence for the order, and for a card on several notices; the summary"
+        " where left out.",
+    )
+    do: Told[Advice] = Field(
+        None, description="What to do, in few words: the card's first paragraph."
+    )
+    do_not: Told[Advice] = Field(None, description="What not to do, in few words.")
+    sent_to_payer: bool = Field(
+        False, description="Whether the card says where the payer takes it (payers file)."
+    )
     advice: Some[Advice] = Field(description="Markdown, a paragraph each, in the order of doing.")
     links: Several[NoticeLink]
     task: NoticeTask
@@ -233,9 +245,12 @@ class Notice(Model):
 
         `reason` is the policy's, in the patient's words. An expired edition is not recommended.
         """
+        return tuple(self.filled(paragraph, day, reason) for paragraph in self.advice)
+
+    def filled(self, text: str, day: date, reason: str) -> str:
+        """A text of the notice for `day`, {services} and {codes} still to be filled in."""
         note = "" if self.expired_on(day) else self.edition_note
-        filled = (a.replace(_EDITION, note).replace(_REASON, reason) for a in self.advice)
-        return tuple(paragraph.rstrip() for paragraph in filled)
+        return text.replace(_EDITION, note).replace(_REASON, reason).rstrip()
 
 
 class NoticeLibrary:

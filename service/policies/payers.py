@@ -10,10 +10,13 @@ from pydantic import Field, model_validator
 from cards.texts.placeholders import wrong
 from service.decision import coverage as core
 from service.decision.coverage import Payer, PolicyLink
+from service.decision.order import Code
+from service.decision.policy import Program
+from service.decision.programs import ProgramFinding, ProgramTable
 from service.policies.fields import (
+    EachOnce,
     Id,
     Model,
-    ProgramName,
     Several,
     Some,
     Text,
@@ -21,6 +24,7 @@ from service.policies.fields import (
     Url,
     Write,
 )
+from service.policies.programs import ProgramId
 
 
 class PayerIdentifier(Model):
@@ -41,12 +45,26 @@ class ContactEntry(Model):
     system: Literal["phone", "fax", "email", "url", "sms", "other"]
     value: Text
 
+    def core(self) -> core.Contact:
+        return core.Contact(self.name, self.system, self.value)
+
+
+class Requests(Model):
+    """Where the payer takes requests for a decision before the service."""
+
+    send_to: Text = Field(description="An address, a fax number or a page, as words.")
+    call: Told[Text] = Field(None, description="Who knows about them: a telephone number.")
+
 
 class AppliedPolicy(Model):
     """A policy applied by the payer."""
 
     id: Id
     url: Told[Url] = Field(None, description="The payer's own page of the policy.")
+    programs: Annotated[Some[ProgramId], EachOnce] = Field(
+        (Program.MEDICARE_ADVANTAGE.value,),
+        description="The programs that it speaks of by this policy, ids of the programs' file.",
+    )
 
 
 class PayerEntry(Model):
@@ -59,13 +77,15 @@ class PayerEntry(Model):
         (), description="All of the payer's identifiers; the first is the one that is sent."
     )
     name: Text = Field(description="As on the member's card.")
-    line_of_business: ProgramName = Field(
-        description="Used where Coverage.type does not tell the program."
+    line_of_business: ProgramId = Field(
+        description="Used where Coverage.type does not tell the program; an id of the programs'"
+        " file, or not_told."
     )
     member_systems: Told[Some[Text]] = Field(
         None, description="Identifier systems whose values are member numbers of this payer."
     )
     contact: Told[ContactEntry] = None
+    requests: Told[Requests] = None
     policies: Several[AppliedPolicy]
 
     @model_validator(mode="after")
@@ -92,8 +112,9 @@ class PayerEntry(Model):
             other_identifiers=tuple((o.system, o.value) for o in others),
             name=self.name,
             line_of_business=self.line_of_business,
-            policies=tuple(PolicyLink(p.id, p.url) for p in self.policies),
-            contact=core.Contact(told.name, told.system, told.value) if told else None,
+            policies=tuple(PolicyLink(p.id, p.url, frozenset(p.programs)) for p in self.policies),
+            contact=told.core() if told else None,
+            requests=(self.requests.send_to, self.requests.call) if self.requests else None,
             member_systems=frozenset(self.member_systems or ()),
         )
 
@@ -102,6 +123,9 @@ class PayersFile(Model):
     """The payers file."""
 
     operator: Text = Field(description="The insurer's name where a request has no coverage.")
+    operator_contact: Told[Contact] = Field(
+        None, description="Whom to ask where a request has no coverage."
+    )
     payers: Some[PayerEntry]
 
 
@@ -111,15 +135,25 @@ class Payers:
     `operator_name` is the insurer's name for a request without a coverage.
     """
 
-    def __init__(self, operator_name: str, payers: Sequence[Payer]) -> None:
+    def __init__(
+        self,
+        operator_name: str,
+        payers: Sequence[Payer],
+        programs: ProgramTable,
+        operator_contact: core.Contact | None = None,
+    ) -> None:
+        self.operator_contact = operator_contact
         self.operator_name = operator_name
+        self.programs = programs
         self._payers = tuple(payers)
         self._by_identifier = {i: p for p in payers for i in p.identifiers}
 
     @classmethod
-    def of(cls, file: PayersFile) -> Payers:
-        """The payers of a valid file."""
-        return cls(file.operator, [entry.payer() for entry in file.payers])
+    def of(cls, file: PayersFile, programs: ProgramTable) -> Payers:
+        """The payers of a file with which nothing is wrong, and the programs that it names."""
+        told = file.operator_contact
+        payers = [entry.payer() for entry in file.payers]
+        return cls(file.operator, payers, programs, told.core() if told else None)
 
     def __iter__(self) -> Iterator[Payer]:
         return iter(self._payers)
@@ -127,3 +161,9 @@ class Payers:
     def by_identifier(self, system: str, value: str) -> Payer | None:
         """The payer with this identifier, compared exactly, or None."""
         return self._by_identifier.get((system, value))
+
+    def program_of(self, types: Sequence[Code], payer: Payer | None) -> ProgramFinding:
+        """The program that a coverage's types and its payer tell together."""
+        if payer is None:
+            return self.programs.find(types)
+        return self.programs.find(types, payer.line_of_business, payer.speaks_of, payer.identifier)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, PlainValidator, model_validator
 
 from cards.texts.placeholders import wrong
 from service.decision import policy as core
@@ -21,6 +21,7 @@ from service.policies.fields import (
     Model,
     MonthOrDay,
     Period,
+    ProgramName,
     Sentence,
     Several,
     Some,
@@ -115,7 +116,9 @@ class CardWording(Model):
     """The wording of a card for one program, with {services} and {codes}."""
 
     summary: Template = Field(description="A card's summary: under 140 characters once filled in.")
-    statement: Template = Field(description="The first paragraph of its detail.")
+    statement: Template = Field(description="The first paragraph of its detail: what.")
+    do: Told[Template] = Field(None, description="The next one: what to do.")
+    do_not: Told[Template] = Field(None, description="The next one: what not to do.")
 
 
 class AdvanceNotices(Model):
@@ -124,6 +127,7 @@ class AdvanceNotices(Model):
     medicare_advantage: Annotated[Several[Id], EachOnce] = ()
     original_medicare: Annotated[Several[Id], EachOnce] = ()
     not_told: Annotated[Several[Id], EachOnce] = ()
+    not_medicare: Annotated[Several[Id], EachOnce] = ()
 
     def of(self, program: Program) -> tuple[str, ...]:
         notices: tuple[str, ...] = getattr(self, program.value)
@@ -135,6 +139,20 @@ class ReviewDates(Model):
 
     last: MonthOrDay
     next: MonthOrDay
+
+
+class Reservation(Model):
+    """Something to keep in mind, and for which programs."""
+
+    text: Sentence
+    programs: Annotated[Some[ProgramName], EachOnce] = tuple(Program)
+
+
+def _reservation(written: object) -> Reservation:
+    """A text alone is for every program."""
+    if isinstance(written, str):
+        written = {"text": written}
+    return Reservation.model_validate(written)
 
 
 class CitationEntry(Model):
@@ -164,7 +182,9 @@ class PolicyFile(Model):
     determinations: ByProgram[DeterminationEntry]
     advance_notice: AdvanceNotices
     wording: ByProgram[CardWording]
-    reservations: Several[Sentence] = Field(description="What a reader should keep in mind.")
+    reservations: Several[
+        Annotated[Reservation, PlainValidator(_reservation, json_schema_input_type=Reservation)]
+    ] = Field(description="What a reader should keep in mind; a text, or text and programs.")
     related: Annotated[Several[Id], EachOnce] = Field(
         (), description="Ids of citations that are related, without carrying a reason."
     )
@@ -196,11 +216,12 @@ class PolicyFile(Model):
             services=tuple(self._services()),
             authorities=tuple(_authority(a, citations) for a in self.authorities),
             determinations={
-                p: _determination(self.determinations.of(p), citations) for p in Program
+                p: _determination(d, citations) for p, d in self.determinations.given()
             },
             notices={p: self.advance_notice.of(p) for p in Program},
-            wording={p: _wording(self.wording.of(p)) for p in Program},
-            reservations=self.reservations,
+            wording={p: _wording(w) for p, w in self.wording.given()},
+            reservations=tuple(r.text for r in self.reservations),
+            reserved_for={r.text: frozenset(r.programs) for r in self.reservations},
             related=tuple(citations[c] for c in self.related),
             citations=tuple(citations.values()),
             ama_notice=self.ama_notice,
@@ -235,4 +256,4 @@ def _determination(
 
 
 def _wording(entry: CardWording) -> core.Wording:
-    return core.Wording(entry.summary, entry.statement)
+    return core.Wording(entry.summary, entry.statement, entry.do, entry.do_not)

@@ -21,7 +21,7 @@ from service.crd.cds_service import HookTier
 from service.crd.crd_version import CrdVersion
 from service.decision.coverage import CoverageOutcome
 from service.decision.coverage_assertion import coverage_assertion_id
-from service.decision.determination import Determination, UndeterminedReason
+from service.decision.determination import Caveat, Determination, UndeterminedReason
 from service.decision.order import Order
 from service.decision.policy import Covered, PolicyDetermination, PolicyVersion
 from service.fhir.systems import CPT, HCPCS
@@ -44,6 +44,7 @@ _BY_THE_PAYERS_RECORDS = frozenset(
         UndeterminedReason.COVERAGE_NOT_FOUND,
     }
 )
+_CAVEATS = frozenset(c.value for c in Caveat)
 _BILLING_SYSTEMS = frozenset({CPT, HCPCS})
 
 
@@ -83,7 +84,9 @@ class CoverageInformationWriter:
             gap = "payer_not_read" if coverage.payer_unread else UndeterminedReason.PAYER_NOT_TOLD
             return self._without_policy(d, to, coverage.reference, gap)
         if d.finding.outcome is CoverageOutcome.NOT_ACTIVE:
-            return self._without_policy(d, to, coverage.reference, "no_active_coverage")
+            return self._without_policy(d, to, coverage.reference, Caveat.NOT_ACTIVE)
+        if d.caveat is not None:
+            return self._without_policy(d, to, coverage.reference, d.caveat.value)
         if d.policy is not None and d.policy_determination is not None:
             return self._by_policy(d, to, coverage.reference, d.policy, d.policy_determination)
         return (
@@ -104,7 +107,9 @@ class CoverageInformationWriter:
         full = to.tier is HookTier.PRIMARY
         editions = self.links.editions(d, to.now.date()) if full else []
         services = named_services([d])
-        said = [_of_program(n, fill(n.summary, services), editions) for n in editions]
+        said = [
+            _of_program(n, fill(n.instruction or n.summary, services), editions) for n in editions
+        ]
         if full:
             said.extend(on_file_sentences(d, self.links, services))
         expires = _expires_on(d, policy)
@@ -131,7 +136,11 @@ class CoverageInformationWriter:
         )
 
     def _without_policy(
-        self, d: Determination, to: ResponseContext, coverage: str, gap: str
+        self,
+        d: Determination,
+        to: ResponseContext,
+        coverage: str,
+        gap: str,
     ) -> CoverageInformation:
         wording = self.links.texts.undetermined[gap]
         covered = Covered(wording.covered)
@@ -178,13 +187,9 @@ class CoverageInformationWriter:
             # A response without an id cannot be referenced.
             known = found.record.startswith("QuestionnaireResponse/")
             yield Detail(NOTICE_ON_FILE, found.record if known else found.form, text)
-        for notice in editions:
-            modifier = claim_modifier(d, notice)
+            modifier = claim_modifier(d, editions[0])
             if modifier is not None:
-                because = modifier.when
-                if found is None:
-                    because = self.links.texts.phrases.modifier_for_now.format(because=because)
-                yield Detail(CLAIM_MODIFIER, modifier.code, because)
+                yield Detail(CLAIM_MODIFIER, modifier.code, modifier.when)
 
 
 def _doc_needed(notice: Notice, version: CrdVersion) -> str:
@@ -193,10 +198,11 @@ def _doc_needed(notice: Notice, version: CrdVersion) -> str:
 
 
 def _reason(text: str, d: Determination, to: ResponseContext, phrases: Phrases) -> str:
-    """A reason with its values: the payer's reference, and why that was not read."""
+    """A reason with its values: the program; the payer's reference, and why it was not read."""
     payer = d.finding.coverage.payer_unread if d.finding.coverage else None
     why = phrases.unread_because[to.unread_because]
-    return text.format(payer=payer, why=why)
+    program = d.program.entry.name if d.program.entry else ""
+    return text.format(payer=payer, why=why, program=program)
 
 
 def _of_program(notice: Notice, text: str, editions: Sequence[Notice]) -> str:

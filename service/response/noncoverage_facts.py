@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cards.brevity import Line
 from cards.noncoverage import Noncoverage, SearchedAuthority
 from service.crd.cds_service import HookTier
 from service.decision.determination import Determination
-from service.decision.policy import Authority, Covered
+from service.decision.policy import Authority, Covered, Wording
 from service.response.card_group import CardGroup
 from service.response.form_filler import named_services
 from service.response.from_payer_records import by_records
@@ -20,38 +21,75 @@ def noncoverage_facts(group: CardGroup, to: ResponseContext, links: ResponseLink
     """The facts of this group's card; the early warning uses its summary."""
     policy, today = group.policy, to.now.date()
     notices = [n for d in group.determinations for n in links.editions(d, today)]
-    wording = policy.wording[group.first.program.program]
+    words = _words(group, links)
+    note = _coverage_note(group.first, links)
+    patients = tuple(_of_the_patient(group, to, links))
     return Noncoverage(
         services=group.services,
-        summary=wording.summary,
-        statement=wording.statement,
+        summary=words.summary,
+        lines=(*patients, *_lines(words, note, group.first, links)),
         reason=group.policy_determination.reason,
         authorities=tuple(_searched(a) for a in policy.authorities),
         # A conditional answer is settled by another payer: Original Medicare.
         governs=group.policy_determination.covered is not Covered.CONDITIONAL,
         policy_title=policy.title,
         policy_url=links.policy_page(group.first, policy),
+        published=policy.published.isoformat(),
         starts=policy.version,
         ends=policy.ends.isoformat() if policy.ends else None,
-        still_in_force=policy.in_force_on(today),
         review_last=policy.review_last,
         review_next=policy.review_next,
         review_overdue=policy.review_overdue_on(today),
-        reservations=policy.reservations,
+        reservations=policy.reservations_for(group.first.program.program),
         ama_notice=policy.ama_notice,
         insurer=links.insurer(group.first),
-        note=_coverage_note(group.first, links),
+        note=note,
         further_links=tuple(dict.fromkeys(links.of_notices(notices, group.first, policy))),
         several_orders=to.orders_in_request > len(group.determinations),
         ordered_as=group.ordered_as,
         references=group.pointed_at,
-        on_file=tuple(_on_file(group, links)) if to.tier is HookTier.PRIMARY else (),
-        by_records=tuple(
-            dict.fromkeys(
-                s for d in group.determinations for s in by_records(d.payer, links.texts.payer)
-            )
-        ),
+        of_the_patient=bool(patients),
     )
+
+
+# How long a line stays where there are too many words, see `cards.brevity`.
+_WHAT, _DO_NOT, _DO, _CALL, _OF_THE_PATIENT = range(5)
+
+
+def _words(group: CardGroup, links: ResponseLinks) -> Wording:
+    """The policy's words for the program, or those of what keeps it from settling the order."""
+    first = group.first
+    if first.caveat is None:
+        own = group.policy_determination.wording
+        return own or group.policy.wording[first.program.program]
+    said = links.texts.caveats[first.caveat]
+    program = first.program.entry.name if first.program.entry else ""
+    return Wording(
+        said.summary.replace("{program}", program),
+        said.statement.replace("{program}", program),
+        said.do,
+    )
+
+
+def _lines(
+    words: Wording, note: str | None, d: Determination, links: ResponseLinks
+) -> Iterator[Line]:
+    """What, do, do not, whom to call."""
+    labels = links.texts.phrases.labels
+    yield Line(note if note and d.caveat is None else words.statement, keep=_WHAT)
+    yield Line(words.do or "", labels.do, _DO)
+    yield Line(words.do_not or "", labels.do_not, _DO_NOT)
+    yield Line(links.contact_line(d) or "", labels.call, _CALL)
+
+
+def _of_the_patient(group: CardGroup, to: ResponseContext, links: ResponseLinks) -> Iterator[Line]:
+    """What the payer's records and the forms on file say of this patient, first of all."""
+    words = links.texts.payer
+    said = dict.fromkeys(s for d in group.determinations for s in by_records(d.payer, words))
+    yield from (Line(f"**{sentence}**", keep=_OF_THE_PATIENT) for sentence in said)
+    if to.tier is HookTier.PRIMARY:
+        label = links.texts.phrases.labels.on_file
+        yield from (Line(s, label, _OF_THE_PATIENT) for s in _on_file(group, links))
 
 
 def _on_file(group: CardGroup, links: ResponseLinks) -> Iterator[str]:

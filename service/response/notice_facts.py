@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cards.advance_notice import AdvanceNotice, NoticeText
+from cards.brevity import Line
 from cards.task import PayerReference
 from cards.texts.wording import Phrases
 from service.decision.determination import Determination
 from service.policies.notices import Notice
 from service.response.notice_forms import NoticeContext, NoticeForms
-from service.response.notice_status import modifiers_of
 from service.response.response_links import ResponseLinks
 
 
@@ -45,10 +45,12 @@ class NoticeFacts:
             title=notice.title,
             program_label=notice.program_label,
             summary=notice.summary,
-            advice=tuple(_advice(notice, context, self.links.texts.phrases)),
+            instruction=notice.instruction or notice.summary,
+            warnings=tuple(_warnings(notice, context, self.links.texts.phrases)),
+            lines=tuple(_lines(notice, context, self.links)),
+            advice=tuple(_advice(notice, context)),
             links=tuple(self.links.of_notices([notice], group.first, group.policy)),
             forms=tuple(self.forms.offered(notice, context)),
-            modifiers=modifiers_of(notice),
         )
 
     def _payer_reference(self, d: Determination) -> PayerReference:
@@ -58,8 +60,23 @@ class NoticeFacts:
         return PayerReference(payer.name, system=payer.system, identifier=payer.identifier)
 
 
-def _advice(notice: Notice, context: NoticeContext, phrases: Phrases) -> Iterator[str]:
-    """The steps, after a warning if the edition expires before the service."""
+# How long a line stays where there are too many words, see `cards.brevity`.
+_DO_NOT, _CALL, _DO = range(3)
+
+
+def _lines(notice: Notice, context: NoticeContext, links: ResponseLinks) -> Iterator[Line]:
+    """What is read at a glance: do, do not, where to send it."""
+    labels = links.texts.phrases.labels
+    today, group = context.to.now.date(), context.group
+    reason = group.policy.reason_for_patient(group.first.program.program)
+    yield Line(notice.filled(notice.do or "", today, reason), labels.do, _DO)
+    yield Line(notice.filled(notice.do_not or "", today, reason), labels.do_not, _DO_NOT)
+    if notice.sent_to_payer:
+        yield Line(links.requests_line(group.first) or "", labels.send, _CALL)
+
+
+def _warnings(notice: Notice, context: NoticeContext, phrases: Phrases) -> Iterator[str]:
+    """That the edition expires before the service, and why a form that came back fails."""
     today, group = context.to.now.date(), context.group
     form = notice.form or notice.title
     if notice.expired_on(today):
@@ -74,5 +91,10 @@ def _advice(notice: Notice, context: NoticeContext, phrases: Phrases) -> Iterato
         yield phrases.rejected_forms.format(
             notice=notice.short_name, because=phrases.why_rejected.of(why)
         )
+
+
+def _advice(notice: Notice, context: NoticeContext) -> Iterator[str]:
+    """The steps, for after "More"."""
+    group = context.group
     reason = group.policy.reason_for_patient(group.first.program.program)
-    yield from notice.advice_on(today, reason)
+    yield from notice.advice_on(context.to.now.date(), reason)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cards.advance_notice import ClaimModifier
 from cards.naming import NamedService, fill
 from service.decision.determination import Determination, NoticeOnFile
 from service.decision.policy import Program
@@ -38,25 +37,15 @@ def on_file_sentences(
 def claim_modifier(d: Determination, notice: Notice) -> Modifier | None:
     """The claim modifier at present, under Original Medicare only.
 
-    None without a claim to Medicare, or after a refusal to sign.
+    None before the notice's outcome is known, without a claim to Medicare, or after a refusal to
+    sign.
     """
     if d.program.program is not Program.ORIGINAL_MEDICARE:
         return None
     found = d.notice_on_file
-    if found is None:
-        state = "no-notice"
-    elif any(o.option == found.option and o.claim for o in notice.options):
-        state = "notice-on-file"
-    else:
+    if found is None or not any(o.option == found.option and o.claim for o in notice.options):
         return None
-    return next((m for m in notice.modifiers if m.goes_with == state), None)
-
-
-def modifiers_of(notice: Notice) -> tuple[ClaimModifier, ...]:
-    """All modifiers of a notice, for the notice card."""
-    fit = (ClaimModifier(m.code, m.when, fits=True) for m in notice.modifiers)
-    unfit = (ClaimModifier(m.code, m.because, fits=False) for m in notice.why_not)
-    return (*fit, *unfit)
+    return next((m for m in notice.modifiers if m.goes_with == "notice-on-file"), None)
 
 
 def _template(notice: Notice, found: NoticeOnFile) -> str | None:

@@ -8,6 +8,7 @@ from datetime import date
 
 from cards.questionnaires import Form, Forms
 from cards.texts import Texts
+from service.decision.coverage import Contact
 from service.decision.determination import Determination
 from service.decision.policy import PolicyVersion
 from service.errors import ConfigurationError
@@ -19,7 +20,8 @@ class ResponseLinks:
     """Names, links and wording.
 
     `public_url` is this service's public base URL without a trailing slash; `operator_name`, the
-    insurer's name for a request without one; `texts`, the wording.
+    insurer's name for a request without one, and `operator_contact` its contact; `texts`, the
+    wording.
     """
 
     notices: NoticeLibrary
@@ -27,6 +29,7 @@ class ResponseLinks:
     public_url: str
     operator_name: str
     texts: Texts
+    operator_contact: Contact | None = None
 
     def form(self, form_id: str) -> Form:
         """The form with this id. Raises ConfigurationError for an unknown id."""
@@ -74,6 +77,29 @@ class ResponseLinks:
         """
         payer = d.coverage.payer if d.coverage else None
         return payer.name if payer else self.operator_name
+
+    def contact(self, d: Determination) -> Contact | None:
+        """Whom to ask: the payer's contact, else that of the policy's insurer."""
+        payer = d.coverage.payer if d.coverage else None
+        return payer.contact if payer else self.operator_contact
+
+    def contact_line(self, d: Determination) -> str | None:
+        """The contact in a few words, None where the payers file names none."""
+        found = self.contact(d)
+        if found is None:
+            return None
+        template: str = self.texts.phrases.contact
+        return template.format(name=found.name, value=found.value)
+
+    def requests_line(self, d: Determination) -> str | None:
+        """Where the payer takes a request for a decision, None where its entry does not say."""
+        payer = d.coverage.payer if d.coverage else None
+        if payer is None or payer.requests is None:
+            return None
+        send_to, call = payer.requests
+        if call is None:
+            return send_to
+        return self.texts.phrases.send_or_call.format(to=send_to, call=call)
 
     def editions(self, d: Determination, day: date) -> list[Notice]:
         """The editions in force on `day` of a determination's notices."""

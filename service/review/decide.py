@@ -38,7 +38,8 @@ class DecisionContext:
     `patient` is "Patient/id"; `now`, the time of the call in the service's time zone; `started`,
     its start by `time.monotonic()`; `failed`, the EHR's unanswered queries; `submitted_forms`, the
     completed forms of this service at hand; `performer`, the reference to whom the orders go to,
-    where the call tells it.
+    where the call tells it; `other_payers_count`, whether a coverage of another payer makes several
+    (CRD 2.2.1 hook-13).
     """
 
     patient: str
@@ -50,6 +51,7 @@ class DecisionContext:
     failed: Set[FhirQuery] = frozenset()
     submitted_forms: Sequence[SubmittedForm] = ()
     performer: str | None = None
+    other_payers_count: bool = True
 
     @property
     def today(self) -> date:
@@ -100,7 +102,13 @@ class DecideStep:
     ) -> Decided:
         resource, resources = target.resource, context.resources
         day = service_day(order, context.today)
-        chosen = choose_coverage(context.coverages, order, context.patient, day)
+        chosen = choose_coverage(
+            context.coverages,
+            order,
+            context.patient,
+            day,
+            others_count=context.other_payers_count,
+        )
         chosen = with_trouble(chosen, order, resource, resources, context.failed)
         payer = None
         if known is not None:

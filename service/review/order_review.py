@@ -122,6 +122,7 @@ class OrderReview:
             failed=fetched.failed,
             submitted_forms=self._forms.records(resources),
             performer=performer if isinstance(performer, str) else None,
+            other_payers_count=request.version.needs_one_coverage,
         )
         found = self._decide_step.decide(asked, context)
         decided = [_after_fetching(fetched, item) for item in found]

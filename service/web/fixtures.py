@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml.error import YAMLError
 
 from service.errors import ConfigurationError
+from service.fixture_days import with_days
 from service.yaml_files import load_yaml
 
 _ROW = re.compile(r"^\| `([^`]+\.json)` \| ([^|]+) \|", re.MULTILINE)
@@ -64,10 +66,12 @@ class Fixtures:
             hooks.setdefault(fixture.hook, []).append(fixture)
         return hooks
 
-    def read(self, name: str) -> bytes | None:
-        """The content of a fixture's file; None for an unknown name."""
+    def read(self, name: str, today: date) -> bytes | None:
+        """The content of a file, its days reckoned from `today`; None for an unknown name."""
         # Only listed names are read, so that a name cannot leave the folder.
-        return (self._folder / name).read_bytes() if name in self._by_name else None
+        if name not in self._by_name:
+            return None
+        return with_days((self._folder / name).read_text("utf-8"), today).encode()
 
 
 def load_fixtures(folder: Path) -> Fixtures:

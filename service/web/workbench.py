@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import msgspec
 from flask import Blueprint, Response, abort, request
@@ -50,6 +51,7 @@ class Workbench:
     policies: Iterable[PolicyVersion]
     payers: Iterable[Payer]
     fixtures: Fixtures
+    today: Callable[[], date]
 
     def page(self) -> Response:
         """The page itself."""
@@ -114,7 +116,7 @@ def workbench_blueprint(workbench: Workbench) -> Blueprint:
     @blueprint.get("/workbench/fixtures/<path:name>")
     @open_to_all
     def fixture(name: str) -> Response:
-        content = workbench.fixtures.read(name)
+        content = workbench.fixtures.read(name, workbench.today())
         if content is None:
             abort(404)
         response = Response(content, content_type="application/json")

@@ -8,13 +8,15 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from tests.conftest import fixture_text_today
+
 FIXTURE = Path(__file__).parents[2] / "fhir_fixtures/order-sign/mrs-medicare-advantage.json"
 BODY_BYTES = 23 * 1024
 
 
 def fixture_call() -> dict[str, Any]:
     """One order-sign call: MR spectroscopy, Medicare Advantage, data prefetched."""
-    call: dict[str, Any] = json.loads(FIXTURE.read_text("utf-8"))
+    call: dict[str, Any] = json.loads(fixture_text_today(FIXTURE))
     # CDS Hooks makes `extension` an object, HealthChain a list: without it, all understand.
     call.pop("extension", None)
     return call

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from service.crd.hooks import SERVICES
-from tests.conftest import FIXTURES
+from tests.conftest import FIXTURES, fixture_text
 
 Json = dict[str, Any]
 SERVICE_OF_HOOK = {s.hook: s.id for s in SERVICES}
@@ -27,7 +27,7 @@ PRIMARY_HOOKS = ("order-sign", "order-dispatch", "appointment-book")
 
 def call_of(name: str, version: str | None = None, **configuration: object) -> Json:
     """A fixture's request, asking for that version of CRD; for none where `version` is None."""
-    request: Json = json.loads((FIXTURES / f"{name}.json").read_text("utf-8"))
+    request: Json = json.loads(fixture_text(FIXTURES / f"{name}.json"))
     return asking(request, version, **configuration)
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
-from tests.conftest import FIXTURES
-from tests.contract.calls import Json, call_of, resources_in
+from tests.conftest import FIXTURES, fixture_text
+from tests.contract.calls import Json, asking, resources_in
 
 FOLDER = FIXTURES / "inferno"
+FAR = date(2035, 6, 1)
+"""The day from which a preset's days are reckoned: a kit posts them as they are, for years."""
 BASE_URL = "https://covercard.example.org"
 """To be replaced by the address of the service under test; the suites want TLS."""
 
@@ -97,7 +100,7 @@ def preset(version: str) -> Json:
 
 def request(fixture: str, version: str) -> Json:
     """A fixture's call as the kit sends it: it puts in its own hookInstance, server and token."""
-    call = call_of(fixture, version)
+    call = asking(json.loads(fixture_text(FIXTURES / f"{fixture}.json", FAR)), version)
     if version == "2.0":
         _as_of_2_0(call)
     call["fhirAuthorization"] = {
@@ -146,7 +149,7 @@ def mock_ehr(calls: list[Json], version: str) -> Json:
     """The fixture resources that the calls lead to, for the FHIR server that the kit poses as."""
     held: dict[str, Json] = {}
     for file in sorted((FIXTURES / "resources").glob("*.json")):
-        resource = json.loads(file.read_text("utf-8"))
+        resource = json.loads(fixture_text(file, FAR))
         held[f"{resource['resourceType']}/{resource['id']}"] = _plain(resource)
     given = {f"{r['resourceType']}/{r.get('id')}" for r in resources_in(calls)}
     reached: set[str] = set()
@@ -171,7 +174,7 @@ def _with_payer(entry: Json) -> Json:
     for payor in changed["resource"]["payor"]:
         name = payor["reference"].split("/")[1]
         file = FIXTURES / "resources" / f"Organization-{name}.json"
-        payor["identifier"] = json.loads(file.read_text("utf-8"))["identifier"][0]
+        payor["identifier"] = json.loads(fixture_text(file))["identifier"][0]
     return changed
 
 

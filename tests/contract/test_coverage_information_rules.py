@@ -12,7 +12,7 @@ import pytest
 from fhirpathpy.models import models
 from flask.testing import FlaskClient
 
-from tests.conftest import FIXTURES
+from tests.conftest import FIXTURES, fixture_text
 from tests.contract.answer_rules import parts, stated
 from tests.contract.guides import CRD_PROFILES, crd_2_0, needs_crd_2_0
 
@@ -23,7 +23,7 @@ REQUESTS = sorted(
 
 def answered(client: FlaskClient, name: str, version: str) -> Iterator[dict[str, Any]]:
     """Every coverage information in the answer to a fixture; none where it is refused."""
-    request = json.loads((FIXTURES / f"{name}.json").read_text("utf-8"))
+    request = json.loads(fixture_text(FIXTURES / f"{name}.json"))
     request["extension"] = {"davinci-crd.requestedVersion": version}
     reply = client.post(f"/cds-services/{request['hook']}-crd", json=request)
     if reply.status_code == 200:

@@ -18,10 +18,10 @@ from service.decision_log.spool import Spool
 from service.policies.answer_texts import load_texts
 from service.settings import Settings
 from service.web.decision_pages import bars
-from tests.conftest import FIXTURES, NOW, in_folder
+from tests.conftest import FIXTURES, NOW, fixture_text, in_folder
 from tests.e2e.readers import READER, SECRET, readers_file
 
-REQUEST = (FIXTURES / "order-sign" / "mrs-medicare-advantage.json").read_bytes()
+REQUEST = fixture_text(FIXTURES / "order-sign" / "mrs-medicare-advantage.json").encode()
 BROWSER = {"Accept": "text/html,*/*;q=0.8"}
 
 
@@ -87,7 +87,7 @@ def test_of_many_decisions_the_newest_are_listed_and_it_says_that_there_are_more
 
 
 def test_of_a_decision_that_no_policy_made_the_list_says_why(reader: FlaskClient) -> None:
-    sign(reader, (FIXTURES / "order-sign" / "unlisted-code.json").read_bytes())
+    sign(reader, fixture_text(FIXTURES / "order-sign" / "unlisted-code.json").encode())
     reply = look(reader, patient="", order="ServiceRequest/mri-head")
     assert "Conditional 70551" in words(reply)
     assert "No coverage policy for these codes is on file here." in words(reply)

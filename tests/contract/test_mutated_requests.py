@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.crd.hooks import SERVICES
+from tests.conftest import fixture_text
 from tests.contract.answer_rules import (
     check_answer,
     is_silent_about_an_order,
@@ -22,7 +23,7 @@ from tests.contract.answer_rules import (
 
 FIXTURES = Path(__file__).parent.parent.parent / "fhir_fixtures"
 SEEDS = [
-    json.loads((FIXTURES / f"{name}.json").read_text("utf-8"))
+    json.loads(fixture_text(FIXTURES / f"{name}.json"))
     for name in (
         "order-sign/mrs-original-medicare",
         "order-sign/mrs-and-unrelated-mri",

@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 
 from service.bootstrap.app import create_app
 from service.settings import Settings
-from tests.conftest import FIXTURES, in_folder
+from tests.conftest import FIXTURES, fixture_text, in_folder
 from tests.libraries import POLICY, two_versions
 from tests.policies import SOUND
 
@@ -242,7 +242,7 @@ def test_every_anchor_that_an_answer_links_to_is_on_its_page_once(
     client: FlaskClient, settings: Settings, name: str
 ) -> None:
     hook = name.partition("/")[0]
-    request = (FIXTURES / name).read_bytes()
+    request = fixture_text(FIXTURES / name).encode()
     reply = client.post(f"/cds-services/{hook}-crd", data=request, content_type="application/json")
     answer = reply.get_json()
     ours = set(re.findall(re.escape(settings.base_url) + r"(/policies[^\s\")\\]*)", reply.text))
@@ -260,7 +260,7 @@ def test_the_notice_card_leads_to_its_own_notice(client: FlaskClient) -> None:
         ("mrs-medicare-advantage", "organization-determination"),
         ("mrs-original-medicare", "abn"),
     ):
-        request = (FIXTURES / "order-sign" / f"{name}.json").read_bytes()
+        request = fixture_text(FIXTURES / "order-sign" / f"{name}.json").encode()
         reply = client.post(
             "/cds-services/order-sign-crd", data=request, content_type="application/json"
         )

@@ -22,7 +22,7 @@ from service.fhir.document import Document, Resource
 from service.settings import Settings
 from service.web.fhir_resources import fhir_blueprint
 from service.web.problems import translate_errors
-from tests.conftest import FIXTURES, NOW
+from tests.conftest import FIXTURES, NOW, fixture_text
 from tests.filling import answers_of
 
 Json = dict[str, Any]
@@ -465,7 +465,7 @@ def test_an_order_that_was_fetched_for_the_logged_call_is_known_by_its_context(
     request = fixture("order-dispatch/mrs-original-medicare")
     reference = request["context"]["dispatchedOrders"][0]
     file = FIXTURES / "resources" / f"{reference.replace('/', '-', 1)}.json"
-    document = Document(file.read_bytes(), json.loads(file.read_bytes()))
+    document = Document(fixture_text(file).encode(), json.loads(fixture_text(file)))
     order = Resource(document.data, document, (), f"fetched.{reference}")
     coverage = coverage_of(request)
     request["prefetch"] = {k: v for k, v in request["prefetch"].items() if k == "patient"}

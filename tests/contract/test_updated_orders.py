@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from flask.testing import FlaskClient
 
-from tests.conftest import FIXTURES
+from tests.conftest import FIXTURES, fixture_text
 from tests.contract.calls import FIXTURE_NAMES, SERVICE_OF_HOOK, Json, answer, call_of
 from tests.contract.card_kinds import COVERAGE_INFORMATION
 
@@ -82,7 +82,7 @@ def check_unchanged(before: bytes, after: bytes) -> None:
 def test_an_updated_order_is_the_received_one_but_for_the_statement(
     client: FlaskClient, name: str
 ) -> None:
-    body = (FIXTURES / f"{name}.json").read_bytes()
+    body = fixture_text(FIXTURES / f"{name}.json").encode()
     received = resources_within(compact(body))
     for after in updated_orders(client, json.loads(body)["hook"], body):
         order = json.loads(after)
@@ -143,7 +143,7 @@ def test_odd_numbers_escapes_and_empty_values_come_back_to_the_byte(
 @pytest.mark.requirement("crd-2.2.1:found-40")
 @pytest.mark.parametrize("name", FIXTURE_NAMES)
 def test_no_answer_spends_white_space_between_its_tokens(client: FlaskClient, name: str) -> None:
-    body = (FIXTURES / f"{name}.json").read_bytes()
+    body = fixture_text(FIXTURES / f"{name}.json").encode()
     url = f"/cds-services/{SERVICE_OF_HOOK[json.loads(body)['hook']]}"
     reply = client.post(url, data=body, content_type="application/json").get_data()
     assert reply == compact(reply)

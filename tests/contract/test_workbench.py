@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from service.bootstrap.app import create_app
 from service.settings import Settings
-from tests.conftest import FIXTURES, NOW, ROOT, in_folder
+from tests.conftest import FIXTURES, NOW, ROOT, fixture_text, in_folder
 
 SERVICE = "order-sign-crd"
 CLIENTS = ROOT / "examples" / "clients.example.yaml"
@@ -33,7 +33,7 @@ def explained(client: FlaskClient, request: str, **changed: Any) -> str:
 
 
 def read(name: str) -> str:
-    return (FIXTURES / "order-sign" / f"{name}.json").read_text("utf-8")
+    return fixture_text(FIXTURES / "order-sign" / f"{name}.json")
 
 
 def test_the_page_offers_every_fixture_and_names_the_services(client: FlaskClient) -> None:
@@ -43,10 +43,10 @@ def test_the_page_offers_every_fixture_and_names_the_services(client: FlaskClien
     assert "order-sign-crd" in page
 
 
-def test_a_fixture_comes_as_its_file_lies_there(client: FlaskClient) -> None:
+def test_a_fixture_comes_as_its_file_but_for_its_days(client: FlaskClient) -> None:
     name = "order-sign/unusual-numbers-and-extensions.json"
     reply = client.get(f"/workbench/fixtures/{name}")
-    assert reply.get_data() == (FIXTURES / name).read_bytes()
+    assert reply.get_data() == fixture_text(FIXTURES / name).encode()
     for outside in ("../README.md", "README.md", "order-sign/none.json"):
         assert client.get(f"/workbench/fixtures/{outside}").status_code == 404
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import FIXTURES, fixture_text_today
 from tests.e2e.chromium import browser, open_page  # noqa: F401  (fixtures)
-from tests.e2e.servers import ROOT, Server, running
+from tests.e2e.servers import Server, running
 from tests.e2e.signing import Signer, ec_signer, rsa_signer, write_clients
 
 HERE = Path(__file__).parent
@@ -47,8 +48,8 @@ def server(start_server: Callable[..., Server]) -> Server:
 @pytest.fixture(scope="session")
 def order() -> bytes:
     """A good order-sign call."""
-    folder = ROOT / "fhir_fixtures" / "order-sign"
-    return (folder / "mrs-medicare-advantage.json").read_bytes()
+    file = FIXTURES / "order-sign" / "mrs-medicare-advantage.json"
+    return fixture_text_today(file).encode()
 
 
 @dataclass(frozen=True)

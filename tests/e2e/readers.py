@@ -10,7 +10,7 @@ from typing import Any
 
 import requests
 
-from tests.conftest import FIXTURES
+from tests.conftest import FIXTURES, fixture_text_today
 from tests.e2e.servers import Server
 
 READER, SECRET = "call center", "kX3-q9vLwT7_b2Zr8NfYc5HdMj4PsAeG"
@@ -32,7 +32,7 @@ def start(start_server: Callable[..., Server], folder: Path, **settings: object)
 
 def signed(server: Server, name: str = "mrs-medicare-advantage") -> dict[str, Any]:
     """The answer to a fixture of order-sign, which is in the log from now on."""
-    body = (FIXTURES / "order-sign" / f"{name}.json").read_bytes()
+    body = fixture_text_today(FIXTURES / "order-sign" / f"{name}.json").encode()
     reply = server.post(ORDER_SIGN, data=body, headers={"Content-Type": "application/json"})
     assert reply.status_code == 200
     answer: dict[str, Any] = reply.json()

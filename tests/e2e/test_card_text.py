@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
+from tests.conftest import fixture_text_today
 from tests.e2e.servers import ROOT, Server
 
 FIXTURE = ROOT / "fhir_fixtures" / "order-sign" / "hostile-order-name.json"
@@ -94,7 +95,9 @@ def check(answer: dict[str, Any]) -> None:
 
 @pytest.mark.threat("markup-injection")
 def test_the_hostile_fixture_shows_as_text(server: Server) -> None:
-    reply = server.post("/cds-services/order-sign-crd", json=json.loads(FIXTURE.read_text("utf-8")))
+    reply = server.post(
+        "/cds-services/order-sign-crd", json=json.loads(fixture_text_today(FIXTURE))
+    )
     assert reply.status_code == 200
     check(reply.json())
 
@@ -105,7 +108,7 @@ def test_the_hostile_fixture_shows_as_text(server: Server) -> None:
 def test_an_order_with_a_hostile_name_shows_as_text(
     server: Server, name: str, version: str
 ) -> None:
-    request = json.loads(FIXTURE.read_text("utf-8"))
+    request = json.loads(fixture_text_today(FIXTURE))
     request.setdefault("extension", {})["davinci-crd.requestedVersion"] = version
     order = request["context"]["draftOrders"]["entry"][0]["resource"]
     order["code"]["text"] = name
@@ -119,7 +122,7 @@ def test_an_order_with_a_hostile_name_shows_as_text(
 @pytest.mark.threat("markup-injection")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_person_or_payer_with_a_hostile_name_shows_as_text(server: Server, name: str) -> None:
-    text = FIXTURE.read_text("utf-8")
+    text = fixture_text_today(FIXTURE)
     request = json.loads(text)
     rename(request["prefetch"], name)
     reply = server.post("/cds-services/order-sign-crd", json=request)
@@ -148,7 +151,9 @@ def test_links_lead_to_configured_hosts_only_and_launch_nothing(server: Server) 
     for file in (ROOT / "service" / "policies").rglob("*.yaml"):
         configured |= set(re.findall(r"https?://[^/\s\"']+", file.read_text("utf-8")))
     for fixture in (ROOT / "fhir_fixtures" / "order-sign").glob("*.json"):
-        reply = server.post("/cds-services/order-sign-crd", json=json.loads(fixture.read_bytes()))
+        reply = server.post(
+            "/cds-services/order-sign-crd", json=json.loads(fixture_text_today(fixture))
+        )
         for card in reply.json()["cards"]:
             urls = [link["url"] for link in card.get("links", [])]
             urls += [card["source"]["url"]] if "url" in card["source"] else []

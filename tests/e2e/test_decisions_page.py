@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.conftest import FIXTURES
+from tests.conftest import FIXTURES, fixture_text_today
 from tests.e2e.chromium import OpenPage, Scheme, check_page, every_screen, unfold
 from tests.e2e.readers import READER, SECRET, assertion_id, signed, start
 from tests.e2e.servers import Server
@@ -196,7 +196,7 @@ def test_a_refused_call_is_shown_by_its_id_with_what_was_wrong(log: Server, page
 
 
 def test_an_answered_call_is_shown_by_its_id_with_its_decisions(log: Server, page: Page) -> None:
-    body = json.loads((FIXTURES / "order-sign/mrs-medicare-advantage.json").read_text("utf-8"))
+    body = json.loads(fixture_text_today(FIXTURES / "order-sign/mrs-medicare-advantage.json"))
     reply = log.post("/cds-services/order-sign-crd", json=body)
     show(page, reply.headers["Covercard-Call"].upper())
     expect(page.get_by_role("heading", level=1)).to_have_text("Call answered: HTTP 200")
@@ -205,7 +205,7 @@ def test_an_answered_call_is_shown_by_its_id_with_its_decisions(log: Server, pag
 
 
 def test_decisions_of_several_ehrs_are_marked(log: Server, page: Page) -> None:
-    body = json.loads((FIXTURES / "order-sign/mrs-medicare-advantage.json").read_text("utf-8"))
+    body = json.loads(fixture_text_today(FIXTURES / "order-sign/mrs-medicare-advantage.json"))
     body.pop("fhirAuthorization", None)
     body["fhirServer"] = "https://another.example.org/fhir"
     assert log.post("/cds-services/order-sign-crd", json=body).status_code == 200

@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from service.crd.hooks import SERVICES
+from tests.conftest import fixture_text_today
 from tests.e2e.conftest import Guarded
 from tests.e2e.servers import ROOT, Server
 from tests.e2e.signing import ec_signer
@@ -112,7 +113,7 @@ def spoilt(request: dict[str, Any]) -> Iterator[bytes]:
 
 
 def with_credential(file: Path) -> dict[str, Any]:
-    request: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    request: dict[str, Any] = json.loads(fixture_text_today(file))
     request["fhirAuthorization"] = {
         "access_token": TOKEN,
         "token_type": "Bearer",

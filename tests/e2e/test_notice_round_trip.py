@@ -10,6 +10,7 @@ import pytest
 import requests
 from fhir.resources.R4B.questionnaireresponse import QuestionnaireResponse
 
+from tests.conftest import fixture_text_today
 from tests.contract.answer_rules import check_answer, parts, stated
 from tests.e2e.conftest import ROOT, Guarded
 from tests.e2e.servers import Server
@@ -25,7 +26,9 @@ pytestmark = pytest.mark.skipif(
 
 
 def request_of(name: str) -> Json:
-    read: Json = json.loads((ROOT / "fhir_fixtures" / "order-sign" / f"{name}.json").read_bytes())
+    read: Json = json.loads(
+        fixture_text_today(ROOT / "fhir_fixtures" / "order-sign" / f"{name}.json")
+    )
     return read
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Request, expect
 
-from tests.conftest import FIXTURES
+from tests.conftest import FIXTURES, fixture_text_today
 from tests.e2e.servers import Server
 
 pytestmark = pytest.mark.chromium
@@ -50,7 +50,7 @@ def sandbox(browser: Browser, elsewhere: str) -> Iterator[Page]:
 
 
 def request_of(name: str) -> Any:
-    return json.loads((FIXTURES / "order-select" / f"{name}.json").read_text("utf-8"))
+    return json.loads(fixture_text_today(FIXTURES / "order-select" / f"{name}.json"))
 
 
 def fire(sandbox: Page, server: Server, name: str = "sandbox-imaging-tab") -> Any:
@@ -98,9 +98,7 @@ def test_before_a_study_is_chosen_there_is_no_card_and_no_error(
 
 def sign(sandbox: Page, server: Server) -> None:
     """Full cards: the Sandbox cannot sign an imaging order, but a client like it can."""
-    request = json.loads(
-        (FIXTURES / "order-sign" / "mrs-original-medicare.json").read_text("utf-8")
-    )
+    request = json.loads(fixture_text_today(FIXTURES / "order-sign" / "mrs-original-medicare.json"))
     url = f"{server.base}/cds-services/order-sign-crd"
     sandbox.evaluate("([url, request]) => call(url, request)", [url, request])
 

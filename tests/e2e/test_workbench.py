@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 from ruamel.yaml import YAML
 
-from tests.conftest import FIXTURES
+from tests.conftest import FIXTURES, fixture_text_today
 from tests.e2e.chromium import OpenPage, Scheme, check_page, every_screen, unfold
 from tests.e2e.servers import Server
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.chromium
 def bench(page: Page, example: str = "order-sign/mrs-medicare-advantage.json") -> Page:
     """The workbench with an example loaded."""
     page.get_by_label("Example", exact=True).select_option(example)
-    first = (FIXTURES / example).read_text("utf-8")
+    first = fixture_text_today(FIXTURES / example)
     expect(page.locator("#request")).to_have_value(first)
     return page
 
@@ -142,7 +142,7 @@ def test_an_example_that_comes_late_takes_nothing_away(page: Page, held: list[Ro
     expect(page.locator("#request")).not_to_be_editable()
     late, wanted = held
     wanted.continue_()
-    text = (FIXTURES / "order-sign/disc-pain-four-orders.json").read_text("utf-8")
+    text = fixture_text_today(FIXTURES / "order-sign/disc-pain-four-orders.json")
     expect(page.locator("#request")).to_have_value(text)
     page.get_by_label("Date of service").fill("2026-12-24")
     page.get_by_label("Date of service").blur()
@@ -263,7 +263,7 @@ def test_a_request_of_ones_own_can_be_pasted(page: Page) -> None:
     page.get_by_label("Example", exact=True).select_option("")
     text = page.get_by_label("The request as JSON")
     expect(text).to_be_focused()
-    text.fill((FIXTURES / "order-select" / "sandbox-imaging-tab.json").read_text("utf-8"))
+    text.fill(fixture_text_today(FIXTURES / "order-select" / "sandbox-imaging-tab.json"))
     assert fields(page) == {"code": "76390", "day": "", "program": "none"}
     expect(fire(page)).to_have_count(1)
     expect(page.locator("[data-title]")).to_have_text("order-select-crd")

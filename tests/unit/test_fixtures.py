@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from tests.conftest import fixture_text
+
 FIXTURES = Path(__file__).parents[2] / "fhir_fixtures"
 RESOURCES = FIXTURES / "resources"
 HOOKS = (
@@ -61,7 +63,7 @@ each_resource = pytest.mark.parametrize("path", RESOURCE_FILES, ids=_name)
 
 
 def _load(path: Path) -> dict[str, Any]:
-    loaded = json.loads(path.read_text("utf-8"))
+    loaded = json.loads(fixture_text(path))
     assert isinstance(loaded, dict)
     return loaded
 

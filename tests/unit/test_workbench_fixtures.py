@@ -6,7 +6,7 @@ import pytest
 
 from service.errors import ConfigurationError
 from service.web.fixtures import load_fixtures
-from tests.conftest import FIXTURES
+from tests.conftest import FIXTURES, TODAY, fixture_text
 
 MAIN = "order-sign/mrs-medicare-advantage.json"
 
@@ -22,13 +22,15 @@ def test_every_request_of_the_folder_is_offered_with_what_it_shows() -> None:
     assert offered[MAIN].statements == (("ServiceRequest/mrs-brain", "not-covered"),)
 
 
-def test_a_request_is_read_as_it_lies_there() -> None:
-    assert load_fixtures(FIXTURES).read(MAIN) == (FIXTURES / MAIN).read_bytes()
+def test_a_request_is_read_with_its_days_reckoned_from_today() -> None:
+    read = load_fixtures(FIXTURES).read(MAIN, TODAY)
+    assert read == fixture_text(FIXTURES / MAIN).encode()
+    assert b'"occurrenceDateTime": "2026-12-01"' in read
 
 
 @pytest.mark.parametrize("name", ["../pyproject.toml", "README.md", "", "order-sign/no-such.json"])
 def test_only_what_is_offered_can_be_read(name: str) -> None:
-    assert load_fixtures(FIXTURES).read(name) is None
+    assert load_fixtures(FIXTURES).read(name, TODAY) is None
 
 
 def test_without_the_folder_nothing_is_offered(tmp_path: Path) -> None:

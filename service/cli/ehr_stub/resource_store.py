@@ -7,11 +7,12 @@ import re
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from service.errors import ConfigurationError
+from service.fixture_days import with_days
 
 Resource = Mapping[str, Any]
 
@@ -144,7 +145,8 @@ class ResourceStore:
     What is stored meanwhile is in memory only: the files stay as they are.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, today: date | None = None) -> None:
+        day = today or datetime.now(UTC).date()
         files = sorted(folder.glob("*.json"))
         if not files:
             raise ConfigurationError(
@@ -154,7 +156,7 @@ class ResourceStore:
         self._stored = 0
         self._resources: dict[str, Resource] = {}
         for file in files:
-            resource = json.loads(file.read_text("utf-8"))
+            resource = json.loads(with_days(file.read_text("utf-8"), day))
             self._resources[f"{resource['resourceType']}/{resource['id']}"] = resource
 
     @property

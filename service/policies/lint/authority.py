@@ -24,7 +24,7 @@ def authorities_are_in_order(folder: LibraryFolder) -> Iterator[Finding]:
 def determination_has_an_authority(folder: LibraryFolder) -> Iterator[Finding]:
     for file in folder.versions:
         if file.data.governing is None:
-            said = {file.data.determinations.of(p).covered for p in Program}
+            said = {d.covered for _, d in file.data.determinations.given()}
             problem = f"no authority was found, yet the answers are {', '.join(sorted(said))}"
             repair = "name the authority found, or remove the policy: nothing carries its answers"
             yield file.finding(("determinations",), problem, repair)
@@ -33,8 +33,7 @@ def determination_has_an_authority(folder: LibraryFolder) -> Iterator[Finding]:
 def determination_cites_its_authority(folder: LibraryFolder) -> Iterator[Finding]:
     for file in folder.versions:
         governing = file.data.governing
-        for program in Program:
-            determination = file.data.determinations.of(program)
+        for program, determination in file.data.determinations.given():
             settled = determination.covered is not Covered.CONDITIONAL
             if governing and settled and governing.found not in determination.reason.citations:
                 where = ("determinations", program.value, "reason", "citations")

@@ -51,8 +51,8 @@ def _summaries(
     file: Version, editions: Mapping[str, Edition]
 ) -> Iterator[tuple[Version | Edition, FieldPath, str]]:
     """The policy's own summaries, and those of the notices that it suggests."""
-    for program in Program:
-        yield file, ("wording", program.value, "summary"), file.data.wording.of(program).summary
+    for program, wording in file.data.wording.given():
+        yield file, ("wording", program.value, "summary"), wording.summary
     suggested = {n for program in Program for n in file.data.advance_notice.of(program)}
     for notice in sorted(suggested & editions.keys()):
         yield editions[notice], ("summary",), editions[notice].data.summary

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 
 from service.decision.order import Code
-from service.decision.policy import Program
 from service.errors import Finding
 from service.fhir.systems import CPT
 from service.policies.cases import CASES, Case
@@ -46,7 +45,7 @@ def every_program_has_a_case(folder: LibraryFolder) -> Iterator[Finding]:
     for file, cases in _with_cases(folder):
         answered = [c for c in cases if _in_force(file, c) and c.expect.undetermined is None]
         told = {c.expect.program for c in answered}
-        for program in Program:
+        for program, _ in file.data.determinations.given():
             if program not in told:
                 yield _missing(folder, file, f"expects the program {program}")
 

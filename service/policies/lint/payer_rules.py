@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from service.decision.policy import Program
+from service.decision.programs import ProgramTable
 from service.errors import Finding
+from service.field_path import FieldPath
 from service.policies.files import LibraryFile
 from service.policies.folder import LibraryFolder
 from service.policies.payers import PayersFile
@@ -38,6 +41,41 @@ def twice_on_file(folder: LibraryFolder, added: LibraryFolder) -> Iterator[Findi
         (version, *_) = added.policies[policy]
         problem = f"the policy {policy} is in {folder.directory} as well"
         yield version.finding(("id",), problem, "give it another id, or leave one out")
+
+
+def unknown_programs(payers: LibraryFile[PayersFile], programs: ProgramTable) -> Iterator[Finding]:
+    """A program that the table does not have, at a payer or at a policy of its."""
+    on_file = ", ".join(p.id for p in programs)
+    for i, payer in enumerate(payers.data.payers):
+        at: FieldPath = ("payers", i, "line_of_business")
+        named: list[tuple[FieldPath, str]] = [(at, payer.line_of_business)]
+        for j, policy in enumerate(payer.policies):
+            named += [
+                (("payers", i, "policies", j, "programs", k), program)
+                for k, program in enumerate(policy.programs)
+            ]
+        for where, program in named:
+            if programs.get(program) is None:
+                problem = f"{payer.name} names the program {program}, which is not on file"
+                yield payers.finding(where, problem, f"name one of {on_file}")
+
+
+def programs_have_words(
+    payers: LibraryFile[PayersFile], programs: ProgramTable, *folders: LibraryFolder
+) -> Iterator[Finding]:
+    """A policy that is applied to a program needs words for it."""
+    for i, payer in enumerate(payers.data.payers):
+        for j, policy in enumerate(payer.policies):
+            for k, named in enumerate(policy.programs):
+                program = programs.get(named)
+                if program is None or program.words_for is not Program.NOT_MEDICARE:
+                    continue
+                for version in (v for f in folders for v in f.policies.get(policy.id, ())):
+                    if version.data.wording.not_medicare is None:
+                        problem = f"{policy.id} {version.path.stem} has no words for {program.name}"
+                        repair = "add not_medicare to its determinations and wording"
+                        where = ("payers", i, "policies", j, "programs", k)
+                        yield payers.finding(where, problem, repair)
 
 
 def policies_are_applied(

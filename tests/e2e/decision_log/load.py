@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from tests.conftest import FIXTURES
+from tests.conftest import FIXTURES, fixture_text_today
 
-_BODY = json.loads((FIXTURES / "order-sign" / "mrs-medicare-advantage.json").read_text("utf-8"))
+_BODY = json.loads(fixture_text_today(FIXTURES / "order-sign" / "mrs-medicare-advantage.json"))
 _BODY.pop("fhirServer", None)
 _BODY.pop("fhirAuthorization", None)
 _PATH = "/cds-services/order-sign-crd"

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import FIXTURES
+from tests.conftest import FIXTURES, fixture_text_today
 from tests.e2e.decision_log.instances import Instance, until
 from tests.e2e.servers import free_port
 
-BODY = (FIXTURES / "order-sign" / "mrs-medicare-advantage.json").read_bytes()
+BODY = fixture_text_today(FIXTURES / "order-sign" / "mrs-medicare-advantage.json").encode()
 
 
 @pytest.fixture

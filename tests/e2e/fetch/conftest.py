@@ -16,7 +16,7 @@ from service.cli.ehr_stub.fhir_server import DEMO_TOKEN
 from service.ehr.fetch_report import TokenUse
 from service.review.order_review import OrderReview, Review
 from service.settings import Settings
-from tests.conftest import FIXTURES, NOW
+from tests.conftest import FIXTURES, NOW, fixture_text_today
 from tests.e2e.fetch.ehrs import Ehr
 
 
@@ -72,7 +72,7 @@ class ReviewTarget:
 
 def bare(name: str, server: str, *kept: str) -> dict[str, Any]:
     """A fixture's request, sent by an EHR at `server`, with no prefetch but the `kept` keys."""
-    request: dict[str, Any] = json.loads((FIXTURES / f"{name}.json").read_text("utf-8"))
+    request: dict[str, Any] = json.loads(fixture_text_today(FIXTURES / f"{name}.json"))
     request["fhirServer"] = server
     request["fhirAuthorization"] = {"access_token": DEMO_TOKEN, "token_type": "Bearer"}
     request["prefetch"] = {k: v for k, v in request["prefetch"].items() if k in kept}

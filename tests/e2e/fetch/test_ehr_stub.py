@@ -21,7 +21,7 @@ from service.cli import cli
 from service.cli.ehr_stub.fhir_server import DEMO_TOKEN, create_stub
 from service.cli.ehr_stub.resource_store import ResourceStore
 from service.errors import ConfigurationError
-from tests.conftest import FIXTURES, ROOT
+from tests.conftest import FIXTURES, ROOT, fixture_text_today
 from tests.e2e.fetch.conftest import Ask, bare
 from tests.e2e.fetch.ehrs import Ehr
 
@@ -319,6 +319,6 @@ def test_the_command_serves_the_fixtures_to_a_call_that_brings_nothing(
 
 
 def test_the_fixtures_carry_the_token_that_the_stub_asks_for() -> None:
-    request = (FIXTURES / "order-sign/mrs-medicare-advantage.json").read_text("utf-8")
+    request = fixture_text_today(FIXTURES / "order-sign/mrs-medicare-advantage.json")
     assert f'"access_token": "{DEMO_TOKEN}"' in request
     assert f'"fhirServer": "{BASE}"' in request

@@ -1,0 +1,79 @@
+"""The file of programs, programs.yaml: which type of payment is which program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from service.decision.programs import Pays, ProgramEntry, ProgramTable
+from service.errors import Finding, LibraryError
+from service.policies import files
+from service.policies.fields import EachOnce, Model, ProgramName, Several, Some, Text, Write
+from service.policies.files import LibraryFile
+
+PROGRAMS_FILE = Path(__file__).parent / "programs.yaml"
+"""The one that comes with the service."""
+
+PaymentType = Annotated[
+    str,
+    Field(pattern=r"^[0-9]+\*?$"),
+    Write('a Source of Payment code, quoted; "2*" for all that begin with 2'),
+]
+ProgramId = Annotated[
+    str, Field(pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$"), Write("an id such as medicare_advantage")
+]
+
+
+class ProgramLine(Model):
+    """One program."""
+
+    id: ProgramId
+    name: Text = Field(description="What people call it.")
+    words_for: ProgramName = Field(description="Which of a policy's words are for it.")
+    types: Annotated[Several[PaymentType], EachOnce] = Field(
+        (), description="Its types of payment; the longest that fits a code counts."
+    )
+    pays: Annotated[Pays, Field(strict=False)] = Field(
+        Pays.MEDICAL, description="medical, supplement or drugs."
+    )
+
+
+class ProgramsFile(Model):
+    """Every program, with its types of payment: programs.yaml"""
+
+    programs: Some[ProgramLine]
+
+    def table(self) -> ProgramTable:
+        """The table that decides."""
+        return ProgramTable(
+            ProgramEntry(line.id, line.name, line.words_for, line.types, line.pays)
+            for line in self.programs
+        )
+
+
+def load_programs(path: Path = PROGRAMS_FILE) -> ProgramTable:
+    """Read the file of programs. Raises LibraryError with everything that is wrong with it."""
+    file = files.load(path, ProgramsFile)
+    found = list(each_once(file))
+    if found:
+        raise LibraryError(found)
+    return file.data.table()
+
+
+def each_once(file: LibraryFile[ProgramsFile]) -> Iterator[Finding]:
+    """An id or a type of payment that stands for two programs."""
+    ids: set[str] = set()
+    types: dict[str, str] = {}
+    for i, line in enumerate(file.data.programs):
+        if line.id in ids:
+            problem = f"{line.id} stands there twice"
+            yield file.finding(("programs", i, "id"), problem, "leave one of the two")
+        ids.add(line.id)
+        for j, told in enumerate(line.types):
+            if told in types:
+                problem = f"type {told} is that of {types[told]}, too"
+                yield file.finding(("programs", i, "types", j), problem, "leave it to one program")
+            types.setdefault(told, line.id)
