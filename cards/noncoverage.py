@@ -36,8 +36,9 @@ class Noncoverage(msgspec.Struct, frozen=True):
     are ISO. `by_records` are sentences from the payer's own records of the patient. `governs` is
     false where the authority found is not the one that will decide. `note` stands where no single
     coverage could be used. `further_links` are (label, URL) of what the advance notice needs; its
-    own card can hold none. `references` are the orders' "Type/id".
-    Days are ISO dates; review dates as published ("2024-06").
+    own card can hold none. `references` are the orders' "Type/id". `settles` says that `reason`
+    asks for what is missing, and what that would settle. Days are ISO dates; review dates as
+    published ("2024-06").
     """
 
     services: tuple[NamedService, ...]
@@ -64,6 +65,8 @@ class Noncoverage(msgspec.Struct, frozen=True):
     references: tuple[str, ...]
     on_file: tuple[str, ...] = ()
     by_records: tuple[str, ...] = ()
+    settles: bool = False
+    indicator: Literal["info", "warning"] = "warning"
 
 
 DETAIL = Template("noncoverage", {"f": Noncoverage, "statement": str})
@@ -75,7 +78,7 @@ def noncoverage_card(facts: Noncoverage, style: CardStyle) -> Card:
     return Card(
         uuid=style.new_uuid(),
         summary=fill(facts.summary, facts.services),
-        indicator="warning",
+        indicator=facts.indicator,
         source=Source(label=facts.insurer, topic=style.topic(TOPIC)),
         detail=_detail(facts, style.texts),
         links=[

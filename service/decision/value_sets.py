@@ -93,6 +93,13 @@ class ValueSet:
         """
         return bisect_right(self._edges, day)
 
+    def entries(self) -> Iterator[Entry]:
+        """Its lines, codes before spans."""
+        for code, periods in self._codes.items():
+            yield from (Entry(code, first, last) for first, last in periods)
+        for span, (first, last) in self._spans:
+            yield Entry(span, first, last)
+
     @property
     def edges(self) -> tuple[date, ...]:
         """Every first day of another stretch."""

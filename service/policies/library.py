@@ -5,9 +5,9 @@ Errors that would make an answer wrong or ambiguous stop the loading, with all f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from service.errors import Finding, LibraryError
 from service.policies import files
@@ -21,9 +21,12 @@ from service.policies.policy_store import PolicyStore
 
 
 class OnFile(NamedTuple):
+    """`questionnaires` are the policies' own, as FHIR JSON."""
+
     policies: PolicyStore
     notices: NoticeLibrary
     payers: Payers
+    questionnaires: Sequence[Mapping[str, Any]]
 
 
 def load_library(directory: Path, payers_file: Path, added: Path | None = None) -> OnFile:
@@ -45,7 +48,8 @@ def load_library(directory: Path, payers_file: Path, added: Path | None = None) 
         found.extend((*duplicate_payers(payers), *unknown_policies(payers, *folders)))
     if found or payers is None:
         raise LibraryError(found)
-    return OnFile(_policies(*folders), _notices(folder), Payers.of(payers.data))
+    forms = [q.resource for f in folders for own in f.questionnaires.values() for q in own.values()]
+    return OnFile(_policies(*folders), _notices(folder), Payers.of(payers.data), forms)
 
 
 def load_policies(directory: Path) -> PolicyStore:
@@ -84,7 +88,9 @@ def _stop(found: list[Finding]) -> None:
 
 
 def _policies(*folders: LibraryFolder) -> PolicyStore:
-    return PolicyStore([file.data.version() for folder in folders for file in folder.versions])
+    return PolicyStore(
+        [file.data.version(folder.value_sets) for folder in folders for file in folder.versions]
+    )
 
 
 def _notices(folder: LibraryFolder) -> NoticeLibrary:

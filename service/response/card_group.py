@@ -53,13 +53,15 @@ def pointed_at(label: str) -> str | None:
 
 
 def grouped(determinations: Iterable[Determination]) -> Iterator[CardGroup]:
-    """Groups of determinations with the same policy version, coverage and program."""
+    """Groups of determinations with the same policy version, coverage, program and outcome."""
     groups: dict[object, list[Determination]] = {}
     for d in determinations:
         if d.policy is not None and d.policy_determination is not None:
             coverage = d.coverage.reference if d.coverage else d.finding.outcome
             version = (d.policy.id, d.policy.version)
-            key = (version, coverage, d.program.program)
+            # One policy says several things where rules decide: each has cards of its own.
+            said = d.policy_determination.reason_id, d.policy_determination.reason
+            key = (version, coverage, d.program.program, *said)
             groups.setdefault(key, []).append(d)
     for group in groups.values():
         policy, policy_determination = group[0].policy, group[0].policy_determination

@@ -20,15 +20,16 @@ def noncoverage_facts(group: CardGroup, to: ResponseContext, links: ResponseLink
     """The facts of this group's card; the early warning uses its summary."""
     policy, today = group.policy, to.now.date()
     notices = [n for d in group.determinations for n in links.editions(d, today)]
-    wording = policy.wording[group.first.program.program]
+    said = group.policy_determination
+    wording = said.wording or policy.wording[group.first.program.program]
     return Noncoverage(
         services=group.services,
         summary=wording.summary,
         statement=wording.statement,
-        reason=group.policy_determination.reason,
+        reason=said.reason,
         authorities=tuple(_searched(a) for a in policy.authorities),
-        # A conditional answer is settled by another payer: Original Medicare.
-        governs=group.policy_determination.covered is not Covered.CONDITIONAL,
+        # A conditional answer is settled by another payer, unless facts are missing.
+        governs=said.covered is not Covered.CONDITIONAL or bool(group.first.missing),
         policy_title=policy.title,
         policy_url=links.policy_page(group.first, policy),
         starts=policy.version,
@@ -45,6 +46,8 @@ def noncoverage_facts(group: CardGroup, to: ResponseContext, links: ResponseLink
         several_orders=to.orders_in_request > len(group.determinations),
         ordered_as=group.ordered_as,
         references=group.pointed_at,
+        settles=bool(group.first.missing),
+        indicator="info" if said.wording and said.covered is not Covered.NOT_COVERED else "warning",
         on_file=tuple(_on_file(group, links)) if to.tier is HookTier.PRIMARY else (),
         by_records=tuple(
             dict.fromkeys(

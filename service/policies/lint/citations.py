@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from service.decision.policy import Program
 from service.errors import Finding
 from service.field_path import FieldPath
 from service.policies.folder import LibraryFolder
@@ -43,8 +42,8 @@ def _uses(policy: PolicyFile) -> Iterator[tuple[FieldPath, str]]:
     for i, authority in enumerate(policy.authorities):
         if authority.found is not None:
             yield ("authorities", i, "found"), authority.found
-    for program in Program:
-        for i, name in enumerate(policy.determinations.of(program).reason.citations):
-            yield ("determinations", program.value, "reason", "citations", i), name
+    for where, outcome in policy.outcomes:
+        for i, name in enumerate(outcome.reason.citations):
+            yield (*where, "reason", "citations", i), name
     for i, name in enumerate(policy.related):
         yield ("related", i), name

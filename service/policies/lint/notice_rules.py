@@ -26,8 +26,12 @@ def notices_are_on_file(folder: LibraryFolder) -> Iterator[Finding]:
 def program_has_notice_advice(folder: LibraryFolder) -> Iterator[Finding]:
     for file in folder.versions:
         for program in Program:
-            covered = file.data.determinations.of(program).covered is Covered.COVERED
-            if not covered and not file.data.advance_notice.of(program):
+            said = file.data.determinations.of(program)
+            if (
+                said.covered is not Covered.COVERED
+                and said.notices
+                and not file.data.advance_notice.of(program)
+            ):
                 where = ("advance_notice", program.value)
                 repair = "name the notice that the patient gets in advance"
                 yield file.finding(where, f"no advance notice for {program}", repair)
