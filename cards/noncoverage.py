@@ -64,6 +64,7 @@ class Noncoverage(msgspec.Struct, frozen=True):
     ordered_as: tuple[str, ...]
     references: tuple[str, ...]
     of_the_patient: bool = False
+    indicator: Literal["info", "warning"] = "warning"
 
 
 DETAIL = Template(
@@ -78,7 +79,7 @@ def noncoverage_card(facts: Noncoverage, style: CardStyle) -> Card:
     return Card(
         uuid=style.new_uuid(),
         summary=fill(facts.summary, facts.services),
-        indicator="warning",
+        indicator=facts.indicator,
         source=Source(label=facts.insurer, topic=style.topic(TOPIC)),
         detail=_detail(facts, style.texts),
         links=[

@@ -15,7 +15,14 @@ from typing import Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import DirectoryPath, Field, FilePath, ValidationError, field_validator
+from pydantic import (
+    DirectoryPath,
+    Field,
+    FilePath,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.addresses import is_loopback
@@ -49,7 +56,9 @@ class Settings(BaseSettings):
         None, description="A second folder, of policies alone, beside that one."
     )
     payers_file: Path = Field(
-        _BUILT_IN / "payers.yaml", description="YAML of payers with their policies."
+        _BUILT_IN / "payers.yaml",
+        description="YAML of payers with their policies. Default: payers.yaml in the folder of"
+        " policies, if there is one.",
     )
     programs_file: Path = Field(
         _BUILT_IN / "programs.yaml",
@@ -257,6 +266,16 @@ class Settings(BaseSettings):
         if url and not url.startswith(("http://", "https://")):
             raise ValueError("must begin with https:// (or http:// on loopback)")
         return url.rstrip("/")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _payers_of_the_policies(cls, told: dict[str, object]) -> dict[str, object]:
+        """The payers beside the policies, where neither file nor folder is built in."""
+        if "policies_dir" in told and "payers_file" not in told:
+            beside = Path(str(told["policies_dir"])) / "payers.yaml"
+            if beside.is_file():
+                return {**told, "payers_file": beside}
+        return told
 
     @field_validator("fhir_servers")
     @classmethod

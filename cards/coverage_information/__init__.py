@@ -14,7 +14,7 @@ import msgspec
 EXTENSION_URL = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-coverage-information"
 
 Answer = Literal["covered", "not-covered", "conditional", "indeterminate"]
-PaNeeded = Literal["no-auth", "auth-needed", "satisfied"]
+PaNeeded = Literal["no-auth", "auth-needed", "satisfied", "conditional"]
 
 NO_DETAIL_CODE = "detail-code"
 TECHNICAL = "technical"
@@ -45,15 +45,21 @@ class Documentation(msgspec.Struct, frozen=True):
     questionnaire: str
 
 
+DetailValue = str | bool | tuple[str, str] | tuple[date, date]
+"""A text, a truth value, a number with its UCUM unit, or the first and last day of a period."""
+
+
 class Detail(msgspec.Struct, frozen=True):
     """A named value of coverage information, in our own words.
 
-    `name` is a code-like word ("claim-modifier"), `qualification` a sentence about the value.
+    `name` is a code-like word ("claim-modifier"), `qualification` a sentence about the value,
+    `category` a code of CRD 2.2 ("cat-limitation").
     """
 
     name: str
-    value: str
-    qualification: str
+    value: DetailValue
+    qualification: str | None
+    category: str = "cat-other"
 
 
 class ContactPoint(msgspec.Struct, frozen=True):
@@ -66,7 +72,8 @@ class CoverageInformation(msgspec.Struct, frozen=True):
     """The coverage information of one order under one coverage.
 
     `reasons` are texts; `reason_code` is a code of the version's coverageAssertionReasons, or None;
-    `missing` says what kind of information would settle it ("detail-code", "timeframe", "OTH").
+    `info_needed` says what kinds of information would settle it ("detail-code", "timeframe",
+    "OTH").
     `documentation` is what is still asked for; `details` are further facts, such as a notice on
     file. `codes` are the (system, code) pairs that it holds for, `assumptions` sentences on what
     else was taken for granted. `stated_on` is a day in the service's time zone, `expires_on` the
@@ -83,7 +90,7 @@ class CoverageInformation(msgspec.Struct, frozen=True):
     stated_on: date
     assertion_id: str
     reason_code: str | None = None
-    missing: str | None = None
+    info_needed: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
     expires_on: date | None = None
     documentation: tuple[Documentation, ...] = ()

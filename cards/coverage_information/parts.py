@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Set
+from datetime import date
 
-from cards.coverage_information import EXTENSION_URL, CoverageInformation
+from cards.coverage_information import EXTENSION_URL, CoverageInformation, DetailValue
 from cards.fhir_json import CRD_TEMP, complex_part, concept, part
 from cards.texts.wording import ReasonLabels
 from cards.vocabulary import Json
@@ -37,6 +38,24 @@ def reason_parts(
         for code, (_, text) in zip(coded, said, strict=True)
     ]
     return [part("reason", "CodeableConcept", r) for r in reasons]
+
+
+def detail_value(value: DetailValue) -> Json:
+    """A detail's value in its FHIR type: string, boolean, Quantity or Period."""
+    if isinstance(value, str):
+        return part("value", "String", value)
+    if isinstance(value, bool):
+        return part("value", "Boolean", value)
+    first, second = value
+    if isinstance(first, date) and isinstance(second, date):
+        period = {"start": first.isoformat(), "end": second.isoformat()}
+        return part("value", "Period", period)
+    written = str(first)
+    number = float(written) if "." in written else int(written)
+    return part("value", "Quantity", {"value": number, "system": UCUM, "code": str(second)})
+
+
+UCUM = "http://unitsofmeasure.org"
 
 
 def closing_parts(info: CoverageInformation) -> list[Json]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
@@ -31,6 +31,13 @@ class Form:
     def canonical(self) -> str:
         """The canonical with its version: `url|version`."""
         return f"{self.url}|{self.version}"
+
+    def link_ids(self) -> Iterator[str]:
+        """Every item's linkId, those of inner items included."""
+        pending: list[Any] = list(self.resource["item"])
+        for item in pending:
+            yield item["linkId"]
+            pending.extend(item.get("item", ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +85,13 @@ def _files() -> Mapping[str, Json]:
     return {f.name.removesuffix(".json"): json.loads(f.read_text("utf-8")) for f in files}
 
 
-def load_forms(public_url: str) -> Forms:
-    """All forms, with canonicals below `public_url` (without a trailing slash)."""
-    forms = (_form(read, f"{public_url}/fhir/Questionnaire/{id}") for id, read in _files().items())
+def load_forms(public_url: str, further: Iterable[Mapping[str, Any]] = ()) -> Forms:
+    """All forms, with canonicals below `public_url` (without a trailing slash).
+
+    `further` are Questionnaires from elsewhere: each has an id, a version, a title and a date.
+    """
+    read = [*_files().values(), *further]
+    forms = (_form(each, f"{public_url}/fhir/Questionnaire/{each['id']}") for each in read)
     return Forms({form.id: form for form in forms})
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 
 from cards.fhir_json import complex_part, part
 from cards.questionnaires import Form
@@ -25,7 +26,8 @@ NULL_FLAVOR = "http://terminology.hl7.org/CodeSystem/v3-NullFlavor"
 PATIENTS_BLANKS = frozenset({"G", "I", "J"})
 """Blanks of the patient, never prefilled."""
 
-Answers = Mapping[str, Sequence[str | date]]
+AnswerValue = str | date | bool | Decimal
+Answers = Mapping[str, Sequence[AnswerValue]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def _answers(item: Json, begun: ResponseDraft) -> list[Json]:
     prefix = item.get("prefix", "")
     if prefix in PATIENTS_BLANKS:
         return []
-    values: Sequence[str | date] = begun.answers.get(item["linkId"], ())
+    values: Sequence[AnswerValue] = begun.answers.get(item["linkId"], ())
     if prefix in begun.blanks:
         values = (begun.blanks[prefix],)
     origin = complex_part(INFORMATION_ORIGIN, [part("source", "Code", begun.shape.filled_in)])
@@ -116,7 +118,13 @@ def _answers(item: Json, begun: ResponseDraft) -> list[Json]:
     return [{"extension": [origin], **_value(item["type"], value)} for value in kept]
 
 
-def _value(kind: str, value: str | date) -> Json:
+def _value(kind: str, value: AnswerValue) -> Json:
+    if isinstance(value, bool):
+        return {"valueBoolean": value}
+    if isinstance(value, Decimal):
+        if kind == "integer":
+            return {"valueInteger": int(value)}
+        return {"valueDecimal": float(value)} if kind == "decimal" else {"valueString": str(value)}
     if isinstance(value, date):
         return {"valueDate": value.isoformat()}
     # FHIR has no valueText: the answer to a text item is a string.

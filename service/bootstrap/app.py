@@ -97,6 +97,7 @@ class Library:
         self.notices: NoticeLibrary = on_file.notices
         self.payers: Payers = on_file.payers
         self.texts: Texts = load_texts()
+        self.questionnaires = on_file.questionnaires
 
 
 def wire_review(
@@ -112,7 +113,7 @@ def wire_review(
     `fetcher` replaces the EHR fetcher, `versions` the registered CRD versions, `payer_records` the
     configured source of the payer's records.
     """
-    forms = load_forms(settings.base_url)
+    forms = load_forms(settings.base_url, library.questionnaires)
     links = wire_links(settings, library, forms)
     suggestion = NoticeSuggestion(settings.notice_suggestion)
     notice_forms = NoticeForms(links, FormFiller(links, new_uuid), suggestion)
@@ -129,7 +130,7 @@ def wire_review(
         services=SERVICES,
         versions=versions or CrdVersions(),
         decide_step=wire_decide_step(
-            settings, library, payer_records or wire_payer_records(settings)
+            settings, library, payer_records or wire_payer_records(settings), forms
         ),
         payers=library.payers,
         responder=responder,
@@ -175,12 +176,18 @@ def call_limits(settings: Settings) -> CallLimits:
 
 
 def wire_decide_step(
-    settings: Settings, library: Library, payer_records: PayerRecords
+    settings: Settings, library: Library, payer_records: PayerRecords, forms: Forms
 ) -> DecideStep:
     """The decide step of hooks and forms."""
+
+    def form_of(canonical: str) -> str | None:
+        form = forms.answered_by(canonical)
+        return form.id if form else None
+
     rules = library.notices.form_acceptance_rules()
     classes = own_classes(settings.encounter_classes.split())
-    return DecideStep(library.policies, rules, payer_records, classes)
+    by_facts = any(version.rules for version in library.policies)
+    return DecideStep(library.policies, rules, payer_records, form_of, by_facts, classes)
 
 
 def wire_fetcher(settings: Settings, resolver: Resolver = resolve) -> EhrFetcher:
@@ -212,7 +219,7 @@ def wire_packages(
     payer_records: PayerRecords | None = None,
 ) -> QuestionnairePackages:
     """The use case of $questionnaire-package; `logged_calls` looks up earlier calls."""
-    forms = load_forms(settings.base_url)
+    forms = load_forms(settings.base_url, library.questionnaires)
     links = wire_links(settings, library, forms)
     return QuestionnairePackages(
         services=SERVICES,
@@ -220,7 +227,7 @@ def wire_packages(
         notices=library.notices,
         versions=versions or CrdVersions(),
         decide_step=wire_decide_step(
-            settings, library, payer_records or wire_payer_records(settings)
+            settings, library, payer_records or wire_payer_records(settings), forms
         ),
         payers=library.payers,
         filler=FormFiller(links, new_uuid),
@@ -264,7 +271,7 @@ def create_app(
     review = wire_review(settings, library, clock, None, versions, payer_records)
     app.register_blueprint(hooks_blueprint(review, discovery(SERVICES, versions), call_logger))
     app.register_blueprint(feedback_blueprint(call_logger))
-    forms = load_forms(settings.base_url)
+    forms = load_forms(settings.base_url, library.questionnaires)
     logged_calls = RecordedCalls(settings.database_url)
     packages = wire_packages(settings, library, logged_calls, clock, versions, payer_records)
     statement = capability_statement(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from service.policies.cases import CaseResult
+    from service.policies.cases import Case, CaseResult
+    from service.policies.policy_store import PolicyStore
     from service.settings import Settings
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -53,7 +55,10 @@ def lint(directory: Path | None, payers: Path | None, on: datetime | None) -> No
 
 @policy.command()
 @_DIRECTORY
-def test(directory: Path | None) -> None:
+@click.option(
+    "--coverage", is_flag=True, help="Print the share of conditions with a case on both sides."
+)
+def test(directory: Path | None, coverage: bool) -> None:
     """Run every case of every policy; exit code 1 with a failure, or without cases."""
     from service.policies.cases import CASES, load_cases, run_case
     from service.policies.library import load_policies
@@ -70,6 +75,8 @@ def test(directory: Path | None) -> None:
     if failed:
         _print_failures(failed)
     click.echo(f"{len(results)} cases, {len(failed)} failed")
+    if coverage:
+        _print_coverage(policies, [r.case for r in results])
     if failed or not results:
         sys.exit(1)
 
@@ -99,6 +106,37 @@ def show(policy_id: str, on: datetime | None, directory: Path | None) -> None:
         spans = ", ".join(f"{v.starts} to {v.ends or 'open'}" for v in versions)
         raise click.ClickException(f"{policy_id} is not in force on {day}; it is from {spans}")
     Console().print(policy_page(version, load_notices(directory), day, today))
+
+
+@policy.command()
+@click.argument("policy_id", metavar="ID")
+@click.option("--case", "sentence", required=True, help="The case's sentence, or its beginning.")
+@_DIRECTORY
+def explain(policy_id: str, sentence: str, directory: Path | None) -> None:
+    """Show how the rules of the policy ID come out in a case."""
+    from rich.console import Console
+
+    from service.cli.policy_explain import explained
+    from service.policies.cases import CASES, load_cases, run_case
+    from service.policies.library import load_policies
+
+    directory = directory or _settings().policies_dir
+    policies = load_policies(directory)
+    folder = directory / policy_id
+    if not (folder / CASES).is_file():
+        on_file = ", ".join(policies.ids()) or "none"
+        raise click.ClickException(f"no cases of {policy_id!r} are on file; policies: {on_file}")
+    cases = load_cases(folder)
+    found = [c for c in cases if c.it == sentence] or [
+        c for c in cases if c.it.lower().startswith(sentence.lower())
+    ]
+    if len(found) != 1:
+        known = "".join(f"\n  {c.it}" for c in found or cases)
+        problem = "several cases begin" if found else "no case begins"
+        raise click.ClickException(f"{problem} with {sentence!r}; name one of:{known}")
+    (case,) = found
+    result = run_case(case, policies)
+    Console().print(explained(case, result, result.determination.policy))
 
 
 @policy.command()
@@ -167,6 +205,26 @@ def _settings() -> Settings:
 
 def _today(settings: Settings) -> date:
     return datetime.now(settings.zone).date()
+
+
+def _print_coverage(policies: PolicyStore, cases: Sequence[Case]) -> None:
+    """The share of conditions that cases show on both sides, and what is left of them."""
+    from service.policies.rule_coverage import sides
+
+    for version in policies:
+        if not version.rules:
+            continue
+        own = [c for c in cases if c.policy == version.id and c.day and version.in_force_on(c.day)]
+        shown = sides(version, own)
+        full = sum(len(found) == 2 for found in shown.values())
+        share = round(100 * full / len(shown))
+        click.echo(
+            f"{version.id} {version.version}: {share} % of {len(shown)} conditions on both sides"
+        )
+        for (rule, words), found in shown.items():
+            for side in (True, False):
+                if side not in found:
+                    click.echo(f"  {rule}: no case in which {words!r} is {str(side).lower()}")
 
 
 def _print_failures(failed: list[CaseResult]) -> None:

@@ -13,6 +13,7 @@ from rich.text import Text
 from cards.naming import NamedService, fill
 from service.decision.policy import Authority, Citation, PolicyVersion, Program
 from service.policies.notices import Notice, NoticeLibrary
+from service.policies.rules_in_words import rules_in_words
 
 _PROGRAMS = {
     Program.MEDICARE_ADVANTAGE: "Medicare Advantage",
@@ -34,6 +35,8 @@ def _parts(
     yield Text(policy.title, style="bold underline")
     yield Text(f"{policy.manual}, as in force on {on}")
     yield from _section("Coverage", _answers(policy))
+    if policy.rules:
+        yield from _section("Rules, the first that is true decides", _rules(policy))
     yield from _section("Services", _services(policy))
     yield from _section("Dates", _dates(policy, today))
     yield from _section("Authorities searched, in order", map(_authority, policy.authorities))
@@ -58,6 +61,13 @@ def _answers(policy: PolicyVersion) -> Iterator[RenderableType]:
         statement = fill(policy.wording[program].statement, services)
         answer = policy.determinations[program].covered.value
         yield Text.assemble((f"{name}: {answer}. ", "bold red"), statement)
+
+
+def _rules(policy: PolicyVersion) -> Iterator[RenderableType]:
+    table = Table("rule", "when", "then", box=None)
+    for rule in rules_in_words(policy):
+        table.add_row(Text(rule.id, style="bold"), rule.when, rule.outcome.covered.value)
+    yield table
 
 
 def _services(policy: PolicyVersion) -> Iterator[RenderableType]:

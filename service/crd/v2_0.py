@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from cards.coverage_information import NO_DETAIL_CODE, CoverageInformation, DocNeeded
+from cards.coverage_information import (
+    NO_DETAIL_CODE,
+    CoverageInformation,
+    DetailValue,
+    DocNeeded,
+)
 from cards.coverage_information.parts import (
     billing_code_parts,
     closing_parts,
+    detail_value,
     extension,
     reason_parts,
 )
@@ -37,9 +43,9 @@ def _write(info: CoverageInformation, labels: ReasonLabels) -> Json:
         parts.append(part("doc-needed", "Code", doc_needed))
         purposes = dict.fromkeys(d.doc_purpose for d in info.documentation)
         parts.extend(part("doc-purpose", "Code", p) for p in purposes)
-    if info.missing and covered == "conditional":
-        missing = info.missing if info.missing in _INFO_NEEDED else "OTH"
-        parts.append(part("info-needed", "Code", missing))
+    if "conditional" in (covered, pa_needed):  # crd-ci-q3
+        needed_info = (i if i in _INFO_NEEDED else "OTH" for i in info.info_needed)
+        parts.extend(part("info-needed", "Code", i) for i in dict.fromkeys(needed_info))
     parts.extend(billing_code_parts(info))
     parts.extend(reason_parts(info, _REASON_CODES, labels))
     if info.instructions:
@@ -52,9 +58,9 @@ def _write(info: CoverageInformation, labels: ReasonLabels) -> Json:
     return extension(parts)
 
 
-def _detail(code: str, text: str, qualification: str | None = None) -> Json:
+def _detail(code: str, value: DetailValue, qualification: str | None = None) -> Json:
     """A detail with its code as text: 2.0's extensible code system has none for it."""
-    parts = [part("code", "CodeableConcept", concept(text=code)), part("value", "String", text)]
+    parts = [part("code", "CodeableConcept", concept(text=code)), detail_value(value)]
     if qualification:
         parts.append(part("qualification", "String", qualification))
     return complex_part("detail", parts)

@@ -6,6 +6,7 @@ from cards.coverage_information import CoverageInformation, DocNeeded
 from cards.coverage_information.parts import (
     billing_code_parts,
     closing_parts,
+    detail_value,
     extension,
     reason_parts,
 )
@@ -34,24 +35,27 @@ def _write(info: CoverageInformation, labels: ReasonLabels) -> Json:
         part("coverage", "Reference", {"reference": info.coverage}),
         part("covered", "Code", info.covered),
     ]
-    if info.covered != "not-covered" and info.pa_needed:
-        parts.append(part("pa-needed", "Code", info.pa_needed))
-    elif info.covered in ("conditional", "indeterminate"):
-        parts.append(part("pa-needed", "Code", info.covered))
+    undecided = info.covered if info.covered in ("conditional", "indeterminate") else None
+    pa_needed = None if info.covered == "not-covered" else info.pa_needed or undecided
+    if pa_needed:
+        parts.append(part("pa-needed", "Code", pa_needed))
     needed = dict.fromkeys(d.doc_needed for d in info.documentation)
     parts.extend(part("doc-needed", "Code", n) for n in needed)
     purposes = dict.fromkeys(d.doc_purpose for d in info.documentation)
     parts.extend(part("doc-purpose", "Code", p) for p in purposes)
-    if info.covered == "conditional":
-        parts.append(part("info-needed", "Code", info.missing or "OTH"))
+    if "conditional" in (info.covered, pa_needed):
+        parts.extend(part("info-needed", "Code", i) for i in info.info_needed or ("OTH",))
     parts.extend(billing_code_parts(info))
     parts.extend(reason_parts(info, _REASON_CODES, labels))
     if info.policy_url:
-        parts.append(_detail(concept(CRD_TEMP, "policy-link"), "Url", info.policy_url))
+        url = part("value", "Url", info.policy_url)
+        parts.append(_detail(concept(CRD_TEMP, "policy-link"), url))
     if info.instructions:
-        parts.append(_detail(concept(CRD_TEMP, "instructions"), "String", info.instructions))
+        text = detail_value(info.instructions)
+        parts.append(_detail(concept(CRD_TEMP, "instructions"), text))
     for d in info.details:
-        parts.append(_detail(concept(text=d.name), "String", d.value, d.qualification))
+        value = detail_value(d.value)
+        parts.append(_detail(concept(text=d.name), value, d.qualification, d.category))
     parts.extend(closing_parts(info))
     if info.contact:
         point = {"system": info.contact.system, "value": info.contact.value}
@@ -62,12 +66,10 @@ def _write(info: CoverageInformation, labels: ReasonLabels) -> Json:
     return extension(parts)
 
 
-def _detail(code: Json, kind: str, value: str, qualification: str | None = None) -> Json:
-    parts = [
-        part("category", "Code", "cat-other"),
-        part("code", "CodeableConcept", code),
-        part("value", kind, value),
-    ]
+def _detail(
+    code: Json, value: Json, qualification: str | None = None, category: str = "cat-other"
+) -> Json:
+    parts = [part("category", "Code", category), part("code", "CodeableConcept", code), value]
     if qualification:
         parts.append(part("qualification", "String", qualification))
     return complex_part("detail", parts)

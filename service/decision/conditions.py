@@ -44,6 +44,12 @@ class Edge(NamedTuple):
         start = service if self.base is DayBase.SERVICE else today
         return shifted(start, self.months, self.days)
 
+    def moved(self, days: int) -> Edge:
+        """So many days later, or earlier where negative."""
+        if self.day is not None:
+            return Edge(day=shifted(self.day, 0, days))
+        return self._replace(days=self.days + days)
+
 
 def shifted(day: date, months: int, days: int = 0) -> date:
     """`day` moved by months, to the month's last day where there is no such day, then by days."""

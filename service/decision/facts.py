@@ -110,7 +110,7 @@ class FactSource:
 
     `codes` say which observation or service; None means the policy's own services. `days` and
     `months` bound the time before the day of service that is looked at; `months` come first. For an
-    answer, `questionnaire` is the canonical without a version and `link_id` the item's.
+    answer, `questionnaire` is the form's id and `link_id` the item's.
     """
 
     family: Family

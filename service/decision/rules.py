@@ -161,6 +161,11 @@ class RuleList(Generic[T]):
         """The facts in the rules, by name, in the sequence of their first use."""
         return self._facts
 
+    def conditions(self) -> Iterator[tuple[str, str]]:
+        """Every rule's id with each of its tests in words, as often as they are written."""
+        for rule, tests in zip(self.rules, self._tests_of, strict=True):
+            yield from ((rule.id, test.words) for test, _ in tests)
+
     def warm(self, today: date) -> None:
         """Precompute the intersections of large value sets, outside of calls."""
         for fact in self._facts.values():

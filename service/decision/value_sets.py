@@ -93,6 +93,13 @@ class ValueSet:
         """
         return bisect_right(self._edges, day)
 
+    def entries(self) -> Iterator[ValueSetEntry]:
+        """Its lines, codes before spans."""
+        for code, periods in self._codes.items():
+            yield from (ValueSetEntry(code, first, last) for first, last in periods)
+        for span, (first, last) in self._spans:
+            yield ValueSetEntry(span, first, last)
+
     @property
     def edges(self) -> tuple[date, ...]:
         """Every first day of another stretch."""

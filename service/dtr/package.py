@@ -59,6 +59,7 @@ class PackagedForm:
     form: Form
     notice: Notice | None
     orders: list[Decided] = field(default_factory=list)
+    purpose: str = _PURPOSE_OF_NO_NOTICE
 
 
 class QuestionnairePackages:
@@ -222,6 +223,13 @@ class _Packaging:
             self._say("warning", "incomplete", said, place)
             return
         self.decided.append(decided)
+        policy_says = determination.policy_determination
+        for need in policy_says.forms if policy_says else ():
+            form = self.shared.filler.links.form(need.form)
+            wanted = self.wanted.setdefault(form.id, PackagedForm(form, None, purpose=need.purpose))
+            wanted.orders.append(decided)
+        if policy_says is not None and policy_says.forms:
+            return
         if not determination.notices:
             self._say("information", "informational", settled, place)
             return
@@ -260,8 +268,9 @@ class _Packaging:
             encounter=f"Encounter/{encounter_id}" if encounter_id else None,
             determinations=tuple(c.determination for c in wanted.orders),
             details=tuple(c.details for c in wanted.orders),
+            facts=tuple(c.facts for c in wanted.orders),
             notice=wanted.notice,
-            purpose=wanted.notice.doc_purpose if wanted.notice else _PURPOSE_OF_NO_NOTICE,
+            purpose=wanted.notice.doc_purpose if wanted.notice else wanted.purpose,
             shape=_GUIDE.dtr,
             now=self.now,
         )

@@ -55,6 +55,11 @@ def with_trouble(
     return finding
 
 
+def unreachable(failed: Set[FhirQuery]) -> frozenset[str]:
+    """The references ("Condition/1") and the types of resource that the EHR did not give."""
+    return frozenset(n.type if isinstance(n, Search) else n.label for n in failed)
+
+
 def has_unread_code(order: Resource, resources: Resources, failed: Set[FhirQuery]) -> bool:
     """Whether the resource with an order's code is missing.
 

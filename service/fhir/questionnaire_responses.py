@@ -53,9 +53,7 @@ def notice_records(
 def read_notice_record(resource: Resource, resources: Resources, form: str) -> SubmittedForm:
     """One response to the form with this id."""
     data = resource.data
-    answers: dict[str, list[Any]] = {}
-    for link_id, value in _answers(data.get("item")):
-        answers.setdefault(link_id, []).append(value)
+    answers = answers_of(data)
     refused = _first(answers, REFUSED) is True
     status = data.get("status")
     return SubmittedForm(
@@ -63,7 +61,7 @@ def read_notice_record(resource: Resource, resources: Resources, form: str) -> S
         form=form,
         status=status if isinstance(status, str) else None,
         patient=next(_local(data.get("subject"), resources), None),
-        orders=frozenset(_orders(data, resources)),
+        orders=orders_of(data, resources),
         codes=frozenset(c for v in answers.get(SERVICE_CODE, ()) for c in _codes(v)),
         day=_day(_first(answers, REFUSED_ON if refused else DATED_BY.get(form, ""))),
         edition=_day(_first(answers, FORM_EXPIRES)),
@@ -72,6 +70,19 @@ def read_notice_record(resource: Resource, resources: Resources, form: str) -> S
         refused=refused,
         witnessed=_first(answers, REFUSAL_NOTED) is True and _said(_first(answers, WITNESS)),
     )
+
+
+def answers_of(data: Mapping[str, Any]) -> Answers:
+    """A response's answers by linkId, in the order in which they stand."""
+    answers: dict[str, list[Any]] = {}
+    for link_id, value in _answers(data.get("item")):
+        answers.setdefault(link_id, []).append(value)
+    return answers
+
+
+def orders_of(data: Mapping[str, Any], resources: Resources) -> frozenset[str]:
+    """The orders that a response says it is for, as "Type/id"."""
+    return frozenset(_orders(data, resources))
 
 
 def _orders(data: Mapping[str, Any], resources: Resources) -> Iterator[str]:

@@ -9,6 +9,14 @@ from service.decision.order import Code
 CPT = "http://www.ama-assn.org/go/cpt"
 HCPCS = "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets"
 SOURCE_OF_PAYMENT = "https://nahdo.org/sopt"
+ICD_10_CM = "http://hl7.org/fhir/sid/icd-10-cm"
+SNOMED_CT = "http://snomed.info/sct"
+LOINC = "http://loinc.org"
+PLACE_OF_SERVICE = (
+    "https://www.cms.gov/Medicare/Coding/place-of-service-codes/Place_of_Service_Code_Set"
+)
+PROVIDER_TAXONOMY = "http://nucc.org/provider-taxonomy"
+US_NPI = "http://hl7.org/fhir/sid/us-npi"
 
 BILLING_OPTIONS = "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-billing-options"
 PAYLOAD_CODES = frozenset(
@@ -39,7 +47,20 @@ _CANONICAL = {
     "nahdo.org/sopt": SOURCE_OF_PAYMENT,
     "www.nahdo.org/sopt": SOURCE_OF_PAYMENT,
     "urn:oid:2.16.840.1.113883.3.221.5": SOURCE_OF_PAYMENT,
+    "hl7.org/fhir/sid/icd-10-cm": ICD_10_CM,
+    "urn:oid:2.16.840.1.113883.6.90": ICD_10_CM,
+    "2.16.840.1.113883.6.90": ICD_10_CM,
+    "snomed.info/sct": SNOMED_CT,
+    "urn:oid:2.16.840.1.113883.6.96": SNOMED_CT,
+    "loinc.org": LOINC,
+    "urn:oid:2.16.840.1.113883.6.1": LOINC,
+    "www.cms.gov/medicare/coding/place-of-service-codes/place_of_service_code_set": (
+        PLACE_OF_SERVICE
+    ),
 }
+
+_CATEGORY = 3
+"""How many characters an ICD-10-CM code has before its dot."""
 
 
 def canonical_system(written: str) -> str:
@@ -55,6 +76,7 @@ def canonical_system(written: str) -> str:
 def canonical_code(system: str | None, code: str | None) -> Code | None:
     """A coding's canonical form: canonical system, upper-case code; None if either is absent.
 
+    An ICD-10-CM code gets its dot.
     A code of CPT's shape under HCPCS is HCPCS level I, which is CPT. Modifiers are left out.
     """
     return split_code(system, code)[0]
@@ -74,6 +96,8 @@ def split_code(system: str | None, code: str | None) -> tuple[Code | None, tuple
     if not value or not trimmed:
         return None, ()
     uri = canonical_system(trimmed)
+    if uri == ICD_10_CM and len(value) > _CATEGORY and "." not in value:
+        value = f"{value[:_CATEGORY]}.{value[_CATEGORY:]}"
     if uri not in (CPT, HCPCS):
         return Code(uri, value), ()
     match = _BILLING_CODE.fullmatch(value)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -24,12 +24,15 @@ from service.decision.coverage import (
     choose_coverage,
 )
 from service.decision.determination import Caveat, Determination, UndeterminedReason
-from service.decision.evaluate import evaluate, service_day
+from service.decision.evaluate import day_fact, evaluate, service_day
+from service.decision.facts import NOT_TOLD, ORDER_DAY, Fact, FactSpec, Why
 from service.decision.order import Code, Order, OrderCoding, ServiceDay
 from service.decision.policy import Covered, Policies, Program
 from service.decision.programs import SOURCE_OF_PAYMENT, ProgramTable
 from service.fhir.systems import split_code
 from service.policies import files
+from service.policies.code_tokens import CODE_SYSTEMS
+from service.policies.condition_models import FactName, fact_value
 from service.policies.fields import (
     Day,
     Id,
@@ -43,7 +46,6 @@ from service.policies.fields import (
     day_written,
     text_only,
 )
-from service.policies.policy_file import SYSTEMS
 from service.policies.programs import ProgramId, load_programs
 
 CASES = "cases.yaml"
@@ -65,7 +67,7 @@ class CaseCode(Model):
     code: Told[Text] = None
 
     def coding(self, place: str) -> OrderCoding:
-        system = SYSTEMS.get(self.system or "", self.system or "")
+        system = CODE_SYSTEMS.get(self.system or "", self.system or "")
         code = self.code or ""
         meant, modifiers = split_code(system, code)
         return OrderCoding(meant, place, f"{system}|{code}", modifiers)
@@ -217,6 +219,15 @@ class Expectation(Model):
     version: Told[Day] = Field(None, description="The version's first effective day.")
     notices: Told[Several[Id]] = None
     matched: Told[Several[Text]] = None
+    reason: Told[Id] = Field(None, description="The id of the reason.")
+    prior_authorization: Told[Text] = Field(None, description="A code of CRD's pa-needed, or none.")
+    missing: Told[Several[FactName]] = Field(
+        None, description="The smallest set of facts that would settle it."
+    )
+    forms: Told[Several[Id]] = Field(None, description="The forms that are asked for.")
+
+
+FactValue = bool | int | float | Text | Several[Text]
 
 
 class CaseEntry(Model):
@@ -232,6 +243,11 @@ class CaseEntry(Model):
         ),
     ]
     emergency: bool = False
+    facts: dict[FactName, FactValue] = Field(
+        {},
+        description="What is known beside the order's codes and day: codes as in conditions, an "
+        'age in years, "88 %", a day or "30 days before service", none for what there is none of.',
+    )
     expect: Expectation
 
     def case(self, policy: str) -> Case:
@@ -243,6 +259,7 @@ class CaseEntry(Model):
             order=order,
             finding=self._finding(policy, order),
             emergency=self.emergency,
+            facts=self.facts,
             expect=self.expect,
         )
 
@@ -279,6 +296,7 @@ class Case:
     finding: CoverageFinding
     emergency: bool
     expect: Expectation
+    facts: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def codes(self) -> frozenset[Code]:
@@ -321,6 +339,7 @@ def run_case(case: Case, policies: Policies) -> CaseResult:
         policies=policies,
         patient=_PATIENT,
         emergency=case.emergency,
+        facts=CaseFacts(case),
     )
     return CaseResult(case, determination, tuple(_differences(case.expect, determination)))
 
@@ -342,10 +361,54 @@ def _differences(expect: Expectation, got: Determination) -> Iterator[str]:
         ),
         "notices": (expect.notices, got.notices),
         "matched": (expect.matched, tuple(s.code.value for s in got.matched)),
+        **_by_outcome(expect, got),
     }
     for name, (wanted, came) in pairs.items():
         if wanted is not None and wanted != came:
             yield f"{name}: expected {_words(wanted)}, got {_words(came)}"
+
+
+def _by_outcome(expect: Expectation, got: Determination) -> Mapping[str, tuple[object, object]]:
+    said = got.policy_determination
+    authorization = said.prior_authorization if said else None
+    return {
+        "reason": (expect.reason, said.reason_id if said else "none"),
+        "prior_authorization": (
+            expect.prior_authorization,
+            authorization.value if authorization else "none",
+        ),
+        "missing": (expect.missing, tuple(spec.name for spec in got.missing)),
+        "forms": (expect.forms, tuple(f.form for f in said.forms) if said else ()),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFacts:
+    """The facts that a case tells; what it does not name is not told."""
+
+    case: Case
+
+    @property
+    def today(self) -> date:
+        return self.case.on
+
+    def get(self, spec: FactSpec) -> Fact:
+        if spec.name == ORDER_DAY:
+            return day_fact(service_day(self.case.order, self.case.on))
+        if spec.name == "order.codes":
+            return Fact(self.case.codes, (_PLACE,))
+        written = self.case.facts.get(spec.name)
+        if written is None:
+            return NOT_TOLD
+        places = (f"{_PLACE}.facts.{spec.name}",)
+        try:
+            return Fact(fact_value(spec, written, self._day, self.today), places)
+        except ValueError as error:  # lint names the place and the repair
+            return Fact(why=Why.NOT_READABLE, places=places, because=str(error))
+
+    @property
+    def _day(self) -> date:
+        return service_day(self.case.order, self.case.on).earliest
 
 
 def _words(value: object) -> str:

@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from service.decision.policy import Authority, Citation, PolicyVersion
+from service.policies.rules_in_words import rules_in_words
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyChange:
     """One added, removed or reworded statement.
 
-    `section` is "title", "summary", "coverage", "wording", "services", "authorities", "reason",
-    "for-patient", "advance-notice", "reservations", "citations" or "review"; `item` is what within
-    it (a code, a program, a citation's id), "" where the section is one text. `before` is None
-    for what was added, `after` for what was removed.
+    `section` is "title", "summary", "coverage", "rules", "wording", "services", "authorities",
+    "reason", "for-patient", "advance-notice", "reservations", "citations" or "review"; `item` is
+    what within it (a code, a program, a citation's id), "" where the section is one text. `before`
+    is None for what was added, `after` for what was removed.
     """
 
     section: str
@@ -40,6 +41,8 @@ def _statements(version: PolicyVersion) -> Iterator[tuple[tuple[str, str], str]]
     yield ("summary", ""), version.summary
     for program, policy_determination in version.determinations.items():
         yield ("coverage", program), policy_determination.covered.value
+    for rule in rules_in_words(version):
+        yield ("rules", rule.id), f"{rule.when}: {rule.outcome.covered.value}"
     for program, wording in version.wording.items():
         yield ("wording", program), wording.statement
     for service in version.services:

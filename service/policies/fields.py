@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from datetime import date
+from functools import reduce
+from operator import or_
 from types import NoneType
 from typing import Annotated, Any, Generic, TypeVar, get_args
 
@@ -56,8 +58,8 @@ class _LeftOutOrTold:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        (told,) = (t for t in get_args(source) if t is not NoneType)
-        return handler.generate_schema(told)
+        told = tuple(t for t in get_args(source) if t is not NoneType)
+        return handler.generate_schema(reduce(or_, told))
 
 
 def text_only(value: object) -> object:

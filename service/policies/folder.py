@@ -16,6 +16,8 @@ from service.policies.files import LibraryFile
 from service.policies.manifest import MANIFEST, Manifest
 from service.policies.notices import Notice
 from service.policies.policy_file import PolicyFile
+from service.policies.questionnaire_files import QuestionnaireFile, read_questionnaires
+from service.policies.value_set_files import NamedSet, read_value_sets
 
 M = TypeVar("M", bound=BaseModel)
 Dated = TypeVar("Dated", PolicyFile, Notice)
@@ -33,7 +35,8 @@ class LibraryFolder:
     """The files of a library's directory, valid and invalid.
 
     Versions and editions are sorted by their start; `notice_ids` are known also for unread notices;
-    `manifest` is None if it is absent or unread; `findings` are of invalid files.
+    `manifest` is None if it is absent or unread; `questionnaires` are the policies' own, by policy
+    and id; `findings` are of invalid files.
     """
 
     directory: Path
@@ -42,6 +45,8 @@ class LibraryFolder:
     notice_ids: frozenset[str]
     cases: Mapping[str, LibraryFile[CasesFile]]
     manifest: LibraryFile[Manifest] | None
+    value_sets: Mapping[str, NamedSet]
+    questionnaires: Mapping[str, Mapping[str, QuestionnaireFile]]
     findings: tuple[Finding, ...]
 
     @property
@@ -74,6 +79,7 @@ def read_folder(
         problem, repair = "is not a directory", "set COVERCARD_POLICIES_DIR to the policy folder"
         raise LibraryError([Finding(directory, "(folder)", problem, repair)])
     reader = _Reader()
+    value_sets = read_value_sets(directory, reader.findings) if policies else {}
     policy_folders = _folders(directory)
     notice_folders = _folders(directory / NOTICES)
     return LibraryFolder(
@@ -83,6 +89,10 @@ def read_folder(
         notice_ids=frozenset(f.name for f in notice_folders),
         cases=dict(reader.cases(policy_folders)) if checks else {},
         manifest=reader.manifest(directory / MANIFEST) if checks else None,
+        value_sets=value_sets,
+        questionnaires={
+            f.name: read_questionnaires(f, reader.findings) for f in policy_folders if policies
+        },
         findings=tuple(reader.findings),
     )
 

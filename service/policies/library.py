@@ -5,9 +5,9 @@ Errors that would make an answer wrong or ambiguous stop the loading, with all f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from service.decision.programs import ProgramTable
 from service.errors import Finding, LibraryError
@@ -29,9 +29,12 @@ from service.policies.programs import PROGRAMS_FILE, load_programs
 
 
 class OnFile(NamedTuple):
+    """`questionnaires` are the policies' own, as FHIR JSON."""
+
     policies: PolicyStore
     notices: NoticeLibrary
     payers: Payers
+    questionnaires: Sequence[Mapping[str, Any]]
 
 
 def load_library(
@@ -62,7 +65,8 @@ def load_library(
             found.extend(programs_have_words(payers, programs, *folders))
     if found or payers is None or programs is None:
         raise LibraryError(found)
-    return OnFile(_policies(*folders), _notices(folder), Payers.of(payers.data, programs))
+    forms = [q.resource for f in folders for own in f.questionnaires.values() for q in own.values()]
+    return OnFile(_policies(*folders), _notices(folder), Payers.of(payers.data, programs), forms)
 
 
 def load_policies(directory: Path) -> PolicyStore:
@@ -102,7 +106,9 @@ def _stop(found: list[Finding]) -> None:
 
 
 def _policies(*folders: LibraryFolder) -> PolicyStore:
-    return PolicyStore([file.data.version() for folder in folders for file in folder.versions])
+    return PolicyStore(
+        [file.data.version(folder.value_sets) for folder in folders for file in folder.versions]
+    )
 
 
 def _notices(folder: LibraryFolder) -> NoticeLibrary:

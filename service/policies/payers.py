@@ -123,7 +123,7 @@ class PayersFile(Model):
     """The payers file."""
 
     operator: Text = Field(description="The insurer's name where a request has no coverage.")
-    operator_contact: Told[Contact] = Field(
+    operator_contact: Told[ContactEntry] = Field(
         None, description="Whom to ask where a request has no coverage."
     )
     payers: Some[PayerEntry]

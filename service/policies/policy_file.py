@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, PlainValidator, model_validator
 
 from cards.texts.placeholders import wrong
 from service.decision import policy as core
+from service.decision.conditions import Condition, asked_in
+from service.decision.facts import ORDER_DAY, TABLE, FactSpec
 from service.decision.offers import NOTHING_OFFERED
 from service.decision.order import Code
 from service.decision.policy import Covered, PolicyVersion, Program
-from service.fhir.systems import CPT, HCPCS, canonical_code
+from service.decision.rules import Rule, RuleList
+from service.fhir.systems import canonical_code
+from service.field_path import FieldPath
+from service.policies.code_tokens import CODE_SYSTEMS
+from service.policies.condition_models import Compiler, ConditionEntry, FactEntry, FactName
+from service.policies.condition_phrases import phrases
 from service.policies.fields import (
     ByProgram,
     Day,
@@ -32,9 +40,10 @@ from service.policies.fields import (
     Write,
 )
 from service.policies.offer_fields import OffersEntry
+from service.policies.value_set_files import NamedSet
 
-SYSTEMS: Mapping[str, str] = {"cpt": CPT, "hcpcs": HCPCS}
-"""Code systems by their names in files."""
+SYSTEMS: Mapping[str, str] = {name: CODE_SYSTEMS[name] for name in ("cpt", "hcpcs")}
+"""The names by which the files call the systems of billing codes."""
 
 LEVELS = ("ncd", "lcd", "other_lcd", "plan_policy")
 """The levels of authority, in the sequence of the search."""
@@ -52,6 +61,8 @@ class CodeEntry(Model):
     system: Literal["cpt", "hcpcs"] = Field(description="The code's system.")
     code: BillingCode
     name: Text = Field(description="A short name in our own words, never the CPT descriptor.")
+    first: Told[Day] = Field(None, description="The first day on which the code belongs.")
+    last: Told[Day] = Field(None, description="The last day on which the code belongs.")
 
     @property
     def canonical(self) -> Code:
@@ -60,17 +71,24 @@ class CodeEntry(Model):
 
 
 class ServiceGroup(Model):
-    """Codes with a common name on cards."""
+    """Codes that cards call by one name: written out, or those of a value set."""
 
     id: Id
     name: Text = Field(description="What cards call these services together.")
-    codes: Some[CodeEntry]
+    codes: Several[CodeEntry] = ()
+    value_set: Told[Id] = Field(None, description="A value set on file, in place of codes.")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> ServiceGroup:
+        if bool(self.codes) == (self.value_set is not None):
+            raise wrong("needs exactly one of codes and value_set", "keep or add one of them")
+        return self
 
 
 class Searched(Model):
     """A search without a result."""
 
-    searched: Text = Field(description="Where it was searched.")
+    searched: Text = Field(description="FieldPath it was searched.")
     when: MonthOrDay = Field(description='When, as "YYYY-MM" or "YYYY-MM-DD".')
 
 
@@ -84,7 +102,7 @@ class AuthorityEntry(Model):
     level: Literal["ncd", "lcd", "other_lcd", "plan_policy"]
     name: Text
     found: Told[Id] = Field(None, description="The id of the citation that was found.")
-    none_found: Told[Searched] = Field(None, description="Where and when nothing was found.")
+    none_found: Told[Searched] = Field(None, description="FieldPath and when nothing was found.")
 
     @model_validator(mode="after")
     def _one_of_two(self) -> AuthorityEntry:
@@ -104,12 +122,169 @@ class ReasonEntry(Model):
     citations: Annotated[Several[Id], EachOnce] = Field(description="Ids of citations below.")
 
 
+class DetailEntry(Model):
+    """A limit or another fact that goes along with an answer: exactly one of the three values."""
+
+    name: Text = Field(description='A word or two: "limit".')
+    category: Literal["limitation", "decisional", "other"] = "limitation"
+    value: Told[bool | Text] = None
+    quantity: Annotated[
+        Told[Annotated[str, Field(pattern=r"^\d+(\.\d+)? \S+$")]],
+        Write('a number and a UCUM unit: "1 {test}"'),
+    ] = None
+    period: Told[Period] = None
+    qualification: Told[Sentence] = Field(None, description="A sentence about the value.")
+
+    @model_validator(mode="after")
+    def _one_of_three(self) -> DetailEntry:
+        if sum(v is not None for v in (self.value, self.quantity, self.period)) != 1:
+            problem = "needs exactly one of value, quantity and period"
+            raise wrong(problem, "keep or add one of them")
+        if self.period is not None and self.period.end is None:
+            raise wrong("the period has no end", "add end: a limit is for a time that ends")
+        return self
+
+    def detail(self) -> core.OutcomeDetail:
+        value: str | bool | tuple[str, str] | tuple[date, date] = self.value or False
+        if self.quantity is not None:
+            number, _, unit = self.quantity.partition(" ")
+            value = (number, unit)
+        elif self.period is not None:
+            value = (self.period.start, self.period.end or date.max)
+        return core.OutcomeDetail(self.name, f"cat-{self.category}", value, self.qualification)
+
+
+class OutcomeContact(Model):
+    """Whom to ask about this outcome, where it is not the payer's own contact."""
+
+    name: Text
+    system: Literal["phone", "fax", "email", "url", "sms", "other"]
+    value: Text
+
+
+class QuestionnaireEntry(Model):
+    """A form of the policy's own: questionnaires/<id>.json beside its file."""
+
+    needed: Literal["clinical", "admin", "patient"] = Field(
+        "clinical", description="Whose documentation it is."
+    )
+    purpose: Literal["withpa", "withclaim", "withorder", "retain-doc", "OTH"] = Field(
+        description="A code of CRD's doc-purpose."
+    )
+    reason: Sentence = Field(description="What it is asked for.")
+
+
 class DeterminationEntry(Model):
-    """The determination for one program."""
+    """What the policy determines: the answer, and what goes along with it.
+
+    What breaks an invariant of a version of CRD is refused here, and never reaches an EHR.
+    """
 
     covered: Literal[Covered.NOT_COVERED, Covered.COVERED, Covered.CONDITIONAL]
     reason: ReasonEntry
     offers: Told[OffersEntry] = None
+    summary: Told[Template] = Field(
+        None, description="A card's summary, in place of the program's wording."
+    )
+    statement: Told[Template] = Field(None, description="The card's first paragraph, likewise.")
+    prior_authorization: Told[Literal["no-auth", "auth-needed", "satisfied", "conditional"]] = (
+        Field(None, description="A code of CRD's pa-needed.")
+    )
+    documentation: Annotated[Several[Id], EachOnce] = Field(
+        (), description="Ids of the policy's questionnaires that have to be filled in."
+    )
+    info_needed: Annotated[
+        Several[
+            Literal["performer", "location", "timeframe", "contract-window", "detail-code", "OTH"]
+        ],
+        EachOnce,
+    ] = Field((), description="What a conditional answer waits for; codes of CRD's info-needed.")
+    details: Several[DetailEntry] = ()
+    valid_days: Told[Annotated[int, Field(ge=1)]] = Field(
+        None, description="For how many days the answer holds."
+    )
+    billing_codes: Several[BillingCode] = Field(
+        (), description="The codes that it holds for, where not all of those that were ordered."
+    )
+    contact: Told[OutcomeContact] = None
+    notices: bool = Field(True, description="Whether the program's advance notice goes with it.")
+
+    @model_validator(mode="after")
+    def _crd_invariants(self) -> DeterminationEntry:
+        conditional = Covered.CONDITIONAL in (self.covered, self.prior_authorization)
+        if self.covered is Covered.NOT_COVERED and self.prior_authorization is not None:
+            raise wrong(
+                "not-covered with a prior authorization breaks crd-ci-q2 of CRD 2.0.1 and 2.2.1: "
+                "pa-needed must be absent with not-covered",
+                "remove prior_authorization",
+            )
+        if self.info_needed and not conditional:
+            raise wrong(
+                "info_needed breaks crd-ci-q3 of CRD 2.0.1: something must be conditional",
+                "say conditional, or remove info_needed",
+            )
+        if (self.summary is None) != (self.statement is None):
+            raise wrong("summary and statement go together", "add the one that is missing")
+        return self
+
+    def outcome(
+        self, policy: PolicyFile, citations: Mapping[str, core.Citation]
+    ) -> core.PolicyDetermination:
+        """The decision's value, where citations and questionnaires are on file."""
+        authorization = self.prior_authorization
+        wording = None
+        if self.summary is not None and self.statement is not None:
+            wording = core.Wording(self.summary, self.statement)
+        contact = self.contact
+        return core.PolicyDetermination(
+            covered=self.covered,
+            reason_id=self.reason.id,
+            reason=self.reason.text,
+            citations=tuple(citations[c] for c in self.reason.citations),
+            for_patient=self.reason.for_patient,
+            offers=self.offers.core() if self.offers else NOTHING_OFFERED,
+            wording=wording,
+            prior_authorization=core.PriorAuthorization(authorization) if authorization else None,
+            forms=tuple(policy.form(f) for f in self.documentation if f in policy.questionnaires),
+            info_needed=tuple(self.info_needed),
+            details=tuple(d.detail() for d in self.details),
+            valid_days=self.valid_days,
+            billing_codes=tuple(code for code in policy.codes if code.value in self.billing_codes),
+            contact=(contact.name, contact.system, contact.value) if contact else None,
+            notices=self.notices,
+        )
+
+
+class RuleEntry(Model):
+    """One rule: the first one that is true decides."""
+
+    id: Id
+    programs: Annotated[Some[ProgramName], EachOnce] = Field(
+        tuple(Program), description="The programs that it is for; all where left out."
+    )
+    when: ConditionEntry
+    then: DeterminationEntry
+
+    @model_validator(mode="after")
+    def _satisfied_by_an_approval(self) -> RuleEntry:
+        satisfied = self.then.prior_authorization == "satisfied"
+        if satisfied and not {"earlier.approval", "earlier.approved"} & set(self.when.facts()):
+            raise wrong(
+                "satisfied without the number of an approval breaks crd-ci-q5 of CRD 2.0.1: "
+                "satisfied-pa-id must exist",
+                "let the rule ask for {fact: earlier.approved, is: true}",
+            )
+        return self
+
+
+class OpenEntry(Model):
+    """What is said where facts are missing."""
+
+    summary: Template = Field(description="The card's summary: under 140 characters.")
+    statement: Template = Field(description="The card's first paragraph.")
+    sentences: dict[FactName, Sentence] = Field(
+        {}, description='By fact, what to add and what it settles: "Add the diagnosis: …".'
+    )
 
 
 class CardWording(Model):
@@ -179,7 +354,17 @@ class PolicyFile(Model):
     authorities: Some[AuthorityEntry] = Field(
         description="What was searched: ncd, lcd, other_lcd, plan_policy, in this order."
     )
-    determinations: ByProgram[DeterminationEntry]
+    facts: dict[FactName, FactEntry] = Field({}, description="Facts that the policy declares.")
+    questionnaires: dict[Id, QuestionnaireEntry] = Field(
+        {}, description="The policy's own forms, by the id of their file."
+    )
+    rules: Several[RuleEntry] = Field(
+        (), description="The first one that is true decides; else determinations do."
+    )
+    open: Told[OpenEntry] = None
+    determinations: ByProgram[DeterminationEntry] = Field(
+        description="What is determined; where there are rules, where none of them is true."
+    )
     advance_notice: AdvanceNotices
     wording: ByProgram[CardWording]
     reservations: Several[
@@ -189,6 +374,20 @@ class PolicyFile(Model):
         (), description="Ids of citations that are related, without carrying a reason."
     )
     citations: Some[CitationEntry]
+
+    @model_validator(mode="after")
+    def _words_for_what_is_open(self) -> PolicyFile:
+        if bool(self.rules) != (self.open is not None):
+            raise wrong(
+                "rules and open go together", "add open: what is said where facts are missing"
+            )
+        for program in Program:
+            if self.determinations.of(program).prior_authorization == "satisfied":
+                raise wrong(
+                    "satisfied without the number of an approval breaks crd-ci-q5 of CRD 2.0.1",
+                    "move it into a rule that asks for {fact: earlier.approved, is: true}",
+                )
+        return self
 
     @property
     def codes(self) -> Mapping[Code, CodeEntry]:
@@ -200,9 +399,49 @@ class PolicyFile(Model):
         """The first authority found, in the sequence of the search."""
         return next((a for a in self.authorities if a.found is not None), None)
 
-    def version(self) -> PolicyVersion:
-        """The version; requires resolved citations (see lint.citations)."""
+    @property
+    def outcomes(self) -> Iterator[tuple[FieldPath, DeterminationEntry]]:
+        """Every outcome with its place: the rules' in their order, then each program's own."""
+        for i, rule in enumerate(self.rules):
+            yield ("rules", i, "then"), rule.then
+        for program, determination in self.determinations.given():
+            yield ("determinations", program.value), determination
+
+    def form(self, form_id: str) -> core.FormNeed:
+        """What is said of one of the policy's own questionnaires."""
+        entry = self.questionnaires[form_id]
+        return core.FormNeed(entry.needed, entry.purpose, form_id, entry.reason)
+
+    def specs(self, compiler: Compiler) -> Mapping[str, FactSpec]:
+        """The facts that the policy declares."""
+        return {
+            name: compiler.fact(name, entry, self.questionnaires.keys(), ("facts", name))
+            for name, entry in self.facts.items()
+        }
+
+    def conditions(self, compiler: Compiler) -> Sequence[Condition]:
+        """The rules' conditions, one each."""
+        specs = self.specs(compiler)
+        return [
+            compiler.condition(rule.when, specs, ("rules", i, "when"))
+            for i, rule in enumerate(self.rules)
+        ]
+
+    def version(self, sets: Mapping[str, NamedSet]) -> PolicyVersion:
+        """The version, where nothing stops it (see lint.rule_table.STOPPING).
+
+        `sets` are the value sets on file.
+        """
+        compiler = Compiler({id: s.codes for id, s in sets.items()}, _nothing_to_say)
+        specs = self.specs(compiler)
+        conditions = self.conditions(compiler)
         citations = {c.id: core.Citation(c.id, c.title, c.section, c.url) for c in self.citations}
+        own = {p: d.outcome(self, citations) for p, d in self.determinations.given()}
+        outcomes = [rule.then.outcome(self, citations) for rule in self.rules]
+
+        def listed(program: Program) -> RuleList[core.PolicyDetermination] | None:
+            return self._rules_of(program, conditions, outcomes, own[program])
+
         return PolicyVersion(
             id=self.id,
             title=self.title,
@@ -213,11 +452,9 @@ class PolicyFile(Model):
             review_last=self.review.last,
             review_next=self.review.next,
             summary=self.summary,
-            services=tuple(self._services()),
+            services=tuple(self._services(sets)),
             authorities=tuple(_authority(a, citations) for a in self.authorities),
-            determinations={
-                p: _determination(d, citations) for p, d in self.determinations.given()
-            },
+            determinations=own,
             notices={p: self.advance_notice.of(p) for p in Program},
             wording={p: _wording(w) for p, w in self.wording.given()},
             reservations=tuple(r.text for r in self.reservations),
@@ -225,12 +462,58 @@ class PolicyFile(Model):
             related=tuple(citations[c] for c in self.related),
             citations=tuple(citations.values()),
             ama_notice=self.ama_notice,
+            rules={p: found for p in Program if (found := listed(p)) is not None},
+            open=self._open(specs, conditions),
+            facts=specs,
         )
 
-    def _services(self) -> Iterator[core.PolicyService]:
+    def _rules_of(
+        self,
+        program: Program,
+        conditions: Sequence[Condition],
+        outcomes: Sequence[core.PolicyDetermination],
+        otherwise: core.PolicyDetermination,
+    ) -> RuleList[core.PolicyDetermination] | None:
+        rules = [
+            Rule(entry.id, when, outcome)
+            for entry, when, outcome in zip(self.rules, conditions, outcomes, strict=True)
+            if program in entry.programs
+        ]
+        return RuleList(rules, otherwise) if rules else None
+
+    def _open(
+        self, specs: Mapping[str, FactSpec], conditions: Sequence[Condition]
+    ) -> core.OpenAnswer | None:
+        if self.open is None:
+            return None
+        asked = {is_.fact.name: is_.fact for c in conditions for is_ in asked_in(c)}
+        asked[ORDER_DAY] = TABLE[ORDER_DAY]
+        default: str = phrases()["add_fact"]
+        return core.OpenAnswer(
+            core.Wording(self.open.summary, self.open.statement),
+            sentences={
+                name: self.open.sentences.get(name) or default.format(fact=spec.words)
+                for name, spec in asked.items()
+            },
+            forms={
+                name: self.form(spec.source.questionnaire)
+                for name, spec in specs.items()
+                if spec.source is not None and spec.source.questionnaire in self.questionnaires
+            },
+        )
+
+    def _services(self, sets: Mapping[str, NamedSet]) -> Iterator[core.PolicyService]:
         for group in self.services:
             for entry in group.codes:
-                yield core.PolicyService(entry.canonical, entry.name, group.id, group.name)
+                days = entry.first or date.min, entry.last or date.max
+                yield core.PolicyService(entry.canonical, entry.name, group.id, group.name, *days)
+            named = sets.get(group.value_set or "")
+            for line in named.lines if named else ():
+                if isinstance(line.what, Code):
+                    name = named.names.get(line.what, group.name) if named else group.name
+                    yield core.PolicyService(
+                        line.what, name, group.id, group.name, line.first, line.last
+                    )
 
 
 def _authority(entry: AuthorityEntry, citations: Mapping[str, core.Citation]) -> core.Authority:
@@ -242,17 +525,8 @@ def _authority(entry: AuthorityEntry, citations: Mapping[str, core.Citation]) ->
     )
 
 
-def _determination(
-    entry: DeterminationEntry, citations: Mapping[str, core.Citation]
-) -> core.PolicyDetermination:
-    return core.PolicyDetermination(
-        covered=entry.covered,
-        reason_id=entry.reason.id,
-        reason=entry.reason.text,
-        citations=tuple(citations[c] for c in entry.reason.citations),
-        for_patient=entry.reason.for_patient,
-        offers=entry.offers.core() if entry.offers else NOTHING_OFFERED,
-    )
+def _nothing_to_say(where: FieldPath, problem: str, repair: str) -> None:
+    """What is wrong was told before: a file with a finding does not get as far as a version."""
 
 
 def _wording(entry: CardWording) -> core.Wording:

@@ -6,8 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 
 from cards.naming import NamedService, fill
-from service.decision.policy import Authority, Citation, PolicyVersion, Program
+from service.decision.policy import (
+    Authority,
+    Citation,
+    PolicyDetermination,
+    PolicyVersion,
+    Program,
+)
 from service.policies.notices import Notice, NoticeLibrary
+from service.policies.rules_in_words import codes_in_words, rules_in_words, value_sets_of
 
 Document = dict[str, object]
 PageUrl = Callable[[PolicyVersion], str]
@@ -71,6 +78,23 @@ def policy_document(
             }
             for program, policy_determination in policy.determinations.items()
         },
+        "rules": [
+            {
+                "id": rule.id,
+                "programs": [p.value for p in rule.programs],
+                "when": rule.when,
+                "covered": rule.outcome.covered.value,
+                "prior_authorization": _authorization(rule.outcome),
+                "forms": [form.form for form in rule.outcome.forms],
+                "reason": {"id": rule.outcome.reason_id, "text": rule.outcome.reason},
+                "citations": [c.id for c in rule.outcome.citations],
+            }
+            for rule in rules_in_words(policy)
+        ],
+        "value_sets": [
+            {"id": s.id, "title": s.title, "codes": list(codes_in_words(s))}
+            for s in value_sets_of(policy)
+        ],
         "services": [
             {
                 "system": s.code.system,
@@ -88,6 +112,10 @@ def policy_document(
         "ama_notice": policy.ama_notice,
         "versions": [policy_summary(v, today, url) for v in versions],
     }
+
+
+def _authorization(outcome: PolicyDetermination) -> str | None:
+    return outcome.prior_authorization.value if outcome.prior_authorization else None
 
 
 def _review(policy: PolicyVersion, today: date) -> Document:

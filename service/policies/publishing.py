@@ -57,7 +57,7 @@ def _entries(
 
 
 def _failed(folder: LibraryFolder) -> Iterator[Finding]:
-    policies = PolicyStore([file.data.version() for file in folder.versions])
+    policies = PolicyStore([file.data.version(folder.value_sets) for file in folder.versions])
     for policy, file in folder.cases.items():
         for i, case in enumerate(file.data.of(policy)):
             result = run_case(case, policies)

@@ -53,8 +53,9 @@ class CardWriter:
                 *not_checked,
             ]
         details = {i.determination.order.reference: i.details for i in decided}
+        facts_of = {i.determination.order.reference: i.facts for i in decided}
         still_to_give = grouped(d for d in worth if d.notices)
-        notices = (self.notices.of(NoticeContext(g, details, to)) for g in still_to_give)
+        notices = (self.notices.of(NoticeContext(g, details, to, facts_of)) for g in still_to_give)
         return [
             *(authorization_card(a, style) for a in authorizations(decided, self.links)),
             *(noncoverage_card(f, style) for f in facts),
@@ -87,7 +88,8 @@ class CardWriter:
 
 
 def _worth_a_card(d: Determination, to: ResponseContext) -> bool:
-    if d.policy is None or d.covered is Covered.COVERED:
+    said = d.policy_determination
+    if said is None or (d.covered is Covered.COVERED and said.wording is None):
         return False
     if d.coverage is not None or not to.version.needs_one_coverage:
         return True

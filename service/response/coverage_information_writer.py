@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from cards.coverage_information import (
     CLAIM_MODIFIER,
@@ -12,7 +12,9 @@ from cards.coverage_information import (
     ContactPoint,
     CoverageInformation,
     Detail,
+    DocNeeded,
     Documentation,
+    PaNeeded,
 )
 from cards.naming import fill
 from cards.texts import Texts
@@ -23,7 +25,13 @@ from service.decision.coverage import CoverageOutcome
 from service.decision.coverage_assertion import coverage_assertion_id
 from service.decision.determination import Caveat, Determination, UndeterminedReason
 from service.decision.order import Order
-from service.decision.policy import Covered, PolicyDetermination, PolicyVersion
+from service.decision.policy import (
+    Covered,
+    FormNeed,
+    OutcomeDetail,
+    PolicyDetermination,
+    PolicyVersion,
+)
 from service.fhir.systems import CPT, HCPCS
 from service.policies.notices import Notice
 from service.response.form_filler import named_services
@@ -112,11 +120,14 @@ class CoverageInformationWriter:
         ]
         if full:
             said.extend(on_file_sentences(d, self.links, services))
-        expires = _expires_on(d, policy)
+        expires = _expires_on(d, policy, to.now.date())
         asserted = [d.covered.value, *(n.id for n in editions), *_on_file(d, full)]
         asserted.extend(asserted_by_records(d))
         if expires:
             asserted.append(expires.isoformat())
+        forms = policy_determination.forms if full else ()
+        if policy.rules:
+            asserted.extend(_of_rules(d, policy_determination, [f.form for f in forms]))
         return CoverageInformation(
             coverage=coverage,
             covered=d.covered.value,
@@ -126,13 +137,30 @@ class CoverageInformationWriter:
             stated_on=to.now.date(),
             expires_on=expires,
             assertion_id=coverage_assertion_id(d, to.ehr, asserted),
-            documentation=tuple(self._documentation(n, editions, to.version) for n in editions),
+            documentation=(
+                *(self._documentation(n, editions, to.version) for n in editions),
+                *(self._own_form(f, to.version) for f in forms),
+            ),
+            info_needed=policy_determination.info_needed,
+            pa_needed=_pa_needed(policy_determination) or pa_needed(d.payer),
+            satisfied_by=d.approval,
             policy_url=self.links.policy_page(d, policy),
             instructions=" ".join(said) or None,
-            details=tuple(self._details(d, editions)) if full else (),
-            contact=_contact(d),
-            pa_needed=pa_needed(d.payer),
+            details=(
+                *map(_outcome_detail, policy_determination.details),
+                *(self._details(d, editions) if full else ()),
+            ),
+            contact=_own_contact(policy_determination) or _contact(d),
             coded_reasons=coded_reasons(d, self.links.texts.payer),
+        )
+
+    def _own_form(self, need: FormNeed, version: CrdVersion) -> Documentation:
+        """A questionnaire of the policy's own."""
+        return Documentation(
+            doc_needed=version.doc_needed[DocNeeded(need.needed)],
+            doc_purpose=need.purpose,
+            reason=need.reason,
+            questionnaire=self.links.form(need.form).canonical,
         )
 
     def _without_policy(
@@ -159,7 +187,7 @@ class CoverageInformationWriter:
                 d, to.ehr, [covered.value, gap, *asserted_by_records(d)]
             ),
             reason_code=wording.reason_code,
-            missing=wording.missing,
+            info_needed=(wording.missing,) if wording.missing else (),
             contact=_contact(d),
             assumptions=taken_as_sent(d.payer, self.links.texts.payer),
             expires_on=approval.ends if approval else None,
@@ -190,6 +218,27 @@ class CoverageInformationWriter:
             modifier = claim_modifier(d, editions[0])
             if modifier is not None:
                 yield Detail(CLAIM_MODIFIER, modifier.code, modifier.when)
+
+
+def _of_rules(d: Determination, said: PolicyDetermination, forms: Sequence[str]) -> Iterator[str]:
+    """What makes coverage information another one where rules decided: outcome and what is open."""
+    yield said.reason_id
+    yield said.prior_authorization.value if said.prior_authorization else ""
+    yield " ".join(spec.name for spec in d.missing)
+    yield " ".join(forms)
+    yield d.approval or ""
+
+
+def _pa_needed(said: PolicyDetermination) -> PaNeeded | None:
+    return said.prior_authorization.value if said.prior_authorization else None
+
+
+def _outcome_detail(detail: OutcomeDetail) -> Detail:
+    return Detail(detail.name, detail.value, detail.qualification, detail.category)
+
+
+def _own_contact(said: PolicyDetermination) -> ContactPoint | None:
+    return ContactPoint(*said.contact) if said.contact else None
 
 
 def _doc_needed(notice: Notice, version: CrdVersion) -> str:
@@ -238,15 +287,19 @@ def _assumptions(d: Determination, texts: Texts) -> tuple[str, ...]:
     return (sentence.format(day=day), *taken_as_sent(d.payer, texts.payer))
 
 
-def _expires_on(d: Determination, policy: PolicyVersion) -> date | None:
+def _expires_on(d: Determination, policy: PolicyVersion, today: date) -> date | None:
     """The last day of the answer's validity; the order's own last day, if it names one.
 
-    The end of the policy or of the coverage, whichever is first (CRD 2.2.1 resp-30).
+    The end of the policy, of the coverage or of the outcome's own validity, whichever is first
+    (CRD 2.2.1 resp-30).
     """
+    said = d.policy_determination
+    valid = said.valid_days if said else None
+    own = today + timedelta(days=valid) if valid else None
     told = d.order.service_day
     if told is not None and not told.open_end:
-        return None
-    ends = [policy.ends, d.coverage.ends if d.coverage else None]
+        return own
+    ends = [policy.ends, d.coverage.ends if d.coverage else None, own]
     return min((day for day in ends if day is not None), default=None)
 
 

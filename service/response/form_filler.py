@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 
 from cards.naming import NamedService, codes_phrase, fill, services_phrase
 from cards.questionnaires import Form
 from cards.questionnaires.response_draft import (
     Answers,
+    AnswerValue,
     DtrShape,
     ResponseDraft,
     begun_response,
 )
 from cards.vocabulary import Json
 from service.decision.determination import Determination
+from service.decision.facts import NOT_TOLD, TABLE, Facts, Family
 from service.fhir.order_details import OrderDetails
 from service.fhir.people import Person
 from service.policies.notices import Notice
@@ -37,6 +40,7 @@ class PrefillContext:
     encounter: str | None
     determinations: tuple[Determination, ...]
     details: tuple[OrderDetails, ...]
+    facts: tuple[Facts, ...]
     notice: Notice | None
     purpose: str
     shape: DtrShape
@@ -64,13 +68,13 @@ class FormFiller:
                 encounter=filling.encounter,
                 purpose=filling.purpose,
                 shape=filling.shape,
-                answers=self._answers(filling, services),
+                answers={**self._answers(filling, services), **_of_facts(form, filling)},
                 blanks=_blanks(filling, form, services),
             ),
         )
 
     def _answers(self, filling: PrefillContext, services: Sequence[NamedService]) -> Answers:
-        answers: dict[str, list[str | date]] = {}
+        answers: dict[str, list[AnswerValue]] = {}
         if filling.person and filling.person.name:
             answers["patient-name"] = [filling.person.name]
         if filling.person and filling.person.birth_date:
@@ -91,6 +95,24 @@ class FormFiller:
                 wording = first.policy.wording[first.program.program]
                 answers["reason"] = [fill(wording.statement, services)]
         return answers
+
+
+def _of_facts(form: Form, filling: PrefillContext) -> Answers:
+    """Answers to the items whose linkId names a fact of the policy or of the table.
+
+    Orders that share a form share their answer; where they differ, a person writes it.
+    """
+    policy = filling.determinations[0].policy if filling.determinations else None
+    found: dict[str, list[AnswerValue]] = {}
+    for link_id in form.link_ids() if policy is not None else ():
+        spec = policy.facts.get(link_id) or TABLE.get(link_id) if policy else None
+        if spec is None or (spec.source and spec.source.family is Family.ANSWER):
+            continue
+        told = {facts.get(spec) for facts in filling.facts}
+        fact = told.pop() if len(told) == 1 else NOT_TOLD
+        if fact.known and isinstance(fact.value, bool | Decimal | str | date):
+            found[link_id] = [fact.value]
+    return found
 
 
 def named_services(determinations: Sequence[Determination]) -> tuple[NamedService, ...]:

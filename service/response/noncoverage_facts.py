@@ -21,6 +21,7 @@ def noncoverage_facts(group: CardGroup, to: ResponseContext, links: ResponseLink
     """The facts of this group's card; the early warning uses its summary."""
     policy, today = group.policy, to.now.date()
     notices = [n for d in group.determinations for n in links.editions(d, today)]
+    said = group.policy_determination
     words = _words(group, links)
     note = _coverage_note(group.first, links)
     patients = tuple(_of_the_patient(group, to, links))
@@ -28,10 +29,10 @@ def noncoverage_facts(group: CardGroup, to: ResponseContext, links: ResponseLink
         services=group.services,
         summary=words.summary,
         lines=(*patients, *_lines(words, note, group.first, links)),
-        reason=group.policy_determination.reason,
+        reason="" if group.first.missing else said.reason,
         authorities=tuple(_searched(a) for a in policy.authorities),
-        # A conditional answer is settled by another payer: Original Medicare.
-        governs=group.policy_determination.covered is not Covered.CONDITIONAL,
+        # A conditional answer is settled by another payer, unless facts are missing.
+        governs=said.covered is not Covered.CONDITIONAL or bool(group.first.missing),
         policy_title=policy.title,
         policy_url=links.policy_page(group.first, policy),
         published=policy.published.isoformat(),
@@ -49,6 +50,7 @@ def noncoverage_facts(group: CardGroup, to: ResponseContext, links: ResponseLink
         ordered_as=group.ordered_as,
         references=group.pointed_at,
         of_the_patient=bool(patients),
+        indicator="info" if said.wording and said.covered is not Covered.NOT_COVERED else "warning",
     )
 
 
@@ -77,6 +79,9 @@ def _lines(
     """What, do, do not, whom to call."""
     labels = links.texts.phrases.labels
     yield Line(note if note and d.caveat is None else words.statement, keep=_WHAT)
+    if d.missing and d.policy_determination is not None:
+        # What is missing, and what it would settle.
+        yield Line(f"**{d.policy_determination.reason}**", keep=_WHAT)
     yield Line(words.do or "", labels.do, _DO)
     yield Line(words.do_not or "", labels.do_not, _DO_NOT)
     yield Line(links.contact_line(d) or "", labels.call, _CALL)

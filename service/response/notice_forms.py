@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from cards.advance_notice import FormText
+from service.decision.facts import Facts
 from service.fhir.order_details import OrderDetails
 from service.policies.notices import Notice, NoticeTask
 from service.response.card_group import CardGroup
@@ -44,6 +45,7 @@ class NoticeContext(NamedTuple):
     group: CardGroup
     details: Mapping[str, OrderDetails]
     to: ResponseContext
+    facts: Mapping[str, Facts]
 
     def prefill(self, notice: Notice) -> PrefillContext:
         """The data for prefilling a form of this notice."""
@@ -57,6 +59,7 @@ class NoticeContext(NamedTuple):
             encounter=to.encounter,
             determinations=group.determinations,
             details=tuple(self.details[r] for r in group.references),
+            facts=tuple(self.facts[r] for r in group.references),
             notice=notice,
             purpose=notice.doc_purpose,
             shape=to.version.dtr,

@@ -10,6 +10,7 @@ from service.crd.cds_service import HookTier
 from service.crd.configuration_options import Options
 from service.crd.crd_version import CrdVersion
 from service.decision.determination import Determination
+from service.decision.facts import Facts
 from service.ehr.fetch_report import UnreadBecause
 from service.fhir.document import Resource
 from service.fhir.order_details import OrderDetails
@@ -21,11 +22,13 @@ class Decided:
     """An order's resource with its determination.
 
     `depends_on` are further resources of the answer ("Type/id"): the appointment that set its day.
+    `facts` are those that the determination could turn on, for forms.
     """
 
     resource: Resource
     determination: Determination
     details: OrderDetails
+    facts: Facts
     depends_on: tuple[str, ...] = ()
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 from service.crd.cds_service import ReviewTarget
-from service.decision.coverage import Coverage, choose_coverage
+from service.decision.coverage import Coverage, CoverageFinding, choose_coverage
 from service.decision.evaluate import evaluate, in_scope, service_day
+from service.decision.facts import FactSpec
 from service.decision.order import Order
 from service.decision.policy import Policies
 from service.decision.submitted_form import (
@@ -21,9 +22,10 @@ from service.decision.submitted_form import (
     with_notices_on_file,
 )
 from service.ehr.fhir_query import FhirQuery
-from service.ehr.unread_data import has_unread_code, with_trouble
+from service.ehr.unread_data import has_unread_code, unreachable, with_trouble
 from service.fhir.document import Resource
 from service.fhir.encounters import EncounterClasses, urgency_of
+from service.fhir.facts import FhirFacts, FormOf
 from service.fhir.order_details import read_order_details
 from service.fhir.orders import VISIT_TYPE, patients_of, read_order
 from service.fhir.resources import Resources
@@ -36,10 +38,11 @@ class DecisionContext:
     """The context of decisions: a call's data and day.
 
     `patient` is "Patient/id"; `now`, the time of the call in the service's time zone; `started`,
-    its start by `time.monotonic()`; `failed`, the EHR's unanswered queries; `submitted_forms`, the
-    completed forms of this service at hand; `performer`, the reference to whom the orders go to,
-    where the call tells it; `other_payers_count`, whether a coverage of another payer makes several
-    (CRD 2.2.1 hook-13).
+    its start by `time.monotonic()`; `failed`, the EHR's unanswered queries; `searched`, the types
+    of resource that it was searched for and answered in full; `submitted_forms`, the completed
+    forms of this service at hand; `performer`, the reference to whom the orders go to, where the
+    call tells it; `other_payers_count`, whether a coverage of another payer makes several (CRD
+    2.2.1 hook-13).
     """
 
     patient: str
@@ -49,6 +52,7 @@ class DecisionContext:
     now: datetime
     started: float = field(default_factory=time.monotonic)
     failed: Set[FhirQuery] = frozenset()
+    searched: Set[str] = frozenset()
     submitted_forms: Sequence[SubmittedForm] = ()
     performer: str | None = None
     other_payers_count: bool = True
@@ -62,12 +66,43 @@ class DecisionContext:
 class DecideStep:
     """Decisions by `policies` and `payer_records`; `form_rules`: acceptance rules of forms;
     `encounter_classes`, what the classes of EHRs' encounters mean.
+
+    `form_of`: the id of the form that a canonical names, if it is one of this service's.
+    `by_facts`: whether any policy has rules; without, nothing is fetched for facts.
     """
 
     policies: Policies
     form_rules: Sequence[FormAcceptanceRule]
     payer_records: PayerRecords
+    form_of: FormOf
+    by_facts: bool = True
     encounter_classes: EncounterClasses = field(default_factory=EncounterClasses)
+
+    def missing(
+        self, target: ReviewTarget, context: DecisionContext
+    ) -> tuple[FhirFacts, Sequence[FactSpec]] | None:
+        """The facts that would settle an order that rules leave open, by what is at hand.
+
+        None where no policy with rules speaks of it, or nothing is open. The payer's own records
+        are left aside: they decide no rule.
+        """
+        order = _read(target, context.resources, context.patient)
+        codes = [c.code for c in order.codings if c.code is not None]
+        if not any(v.rules for code in codes for v in self.policies.versions_for(code)):
+            return None
+        chosen = choose_coverage(
+            context.coverages, order, context.patient, service_day(order, context.today)
+        )
+        facts = self._facts(target, order, chosen, context)
+        determination = evaluate(
+            order,
+            chosen,
+            today=context.today,
+            policies=self.policies,
+            patient=context.patient,
+            facts=facts,
+        )
+        return (facts, determination.missing) if determination.missing else None
 
     def names(self, resource: Resource, resources: Resources) -> bool:
         """Whether a policy names a code of the order or visit, in whichever version."""
@@ -114,6 +149,7 @@ class DecideStep:
         if known is not None:
             chosen, payer = known.of(order, chosen, day)
         urgency = urgency_of(resource, resources, context.encounter_id, self.encounter_classes)
+        facts = self._facts(target, order, chosen, context)
         determination = evaluate(
             order,
             chosen,
@@ -123,6 +159,7 @@ class DecideStep:
             emergency=urgency is not None,
             unread_code=has_unread_code(resource, resources, context.failed),
             payer=payer,
+            facts=facts,
         )
         determination = with_notices_on_file(
             determination,
@@ -132,7 +169,28 @@ class DecideStep:
             today=context.today,
         )
         details = read_order_details(resource, resources)
-        return Decided(resource, determination, details, _depends_on(target))
+        return Decided(resource, determination, details, facts, _depends_on(target))
+
+    def _facts(
+        self,
+        target: ReviewTarget,
+        order: Order,
+        chosen: CoverageFinding,
+        context: DecisionContext,
+    ) -> FhirFacts:
+        return FhirFacts(
+            order=order,
+            resource=target.resource,
+            finding=chosen,
+            resources=context.resources,
+            patient=context.patient,
+            day=service_day(order, context.today),
+            today=context.today,
+            form_of=self.form_of,
+            encounter_id=context.encounter_id,
+            searched=context.searched,
+            unreachable=unreachable(context.failed),
+        )
 
 
 def _depends_on(target: ReviewTarget) -> tuple[str, ...]:

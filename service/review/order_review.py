@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
@@ -30,6 +30,7 @@ from service.fhir.people import read_person
 from service.fhir.resources import Resources
 from service.response import Asserted, Decided, Responder, ResponseContext
 from service.review.decide import DecideStep, DecisionContext
+from service.review.fact_needs import fact_needs, is_of_coverage, searched_in_full
 from service.review.submitted_forms import FormsOnFile
 
 
@@ -103,7 +104,7 @@ class OrderReview:
         self._limits.check_resources([*resources])
         named = self._asked(request, resources)
         self._limits.check_references(missing_needs(request, resources, named))
-        fetched = self._fetch(request, resources, allowed_fhir_servers)
+        fetched, searched = self._fetch(request, resources, allowed_fhir_servers, now)
         asked = self._asked(request, resources)
         if not asked:
             refuse_without_orders(request, resources, fetched)
@@ -120,6 +121,7 @@ class OrderReview:
             now=now,
             started=started,
             failed=fetched.failed,
+            searched=searched,
             submitted_forms=self._forms.records(resources),
             performer=performer if isinstance(performer, str) else None,
             other_payers_count=request.version.needs_one_coverage,
@@ -162,12 +164,18 @@ class OrderReview:
         ]
 
     def _fetch(
-        self, request: HookRequest, resources: Resources, allowed: frozenset[str] | None
-    ) -> Fetched:
-        """Fetch missing resources, if the call has a server.
+        self,
+        request: HookRequest,
+        resources: Resources,
+        allowed: frozenset[str] | None,
+        now: datetime,
+    ) -> tuple[Fetched, frozenset[str]]:
+        """Fetch missing resources, if the call has a server; and the types searched for facts.
 
         A server of the allowlist is asked without a token if the call has none: it is open.
         """
+
+        for_facts: set[FhirQuery] = set()
 
         def plan(at_hand: Resources) -> Sequence[FhirQuery]:
             asked = self._asked(request, at_hand)
@@ -175,12 +183,42 @@ class OrderReview:
             if request.service.tier is HookTier.PRIMARY:
                 orders = [a.resource for a in asked]
                 needs.extend(self._forms.needs(orders, at_hand, request.patient))
+            if self._decide_step.by_facts and not any(map(is_of_coverage, needs)):
+                own = list(self._fact_needs(request, asked, at_hand, now))
+                for_facts.update(own)
+                needs.extend(own)
             return needs
 
         access = None
         if request.fhir_server:
             access = Access(request.fhir_server, request.access_token or None, allowed)
-        return self._fetcher.complete(resources, plan, access, request.patient)
+        fetched = self._fetcher.complete(resources, plan, access, request.patient)
+        answered = fetched.reports and searched_in_full(frozenset(for_facts), fetched.failed)
+        return fetched, answered or frozenset()
+
+    def _fact_needs(
+        self,
+        request: HookRequest,
+        asked: Sequence[ReviewTarget],
+        resources: Resources,
+        now: datetime,
+    ) -> Iterator[FhirQuery]:
+        """Queries for facts that can still change what a policy says of an order."""
+        context = DecisionContext(
+            patient=request.patient,
+            encounter_id=request.encounter_id,
+            resources=resources,
+            coverages=[
+                read_coverage(r, resources, self._payers) for r in resources.of_type("Coverage")
+            ],
+            now=now,
+        )
+        for target in asked:
+            found = self._decide_step.missing(target, context)
+            if found is not None:
+                facts, missing = found
+                for spec in missing:
+                    yield from fact_needs(spec, facts, self._forms.url_of)
 
 
 def _counted(asked: Sequence[ReviewTarget], decided: Sequence[Decided]) -> int:

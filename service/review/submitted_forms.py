@@ -67,6 +67,11 @@ class FormsOnFile:
         )
         return frozenset(f.canonical for f in answered if not _at_hand(f, resources))
 
+    def url_of(self, form_id: str) -> str | None:
+        """The canonical of a form, without its version."""
+        form = self.forms.get(form_id)
+        return form.url if form else None
+
     def _form_id(self, canonical: str) -> str | None:
         form = self.forms.answered_by(canonical)
         return form.id if form else None

@@ -19,6 +19,7 @@ from service.policies.differences import PolicyChange, differences
 from service.policies.notices import Notice, NoticeLibrary
 from service.policies.policy_store import PolicyStore
 from service.policies.published import named_services, policy_document, policy_summary
+from service.policies.rules_in_words import codes_in_words, rules_in_words, value_sets_of
 from service.web.client_auth import open_to_all
 from service.web.json_body import encode
 from service.web.pages import page, problem_page
@@ -84,6 +85,8 @@ class PolicyPages:
             on=day,
             day_asked=bool(on),
             today=today,
+            rules=rules_in_words(policy),
+            value_sets=[(s, list(codes_in_words(s))) for s in value_sets_of(policy)],
             groups=_grouped(policy.services, lambda s: s.group_name),
             notices=notices,
             places=_places(notices),

@@ -1,11 +1,13 @@
 """Every case of every policy on file, one test a sentence."""
 
+from datetime import date
 from functools import cache
 
 import pytest
 
 from service.policies.cases import CASES, Case, load_cases, run_case
 from service.policies.library import load_policies
+from service.policies.lint import lint_library
 from service.policies.policy_store import PolicyStore
 from tests.policies import LIBRARY
 
@@ -42,3 +44,25 @@ def test_a_case_that_expects_something_else_fails_and_says_what_came() -> None:
         "program: expected original_medicare, got medicare_advantage",
         "notices: expected abn, got organization-determination",
     )
+
+
+EXAMPLES = LIBRARY.parents[2] / "examples" / "policies"
+EXAMPLE_CASES = [c for f in sorted(EXAMPLES.glob(f"*/{CASES}")) for c in load_cases(f.parent)]
+
+
+@cache
+def example_policies() -> PolicyStore:
+    return load_policies(EXAMPLES)
+
+
+@pytest.mark.parametrize("case", EXAMPLE_CASES, ids=[f"{c.policy}: {c.it}" for c in EXAMPLE_CASES])
+def test_the_example_policy_answers_as_the_sentence_says(case: Case) -> None:
+    assert run_case(case, example_policies()).differences == ()
+
+
+def test_lint_finds_nothing_wrong_with_the_example_policies() -> None:
+    findings = lint_library(EXAMPLES, EXAMPLES / "payers.yaml", date(2026, 6, 1))
+    with_cases = {case.policy for case in EXAMPLE_CASES}
+    wrong = [f for f in findings if not f.warning and f.file.parent.name in with_cases]
+    assert [str(f) for f in wrong] == []
+    assert len(with_cases) >= 4

@@ -131,6 +131,35 @@ EXPECTED = {
     "a_version_beside_its_folder_is_not_read": Expected(
         "2025-01-01.yaml", None, "(file)", "put it into its policy's folder"
     ),
+    # rules
+    "value_sets_are_on_file": Expected(
+        POLICY, 11, "services[0].value_set", "there is no value set scans"
+    ),
+    "rules_can_be_read": Expected(POLICY, 19, "rules[0].when.in", "patient.age, which is an age"),
+    "an_unknown_code_system": Expected(
+        POLICY, 19, "rules[0].when.in[0]", "the code system 'icd11' is not known here"
+    ),
+    "a_number_without_its_unit": Expected(POLICY, 21, "rules[0].when.at_most", 'write "88 %"'),
+    "forms_of_rules_are_on_file": Expected(
+        POLICY, 17, "questionnaires.weeks-of-care", "add questionnaires/weeks-of-care.json"
+    ),
+    "facts_of_cases_can_be_read": Expected(
+        CASES, 6, "cases[0].facts.order.reason", "is told in single codes"
+    ),
+    "every_rule_can_decide": Expected(
+        POLICY, 23, "rules[1].when", "no order ever comes to it for not_told"
+    ),
+    "overlaps_have_a_case": Expected(
+        POLICY, 23, "rules[1].when", "add a case in which both are: cancer decides"
+    ),
+    "both_sides_have_a_case": Expected(POLICY, 19, "rules[0].when", "is false"),
+    "open_asks_for_what_can_be_missing": Expected(
+        POLICY, 21, "open.sentences.patient.age", "no rule asks for patient.age"
+    ),
+    "not_covered_with_prior_authorization": Expected(
+        POLICY, 18, "determinations.medicare_advantage", "crd-ci-q2"
+    ),
+    "rules_without_open": Expected(POLICY, 1, "(file)", "add open"),
     # wording
     "summary_fits_a_card": Expected(POLICY, 31, f"wording.{MA}.summary", "stay within 139"),
     "placeholders_are_known": Expected(POLICY, 31, f"wording.{MA}.summary", "{service}"),

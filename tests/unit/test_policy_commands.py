@@ -268,3 +268,31 @@ def test_the_schema_for_editors_marks_what_lint_refuses(broken: str, kind: str, 
     schema = json.loads(run("schema", kind).output)
     errors = Draft202012Validator(schema).iter_errors(load_yaml(BROKEN / broken))
     assert field in {e.path[0] for e in errors}
+
+
+EXAMPLES = LIBRARY.parents[2] / "examples" / "policies"
+
+
+def test_test_prints_the_share_of_conditions_that_cases_show_on_both_sides(library: Path) -> None:
+    result = run("test", "--dir", str(EXAMPLES), "--coverage")
+    assert result.exit_code == 0
+    assert "lumbar-mri 2026-01-01: 100 % of 3 conditions on both sides" in result.output
+    shutil.copytree(BROKEN / "both_sides_have_a_case", library, dirs_exist_ok=True)
+    result = run("test", "--dir", str(library), "--coverage")
+    assert "0 % of 1 conditions on both sides" in result.output
+    assert "cancer: no case in which 'the diagnosis is among C00-C97' is false" in result.output
+
+
+def test_explain_shows_each_rule_with_its_three_valued_result() -> None:
+    result = run("explain", "lumbar-mri", "--dir", str(EXAMPLES), "--case", "back pain")
+    assert result.exit_code == 0
+    rows = [" ".join(line.split()) for line in result.output.splitlines()]
+    assert "red-flag false" in rows
+    assert "after-conservative-care unknown" in rows
+    assert "Missing: weeks-of-care (the weeks of conservative care)" in rows
+
+
+def test_explain_names_the_cases_that_there_are() -> None:
+    result = run("explain", "lumbar-mri", "--dir", str(EXAMPLES), "--case", "no such case")
+    assert result.exit_code == 1
+    assert "An approval on file settles it" in result.output

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 from service.decision.policy import Covered, Program
 from service.errors import Finding
+from service.field_path import FieldPath
 from service.policies.folder import LibraryFolder
-from service.policies.policy_file import LEVELS
+from service.policies.policy_file import LEVELS, DeterminationEntry, PolicyFile
 
 
 def authorities_are_in_order(folder: LibraryFolder) -> Iterator[Finding]:
@@ -33,20 +34,32 @@ def determination_has_an_authority(folder: LibraryFolder) -> Iterator[Finding]:
 def determination_cites_its_authority(folder: LibraryFolder) -> Iterator[Finding]:
     for file in folder.versions:
         governing = file.data.governing
-        for program, determination in file.data.determinations.given():
-            settled = determination.covered is not Covered.CONDITIONAL
-            if governing and settled and governing.found not in determination.reason.citations:
-                where = ("determinations", program.value, "reason", "citations")
+        for where, outcome in file.data.outcomes:
+            settled = outcome.covered is not Covered.CONDITIONAL
+            if governing and settled and governing.found not in outcome.reason.citations:
                 problem = f"the governing authority, {governing.found}, is not cited"
-                yield file.finding(where, problem, f"add {governing.found}")
+                at = (*where, "reason", "citations")
+                yield file.finding(at, problem, f"add {governing.found}")
 
 
 def plan_policy_does_not_decide_for_medicare(folder: LibraryFolder) -> Iterator[Finding]:
     for file in folder.versions:
         governing = file.data.governing
-        said = file.data.determinations.original_medicare.covered
-        if governing and governing.level == "plan_policy" and said is not Covered.CONDITIONAL:
-            where = ("determinations", Program.ORIGINAL_MEDICARE.value, "covered")
-            problem = f"says {said} for Original Medicare, but only a plan's policy was found"
-            repair = "say conditional: a plan's policy is not Medicare's"
-            yield file.finding(where, problem, repair)
+        if governing is None or governing.level != "plan_policy":
+            continue
+        for where, outcome in _for_original_medicare(file.data):
+            if outcome.covered is not Covered.CONDITIONAL:
+                problem = (
+                    f"says {outcome.covered} for Original Medicare, but only a plan's policy was "
+                    "found"
+                )
+                repair = "say conditional: a plan's policy is not Medicare's"
+                yield file.finding((*where, "covered"), problem, repair)
+
+
+def _for_original_medicare(policy: PolicyFile) -> Iterator[tuple[FieldPath, DeterminationEntry]]:
+    for i, rule in enumerate(policy.rules):
+        if Program.ORIGINAL_MEDICARE in rule.programs:
+            yield ("rules", i, "then"), rule.then
+    own = policy.determinations.original_medicare
+    yield ("determinations", Program.ORIGINAL_MEDICARE.value), own

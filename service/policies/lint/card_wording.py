@@ -53,6 +53,11 @@ def _summaries(
     """The policy's own summaries, and those of the notices that it suggests."""
     for program, wording in file.data.wording.given():
         yield file, ("wording", program.value, "summary"), wording.summary
+    for where, outcome in file.data.outcomes:
+        if outcome.summary is not None:
+            yield file, (*where, "summary"), outcome.summary
+    if file.data.open is not None:
+        yield file, ("open", "summary"), file.data.open.summary
     suggested = {n for program in Program for n in file.data.advance_notice.of(program)}
     for notice in sorted(suggested & editions.keys()):
         yield editions[notice], ("summary",), editions[notice].data.summary
@@ -77,7 +82,9 @@ def never_said_in(file: LibraryFile[M]) -> Iterator[Finding]:
 def _named_together(policy: PolicyFile) -> Iterator[list[NamedService]]:
     """The sets of services with the longest phrases: single groups, pairs, and all."""
     groups = [
-        [NamedService(c.code, c.name, group.name) for c in group.codes] for group in policy.services
+        [NamedService(c.code, c.name, group.name) for c in group.codes]
+        or [NamedService("00000", group.name, group.name)]
+        for group in policy.services
     ]
     for group in groups:
         yield group[:MOST_CODES_NAMED]

@@ -12,6 +12,7 @@ from service.fhir.systems import CPT
 from service.policies.cases import CASES, Case
 from service.policies.fields import Period
 from service.policies.folder import LibraryFolder, Version
+from service.policies.lint.codes import codes_of
 from service.policies.policy_file import SYSTEMS
 
 
@@ -53,7 +54,7 @@ def every_program_has_a_case(folder: LibraryFolder) -> Iterator[Finding]:
 def every_edge_has_a_case(folder: LibraryFolder) -> Iterator[Finding]:
     """A case for a version's first day, the day before it, and its last day, if any."""
     for file, cases in _with_cases(folder):
-        days = {c.day for c in cases if c.codes & file.data.codes.keys()}
+        days = {c.day for c in cases if c.codes & set(codes_of(folder, file))}
         for name, day in _edges(file.data.effective):
             if day not in days:
                 yield _missing(folder, file, f"has its service on {day}, {name}")

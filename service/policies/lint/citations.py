@@ -42,8 +42,8 @@ def _uses(policy: PolicyFile) -> Iterator[tuple[FieldPath, str]]:
     for i, authority in enumerate(policy.authorities):
         if authority.found is not None:
             yield ("authorities", i, "found"), authority.found
-    for program, determination in policy.determinations.given():
-        for i, name in enumerate(determination.reason.citations):
-            yield ("determinations", program.value, "reason", "citations", i), name
+    for where, outcome in policy.outcomes:
+        for i, name in enumerate(outcome.reason.citations):
+            yield (*where, "reason", "citations", i), name
     for i, name in enumerate(policy.related):
         yield ("related", i), name

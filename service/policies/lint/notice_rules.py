@@ -25,11 +25,11 @@ def notices_are_on_file(folder: LibraryFolder) -> Iterator[Finding]:
 
 def program_has_notice_advice(folder: LibraryFolder) -> Iterator[Finding]:
     for file in folder.versions:
-        for program, determination in file.data.determinations.given():
+        for program, said in file.data.determinations.given():
             # An advance notice is Medicare's: for other programs there is none.
             medicare = program is not Program.NOT_MEDICARE
-            covered = determination.covered is Covered.COVERED
-            if medicare and not covered and not file.data.advance_notice.of(program):
+            told = said.notices and said.covered is not Covered.COVERED
+            if medicare and told and not file.data.advance_notice.of(program):
                 where = ("advance_notice", program.value)
                 repair = "name the notice that the patient gets in advance"
                 yield file.finding(where, f"no advance notice for {program}", repair)

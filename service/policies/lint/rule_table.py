@@ -17,6 +17,7 @@ from service.policies.lint import (
     left_open,
     notice_rules,
     published_files,
+    rules,
     unread_files,
 )
 
@@ -34,6 +35,9 @@ _FILES: tuple[Rule, ...] = (
 STOPPING: tuple[Rule, ...] = (
     *_FILES,
     codes.code_stands_once_in_a_version,
+    codes.value_sets_are_on_file,
+    rules.rules_can_be_read,
+    rules.forms_of_rules_are_on_file,
     citations.citations_resolve,
     citations.citations_stand_once,
     authority.authorities_are_in_order,
@@ -78,6 +82,11 @@ CONTENT: tuple[Rule, ...] = (
     effective_periods.folder_holds_a_version,
     codes.code_stands_in_one_policy_a_day,
     citations.citations_are_used,
+    rules.facts_of_cases_can_be_read,
+    rules.every_rule_can_decide,
+    rules.overlaps_have_a_case,
+    rules.both_sides_have_a_case,
+    rules.open_asks_for_what_can_be_missing,
     card_wording.never_said,
     case_coverage.policy_has_cases,
     case_coverage.case_is_told_once,

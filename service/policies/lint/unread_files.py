@@ -9,6 +9,7 @@ from service.errors import Finding
 from service.policies.cases import CASES
 from service.policies.folder import NOTICES, LibraryFolder
 from service.policies.manifest import MANIFEST
+from service.policies.value_set_files import VALUE_SETS
 
 _AT_THE_TOP = (("payers.yaml",), (MANIFEST,))
 
@@ -18,7 +19,7 @@ def every_file_is_read(folder: LibraryFolder) -> Iterator[Finding]:
     top = folder.directory
     for path in sorted(top.rglob("*")):
         within = path.relative_to(top).parts
-        folders = within[1:-1] if within[0] == NOTICES else within[:-1]
+        folders = within[1:-1] if within[0] in (NOTICES, VALUE_SETS) else within[:-1]
         if path.suffix.lower() not in (".yaml", ".yml") or not path.is_file():
             continue
         if path.name[0] == "." or any(f[0] in "._" for f in folders) or within in _AT_THE_TOP:

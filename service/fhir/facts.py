@@ -1,0 +1,740 @@
+"""The facts of an order, read from FHIR: each with its place in the request, or why it is unknown.
+
+One function a fact of the table, one a family of those that a policy declares. Each is read when it
+is first asked for, and once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from cards.coverage_information.reader import read_coverage_information
+from service.decision.conditions import shifted
+from service.decision.coverage import Coverage, CoverageFinding
+from service.decision.evaluate import day_fact
+from service.decision.facts import (
+    NOT_TOLD,
+    NOTHING,
+    ORDER_DAY,
+    Between,
+    Fact,
+    FactKind,
+    FactSource,
+    FactSpec,
+    Family,
+    Value,
+    Why,
+)
+from service.decision.order import Code, Order, ServiceDay
+from service.decision.policy import Program
+from service.decision.programs import NO_COVERAGE
+from service.decision.units import convert
+from service.fhir.dates import day_range, period_range
+from service.fhir.document import Resource
+from service.fhir.encounters import encounters_of
+from service.fhir.questionnaire_responses import answers_of, orders_of
+from service.fhir.resources import Resources
+from service.fhir.systems import US_NPI, canonical_code
+
+FormOf = Callable[[str], str | None]
+"""The id of the form that a canonical names, if it is one of ours."""
+
+
+@dataclass(slots=True)
+class FhirFacts:
+    """The decision's `Facts` of one order under one coverage.
+
+    `patient` is "Patient/id", `day` the days that count for the order. `searched` are the types
+    that the EHR was searched for to the full; `unreachable` the types and references
+    ("Condition/1") that it did not give. `form_of` tells our forms.
+    """
+
+    order: Order
+    resource: Resource
+    finding: CoverageFinding
+    resources: Resources
+    patient: str
+    day: ServiceDay
+    today: date
+    form_of: FormOf
+    encounter_id: str | None = None
+    searched: Set[str] = frozenset()
+    unreachable: Set[str] = frozenset()
+    _known: dict[str, Fact] = field(default_factory=dict)
+
+    def get(self, spec: FactSpec) -> Fact:
+        """What is known of a fact; never an exception."""
+        fact = self._known.get(spec.name)
+        if fact is None:
+            source = spec.source
+            if source is not None:
+                fact = _FAMILIES[source.family](self, spec, source)
+            else:
+                fact = READERS[spec.name](self)
+            self._known[spec.name] = fact
+        return fact
+
+    def place(self, element: str) -> str:
+        """Where an element of the order stands in the request."""
+        return f"{self.resource.place}.{element}"
+
+    def target(self, reference: object) -> Resource | None:
+        """What a Reference of the order points at, if it is at hand."""
+        written = _reference(reference)
+        return self.resources.get(written) if written else None
+
+    def unread(self, reference: object) -> Fact:
+        """The fact that a reference leads to, where that is not at hand."""
+        written = _reference(reference)
+        local = self.resources.local(written) if written else ""
+        kind = local.partition("/")[0]
+        if local in self.unreachable:
+            return Fact(why=Why.NOT_REACHABLE, because=f"the {kind} could not be read")
+        return Fact(why=Why.NOT_TOLD, because="what it refers to did not come along")
+
+    @property
+    def coverage(self) -> Coverage | None:
+        return self.finding.usable
+
+
+# --- codes
+
+
+def _codes_at(facts: FhirFacts, *elements: str) -> Fact:
+    """The codes of CodeableConcepts in elements of the order."""
+    data, found = facts.resource.data, _Codes()
+    for element in elements:
+        found.add_concepts(data.get(element), facts.place(element))
+    return found.fact()
+
+
+@dataclass(slots=True)
+class _Codes:
+    """Codes as they are gathered, and what of them could not be read."""
+
+    codes: set[Code] = field(default_factory=set)
+    places: list[str] = field(default_factory=list)
+    lacking: Fact | None = None
+    told: bool = False
+
+    def add_concepts(self, written: object, place: str) -> None:
+        listed = isinstance(written, list)
+        for i, concept in enumerate(written if isinstance(written, list) else [written]):
+            if isinstance(concept, Mapping):
+                self._add(concept, f"{place}[{i}]" if listed else place)
+
+    def add(self, code: Code, place: str) -> None:
+        self.told = True
+        self.codes.add(code)
+        self.places.append(place)
+
+    def lack(self, fact: Fact) -> None:
+        self.told = True
+        self.lacking = self.lacking or fact
+
+    def _add(self, concept: Mapping[str, Any], place: str) -> None:
+        read = [c for coding in _mappings(concept.get("coding")) if (c := _code(coding))]
+        for code in read:
+            self.add(code, place)
+        if not read:
+            because = "it is told without a code that can be read"
+            self.lack(Fact(why=Why.NOT_READABLE, places=(place,), because=because))
+
+    def fact(self, absent: Fact = NOT_TOLD) -> Fact:
+        if not self.told:
+            return absent
+        places = tuple(dict.fromkeys(self.places))
+        if self.lacking is None:
+            return Fact(frozenset(self.codes), places)
+        value = frozenset(self.codes) if self.codes else None
+        lacking = self.lacking
+        return Fact(value, places or lacking.places, lacking.why, lacking.because)
+
+
+def _order_codes(facts: FhirFacts) -> Fact:
+    found = _Codes()
+    for coding in facts.order.codings:
+        if coding.code is not None:
+            found.add(coding.code, coding.place)
+        else:
+            found.lack(Fact(why=Why.NOT_READABLE, places=(coding.place,)))
+    return found.fact()
+
+
+def _reason(facts: FhirFacts) -> Fact:
+    data, found = facts.resource.data, _Codes()
+    found.add_concepts(data.get("reasonCode"), facts.place("reasonCode"))
+    for i, reference in enumerate(_mappings(data.get("reasonReference"))):
+        target = facts.target(reference)
+        if target is None:
+            if not str(reference.get("reference", "")).startswith("Condition/"):
+                continue  # a report or an observation is no diagnosis
+            found.lack(facts.unread(reference))
+        elif target.type == "Condition":
+            place = facts.place(f"reasonReference[{i}]")
+            found.add_concepts(target.data.get("code"), f"{place} → {target.place}.code")
+    return found.fact()
+
+
+def _modifiers(facts: FhirFacts) -> Fact:
+    data, found = facts.resource.data, _Codes()
+    found.add_concepts(data.get("orderDetail"), facts.place("orderDetail"))
+    two = frozenset(c for c in found.codes if len(c.value) == _MODIFIER)
+    return Fact(two, tuple(found.places) if two else ())
+
+
+_MODIFIER = 2
+
+
+def _performer(facts: FhirFacts) -> Fact:
+    data, found = facts.resource.data, _Codes()
+    found.add_concepts(data.get("performerType"), facts.place("performerType"))
+    performers = data.get("performer")
+    listed = performers if isinstance(performers, list) else [performers]
+    for i, reference in enumerate(listed):
+        if not isinstance(reference, Mapping):
+            continue
+        target, place = facts.target(reference), facts.place(f"performer[{i}]")
+        identifiers = [reference.get("identifier")]
+        if target is not None:
+            own = target.data.get("identifier")
+            identifiers.extend(own if isinstance(own, list) else ())
+            found.add_concepts(target.data.get("specialty") or None, f"{place}.specialty")
+        for identifier in _mappings(identifiers):
+            code = canonical_code(_text(identifier.get("system")), _text(identifier.get("value")))
+            if code is not None and code.system == US_NPI:
+                found.add(code, place)
+        if target is None and not found.codes:
+            found.lack(facts.unread(reference))
+    return found.fact()
+
+
+def _place_of_service(facts: FhirFacts) -> Fact:
+    data, found = facts.resource.data, _Codes()
+    found.add_concepts(data.get("locationCode"), facts.place("locationCode"))
+    for i, reference in enumerate(_mappings(data.get("locationReference"))):
+        target = facts.target(reference)
+        if target is None:
+            found.lack(facts.unread(reference))
+        else:
+            place = facts.place(f"locationReference[{i}]")
+            found.add_concepts(target.data.get("type") or None, f"{place}.type")
+    return found.fact()
+
+
+# --- single values of the order
+
+
+def _word(facts: FhirFacts, element: str, absent: Fact = NOT_TOLD) -> Fact:
+    written = facts.resource.data.get(element)
+    if isinstance(written, str) and written.strip():
+        return Fact(written.strip().lower(), (facts.place(element),))
+    return absent
+
+
+def _priority(facts: FhirFacts) -> Fact:
+    # FHIR R4, ServiceRequest.priority: if missing, normal priority.
+    return _word(facts, "priority", Fact("routine", (facts.place("priority (absent)"),)))
+
+
+def _quantity(facts: FhirFacts) -> Fact:
+    data = facts.resource.data
+    dispense = data.get("dispenseRequest")
+    for element, quantity in (
+        ("quantityQuantity", data.get("quantityQuantity")),
+        (
+            "dispenseRequest.quantity",
+            dispense.get("quantity") if isinstance(dispense, Mapping) else None,
+        ),
+    ):
+        if isinstance(quantity, Mapping):
+            return _measured(quantity, "1", facts.place(element))
+    return NOT_TOLD
+
+
+def _frequency(facts: FhirFacts) -> Fact:
+    timing = facts.resource.data.get("occurrenceTiming")
+    repeat = timing.get("repeat") if isinstance(timing, Mapping) else None
+    if not isinstance(repeat, Mapping):
+        return NOT_TOLD
+    place = (facts.place("occurrenceTiming.repeat"),)
+    times = _decimal(repeat.get("frequency", 1))
+    period, unit = _decimal(repeat.get("period")), _text(repeat.get("periodUnit"))
+    rate = None
+    if times is not None and period and unit is not None:
+        rate = convert(times / period, f"/{unit}", "/d")
+    if rate is None:
+        return Fact(why=Why.NOT_READABLE, places=place, because="no frequency, period and unit")
+    return Fact(rate, place)
+
+
+def _day_of_service(facts: FhirFacts) -> Fact:
+    """Of a service that goes on for a time, its first day; any other day as it is told."""
+    day = facts.day
+    if day.source.startswith(_GOES_ON):
+        return Fact(day.earliest, (facts.place(day.source),))
+    return day_fact(day, facts.resource.place)
+
+
+_GOES_ON = ("occurrencePeriod", "occurrenceTiming", "dispenseRequest", "dosageInstruction")
+"""Elements whose first and last day are the service's, and not the bounds of one day."""
+
+
+def _replaces(facts: FhirFacts) -> Fact:
+    for element in ("replaces", "priorPrescription", "priorRequest"):
+        if facts.resource.data.get(element):
+            return Fact(True, (facts.place(element),))
+    return Fact(False, (facts.place("replaces (absent)"),))
+
+
+# --- patient, coverage, encounter
+
+
+def _patient(facts: FhirFacts) -> Resource | None:
+    found = facts.resources.get(facts.patient)
+    return found if found is not None and found.type == "Patient" else None
+
+
+def _no_patient(facts: FhirFacts) -> Fact:
+    return facts.unread({"reference": facts.patient})
+
+
+def _birth(facts: FhirFacts) -> Fact:
+    patient = _patient(facts)
+    if patient is None:
+        return _no_patient(facts)
+    written = patient.data.get("birthDate")
+    return _day_told(written, f"{patient.place}.birthDate") if written else NOT_TOLD
+
+
+def _gender(facts: FhirFacts) -> Fact:
+    patient = _patient(facts)
+    if patient is None:
+        return _no_patient(facts)
+    written = _text(patient.data.get("gender"))
+    return Fact(written, (f"{patient.place}.gender",)) if written else NOT_TOLD
+
+
+def _deceased(facts: FhirFacts) -> Fact:
+    patient = _patient(facts)
+    if patient is None:
+        return _no_patient(facts)
+    boolean = patient.data.get("deceasedBoolean")
+    died = boolean is True or bool(patient.data.get("deceasedDateTime"))
+    return Fact(died, (f"{patient.place}.deceased[x]",))
+
+
+def _program(facts: FhirFacts) -> Fact:
+    found = facts.coverage.program if facts.coverage else NO_COVERAGE
+    if found.program is Program.UNKNOWN:
+        why = Why.CONTRADICTORY if found.contradictory else Why.NOT_TOLD
+        return Fact(why=why, because=found.evidence)
+    return Fact(found.program.value, (found.source,))
+
+
+def _of_coverage(facts: FhirFacts) -> Fact:
+    return Fact(why=Why.NOT_TOLD, because="no single coverage is at hand")
+
+
+def _coverage_type(facts: FhirFacts) -> Fact:
+    coverage = facts.coverage
+    if coverage is None:
+        return _of_coverage(facts)
+    if not coverage.type_codes:
+        return NOT_TOLD
+    return Fact(frozenset(coverage.type_codes), (f"{coverage.place}.type",))
+
+
+def _coverage_class(facts: FhirFacts, kind: str) -> Fact:
+    coverage = facts.coverage
+    at_hand = facts.resources.get(coverage.reference) if coverage else None
+    if coverage is None or at_hand is None:
+        return _of_coverage(facts)
+    values = {
+        value: f"{coverage.place}.class[{i}]"
+        for i, entry in enumerate(_mappings(at_hand.data.get("class")))
+        if kind in {c.get("code") for c in _codings(entry.get("type"))}
+        and (value := _text(entry.get("value")))
+    }
+    if len(values) > 1:
+        return Fact(why=Why.CONTRADICTORY, places=tuple(values.values()))
+    for value, place in values.items():
+        return Fact(value, (place,))
+    return NOT_TOLD
+
+
+def _in_force(facts: FhirFacts) -> Fact:
+    coverage = facts.finding.coverage
+    if coverage is None:
+        return _of_coverage(facts)
+    place = (f"{coverage.place}.period",)
+    if coverage.status not in (None, "active"):
+        return Fact(False, (f"{coverage.place}.status",))
+    days = (facts.day.earliest, facts.day.latest)
+    holds = {(coverage.starts or date.min) <= day <= (coverage.ends or date.max) for day in days}
+    if len(holds) > 1:
+        return Fact(why=Why.NOT_READABLE, places=place, because="the day lies between two days")
+    return Fact(holds.pop(), place)
+
+
+def _outlasts(facts: FhirFacts) -> Fact:
+    coverage, told = facts.coverage, facts.order.service_day
+    if coverage is None:
+        return _of_coverage(facts)
+    place = (f"{coverage.place}.period",)
+    if coverage.ends is None:
+        return Fact(True, place)
+    if told is not None and told.open_end:
+        return Fact(why=Why.NOT_TOLD, places=place, because="the order's end is open")
+    return Fact(facts.day.latest <= coverage.ends, place)
+
+
+_CLASSES = {
+    "EMER": "emergency", "E": "emergency",
+    "IMP": "inpatient", "ACUTE": "inpatient", "NONAC": "inpatient", "I": "inpatient",
+    "AMB": "ambulatory", "O": "ambulatory",
+    "OBSENC": "observation", "HH": "home", "VR": "virtual", "FLD": "field", "SS": "short-stay",
+}  # fmt: skip
+"""Encounter classes of v3 ActCode and v2 table 0004, as conditions call them."""
+_PRIORITIES = {
+    "EM": "emergency", "UR": "urgent", "S": "stat", "A": "asap", "R": "routine", "EL": "elective",
+}  # fmt: skip
+"""Codes of v3 ActPriority; others stay as they are written, in small letters."""
+
+
+def _encounters(facts: FhirFacts) -> Iterator[Resource]:
+    for reference in encounters_of(facts.resource, facts.encounter_id):
+        found = facts.resources.get(reference)
+        if found is not None and found.type == "Encounter":
+            yield found
+
+
+def _encounter(facts: FhirFacts, element: str, words: Mapping[str, str]) -> Fact:
+    for encounter in _encounters(facts):
+        written = encounter.data.get(element)
+        codes = [written] if isinstance(written, str) else _written_codes(written)
+        for code in codes:
+            return Fact(words.get(code.upper(), code.lower()), (f"{encounter.place}.{element}",))
+    for reference in encounters_of(facts.resource, facts.encounter_id):
+        if facts.resources.get(reference) is None:
+            return facts.unread({"reference": reference})
+    return NOT_TOLD
+
+
+def _written_codes(written: object) -> list[str]:
+    found = [written] if isinstance(written, Mapping) and "code" in written else _codings(written)
+    return [c for coding in found if (c := _text(coding.get("code")))]
+
+
+# --- what was before
+
+
+def _earlier_answer(facts: FhirFacts) -> Fact:
+    reference = facts.finding.coverage.reference if facts.finding.coverage else None
+    for carried in facts.order.coverage_information:
+        if carried.coverage == reference and carried.covered:
+            return Fact(carried.covered, (facts.place("extension"),))
+    return Fact(NOTHING)
+
+
+def _approval(facts: FhirFacts) -> Fact:
+    for info in read_coverage_information(facts.resource.data):
+        for part in info.parts:
+            if part.url == "satisfied-pa-id" and part.text:
+                return Fact(part.text, (facts.place("extension"),))
+    for i, reference in enumerate(_mappings(facts.resource.data.get("insurance"))):
+        target = facts.target(reference)
+        if target is not None and target.type == "ClaimResponse":
+            number = _approved(target, facts)
+            if number is not None:
+                place = facts.place(f"insurance[{i}]")
+                return Fact(number, (f"{place} → {target.place}.preAuthRef",))
+        elif target is None and str(reference.get("reference", "")).startswith("ClaimResponse/"):
+            return facts.unread(reference)
+    return Fact(NOTHING)
+
+
+def _approved(response: Resource, facts: FhirFacts) -> str | None:
+    """The number of an authorization that stands on the day of service."""
+    data = response.data
+    first, last = period_range(data.get("preAuthPeriod"))
+    on_the_day = (first or date.min) <= facts.day.earliest and facts.day.latest <= (
+        last or date.max
+    )
+    stands = (data.get("status"), data.get("use"), data.get("outcome")) == (
+        "active",
+        "preauthorization",
+        "complete",
+    )
+    return _text(data.get("preAuthRef")) if stands and on_the_day else None
+
+
+def _is_approved(facts: FhirFacts) -> Fact:
+    number = _approval(facts)
+    if number.why is not None:
+        return number
+    return Fact(number.value is not NOTHING, number.places)
+
+
+# --- facts that a policy declares
+
+
+def _observation(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact:
+    newest: tuple[date, Fact] | None = None
+    first = shifted(facts.day.earliest, -source.months, -source.days)
+    for resource in _of_patient(facts, "Observation"):
+        if resource.data.get("status") not in ("final", "amended", "corrected"):
+            continue
+        day = _one_day(resource, "effectiveDateTime", "effectiveInstant", "effectivePeriod")
+        if day is None or day > facts.day.latest:
+            continue
+        if (source.months or source.days) and day < first:
+            continue
+        for part, place in _with_components(resource):
+            if _is_of(part.get("code"), source, facts) and (newest is None or day > newest[0]):
+                value = part.get("valueQuantity")
+                newest = day, _measured(value, spec.unit or "1", f"{place}.valueQuantity")
+    if newest is not None:
+        return newest[1]
+    return _none_found(facts, "Observation", NOT_TOLD)
+
+
+def _with_components(resource: Resource) -> Iterator[tuple[Mapping[str, Any], str]]:
+    yield resource.data, resource.place
+    for i, component in enumerate(_mappings(resource.data.get("component"))):
+        yield component, f"{resource.place}.component[{i}]"
+
+
+def _procedure(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact:
+    done = (
+        r
+        for r in _of_patient(facts, "Procedure")
+        if r.data.get("status") in ("completed", "in-progress")
+    )
+    return _latest(facts, done, source, "performedDateTime", "performedPeriod")
+
+
+def _earlier_order(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact:
+    orders = (
+        r
+        for r in _of_patient(facts, "ServiceRequest", "DeviceRequest")
+        if r.data.get("status") in ("active", "completed") and r.reference != facts.order.reference
+    )
+    return _latest(facts, orders, source, "occurrenceDateTime", "occurrencePeriod", "authoredOn")
+
+
+def _latest(
+    facts: FhirFacts, found: Iterable[Resource], source: FactSource, *elements: str
+) -> Fact:
+    newest: tuple[date, str] | None = None
+    undated = ""
+    kind = ""
+    for resource in found:
+        kind = resource.type
+        concept = resource.data.get("code") or resource.data.get("codeCodeableConcept")
+        if not _is_of(concept, source, facts):
+            continue
+        day = _one_day(resource, *elements)
+        if day is None:
+            undated = resource.place
+        elif newest is None or day > newest[0]:
+            newest = day, resource.place
+    if newest is not None:
+        return Fact(newest[0], (newest[1],))
+    if undated:
+        return Fact(why=Why.NOT_READABLE, places=(undated,), because="it has no day")
+    searched = kind or ("Procedure" if source.family is Family.PROCEDURE else "ServiceRequest")
+    return _none_found(facts, searched, Fact(NOTHING, (f"{searched}: none found",)))
+
+
+def _answer(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact:
+    newest: tuple[str, Fact] | None = None
+    for response in facts.resources.of_type("QuestionnaireResponse"):
+        data = response.data
+        canonical = data.get("questionnaire")
+        if not isinstance(canonical, str) or facts.form_of(canonical) != source.questionnaire:
+            continue
+        subject = _reference(data.get("subject"))
+        if subject is None or facts.resources.local(subject) != facts.patient:
+            continue
+        if data.get("status") not in ("completed", "amended"):
+            continue
+        if facts.order.reference not in orders_of(data, facts.resources):
+            continue
+        values = answers_of(data).get(source.link_id or "", [])
+        written = _text(data.get("authored")) or ""
+        if newest is None or written >= newest[0]:
+            place = f"{response.place}.item[linkId={source.link_id}]"
+            newest = written, _answered(spec, values, place)
+    if newest is not None:
+        return newest[1]
+    unread = "QuestionnaireResponse" in facts.unreachable
+    return Fact(why=Why.NOT_REACHABLE if unread else Why.NOT_TOLD, because="the form is not back")
+
+
+def _answered(spec: FactSpec, values: list[Any], place: str) -> Fact:
+    if not values:
+        return Fact(why=Why.NOT_TOLD, places=(place,), because="the form leaves it open")
+    value = _answer_value(spec, values)
+    if value is None:
+        return Fact(why=Why.NOT_READABLE, places=(place,))
+    return Fact(value, (place,))
+
+
+def _answer_value(spec: FactSpec, values: list[Any]) -> Value | None:
+    first = values[0]
+    if spec.kind is FactKind.CODES:
+        codes = [c for v in values if isinstance(v, Mapping) and (c := _code(v))]
+        return frozenset(codes) if len(codes) == len(values) else None
+    if spec.kind is FactKind.FLAG:
+        return first if isinstance(first, bool) else None
+    if spec.kind is FactKind.CHOICE:
+        return _text(first.get("code")) if isinstance(first, Mapping) else _text(first)
+    if spec.kind is FactKind.DAY:
+        days = day_range(first)
+        return days[0] if days and days[0] == days[1] else None
+    if isinstance(first, Mapping):
+        return _measured(first, spec.unit or "1", "").value
+    return _decimal(first)
+
+
+def _of_patient(facts: FhirFacts, *types: str) -> Iterator[Resource]:
+    for resource in facts.resources.of_type(*types):
+        subject = _reference(resource.data.get("subject"))
+        if subject is not None and facts.resources.local(subject) == facts.patient:
+            yield resource
+
+
+def _is_of(concept: object, source: FactSource, facts: FhirFacts) -> bool:
+    codes = [c for coding in _codings(concept) if (c := _code(coding))]
+    if source.codes is None:
+        own = {c.code for c in facts.order.codings}
+        return any(code in own for code in codes)
+    return any(source.codes.holds(code, facts.day.earliest) for code in codes)
+
+
+def _none_found(facts: FhirFacts, kind: str, searched: Fact) -> Fact:
+    """What none at hand means: nothing told, nothing to be had, or nothing there."""
+    if kind in facts.searched:
+        return searched
+    if kind in facts.unreachable:
+        return Fact(why=Why.NOT_REACHABLE, because=f"{kind} could not be read")
+    return NOT_TOLD
+
+
+def _one_day(resource: Resource, *elements: str) -> date | None:
+    for element in elements:
+        written = resource.data.get(element)
+        if isinstance(written, Mapping):
+            first, last = period_range(written)
+            if first or last:
+                return last or first
+        elif days := day_range(written):
+            return days[1]
+    return None
+
+
+# --- FHIR's data types
+
+
+def _measured(quantity: object, unit: str, place: str) -> Fact:
+    """The number of a Quantity in a unit."""
+    value = _decimal(quantity.get("value")) if isinstance(quantity, Mapping) else None
+    if not isinstance(quantity, Mapping) or value is None:
+        return Fact(why=Why.NOT_READABLE, places=(place,), because="it has no number")
+    if quantity.get("comparator"):
+        return Fact(why=Why.NOT_READABLE, places=(place,), because="it is less or more than told")
+    written = _text(quantity.get("code")) or _text(quantity.get("unit"))
+    if written is None or unit == "1":
+        return Fact(value, (place,))
+    converted = convert(value, written, unit)
+    if converted is None:
+        return Fact(why=Why.NOT_READABLE, places=(place,), because=f"its unit is not {unit}")
+    return Fact(converted, (place,))
+
+
+def _day_told(written: object, place: str) -> Fact:
+    days = day_range(written)
+    if days is None:
+        return Fact(why=Why.NOT_READABLE, places=(place,), because="it is no date")
+    if days[0] == days[1]:
+        return Fact(days[0], (place,))
+    return Fact(Between(*days), (place,), Why.NOT_READABLE, "it is told as a month or a year")
+
+
+def _decimal(value: object) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        return None
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _code(coding: Mapping[str, Any]) -> Code | None:
+    return canonical_code(_text(coding.get("system")), _text(coding.get("code")))
+
+
+def _codings(concept: object) -> list[Mapping[str, Any]]:
+    if isinstance(concept, list):
+        return [coding for one in concept for coding in _codings(one)]
+    return list(_mappings(concept.get("coding"))) if isinstance(concept, Mapping) else []
+
+
+def _mappings(value: object) -> Iterator[Mapping[str, Any]]:
+    for item in value if isinstance(value, list) else ():
+        if isinstance(item, Mapping):
+            yield item
+
+
+def _reference(value: object) -> str | None:
+    return _text(value.get("reference")) if isinstance(value, Mapping) else None
+
+
+def _text(value: object) -> str | None:
+    return value.strip() if isinstance(value, str) and value.strip() else None
+
+
+READERS: Mapping[str, Callable[[FhirFacts], Fact]] = {
+    "order.codes": _order_codes,
+    "order.modifiers": _modifiers,
+    "order.category": lambda f: _codes_at(f, "category"),
+    "order.priority": _priority,
+    "order.intent": lambda f: _word(f, "intent"),
+    "order.quantity": _quantity,
+    "order.frequency": _frequency,
+    "order.body_site": lambda f: _codes_at(f, "bodySite"),
+    "order.reason": _reason,
+    "order.performer": _performer,
+    "order.place": _place_of_service,
+    ORDER_DAY: _day_of_service,
+    "order.replaces": _replaces,
+    "patient.age": _birth,
+    "patient.gender": _gender,
+    "patient.deceased": _deceased,
+    "coverage.program": _program,
+    "coverage.type": _coverage_type,
+    "coverage.plan": lambda f: _coverage_class(f, "plan"),
+    "coverage.group": lambda f: _coverage_class(f, "group"),
+    "coverage.in_force": _in_force,
+    "coverage.outlasts_order": _outlasts,
+    "encounter.class": lambda f: _encounter(f, "class", _CLASSES),
+    "encounter.status": lambda f: _encounter(f, "status", {}),
+    "encounter.priority": lambda f: _encounter(f, "priority", _PRIORITIES),
+    "earlier.answer": _earlier_answer,
+    "earlier.approval": _approval,
+    "earlier.approved": _is_approved,
+}
+"""How each fact of the decision's table is read."""
+
+_FAMILIES: Mapping[Family, Callable[[FhirFacts, FactSpec, FactSource], Fact]] = {
+    Family.OBSERVATION: _observation,
+    Family.PROCEDURE: _procedure,
+    Family.ORDER: _earlier_order,
+    Family.ANSWER: _answer,
+}

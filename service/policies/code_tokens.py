@@ -1,0 +1,73 @@
+"""Codes as the files write them: "icd10|M54.5", "icd10|M54*", "icd10|C00-C97"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from service.decision.order import Code
+from service.decision.value_sets import CodeSpan
+from service.fhir.systems import (
+    CPT,
+    HCPCS,
+    ICD_10_CM,
+    LOINC,
+    PLACE_OF_SERVICE,
+    PROVIDER_TAXONOMY,
+    SNOMED_CT,
+    SOURCE_OF_PAYMENT,
+    US_NPI,
+    canonical_code,
+)
+
+CODE_SYSTEMS: Mapping[str, str] = {
+    "cpt": CPT,
+    "hcpcs": HCPCS,
+    "icd10": ICD_10_CM,
+    "snomed": SNOMED_CT,
+    "loinc": LOINC,
+    "pos": PLACE_OF_SERVICE,
+    "taxonomy": PROVIDER_TAXONOMY,
+    "npi": US_NPI,
+    "sopt": SOURCE_OF_PAYMENT,
+}
+"""The names by which the files call the systems of codes."""
+
+WITH_RANGES = frozenset({ICD_10_CM, CPT, HCPCS})
+"""Systems whose codes have an order, so that a hyphen stands between two of them."""
+
+HOW_TO_WRITE = 'write "icd10|M54.5", "icd10|M54*" or "icd10|C00-C97"'
+
+
+def code_system(written: str) -> str | None:
+    """The URI of a system by its short name or as itself; None if it is neither."""
+    known = CODE_SYSTEMS.get(written)
+    if known is not None:
+        return known
+    return written if ":" in written else None
+
+
+def read_token(written: str) -> Code | CodeSpan:
+    """A code, a prefix or a range. Raises ValueError that says what is wrong with it."""
+    name, bar, value = written.partition("|")
+    system, value = code_system(name.strip()), value.strip()
+    if not bar or not value:
+        raise ValueError(f"{written!r} is no system and code")
+    if system is None:
+        raise ValueError(f"the code system {name!r} is not known here")
+    if value.endswith("*"):
+        first = _canonical(system, value[:-1], written)
+        return CodeSpan(system, first, first)
+    first, hyphen, last = value.partition("-")
+    if hyphen and system in WITH_RANGES:
+        low, high = _canonical(system, first, written), _canonical(system, last, written)
+        if high < low:
+            raise ValueError(f"the range {value} ends before it begins")
+        return CodeSpan(system, low, high)
+    return Code(system, _canonical(system, value, written))
+
+
+def _canonical(system: str, value: str, written: str) -> str:
+    code = canonical_code(system, value)
+    if code is None:
+        raise ValueError(f"{written!r} has no code")
+    return code.value

@@ -1,0 +1,100 @@
+"""A policy's own questionnaires: <policy>/questionnaires/<id>.json, FHIR R4."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.errors import Finding
+
+QUESTIONNAIRES = "questionnaires"
+
+_NEEDED = ("id", "version", "title", "status", "date", "item")
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionnaireFile:
+    """A questionnaire as it stands in its file; `resource` must not be changed."""
+
+    path: Path
+    resource: Mapping[str, Any]
+
+    def link_ids(self) -> Iterator[str]:
+        """Every item's linkId."""
+        pending: list[Any] = list(self.resource["item"])
+        for item in pending:
+            yield str(item.get("linkId"))
+            pending.extend(item.get("item") or ())
+
+    def finding(self, problem: str, repair: str) -> Finding:
+        return Finding(self.path, "(file)", problem, repair)
+
+
+def read_questionnaires(policy: Path, findings: list[Finding]) -> Mapping[str, QuestionnaireFile]:
+    """Those in a policy's folder, by id; what does not fit is added to `findings`."""
+    found: dict[str, QuestionnaireFile] = {}
+    place = policy / QUESTIONNAIRES
+    for path in sorted(place.glob("*.json")) if place.is_dir() else ():
+        try:
+            resource = json.loads(path.read_text("utf-8"))
+        except ValueError as error:
+            findings.append(Finding(path, "(file)", f"is not JSON: {error}", "fix it"))
+            continue
+        wrong = list(_wrong(path, resource))
+        findings.extend(Finding(path, *each) for each in wrong)
+        if not wrong:
+            found[path.stem] = QuestionnaireFile(path, resource)
+    return found
+
+
+def _wrong(path: Path, resource: object) -> Iterator[tuple[str, str, str]]:
+    if not isinstance(resource, dict) or resource.get("resourceType") != "Questionnaire":
+        yield "resourceType", "is no Questionnaire", "write a FHIR R4 Questionnaire"
+        return
+    for name in _NEEDED:
+        if not resource.get(name):
+            yield name, "is missing", "add it"
+    if resource.get("id") != path.stem:
+        yield "id", f"{resource.get('id')} lies in {path.name}", "give both the same name"
+    if "url" in resource:
+        yield "url", "is written here", "remove it: the service gives each form its canonical"
+    yield from _items(resource.get("item"), "item", set())
+
+
+def _items(items: object, at: str, seen: set[str]) -> Iterator[tuple[str, str, str]]:
+    """The base profile's rules that a form could break unseen: que-1, que-2, que-3."""
+    if items is None:
+        return
+    if not isinstance(items, Sequence) or isinstance(items, str):
+        yield at, "is no list", "write a list of items"
+        return
+    for i, item in enumerate(items):
+        place = f"{at}[{i}]"
+        if not isinstance(item, Mapping):
+            yield place, "is no item", "write an item"
+            continue
+        link_id, kind = item.get("linkId"), item.get("type")
+        if not isinstance(link_id, str) or not link_id:
+            yield f"{place}.linkId", "is missing", "add it"
+        elif link_id in seen:
+            yield f"{place}.linkId", f"{link_id} stands twice (que-2)", "give each item its own"
+        else:
+            seen.add(link_id)
+        if kind not in _TYPES:
+            yield f"{place}.type", f"{kind} is no type of item", f"use one of {', '.join(_TYPES)}"
+        if kind == "group" and not item.get("item"):
+            yield place, "is a group without items (que-1)", "add an item, or make it display"
+        if kind == "display" and item.get("item"):
+            yield place, "is a display with items (que-1)", "make it a group"
+        if not item.get("text"):
+            yield f"{place}.text", "is missing", "add the question"
+        yield from _items(item.get("item"), f"{place}.item", seen)
+
+
+_TYPES = (
+    *("group", "display", "boolean", "decimal", "integer", "date", "dateTime", "time", "string"),
+    *("text", "url", "choice", "open-choice", "attachment", "reference", "quantity"),
+)

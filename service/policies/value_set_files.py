@@ -1,0 +1,201 @@
+"""Value sets on file: _value_sets/<id>/<first day>, as YAML, CSV or a FHIR ValueSet (JSON).
+
+A file holds from the day of its name until the next one of its folder begins; within it a code may
+have a first and a last day of its own.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from service.decision.order import Code
+from service.decision.value_sets import CodeSpan, ValueSet, ValueSetEntry
+from service.errors import Finding, LibraryError
+from service.fhir.systems import canonical_code
+from service.policies import files
+from service.policies.code_tokens import HOW_TO_WRITE, code_system, read_token
+from service.policies.fields import Day, Id, Model, Some, Text, Told, text_only
+
+VALUE_SETS = "_value_sets"
+KINDS = (".yaml", ".csv", ".json")
+
+_COLUMNS = ("system", "code")
+
+
+class ListedCode(Model):
+    """A code, a prefix ("M54*") or a range ("C00-C97") with its system, and its days."""
+
+    code: Text
+    first: Told[Day] = None
+    last: Told[Day] = None
+    name: Told[Text] = None
+
+
+def _listed(written: object) -> object:
+    return {"code": written} if isinstance(text_only(written), str) else written
+
+
+class ValueSetFile(Model):
+    """A value set as YAML: _value_sets/<id>/<first day>.yaml"""
+
+    id: Id = Field(description="The same as the folder.")
+    title: Text
+    codes: Some[
+        Annotated[ListedCode, BeforeValidator(_listed, json_schema_input_type=Text | ListedCode)]
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    what: Code | CodeSpan
+    first: date = date.min
+    last: date = date.max
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSet:
+    """A value set with the names that its files give to codes, where they give any."""
+
+    codes: ValueSet
+    names: Mapping[Code, str]
+    lines: Sequence[ValueSetEntry]
+
+
+def read_value_sets(directory: Path, findings: list[Finding]) -> Mapping[str, NamedSet]:
+    """Every value set under a library; what does not fit is added to `findings`."""
+    place = directory / VALUE_SETS
+    folders = sorted(f for f in place.iterdir() if f.is_dir()) if place.is_dir() else []
+    found: dict[str, NamedSet] = {}
+    for folder in folders:
+        try:
+            found[folder.name] = _read(folder)
+        except LibraryError as error:
+            findings.extend(error.findings)
+    return found
+
+
+def _read(folder: Path) -> NamedSet:
+    dated = sorted((_starts(p), p) for p in folder.iterdir() if p.suffix in KINDS)
+    if not dated:
+        raise _broken(folder, "holds no value set", "add <first day>.yaml, .csv or .json")
+    entries: list[ValueSetEntry] = []
+    names: dict[Code, str] = {}
+    title = folder.name
+    for i, (start, path) in enumerate(dated):
+        until = dated[i + 1][0] - timedelta(days=1) if i + 1 < len(dated) else date.max
+        if until < start:
+            raise _broken(path, f"another file begins on {start}", "leave one of the two")
+        title, lines = _READERS[path.suffix](path)
+        empty = True
+        for line in lines:
+            empty = False
+            first, last = max(line.first, start), min(line.last, until)
+            if first <= last:
+                entries.append(ValueSetEntry(line.what, first, last))
+            if line.name and isinstance(line.what, Code):
+                names[line.what] = line.name
+        if empty:
+            raise _broken(path, "the value set is empty", "list a code, or remove the file")
+    return NamedSet(ValueSet(folder.name, entries, title), names, tuple(entries))
+
+
+def _starts(path: Path) -> date:
+    try:
+        return date.fromisoformat(path.stem)
+    except ValueError:
+        problem = f"{path.stem} is no day"
+        raise _broken(path, problem, f"name it by its first day: 2026-01-01{path.suffix}") from None
+
+
+def _yaml(path: Path) -> tuple[str, Iterator[_Line]]:
+    file = files.load(path, ValueSetFile)
+    if file.data.id != path.parent.name:
+        problem = f"{file.data.id} lies in the folder {path.parent.name}"
+        raise LibraryError([file.finding(("id",), problem, "give both the same name")])
+
+    def lines() -> Iterator[_Line]:
+        for i, listed in enumerate(file.data.codes):
+            try:
+                what = read_token(listed.code)
+            except ValueError as error:
+                found = file.finding(("codes", i), str(error), HOW_TO_WRITE)
+                raise LibraryError([found]) from None
+            yield _Line(what, listed.first or date.min, listed.last or date.max, listed.name)
+
+    return file.data.title, lines()
+
+
+def _csv(path: Path) -> tuple[str, Iterator[_Line]]:
+    """Columns system, code, and where wanted first, last and name."""
+
+    def lines() -> Iterator[_Line]:
+        with path.open(encoding="utf-8-sig", newline="") as opened:
+            rows = csv.DictReader(opened)
+            if not set(_COLUMNS) <= set(rows.fieldnames or ()):
+                problem = "the first line does not name the columns system and code"
+                raise _broken(path, problem, "begin with: system,code,first,last,name", 1)
+            for row in rows:
+                try:
+                    yield _csv_line(row)
+                except ValueError as error:
+                    raise _broken(path, str(error), "fix the line", rows.line_num) from None
+
+    return path.parent.name, lines()
+
+
+def _csv_line(row: Mapping[str, str | None]) -> _Line:
+    system = row["system"] or ""
+    return _Line(
+        read_token(f"{system}|{row['code'] or ''}"),
+        date.fromisoformat(row.get("first") or date.min.isoformat()),
+        date.fromisoformat(row.get("last") or date.max.isoformat()),
+        row.get("name") or None,
+    )
+
+
+def _fhir(path: Path) -> tuple[str, Iterator[_Line]]:
+    """A ValueSet with its expansion: what is only described there is not expanded here."""
+    try:
+        resource: Any = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise _broken(path, f"is not JSON: {error}", "fix it, or write YAML or CSV") from error
+    if not isinstance(resource, dict) or resource.get("resourceType") != "ValueSet":
+        raise _broken(path, "is no ValueSet", "write a FHIR ValueSet with its expansion")
+    expansion = resource.get("expansion")
+    contains = expansion.get("contains") if isinstance(expansion, dict) else None
+    if not isinstance(contains, list):
+        raise _broken(path, "has no expansion.contains", "expand the value set, then save it")
+    return str(resource.get("title") or resource.get("name") or path.parent.name), _contained(
+        path, contains
+    )
+
+
+def _contained(path: Path, contains: Sequence[Any]) -> Iterator[_Line]:
+    pending = list(contains)
+    for item in pending:
+        if not isinstance(item, dict):
+            raise _broken(path, "expansion.contains holds what is no mapping", "fix the expansion")
+        pending.extend(item.get("contains") or ())
+        if item.get("abstract") is True or "code" not in item:
+            continue
+        system = code_system(str(item.get("system") or ""))
+        code = canonical_code(system, str(item["code"]))
+        if code is None:
+            raise _broken(path, f"{item['code']!r} has no system", "expand it with systems")
+        yield _Line(code, name=item.get("display"))
+
+
+_READERS = {".yaml": _yaml, ".csv": _csv, ".json": _fhir}
+
+
+def _broken(path: Path, problem: str, repair: str, line: int | None = None) -> LibraryError:
+    return LibraryError([Finding(path, "(file)", problem, repair, line)])

@@ -1,0 +1,106 @@
+"""Queries for a policy's rules: only for what can still change the answer.
+
+The smallest set of facts that would settle an order says what is worth a query. Searches are
+bounded by code and by the time that the policy looks back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from service.decision.conditions import shifted
+from service.decision.facts import APPROVAL, FactSource, FactSpec, Family, Why
+from service.ehr.fhir_query import FhirQuery, Search, missing
+from service.fhir.encounters import encounters_of
+from service.fhir.facts import FhirFacts
+
+MOST_CODES = 5
+"""Codes that a fact is searched by; of a larger value set nothing is searched."""
+
+FormUrl = Callable[[str], str | None]
+"""The canonical without version of the form of an id."""
+
+
+def fact_needs(spec: FactSpec, facts: FhirFacts, form_url: FormUrl) -> Iterator[FhirQuery]:
+    """The queries that could tell a fact; none where it is told in a way that cannot be read."""
+    if facts.get(spec).why is not Why.NOT_TOLD:
+        return
+    if spec.source is not None:
+        yield from _of_source(spec.source, facts, form_url)
+        return
+    for element, types in _REFERENCES.get(spec.name, {}).items():
+        for reference in _references(facts.resource.data.get(element)):
+            yield from missing(reference, facts.resources, *types)
+    if spec.name.startswith("patient."):
+        yield from missing(facts.patient, facts.resources, "Patient")
+    if spec.name.startswith("encounter."):
+        for reference in islice(encounters_of(facts.resource, facts.encounter_id), 1):
+            yield from missing(reference, facts.resources, "Encounter")
+
+
+_REFERENCES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "order.reason": {"reasonReference": ("Condition",)},
+    "order.performer": {"performer": ("Practitioner", "PractitionerRole", "Organization")},
+    "order.place": {"locationReference": ("Location",)},
+    APPROVAL: {"insurance": ("ClaimResponse",)},
+    "earlier.approved": {"insurance": ("ClaimResponse",)},
+}
+"""By fact, the order's elements that refer to what tells it, and the types that do."""
+
+
+def _of_source(source: FactSource, facts: FhirFacts, form_url: FormUrl) -> Iterator[Search]:
+    patient = ("patient", facts.patient.removeprefix("Patient/"))
+    if source.family is Family.ANSWER:
+        url = form_url(source.questionnaire or "")
+        if url is not None:
+            yield Search("QuestionnaireResponse", (patient, ("questionnaire", url)))
+        return
+    codes = _codes(source, facts)
+    if len(codes) > MOST_CODES:
+        return
+    first = shifted(facts.day.earliest, -source.months, -source.days)
+    since = ((_DAY_OF[source.family], f"ge{first}"),) if source.months or source.days else ()
+    for kind in _TYPES[source.family]:
+        for code in codes:
+            yield Search(kind, (patient, ("code", code), *since))
+
+
+_TYPES = {
+    Family.OBSERVATION: ("Observation",),
+    Family.PROCEDURE: ("Procedure",),
+    Family.ORDER: ("ServiceRequest", "DeviceRequest"),
+}
+_DAY_OF = {Family.OBSERVATION: "date", Family.PROCEDURE: "date", Family.ORDER: "authored"}
+
+
+def _codes(source: FactSource, facts: FhirFacts) -> list[str]:
+    """The codes to search by, without their systems: a bar has a meaning in a search."""
+    if source.codes is None:
+        found = (c.code.value for c in facts.order.codings if c.code is not None)
+    else:
+        if next(source.codes.spans_on(facts.day.earliest), None) is not None:
+            return []
+        found = (code.value for code in source.codes.codes_on(facts.day.earliest))
+    return list(dict.fromkeys(islice(found, MOST_CODES + 1)))
+
+
+def _references(written: Any) -> Iterator[str]:
+    for item in written if isinstance(written, list) else [written]:
+        reference = item.get("reference") if isinstance(item, Mapping) else None
+        if isinstance(reference, str):
+            yield reference
+
+
+def is_of_coverage(need: FhirQuery) -> bool:
+    """Whether a query is for a coverage or its payer: until these are here, rules wait."""
+    if isinstance(need, Search):
+        return need.type == "Coverage"
+    return need.label.partition("/")[0] in ("Coverage", "Organization")
+
+
+def searched_in_full(planned: frozenset[FhirQuery], failed: frozenset[FhirQuery]) -> frozenset[str]:
+    """The types of which every search that was planned has been answered."""
+    searches = {n for n in planned if isinstance(n, Search)}
+    return frozenset(n.type for n in searches) - frozenset(n.type for n in searches if n in failed)
