@@ -381,8 +381,8 @@ class PolicyFile(Model):
             raise wrong(
                 "rules and open go together", "add open: what is said where facts are missing"
             )
-        for program in Program:
-            if self.determinations.of(program).prior_authorization == "satisfied":
+        for _, determination in self.determinations.given():
+            if determination.prior_authorization == "satisfied":
                 raise wrong(
                     "satisfied without the number of an approval breaks crd-ci-q5 of CRD 2.0.1",
                     "move it into a rule that asks for {fact: earlier.approved, is: true}",
@@ -462,7 +462,7 @@ class PolicyFile(Model):
             related=tuple(citations[c] for c in self.related),
             citations=tuple(citations.values()),
             ama_notice=self.ama_notice,
-            rules={p: found for p in Program if (found := listed(p)) is not None},
+            rules={p: found for p in own if (found := listed(p)) is not None},
             open=self._open(specs, conditions),
             facts=specs,
         )
