@@ -9,7 +9,6 @@ from itertools import combinations
 
 from service.decision.conditions import All, Condition, InSets, asked_in
 from service.decision.facts import NOT_TOLD, ORDER_DAY, TABLE, Fact, FactSpec
-from service.decision.policy import Program
 from service.decision.rules import Rule, RuleList, condition, holds
 from service.errors import Finding
 from service.field_path import FieldPath
@@ -75,7 +74,7 @@ def every_rule_can_decide(folder: LibraryFolder) -> Iterator[Finding]:
     """A rule that is true only where an earlier one is says nothing to anybody."""
     for file in _with_rules(folder):
         conditions = file.data.conditions(_compiler(folder, file, []))
-        for program in Program:
+        for program, _ in file.data.determinations.given():
             mine = [i for i, r in enumerate(file.data.rules) if program in r.programs]
             listed = RuleList([Rule(str(i), conditions[i], i) for i in mine], otherwise=-1)
             reached = {
