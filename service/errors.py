@@ -17,6 +17,8 @@
     ├── PayerDataUnavailable       the payer's records could not be read; reported in the answer
     ├── Unavailable                503  a failure of the service: retry later
     │   └── RecordsUnavailable     503  neither the decision log nor its spool is usable
+    ├── StoreUnavailable           a database is unreachable: records wait in the spool
+    ├── EntryRejected              the decision log's database refuses rows for good
     └── ConfigurationError         the operator's files or settings; stops the start or the command
         └── LibraryError           a policy, notice, payers or clients file: file, field and repair
 
@@ -208,6 +210,14 @@ class RecordsUnavailable(Unavailable):
     """The decision log and its spool fail; an unrecorded answer is not sent (CRD 2.2.1
     found-37).
     """
+
+
+class StoreUnavailable(CovercardError):
+    """A database is unreachable or failed to write; the caller spools the rows and retries."""
+
+
+class EntryRejected(CovercardError):
+    """The database is available and rejects these rows for good."""
 
 
 class ConfigurationError(CovercardError):

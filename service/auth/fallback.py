@@ -14,11 +14,11 @@ from typing import TypeVar
 
 import structlog
 
-from service.auth.auth_tables import open_engine
 from service.auth.rate_limit import CallCounts, MemoryCallCounts
 from service.auth.replay_detection import FirstUses, ReplayStore, SqlReplayStore
 from service.auth.tokens import DEFAULT_LIFETIME, LEEWAY
 from service.circuit_breaker import CircuitBreaker
+from service.database.engines import open_pool
 from service.deadline import run_with_deadline
 from service.errors import ConfigurationError, Unavailable
 
@@ -88,7 +88,7 @@ class InstanceReplayStore:
     def first_use(self, issuer: str, jti: str, expires: datetime) -> bool:
         if self._store is None:
             try:
-                engine = open_engine(f"sqlite:///{self._file}", 1)
+                engine = open_pool(f"sqlite:///{self._file}", 1)
             except ConfigurationError as error:
                 raise Unavailable("tokens cannot be checked for a second use now") from error
             self._store = SqlReplayStore(engine, self._seconds)

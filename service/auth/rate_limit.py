@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.auth.auth_tables import SharedTables, client_calls
 from service.auth.clients import Client
-from service.errors import TooManyCalls, Unavailable
+from service.errors import StoreUnavailable, TooManyCalls, Unavailable
 
 
 class CallCounts(Protocol):
@@ -65,7 +65,7 @@ class SqlCallCounts:
                     )
                     .returning(client_calls.c.calls)
                 ).scalar_one()
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, StoreUnavailable) as error:
             raise Unavailable("calls cannot be counted now") from error
         self._pruned = minute
         return calls

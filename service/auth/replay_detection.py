@@ -13,7 +13,7 @@ from sqlalchemy import Engine, delete, insert, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from service.auth.auth_tables import SharedTables, used_tokens
-from service.errors import Unavailable
+from service.errors import StoreUnavailable, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +61,7 @@ class SqlReplayStore:
                 connection.execute(insert(used_tokens).values(row))
         except IntegrityError:
             return False
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, StoreUnavailable) as error:
             raise Unavailable("tokens cannot be checked for a second use now") from error
         self._prune()
         return True
@@ -72,7 +72,7 @@ class SqlReplayStore:
         try:
             with self._tables.begin() as connection:
                 return connection.execute(wanted).first() is not None
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, StoreUnavailable) as error:
             raise Unavailable("tokens cannot be checked for a second use now") from error
 
     def _prune(self) -> None:
@@ -83,7 +83,7 @@ class SqlReplayStore:
         try:
             with self._tables.begin() as connection:
                 connection.execute(delete(used_tokens).where(used_tokens.c.expires_at < int(now)))
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, StoreUnavailable) as error:
             # No call depends on it; the next pruning removes these rows too.
             log.warning("expired tokens not pruned", kind=type(error).__name__)
 

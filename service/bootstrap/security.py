@@ -12,7 +12,6 @@ from flask import Flask
 from sqlalchemy import Engine
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from service.auth.auth_tables import open_engine
 from service.auth.client_share import (
     ConcurrentCalls,
     FailedTokens,
@@ -29,6 +28,7 @@ from service.auth.fallback import (
 from service.auth.rate_limit import CallCounts, CallLimit, MemoryCallCounts, SqlCallCounts
 from service.auth.replay_detection import SqlReplayStore
 from service.auth.tokens import TokenChecker
+from service.database.engines import open_pool
 from service.errors import ConfigurationError
 from service.settings import Settings
 from service.web.client_auth import Admission, require_client
@@ -135,7 +135,7 @@ def wire_counts(settings: Settings) -> CallCounts:
 
 
 def _shared(settings: Settings) -> Engine:
-    return open_engine(settings.database_url, settings.max_concurrent_calls)
+    return open_pool(settings.database_url, settings.max_concurrent_calls)
 
 
 def own_names(settings: Settings) -> list[str]:

@@ -13,19 +13,19 @@ def db() -> None:
 @db.command()
 def upgrade() -> None:
     """Bring the tables to this version. Safe to run again; run it before a new version serves."""
-    from service.decision_log.log_store import StoreUnavailable
-    from service.decision_log.schema import REVISION
-    from service.decision_log.schema import upgrade as bring_up
-    from service.errors import RecordsUnavailable
+    from service.auth.auth_tables import AUTH
+    from service.database.table_revisions import upgrade as bring_up
+    from service.decision_log.log_revision import DECISION_LOG
+    from service.errors import RecordsUnavailable, StoreUnavailable
     from service.payer_data.sources import upgrade_source
     from service.settings import load_settings
 
     settings = load_settings()
     try:
-        changed = bring_up(settings.database_url)
+        changed = [bring_up(settings.database_url, tables) for tables in (DECISION_LOG, AUTH)]
         records = upgrade_source(settings.payer_data)
     except StoreUnavailable as error:
         raise RecordsUnavailable(f"the database cannot be reached ({error})") from None
-    click.echo(f"the tables are {'now' if changed else 'already'} at {REVISION}")
+    click.echo(f"the tables are {'now' if any(changed) else 'already'} at {DECISION_LOG.revision}")
     if records is not None:
         click.echo(f"the tables of the payer's records are {records}")

@@ -130,9 +130,8 @@ def status() -> None:
 @contextlib.contextmanager
 def _database() -> Iterator[str]:
     """The embedded source's URL, its tables up to date where that is ours to do."""
-    from service.decision_log.log_store import StoreUnavailable
-    from service.decision_log.schema import prepare
-    from service.errors import ConfigurationError, RecordsUnavailable
+    from service.database.table_revisions import prepare
+    from service.errors import ConfigurationError, RecordsUnavailable, StoreUnavailable
     from service.payer_data.payer_tables import MIGRATIONS
     from service.settings import load_settings
 

@@ -154,15 +154,18 @@ def check_port(host: str, port: int, patience: float = SECONDS_FOR_PORT) -> None
 
 
 def prepare_log(settings: Settings) -> None:
-    """Prepare the log's tables before the workers start; an unavailable database may come later.
+    """Prepare the database's tables before the workers start; an unavailable one may come later.
 
     Raises ConfigurationError if an operator must act first.
     """
-    from service.decision_log.log_store import StoreUnavailable
-    from service.decision_log.schema import prepare
+    from service.auth.auth_tables import AUTH
+    from service.database.table_revisions import prepare
+    from service.decision_log.log_revision import DECISION_LOG
+    from service.errors import StoreUnavailable
 
     try:
-        prepare(settings.database_url)
+        for tables in (DECISION_LOG, AUTH):
+            prepare(settings.database_url, tables)
     except StoreUnavailable as error:
         click.echo(
             f"covercard: the log's database is unavailable ({error}); records go to the spool",
@@ -176,7 +179,7 @@ def prepare_payer_data(settings: Settings) -> None:
     Calls are answered without a database that is unavailable. Raises ConfigurationError if an
     operator must act first.
     """
-    from service.decision_log.log_store import StoreUnavailable
+    from service.errors import StoreUnavailable
     from service.payer_data.sources import prepare_source
 
     try:

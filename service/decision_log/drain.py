@@ -9,9 +9,9 @@ import msgspec
 import structlog
 
 from service.decision_log.group_commit import StoreWriter
-from service.decision_log.log_store import EntryRejected
 from service.decision_log.rows import LogEntry, decode_entry, together
 from service.decision_log.spool import Segment, Spool
+from service.errors import EntryRejected
 
 BATCH = 64
 BATCH_SECONDS = 10.0

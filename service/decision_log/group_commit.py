@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Literal
 
-from service.decision_log.log_store import EntryRejected, LogStore, StoreUnavailable
+from service.decision_log.log_store import LogStore
 from service.decision_log.rows import LogEntry, together
+from service.errors import EntryRejected, StoreUnavailable
 
 _LARGEST_BATCH = 64
 _CLOSE_SECONDS = 1.0

@@ -1,24 +1,10 @@
-"""Store protocol of the decision log, and its errors."""
+"""Store protocol of the decision log."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 from service.decision_log.rows import LogEntry
-from service.errors import CovercardError
-
-
-def is_sqlite(url: str) -> bool:
-    """Whether a database URL is of SQLite; else it is of PostgreSQL."""
-    return url.startswith("sqlite:")
-
-
-class StoreUnavailable(CovercardError):
-    """The store failed to write the rows; the caller spools them and retries."""
-
-
-class EntryRejected(CovercardError):
-    """The store is available and rejects these rows for good."""
 
 
 class LogStore(Protocol):

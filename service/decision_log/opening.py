@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from service.decision_log.log_store import LogStore, is_sqlite
+from service.database.urls import is_sqlite
+from service.decision_log.log_store import LogStore
 from service.decision_log.recorder import Recorder
 
 
@@ -27,8 +28,9 @@ def open_recorder(database_url: str, spool_dir: Path, patience: float) -> Record
     def prepare() -> None:
         # An operator migrates PostgreSQL; `covercard serve` has checked the revision.
         if is_sqlite(database_url):
-            from service.decision_log.schema import upgrade
+            from service.database.table_revisions import upgrade
+            from service.decision_log.log_revision import DECISION_LOG
 
-            upgrade(database_url)
+            upgrade(database_url, DECISION_LOG)
 
     return Recorder(new_store, prepare, spool_dir, patience)

@@ -8,11 +8,11 @@ import socket
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.decision_log.database import open_engine
-from service.decision_log.database_errors import trouble
+from service.database.database_errors import trouble
+from service.database.engines import open_engine
 from service.decision_log.inserts import PostgresInserts
-from service.decision_log.log_store import EntryRejected, StoreUnavailable
 from service.decision_log.rows import LogEntry
+from service.errors import EntryRejected, StoreUnavailable
 
 
 class PostgresStore:

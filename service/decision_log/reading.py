@@ -9,11 +9,12 @@ from datetime import datetime
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from service.database.engines import database_file, open_engine
+from service.database.table_revisions import prepare
+from service.database.urls import is_sqlite
 from service.decision_log.access_log import log_access
-from service.decision_log.database import database_file, open_engine
-from service.decision_log.log_store import StoreUnavailable, is_sqlite
-from service.decision_log.schema import prepare
-from service.errors import CovercardError, RecordsUnavailable
+from service.decision_log.log_revision import DECISION_LOG
+from service.errors import CovercardError, RecordsUnavailable, StoreUnavailable
 
 
 class NothingRecorded(CovercardError):
@@ -43,7 +44,7 @@ def engine_for_reading(url: str) -> Engine:
     if is_sqlite(url) and not database_file(url).exists():
         raise NothingRecorded(f"nothing has been recorded at {database_file(url)}")
     try:
-        prepare(url)
+        prepare(url, DECISION_LOG)
     except StoreUnavailable as error:
         raise RecordsUnavailable(f"the decision log cannot be reached ({error})") from None
     return open_engine(url)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from service.database.urls import is_sqlite
 from service.deadline import run_with_deadline
 from service.decision_log.fetched_resources import fetched_resources
-from service.decision_log.log_store import StoreUnavailable, is_sqlite
-from service.errors import RecordsUnavailable
+from service.errors import RecordsUnavailable, StoreUnavailable
 from service.fhir.document import Resource
 
 _SECONDS = 2.0
@@ -42,7 +42,7 @@ def _look_up(database_url: str, assertion_id: str, client: str) -> RecalledCall 
     from sqlalchemy import select
     from sqlalchemy.exc import SQLAlchemyError
 
-    from service.decision_log.database import database_file, open_engine
+    from service.database.engines import database_file, open_engine
     from service.decision_log.rows import unpack_payload
     from service.decision_log.tables import call, determination
 

@@ -19,10 +19,10 @@ import structlog
 from service.decision_log.call_record import CallRecord
 from service.decision_log.drain import drain
 from service.decision_log.group_commit import StoreWriter
-from service.decision_log.log_store import EntryRejected, LogStore, StoreUnavailable
+from service.decision_log.log_store import LogStore
 from service.decision_log.rows import FeedbackRow, LogEntry, encode_entry, entry_of
 from service.decision_log.spool import Spool, SpoolDepth
-from service.errors import ConfigurationError, RecordsUnavailable
+from service.errors import ConfigurationError, EntryRejected, RecordsUnavailable, StoreUnavailable
 
 _FIRST_RETRY_SECONDS = 0.5
 _LONGEST_RETRY_SECONDS = 5.0

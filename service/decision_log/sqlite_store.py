@@ -9,10 +9,10 @@ import sqlite3
 import time
 from collections.abc import Iterator
 
-from service.decision_log.database import database_file, make_private_file, open_engine
+from service.database.engines import database_file, make_private_file, open_engine
 from service.decision_log.inserts import SqliteInserts
-from service.decision_log.log_store import EntryRejected, StoreUnavailable
 from service.decision_log.rows import LogEntry
+from service.errors import EntryRejected, StoreUnavailable
 
 _TURN_SECONDS = 0.001
 _BUSY_SECONDS = 0.001

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from service.circuit_breaker import CircuitBreaker
-from service.decision_log.database import database_file, open_engine
-from service.decision_log.database_errors import trouble
-from service.decision_log.log_store import is_sqlite
+from service.database.database_errors import trouble
+from service.database.engines import database_file, open_engine
+from service.database.urls import is_sqlite
 from service.errors import PayerDataUnavailable
 from service.payer_data.port import PayerData, Records, SourceHealth, Wanted, source_circuit
 from service.payer_data.record_rows import KINDS

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import msgspec
 from sqlalchemy import Connection, Table, delete, select, text
 
-from service.decision_log.database import open_engine
+from service.database.engines import open_engine
 from service.payer_data import payer_tables
 from service.payer_data.numbers import plain_number
 from service.payer_data.records import Member

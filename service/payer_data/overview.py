@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import func, select
 
-from service.decision_log.database import open_engine
+from service.database.engines import open_engine
 from service.decision_log.instants import instant
 from service.payer_data import payer_tables
 from service.payer_data.record_rows import KINDS

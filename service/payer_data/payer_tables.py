@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text
 
-from service.decision_log.schema import Migrations
+from service.database.table_revisions import Migrations
 
 REVISION = "0001"
 """The newest revision in `migrations/versions`, as a test verifies."""

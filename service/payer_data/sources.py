@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from service.decision_log.log_store import is_sqlite
+from service.database.urls import is_sqlite
 from service.payer_data.port import PayerData
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def prepare_source(url: str) -> None:
     unreachable.
     """
     if is_embedded(url):
-        from service.decision_log.schema import prepare
+        from service.database.table_revisions import prepare
         from service.payer_data.payer_tables import MIGRATIONS
 
         prepare(url, MIGRATIONS)
@@ -56,7 +56,7 @@ def upgrade_source(url: str) -> str | None:
     """
     if not is_embedded(url):
         return None
-    from service.decision_log.schema import upgrade
+    from service.database.table_revisions import upgrade
     from service.payer_data.payer_tables import MIGRATIONS, REVISION
 
     return f"{'now' if upgrade(url, MIGRATIONS) else 'already'} at {REVISION}"

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from service.decision_log.database import open_engine
-from service.decision_log.database_errors import trouble
-from service.decision_log.log_store import StoreUnavailable, is_sqlite
+from service.database.database_errors import trouble
+from service.database.engines import open_engine
+from service.database.urls import is_sqlite
+from service.errors import StoreUnavailable
 from service.payer_data import payer_tables
 from service.payer_data.record_rows import PayerRecordKind, Row
 

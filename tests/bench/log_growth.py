@@ -11,12 +11,13 @@ from pathlib import Path
 from statistics import median
 
 from service.bootstrap.app import create_app
-from service.decision_log.database import open_engine
+from service.database.engines import open_engine
+from service.database.table_revisions import upgrade
 from service.decision_log.inserts import SqliteInserts
 from service.decision_log.instants import new_call_id
+from service.decision_log.log_revision import DECISION_LOG
 from service.decision_log.queries import by_assertion
 from service.decision_log.rows import CallRow, DeterminationRow, LogEntry
-from service.decision_log.schema import upgrade
 from service.settings import Settings
 from tests.bench.bodies import order_sign_bodies
 
@@ -79,7 +80,7 @@ def _fresh_log(folder: Path) -> tuple[str, Path]:
     folder.mkdir()
     file = folder / "covercard.sqlite3"
     url = f"sqlite:///{file}"
-    upgrade(url)
+    upgrade(url, DECISION_LOG)
     return url, file
 
 

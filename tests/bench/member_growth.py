@@ -12,7 +12,7 @@ from service.payer_data.rows import KINDS
 from service.payer_data.tables import MIGRATIONS
 
 from service.bootstrap.app import Library, wire_review
-from service.decision_log.schema import upgrade
+from service.database.table_revisions import upgrade
 from service.payer_data.importing import import_file
 from service.review.order_review import OrderReview
 from service.settings import Settings

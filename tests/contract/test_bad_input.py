@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.bootstrap.app import RECORDER, create_app
-from service.decision_log.database import database_file
+from service.database.engines import database_file
 from service.decision_log.spool import Spool
 from tests.conftest import in_folder
 

@@ -18,7 +18,7 @@ from flask.testing import FlaskClient
 
 from service.bootstrap.app import RECORDER, create_app
 from service.cli import cli
-from service.decision_log.database import database_file
+from service.database.engines import database_file
 from service.settings import Settings
 from tests.conftest import in_folder
 from tests.contract.answer_rules import parts, stated

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from service.cli import cli
-from service.decision_log.schema import upgrade
+from service.database.table_revisions import upgrade
 from service.payer_data.payer_tables import MIGRATIONS
 from tests.conftest import ROOT
 from tests.contract.calls import answer, call_of

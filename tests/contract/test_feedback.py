@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.bootstrap.app import RECORDER, create_app
-from service.decision_log.database import database_file, open_engine
+from service.database.engines import database_file, open_engine
 from service.decision_log.policy_stats import policy_stats
 from service.decision_log.queries import TimeSpan
 from service.settings import Settings

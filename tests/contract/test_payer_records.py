@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from service.decision_log.database import open_engine
+from service.database.engines import open_engine
+from service.database.table_revisions import upgrade
 from service.decision_log.queries import by_assertion, one_call
-from service.decision_log.schema import upgrade
 from service.errors import PayerDataUnavailable
 from service.payer_data.embedded import SqliteSource
 from service.payer_data.forgetting import forget

@@ -13,8 +13,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from service.bootstrap.app import RECORDER, create_app
+from service.database.engines import database_file, open_engine
 from service.decision_log import queries
-from service.decision_log.database import database_file, open_engine
 from service.decision_log.metrics_model import metric_record
 from service.decision_log.queries import LoggedCall, TimeSpan
 from service.decision_log.tables import card

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from service.bootstrap.app import RECORDER, create_app
 from service.cli.decisions.decision_page import DecisionPage
 from service.cli.decisions.log_shapes import call_json, csv_rows
-from service.decision_log.database import open_engine
+from service.database.engines import open_engine
 from service.decision_log.decision_detail import by_place, call_detail
 from service.decision_log.display import body_text
 from service.decision_log.metrics_model import metric_record

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from service.auth.auth_tables import client_calls, open_engine
+from service.auth.auth_tables import client_calls
 from service.auth.clients import Client
 from service.auth.rate_limit import CallCounts, CallLimit, MemoryCallCounts, SqlCallCounts
+from service.database.engines import open_pool
 from service.errors import TooManyCalls, Unavailable
 
 HOSPITAL = Client("https://ehr.hospital.example.org", "hospital")
@@ -17,7 +18,7 @@ MINUTE = 29_000_000 * 60.0
 
 
 def in_database(folder: Path) -> SqlCallCounts:
-    return SqlCallCounts(open_engine(f"sqlite:///{folder}/test.sqlite3", 8))
+    return SqlCallCounts(open_pool(f"sqlite:///{folder}/test.sqlite3", 8))
 
 
 @pytest.fixture(params=["memory", "database"])
@@ -68,7 +69,7 @@ def test_two_instances_with_one_database_count_together(tmp_path: Path) -> None:
 
 
 def test_counts_of_minutes_long_past_are_not_kept(tmp_path: Path) -> None:
-    engine = open_engine(f"sqlite:///{tmp_path}/test.sqlite3", 8)
+    engine = open_pool(f"sqlite:///{tmp_path}/test.sqlite3", 8)
     counts = SqlCallCounts(engine)
     for minute in (1, 2, 3, 10):
         counts.add("a", minute)
@@ -77,6 +78,6 @@ def test_counts_of_minutes_long_past_are_not_kept(tmp_path: Path) -> None:
 
 
 def test_where_calls_cannot_be_counted_nobody_is_let_in(tmp_path: Path) -> None:
-    limited = CallLimit(1, SqlCallCounts(open_engine(f"sqlite:///{tmp_path}", 8)))
+    limited = CallLimit(1, SqlCallCounts(open_pool(f"sqlite:///{tmp_path}", 8)))
     with pytest.raises(Unavailable):
         limited.count(HOSPITAL)

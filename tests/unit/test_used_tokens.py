@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select
 
-from service.auth.auth_tables import open_engine, used_tokens
+from service.auth.auth_tables import used_tokens
 from service.auth.replay_detection import SqlReplayStore
+from service.database.engines import open_pool
 from service.errors import ConfigurationError, Unavailable
 
 NOW = datetime(2026, 11, 22, 15, 30, tzinfo=UTC)
@@ -18,7 +19,7 @@ SOON = NOW + timedelta(minutes=5)
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(f"sqlite:///{tmp_path}/test.sqlite3", 8)
+    engine = open_pool(f"sqlite:///{tmp_path}/test.sqlite3", 8)
     yield engine
     engine.dispose()
 
@@ -76,7 +77,7 @@ def test_what_has_expired_is_forgotten_and_nothing_else(engine: Engine) -> None:
 
 def test_where_uses_cannot_be_recorded_nobody_is_let_in(tmp_path: Path) -> None:
     (tmp_path / "file.sqlite3").mkdir()
-    store = SqlReplayStore(open_engine(f"sqlite:///{tmp_path}/file.sqlite3", 8))
+    store = SqlReplayStore(open_pool(f"sqlite:///{tmp_path}/file.sqlite3", 8))
     with pytest.raises(Unavailable):
         store.first_use("a", "1", SOON)
     (tmp_path / "file.sqlite3").rmdir()
@@ -85,7 +86,7 @@ def test_where_uses_cannot_be_recorded_nobody_is_let_in(tmp_path: Path) -> None:
 
 def test_instances_that_start_at_once_make_the_tables_together(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/new.sqlite3"
-    stores = [SqlReplayStore(open_engine(url, 8), lambda: NOW.timestamp()) for _ in range(6)]
+    stores = [SqlReplayStore(open_pool(url, 8), lambda: NOW.timestamp()) for _ in range(6)]
     with ThreadPoolExecutor(6) as pool:
         first = list(pool.map(lambda s: s.first_use("a", "1", SOON), stores))
     assert first.count(True) == 1
@@ -94,6 +95,6 @@ def test_instances_that_start_at_once_make_the_tables_together(tmp_path: Path) -
 @pytest.mark.parametrize("url", ["nonsense", "mysql+nothing://a:opensesame@b/c", "oracle://x"])
 def test_a_database_of_another_kind_is_a_wrong_setting(url: str) -> None:
     with pytest.raises(ConfigurationError) as wrong:
-        open_engine(url, 8)
+        open_pool(url, 8)
     assert "COVERCARD_DATABASE_URL" in str(wrong.value)
     assert "opensesame" not in str(wrong.value)

@@ -1,1 +1,1 @@
-"""Alembic's migrations of the decision log, run by `service.decision_log.schema`."""
+"""Alembic's migrations of the decision log, run by `service.database.table_revisions`."""

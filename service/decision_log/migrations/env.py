@@ -1,4 +1,4 @@
-"""Alembic environment: `service.decision_log.schema` hands in the connection."""
+"""Alembic environment: `service.database.table_revisions` hands in the connection."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Alembic migrations of the payer's records, run by `service.decision_log.schema`."""
+"""Alembic migrations of the payer's records, run by `service.database.table_revisions`."""

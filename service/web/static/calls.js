@@ -2,8 +2,8 @@
 
 const JSON_TYPE = "application/json";
 
-async function post(url, body, authorization) {
-  const headers = { "Content-Type": JSON_TYPE, Accept: JSON_TYPE };
+async function post(url, body, authorization, accept = JSON_TYPE) {
+  const headers = { "Content-Type": JSON_TYPE, Accept: accept };
   if (authorization) headers.Authorization = authorization;
   const begun = performance.now();
   const reply = await fetch(url, { method: "POST", headers, body, credentials: "omit" });
@@ -19,7 +19,8 @@ export function fire(service, request, authorization) {
 // The HTML of an answer: cards, changes and the way from order to answer.
 export async function explain(service, request, reply) {
   const fired = { service, request, status: reply.status, answer: reply.text };
-  const { status, text } = await post("/workbench/explain", JSON.stringify(fired));
+  const html = `text/html, ${JSON_TYPE};q=0.9`;
+  const { status, text } = await post("/workbench/explain", JSON.stringify(fired), "", html);
   if (status !== 200) throw new Error(whatWasSaid(text) || `HTTP ${status}`);
   return text;
 }

@@ -15,10 +15,11 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from service.decision_log import queries, schema
-from service.decision_log.database import open_engine
+from service.database import table_revisions
+from service.database.engines import open_engine
+from service.decision_log import queries
 from service.decision_log.group_commit import StoreWriter
-from service.decision_log.log_store import StoreUnavailable
+from service.decision_log.log_revision import DECISION_LOG
 from service.decision_log.policy_stats import policy_stats
 from service.decision_log.postgres_store import PostgresStore
 from service.decision_log.queries import TimeSpan
@@ -26,7 +27,7 @@ from service.decision_log.recall import recall
 from service.decision_log.retention import prune
 from service.decision_log.rows import LogEntry, entry_of, together
 from service.decision_log.tables import metadata
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, StoreUnavailable
 from tests.e2e.decision_log.instances import covercard
 from tests.e2e.decision_log.postgres import Postgres
 from tests.unit.decision_log.builders import AT, answer_showing, call, shown
@@ -42,7 +43,7 @@ def url(server: Postgres) -> Iterator[str]:
         connection.execute("DROP DATABASE IF EXISTS log WITH (FORCE)")
         connection.execute("CREATE DATABASE log")
     url = server.url_of("log")
-    schema.upgrade(url)
+    table_revisions.upgrade(url, DECISION_LOG)
     yield url
 
 
@@ -71,12 +72,12 @@ def test_until_its_tables_are_there_a_start_says_what_to_run(
         connection.execute("CREATE DATABASE empty")
     url = server.url_of("empty")
     with pytest.raises(ConfigurationError, match="covercard db upgrade"):
-        schema.prepare(url)
+        table_revisions.prepare(url, DECISION_LOG)
     started = covercard(open_folder, "serve", database_url=url, port=1)
     assert started.returncode == 2
     assert "covercard db upgrade" in started.stderr
     assert covercard(open_folder, "db", "upgrade", database_url=url).returncode == 0
-    schema.prepare(url)
+    table_revisions.prepare(url, DECISION_LOG)
 
 
 def test_entries_are_kept_once_however_often_and_however_they_come(

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from service.decision_log.database import open_engine
+from service.database.engines import open_engine
 from service.decision_log.rows import unpack_payload
 from service.decision_log.tables import call
 from tests.e2e.decision_log.conftest import NUMBERS

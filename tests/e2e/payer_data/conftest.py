@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.decision_log.schema import upgrade
+from service.database.table_revisions import upgrade
 from service.payer_data.payer_tables import MIGRATIONS
 from tests.e2e.decision_log.conftest import open_folder, server
 from tests.e2e.decision_log.postgres import Postgres

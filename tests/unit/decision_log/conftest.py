@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from service.decision_log import schema
+from service.database import table_revisions
+from service.database.engines import open_engine
 from service.decision_log.call_record import CallRecord
-from service.decision_log.database import open_engine
+from service.decision_log.log_revision import DECISION_LOG
 from service.decision_log.rows import FeedbackRow, LogEntry, entry_of, together
 from service.decision_log.sqlite_store import SqliteStore
 
@@ -20,7 +21,7 @@ from service.decision_log.sqlite_store import SqliteStore
 def url(tmp_path: Path) -> str:
     """The URL of an SQLite log with its tables."""
     url = f"sqlite:///{tmp_path}/log.sqlite3"
-    schema.upgrade(url)
+    table_revisions.upgrade(url, DECISION_LOG)
     return url
 
 

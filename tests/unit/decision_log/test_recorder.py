@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from service.database import table_revisions
+from service.database.engines import database_file
 from service.decision_log import recorder as recorder_module
-from service.decision_log import schema
-from service.decision_log.database import database_file
-from service.decision_log.log_store import EntryRejected, StoreUnavailable
+from service.decision_log.log_revision import DECISION_LOG
 from service.decision_log.opening import open_recorder
 from service.decision_log.recorder import Recorder
 from service.decision_log.rows import LogEntry, encode_entry, entry_of
 from service.decision_log.spool import Spool
 from service.decision_log.sqlite_store import SqliteStore
-from service.errors import ConfigurationError, RecordsUnavailable
+from service.errors import ConfigurationError, EntryRejected, RecordsUnavailable, StoreUnavailable
 from tests.unit.decision_log.builders import call
 
 LONG = 10.0
@@ -225,7 +225,7 @@ def test_the_first_record_makes_the_file_and_its_tables(tmp_path: Path) -> None:
     recorder.record(call(patient="Patient/ann"))
     recorder.stop()
     assert logged(url) == ["Patient/ann"]
-    assert schema.revision(url) == schema.REVISION
+    assert table_revisions.revision(url, DECISION_LOG) == DECISION_LOG.revision
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("away"), ConfigurationError("too new")])

@@ -13,11 +13,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, select, text
 
-from service.decision_log import schema
-from service.decision_log.database import database_file
-from service.decision_log.log_store import StoreUnavailable
+from service.database import table_revisions
+from service.database.engines import database_file
+from service.decision_log.log_revision import DECISION_LOG
 from service.decision_log.tables import metadata
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, StoreUnavailable
 from tests.conftest import ROOT
 
 
@@ -28,35 +28,35 @@ def test_the_migrations_make_the_tables_that_the_code_expects(engine: Engine) ->
 
 def test_the_newest_migration_is_the_revision_that_the_code_names() -> None:
     config = Config()
-    folder = Path(schema.__file__).parent / "migrations"
+    folder = DECISION_LOG.folder
     config.set_main_option("script_location", str(folder))
-    assert ScriptDirectory.from_config(config).get_current_head() == schema.REVISION
+    assert ScriptDirectory.from_config(config).get_current_head() == DECISION_LOG.revision
 
 
 def test_upgrading_twice_does_nothing_the_second_time(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/log.sqlite3"
-    assert schema.revision(url) is None
-    assert schema.upgrade(url) is True
-    assert schema.upgrade(url) is False
-    assert schema.revision(url) == schema.REVISION
+    assert table_revisions.revision(url, DECISION_LOG) is None
+    assert table_revisions.upgrade(url, DECISION_LOG) is True
+    assert table_revisions.upgrade(url, DECISION_LOG) is False
+    assert table_revisions.revision(url, DECISION_LOG) == DECISION_LOG.revision
 
 
 def test_tables_of_a_newer_version_are_left_alone(url: str) -> None:
     with sqlite3.connect(database_file(url)) as log:
         log.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(ConfigurationError, match="newer"):
-        schema.upgrade(url)
+        table_revisions.upgrade(url, DECISION_LOG)
 
 
 def test_a_file_that_is_no_database_is_a_store_that_is_away(tmp_path: Path) -> None:
     (tmp_path / "log.sqlite3").write_text("no database at all, but a text of some length")
     with pytest.raises(StoreUnavailable):
-        schema.upgrade(f"sqlite:///{tmp_path}/log.sqlite3")
+        table_revisions.upgrade(f"sqlite:///{tmp_path}/log.sqlite3", DECISION_LOG)
 
 
 def test_a_server_that_is_not_there_is_a_store_that_is_away() -> None:
     with pytest.raises(StoreUnavailable):
-        schema.prepare("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+        table_revisions.prepare("postgresql+psycopg://nobody@127.0.0.1:1/nothing", DECISION_LOG)
 
 
 def test_a_worker_whose_tables_are_ready_never_imports_alembic(url: str, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_rows_of_the_first_revision_keep_their_content_under_the_new_column_name
 ) -> None:
     url = f"sqlite:///{tmp_path}/log.sqlite3"
     config = Config()
-    config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(DECISION_LOG.folder))
     engine = create_engine(url)
     row = {"program": "medicare_advantage", "undetermined": "no_policy"}
     with engine.begin() as connection:
@@ -91,7 +91,7 @@ def test_rows_of_the_first_revision_keep_their_content_under_the_new_column_name
         connection.execute(
             text(f"INSERT INTO determination ({', '.join(names)}) VALUES ({marks})"), values
         )
-    assert schema.upgrade(url) is True
+    assert table_revisions.upgrade(url, DECISION_LOG) is True
     with engine.connect() as connection:
         found = connection.execute(select(metadata.tables["determination"])).mappings().one()
     assert {name: found[name] for name in row} == row

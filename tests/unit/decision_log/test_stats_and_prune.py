@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from service.database.engines import database_file
 from service.decision_log import retention as pruning
-from service.decision_log.database import database_file
 from service.decision_log.feedback_rows import read_feedback
 from service.decision_log.policy_stats import PolicyStats, policy_stats
 from service.decision_log.queries import TimeSpan

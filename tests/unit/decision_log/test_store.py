@@ -8,11 +8,11 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from service.database.engines import database_file
 from service.decision_log import rows, tables
-from service.decision_log.database import database_file
-from service.decision_log.log_store import StoreUnavailable
 from service.decision_log.rows import LogEntry, decode_entry, encode_entry, entry_of, unpack_payload
 from service.decision_log.sqlite_store import SqliteStore
+from service.errors import StoreUnavailable
 from tests.unit.decision_log.builders import call, shown
 
 

@@ -6,9 +6,10 @@ import psycopg
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from service.decision_log.database_errors import trouble
-from service.decision_log.log_store import StoreUnavailable
-from service.decision_log.schema import revision
+from service.database.database_errors import trouble
+from service.database.table_revisions import revision
+from service.decision_log.log_revision import DECISION_LOG
+from service.errors import StoreUnavailable
 
 
 @pytest.mark.parametrize(
@@ -40,5 +41,5 @@ def test_of_a_file_it_is_what_the_system_says() -> None:
 
 def test_a_database_that_is_not_there_is_told_without_its_password() -> None:
     with pytest.raises(StoreUnavailable) as away:
-        revision("postgresql+psycopg://covercard:opensesame@127.0.0.1:9/covercard")
+        revision("postgresql+psycopg://covercard:opensesame@127.0.0.1:9/covercard", DECISION_LOG)
     assert str(away.value) == "OperationalError: nothing listens there"

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from service.decision_log.group_commit import StoreWriter
-from service.decision_log.log_store import EntryRejected, StoreUnavailable
 from service.decision_log.rows import LogEntry, entry_of
+from service.errors import EntryRejected, StoreUnavailable
 from tests.unit.decision_log.builders import call
 
 LONG = 5.0

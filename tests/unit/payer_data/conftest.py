@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service.decision_log.schema import upgrade
+from service.database.table_revisions import upgrade
 from service.payer_data.embedded import open_embedded
 from service.payer_data.importing import ImportReport, import_file
 from service.payer_data.payer_tables import MIGRATIONS

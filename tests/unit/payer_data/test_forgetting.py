@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from service.decision_log.database import database_file
+from service.database.engines import database_file
 from service.payer_data.embedded import open_embedded
 from service.payer_data.forgetting import Forgotten, forget
 from service.payer_data.port import Wanted

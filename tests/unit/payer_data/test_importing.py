@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from service.decision_log.database import open_engine
+from service.database.engines import open_engine
 from service.errors import ConfigurationError
 from service.payer_data import staging
 from service.payer_data.importing import import_file

@@ -5,8 +5,9 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from service.decision_log import schema
-from service.decision_log.database import open_engine
+from service.database import table_revisions
+from service.database.engines import open_engine
+from service.decision_log.log_revision import DECISION_LOG
 from service.decision_log.tables import metadata as log_metadata
 from service.payer_data.payer_tables import MIGRATIONS, metadata
 
@@ -30,10 +31,10 @@ def test_the_newest_migration_is_the_revision_that_the_code_names() -> None:
 
 
 def test_both_rooms_tables_may_be_in_one_database_each_at_its_own_revision(url: str) -> None:
-    assert schema.upgrade(url) is True
-    assert schema.upgrade(url, MIGRATIONS) is False
-    assert schema.revision(url) == schema.REVISION
-    assert schema.revision(url, MIGRATIONS) == MIGRATIONS.revision
+    assert table_revisions.upgrade(url, DECISION_LOG) is True
+    assert table_revisions.upgrade(url, MIGRATIONS) is False
+    assert table_revisions.revision(url, DECISION_LOG) == DECISION_LOG.revision
+    assert table_revisions.revision(url, MIGRATIONS) == MIGRATIONS.revision
     with open_engine(url).connect() as connection:
         names = set(connection.dialect.get_table_names(connection))
     assert set(log_metadata.tables) | set(metadata.tables) <= names

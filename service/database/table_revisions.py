@@ -1,4 +1,4 @@
-"""Schema revision: a cheap check, and a migration with Alembic where it is behind."""
+"""Table revisions: a cheap check, and a migration with Alembic where a database is behind."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from service.database.database_errors import trouble
+from service.database.engines import database_file, make_private_file, open_engine
+from service.database.urls import is_sqlite
 from service.deadline import run_with_deadline
-from service.decision_log.database import database_file, make_private_file, open_engine
-from service.decision_log.database_errors import trouble
-from service.decision_log.log_store import StoreUnavailable, is_sqlite
-from service.errors import ConfigurationError
-
-REVISION = "0002"
-"""The newest revision in `migrations/versions`, as a test verifies."""
+from service.errors import ConfigurationError, StoreUnavailable
 
 _LOOK_SECONDS = 4
 
@@ -36,10 +33,7 @@ class Migrations:
     revision: str
 
 
-DECISION_LOG = Migrations(Path(__file__).parent / "migrations", "alembic_version", REVISION)
-
-
-def prepare(url: str, tables: Migrations = DECISION_LOG) -> None:
+def prepare(url: str, tables: Migrations) -> None:
     """Make sure that the tables are up to date before the service uses them.
 
     Creates and migrates an SQLite file. A PostgreSQL schema is shared and migrated by an operator
@@ -60,7 +54,7 @@ def prepare(url: str, tables: Migrations = DECISION_LOG) -> None:
         )
 
 
-def revision(url: str, tables: Migrations = DECISION_LOG) -> str | None:
+def revision(url: str, tables: Migrations) -> str | None:
     """The tables' revision, None without tables. StoreUnavailable if unreachable."""
     with _reached(url) as connection:
         if not inspect(connection).has_table(tables.version_table):
@@ -70,7 +64,7 @@ def revision(url: str, tables: Migrations = DECISION_LOG) -> str | None:
         return str(found) if found is not None else None
 
 
-def upgrade(url: str, tables: Migrations = DECISION_LOG) -> bool:
+def upgrade(url: str, tables: Migrations) -> bool:
     """Bring the tables to their newest revision; whether there was anything to do.
 
     Raises StoreUnavailable if the database is unreachable, ConfigurationError if its tables are

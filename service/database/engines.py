@@ -1,6 +1,7 @@
-"""Database of the log: SQLAlchemy engines for COVERCARD_DATABASE_URL.
+"""SQLAlchemy engines for SQLite and PostgreSQL.
 
-The hot path (`sqlite_store`, `postgres_store`) takes single connections; readers use the engine.
+`open_engine`: durable, without a pool; the hot path of the decision log takes single connections of
+it. `open_pool`: pooled, for small tables that lose little with a power failure.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from service.decision_log.log_store import is_sqlite
+from service.database.urls import is_sqlite
+from service.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -26,7 +29,7 @@ def database_file(url: str) -> Path:
 
 
 def open_engine(url: str) -> Engine:
-    """An engine for the log, without a connection pool."""
+    """An engine without a connection pool, whose commits survive a power failure."""
     parsed: URL = make_url(url)
     arguments: dict[str, Any] = {}
     if is_sqlite(url):
@@ -47,6 +50,30 @@ def open_engine(url: str) -> Engine:
     return engine
 
 
+def open_pool(url: str, connections: int) -> Engine:
+    """An engine with at most `connections` connections, opened on demand.
+
+    Raises ConfigurationError if the URL names no supported database.
+    """
+    try:
+        if is_sqlite(url):
+            make_private_file(database_file(url))
+            engine = create_engine(url, hide_parameters=True, connect_args={"timeout": 10})
+            event.listen(engine, "connect", _quick)
+            return engine
+        return create_engine(
+            url,
+            hide_parameters=True,
+            pool_pre_ping=True,
+            pool_size=min(5, connections),
+            max_overflow=connections,
+            connect_args={"connect_timeout": CONNECT_SECONDS},
+        )
+    except (SQLAlchemyError, OSError, ImportError) as error:
+        kind = type(error).__name__
+        raise ConfigurationError(f"COVERCARD_DATABASE_URL: cannot be used ({kind})") from None
+
+
 def make_private_file(path: Path) -> None:
     """Create a file readable by its owner only, with its folder: it will contain patient data."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -58,4 +85,11 @@ def _durable(connection: DBAPIConnection, _record: object) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
+    cursor.close()
+
+
+def _quick(connection: DBAPIConnection, _record: object) -> None:
+    """Commits that are safe from a crash of the program, not from a power failure."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.close()

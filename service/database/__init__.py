@@ -1,0 +1,1 @@
+"""SQL databases: engines, table revisions and error texts, for the rooms that keep tables."""
