@@ -116,6 +116,14 @@ class OverrideReason(Model):
     display: Sentence
 
 
+class UpdateTexts(Model):
+    """Descriptions of the update with coverage information, by the kind of what is updated."""
+
+    order: _Covered
+    appointment: _Covered
+    visit: _Covered
+
+
 class Phrases(Model):
     """Short phrases on cards: phrases.yaml"""
 
@@ -140,7 +148,7 @@ class Phrases(Model):
     reasons: ReasonLabels
     day_assumed: _Day
     open_days_assumed: _Day
-    update_order: _Covered
+    update: UpdateTexts
     coverage_notes: dict[str, _Insurer]
     unread_because: dict[str, Sentence]
     not_checked: dict[str, NotChecked]
@@ -157,10 +165,12 @@ class Undetermined(Model):
     """Coverage information without a determination.
 
     `reason` is for staff who read the order later, `missing` what would settle it (CRD's
-    info-needed), `reason_code` a code of CRD's coverageAssertionReasons.
+    info-needed), `reason_code` a code of CRD's coverageAssertionReasons, `instructions` what staff
+    can do (CRD wants a detail beside what is missing and has no code of its own).
     """
 
     reason: _PayerWhy
+    instructions: Sentence | None = None
     missing: Text | None = None
     reason_code: Text | None = None
     covered: Literal["covered", "not-covered", "conditional"] = "conditional"

@@ -19,7 +19,7 @@ from service.crd.crd_version import CrdVersion
 from service.crd.validation import RequestValidator, check_depth
 from service.crd.versions import CrdVersions
 from service.errors import MalformedRequest
-from service.fhir.document import Document
+from service.fhir.document import Document, without_nulls
 from service.fhir.resources import Resources
 from service.field_path import FieldPath
 
@@ -92,7 +92,7 @@ class RequestReader:
         self.service = service
         self._versions = versions
         self._limits = limits
-        self._validator = RequestValidator(service.hook, service.context_schema)
+        self._validator = RequestValidator(service.hook, service.context_schema, service.prefetch)
 
     def read(self, body: bytes) -> HookRequest:
         """The call in `body`. Raises a RequestError with each place and expectation.
@@ -106,6 +106,7 @@ class RequestReader:
         if not isinstance(data, dict):
             raise version.refusal("expected a JSON object with hook, hookInstance and context")
         check_depth(data)
+        data = without_nulls(data, body)
         self._validator.check(data, version.refusal)
         context = data["context"]
         extension = data.get("extension") or {}

@@ -7,7 +7,7 @@ quote the request, whose values may be a patient's.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 64
 _MOST_PROBLEMS = 20
+_RESOURCE = {"$ref": "#/$defs/resource"}
 
 _ARTICLES = {"object": "an object", "array": "a list", "string": "a string", "null": "null"}
 
@@ -32,11 +33,18 @@ def _load(name: str) -> dict[str, Any]:
     return schema
 
 
-def request_schema(hook: str, context_schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of one hook's call."""
+def request_schema(
+    hook: str, context_schema: Mapping[str, Any], asked: Iterable[str] = ()
+) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of one hook's call.
+
+    `asked` are the prefetch keys of the service, which hold resources; others may hold anything.
+    """
     schema = _load("hook.json")
     schema["properties"]["hook"] = {"const": hook}
     schema["properties"]["context"] = dict(context_schema)
+    asked_for = {"type": ["object", "null"], "if": {"type": "object"}, "then": _RESOURCE}
+    schema["properties"]["prefetch"]["properties"] = dict.fromkeys(asked, asked_for)
     return with_fhir(schema)
 
 
@@ -77,8 +85,10 @@ class Validator:
 class RequestValidator(Validator):
     """Validator of one service's calls."""
 
-    def __init__(self, hook: str, context_schema: Mapping[str, Any]) -> None:
-        super().__init__(request_schema(hook, context_schema))
+    def __init__(
+        self, hook: str, context_schema: Mapping[str, Any], asked: Iterable[str] = ()
+    ) -> None:
+        super().__init__(request_schema(hook, context_schema, asked))
 
 
 def _expected(error: ValidationError) -> str:

@@ -166,8 +166,10 @@ def choose_coverage(
     `patient` is the context's patient as "Patient/id". A coverage that names no beneficiary, status
     or period is not ruled out by that; one that contradicts is. Of several active ones the first
     medical one is asked, where the call tells which that is. `others_count` says whether a coverage
-    of a payer that is not handled here makes several, beside one that is.
+    of a payer that is not handled here makes several, beside one that is. A coverage within another
+    order is not this one's.
     """
+    coverages = [c for c in coverages if "#" not in c.reference or c.reference in order.insurance]
     named = [c for c in coverages if c.reference in order.insurance]
     if order.insurance and not named:
         return CoverageFinding(
@@ -199,7 +201,7 @@ def choose_coverage(
     fitting = len(active)
     active = _first_payer(active)
     if len(active) > 1 and not others_count:
-        active = [c for c in active if c.payer is not None] or active
+        active = _without_other_payers(active)
     if len(active) > 1:
         return CoverageFinding(
             CoverageOutcome.SEVERAL,
@@ -212,6 +214,12 @@ def choose_coverage(
         how = f"the one to ask first, of {fitting} active ones"
     because = f"{chosen.reference}: {how}"
     return CoverageFinding(CoverageOutcome.FOUND, because, chosen, (chosen,))
+
+
+def _without_other_payers(coverages: list[Coverage]) -> list[Coverage]:
+    """Those of our payers and those of which the payer is not told; all where none is ours."""
+    left = [c for c in coverages if c.payer is not None or not c.payer_told]
+    return left if any(c.payer is not None for c in left) else coverages
 
 
 def named_by(order: Order) -> Coverage | None:

@@ -126,6 +126,8 @@ class _Item:
             self._complain("expected an object with reason or userComment", "overrideReason")
             return {}, None
         reason, comment = override.get("reason"), override.get("userComment")
+        if reason is None and "code" in override:
+            reason = override  # the coding itself, as before CDS Hooks 2.0
         if comment is not None and not isinstance(comment, str):
             self._complain("expected a text", "overrideReason.userComment")
             comment = None

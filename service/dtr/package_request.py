@@ -12,7 +12,7 @@ from service.crd.hook_request import parse_json
 from service.crd.validation import Validator, check_depth, with_fhir
 from service.dtr.dtr_version import DtrVersion, of_profiles
 from service.errors import MalformedRequest, UnprocessableRequest
-from service.fhir.document import Document, Resource
+from service.fhir.document import Document, Resource, without_nulls
 from service.fhir.resources import Resources
 
 _TEXT = {"type": "string", "minLength": 1}
@@ -78,6 +78,7 @@ def read_package_request(
     limits.check_values(body)
     data = parse_json(body)
     check_depth(data)
+    data = without_nulls(data, body)
     _validator.check(data)
     document = Document(body, data)
     parameters = [(i, p) for i, p in enumerate(data["parameter"])]

@@ -39,7 +39,7 @@ from service.ehr.fhir_query import FhirQuery, Read
 from service.ehr.patient_check import is_of_server
 from service.ehr.server_aliases import NO_ALIASES, ServerAliases
 from service.errors import ConfigurationError, FetchFailed
-from service.fhir.document import Document
+from service.fhir.document import Document, without_nulls
 from service.fhir.references import parse_literal
 
 _CHUNK = 65_536
@@ -320,4 +320,5 @@ def _json_object(body: bytes) -> dict[str, Any]:
         raise FetchFailed(Outcome.NOT_FHIR) from None
     if not isinstance(data, dict):
         raise FetchFailed(Outcome.NOT_FHIR)
-    return data
+    read: dict[str, Any] = without_nulls(data, body)
+    return read

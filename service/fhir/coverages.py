@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from service.decision.coverage import Coverage, Payer
@@ -49,17 +50,38 @@ def read_coverage(resource: Resource, resources: Resources, payers: PayerDirecto
         reference=resource.reference,
         place=resource.place,
         payer=payer,
-        payer_told=bool(identifiers) and len(ours) < 2,
+        payer_told=_pays_oneself(data) or (bool(identifiers) and len(ours) < 2),
         payer_identifiers=tuple(f"{system}|{value}" for system, value in identifiers),
         type_codes=types,
         status=status if isinstance(status, str) else None,
         starts=starts,
         ends=ends,
-        beneficiary=resources.local(reference) if isinstance(reference, str) else None,
+        beneficiary=_beneficiary(reference, resources),
         payer_unread=min(unread, default=None) if not identifiers else None,
         program=payers.program_of(types, payer),
         order=order if isinstance(order, int) and order > 0 else None,
     )
+
+
+def contained_coverages(
+    order: Resource, resources: Resources, payers: PayerDirectory
+) -> Iterator[Coverage]:
+    """The coverages within an order. They have no address, so nothing can be stated of them; their
+    payer words the cards.
+    """
+    contained = order.data.get("contained")
+    for i, inner in enumerate(contained if isinstance(contained, list) else ()):
+        if isinstance(inner, Mapping) and inner.get("resourceType") == "Coverage":
+            data = {**inner, "contained": contained}
+            within = Resource(data, order.document, (*order.path, "contained", i))
+            reference = f"{order.place}#{inner.get('id', '')}"
+            yield replace(read_coverage(within, resources, payers), reference=reference)
+
+
+def _beneficiary(reference: object, resources: Resources) -> str | None:
+    if not isinstance(reference, str) or reference.startswith("#"):
+        return None
+    return resources.local(reference)
 
 
 def payors(
@@ -84,6 +106,13 @@ def payors(
             found = resources.get(reference)
             organization = found.data if found and found.type == "Organization" else None
         yield payor, organization
+
+
+def _pays_oneself(coverage: Mapping[str, Any]) -> bool:
+    """Whether persons alone are the payors: that tells the payer, and that it is none of ours."""
+    written = coverage.get("payor")
+    payors = [p for p in (written if isinstance(written, list) else ()) if isinstance(p, Mapping)]
+    return bool(payors) and all(_is_a_person(p, p.get("reference")) for p in payors)
 
 
 def _is_a_person(payor: Mapping[str, Any], reference: object) -> bool:

@@ -16,6 +16,43 @@ from service.field_path import FieldPath, written_path
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
+_encode = msgspec.json.Encoder().encode
+_NULL = b"null"
+
+
+def without_nulls(data: Any, body: bytes) -> Any:
+    """Data without members that are null, as some serializers write what is absent (FHIR has none).
+
+    `body` are the bytes that the data were read from. An object that held nothing else is left out
+    with them. In arrays null stays: there it keeps the place of an element of extensions alone.
+    """
+    return _pruned(data) if _NULL in body else data
+
+
+def _pruned(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_pruned(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {key: _pruned(value) for key, value in node.items() if value is not None}
+    return {key: value for key, value in kept.items() if value != {} or node[key] == {}}
+
+
+def _pruned_raw(raw: bytes) -> bytes:
+    """The same for compact JSON: what is kept keeps its tokens."""
+    if _NULL not in raw:
+        return raw
+    if raw[:1] == b"[":
+        return _encode([msgspec.Raw(_pruned_raw(bytes(item))) for item in _elements.decode(raw)])
+    if raw[:1] != b"{":
+        return raw
+    kept = {}
+    for key, value in _members.decode(raw).items():
+        before = bytes(value)
+        after = _pruned_raw(before)
+        if before != _NULL and (after != b"{}" or before == b"{}"):
+            kept[key] = msgspec.Raw(after)
+    return _encode(kept)
 
 
 class Document:
@@ -78,4 +115,5 @@ class Resource:
 
     def compact_members(self) -> dict[str, msgspec.Raw]:
         """The resource's elements by name, each value in its received tokens without whitespace."""
-        return _members.decode(msgspec.json.format(self.document.raw(self.path), indent=-1))
+        compact = msgspec.json.format(self.document.raw(self.path), indent=-1)
+        return _members.decode(_pruned_raw(compact))

@@ -34,7 +34,8 @@ from service.fhir.systems import (
 class _Shape:
     """Elements of an order type, as dotted paths through lists.
 
-    `code_extensions` lead to lists of extensions, of which those in PAYLOAD_CODES bear a code.
+    `code_extensions` lead to lists of extensions, of which those in PAYLOAD_CODES bear a code;
+    `contained_orders` to references of which those to contained orders bear codes.
     """
 
     codes: tuple[str, ...]
@@ -42,6 +43,7 @@ class _Shape:
     code_references: tuple[str, ...] = ()
     dates: tuple[str, ...] = ()
     timings: tuple[str, ...] = ()
+    contained_orders: tuple[str, ...] = ()
     patient: str = "subject"
     name: tuple[str, ...] = ("code.text",)
 
@@ -91,6 +93,7 @@ _SHAPES: Mapping[str, _Shape] = {
     "Appointment": _Shape(
         codes=("serviceType",),
         code_references=("reasonReference",),
+        contained_orders=("basedOn",),
         dates=("start", "requestedPeriod"),
         name=("description", "serviceType.text"),
     ),
@@ -131,7 +134,10 @@ def read_order(resource: Resource, resources: Resources) -> Order:
         intent=intent if isinstance(intent, str) else None,
         do_not_perform=standing.do_not_perform,
         patient=_patient(data, shape, resources),
-        insurance=tuple(resources.local(ref) for ref in insurance_references(resource)),
+        insurance=tuple(
+            f"{resource.place}{ref}" if ref.startswith("#") else resources.local(ref)
+            for ref in insurance_references(resource)
+        ),
         coverage_information=tuple(_coverage_information(data, resources)),
     )
 
@@ -193,6 +199,23 @@ def _codings(resource: Resource, shape: _Shape, resources: Resources) -> Iterato
                     continue  # a visit about a past service does not book it
                 element = _CODE_OF_REFERENCED[kind]
                 yield from concept_codings(referenced.get(element), f"{place}.{element}")
+    for path in shape.contained_orders:
+        for _, reference in _walk(resource.data, f"{path}.reference"):
+            yield from _contained_codings(resource, reference, resources)
+
+
+def _contained_codings(
+    resource: Resource, reference: object, resources: Resources
+) -> Iterator[OrderCoding]:
+    """The codings of an order within the resource: it has no address to be asked about by."""
+    if not isinstance(reference, str) or not reference.startswith("#"):
+        return
+    found = _resolve(resource, reference, resources)
+    shape = _SHAPES.get(found[0]) if found is not None else None
+    for element in shape.codes if shape is not None else ():
+        if found is not None:
+            for at, concept in _walk(found[1], element):
+                yield from concept_codings(concept, f"{found[2]}.{at}")
 
 
 def concept_codings(concept: object, place: str) -> Iterator[OrderCoding]:
@@ -280,7 +303,9 @@ def _timing_days(timing: object) -> _Days | None:
 def _patient(data: Mapping[str, Any], shape: _Shape, resources: Resources) -> str | None:
     subject = data.get(shape.patient)
     if isinstance(subject, Mapping) and isinstance(subject.get("reference"), str):
-        return resources.local(subject["reference"])
+        # A contained patient has no identity to compare: that tells nobody, and no other one.
+        contained = subject["reference"].startswith("#")
+        return None if contained else resources.local(subject["reference"])
     return next(_participants(data, resources), None)
 
 

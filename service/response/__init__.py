@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import msgspec
 
 from cards.texts import Texts
-from cards.vocabulary import Action, Answer
+from cards.vocabulary import Action, Answer, Json
 from service.decision.coverage_assertion import replaced_assertion
+from service.fhir.orders import VISIT_TYPE
 from service.response.card_writer import CardWriter
 from service.response.coverage_information_writer import CoverageInformationWriter, already_carried
 from service.response.order_update import with_coverage_information
@@ -81,10 +82,18 @@ class Responder:
         extension = to.version.coverage_information(info, self.texts.phrases.reasons)
         action = Action(
             type="update",
-            description=self.texts.phrases.update_order.format(covered=info.covered),
+            description=self._said_of_update(item.resource.type, extension),
             resource=with_coverage_information(
                 item.resource, order.coverage_information, info.coverage, extension
             ),
         )
         replaced = replaced_assertion(order, info.coverage, assertion_id)
         return Asserted(assertion_id, sent=True, replaces=replaced), action
+
+    def _said_of_update(self, kind: str, extension: Json) -> str:
+        """The action's description, in the words that the version has written."""
+        phrases = self.texts.phrases.update
+        by_type = {"Appointment": phrases.appointment, VISIT_TYPE: phrases.visit}
+        parts = extension["extension"]
+        covered = next(part["valueCode"] for part in parts if part["url"] == "covered")
+        return by_type.get(kind, phrases.order).format(covered=covered)

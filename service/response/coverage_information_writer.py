@@ -136,7 +136,7 @@ class CoverageInformationWriter:
             assumptions=_assumptions(d, self.links.texts),
             stated_on=to.now.date(),
             expires_on=expires,
-            assertion_id=coverage_assertion_id(d, to.ehr, asserted),
+            assertion_id=coverage_assertion_id(d, to.ehr, [to.version.name, *asserted]),
             documentation=(
                 *(self._documentation(n, editions, to.version) for n in editions),
                 *(self._own_form(f, to.version) for f in forms),
@@ -184,9 +184,10 @@ class CoverageInformationWriter:
             reasons=(_reason(wording.reason, d, to, self.links.texts.phrases),),
             stated_on=to.now.date(),
             assertion_id=coverage_assertion_id(
-                d, to.ehr, [covered.value, gap, *asserted_by_records(d)]
+                d, to.ehr, [to.version.name, covered.value, gap, *asserted_by_records(d)]
             ),
             reason_code=wording.reason_code,
+            instructions=wording.instructions,
             info_needed=(wording.missing,) if wording.missing else (),
             contact=_contact(d),
             assumptions=taken_as_sent(d.payer, self.links.texts.payer),

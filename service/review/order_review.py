@@ -24,7 +24,7 @@ from service.ehr.fhir_query import FhirQuery, Read
 from service.ehr.resource_fetcher import Fetched, ResourceFetcher
 from service.ehr.server_aliases import NO_ALIASES, ServerAliases
 from service.errors import PreconditionFailed, UnhandledPayer, UnknownService
-from service.fhir.coverages import PayerDirectory, read_coverage
+from service.fhir.coverages import PayerDirectory, contained_coverages, read_coverage
 from service.fhir.orders import ORDER_TYPES, VISIT_TYPE
 from service.fhir.people import read_person
 from service.fhir.resources import Resources
@@ -112,6 +112,8 @@ class OrderReview:
         coverages = [
             read_coverage(r, resources, self._payers) for r in resources.of_type("Coverage")
         ]
+        for target in asked:
+            coverages.extend(contained_coverages(target.resource, resources, self._payers))
         performer = request.context.get("performer")
         context = DecisionContext(
             patient=request.patient,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from service.crd.cds_service import (
@@ -19,9 +20,20 @@ from service.fhir.resources import Resources
 
 
 def selected_orders(call: Call, resources: Resources) -> Sequence[ReviewTarget]:
-    """The draft orders in the context's selections (CRD 2.2.1 hook-34)."""
+    """The draft orders in the context's selections (CRD 2.2.1 hook-34).
+
+    A selection is a reference; a bare id, as some clients send, is that of the one draft that has
+    it.
+    """
+    drafts = draft_orders(call, resources)
+    bare = Counter(draft.resource.id for draft in drafts)
     selections = {resources.local(s) for s in call.context["selections"]}
-    return [a for a in draft_orders(call, resources) if a.resource.reference in selections]
+    return [
+        draft
+        for draft in drafts
+        if draft.resource.reference in selections
+        or (draft.resource.id in selections and bare[draft.resource.id] == 1)
+    ]
 
 
 SERVICE = CdsService(
