@@ -103,12 +103,12 @@ def test_the_commands_say_what_they_did_without_a_word_of_a_member(
     bad.write_text((EXAMPLES / "members.csv").read_text("utf-8") + "example-payer,X1\n", "utf-8")
     refused = runner.invoke(cli, ["payer-data", "import", str(bad)])
     assert refused.exit_code == 1
-    assert f"{bad}:12: 2 fields, the header has 11" in refused.output
+    assert f"{bad}:13: 2 fields, the header has 11" in refused.output
     assert "nothing of it was imported" in refused.output
     allowed = runner.invoke(cli, ["payer-data", "import", str(bad), "--allow-refused", "1"])
     assert allowed.exit_code == 0
     status = runner.invoke(cli, ["payer-data", "status"])
-    assert "members: 10 (whole of " in status.output
+    assert "members: 11 (whole of " in status.output
     assert "history: 0 (never imported)" in status.output
     gone = runner.invoke(cli, ["payer-data", "forget", "test member 0006", "--yes"])
     assert "3 members, 0 authorizations, 0 services deleted" in gone.output
