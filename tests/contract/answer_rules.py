@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from fhir.resources.R4B import get_fhir_model_class
 from jsonschema import Draft202012Validator
 
+from tests.contract.card_kinds import kinds
+
 CODING = {
     "type": "object",
     "required": ["code", "system"],
@@ -57,7 +59,7 @@ CARD = {
             "minItems": 1,
             "items": {
                 "type": "object",
-                "required": ["label", "uuid", "actions"],
+                "required": ["label", "uuid"],
                 "properties": {
                     "label": {"type": "string", "minLength": 1},
                     "uuid": {"type": "string", "minLength": 1},
@@ -122,6 +124,10 @@ def check_answer(answer: Mapping[str, Any]) -> None:
     """Assert the shape of an answer, and that what it creates is valid FHIR R4."""
     errors = [f"{e.json_path}: {e.message}" for e in _validator.iter_errors(answer)]
     assert errors == []
+    for card in answer["cards"]:
+        # Only the suggestion that 2.0 has beside the launch of a SMART app does nothing.
+        idle = [s for s in card.get("suggestions", []) if "actions" not in s]
+        assert not idle or kinds(card) == ["SMART launch"]
     for action in created(answer):
         resource = action["resource"]
         get_fhir_model_class(resource["resourceType"]).model_validate(resource)
@@ -187,7 +193,7 @@ def created(answer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Every create action of an answer's suggestions."""
     for card in answer["cards"]:
         for suggestion in card.get("suggestions", []):
-            yield from (a for a in suggestion["actions"] if a["type"] == "create")
+            yield from (a for a in suggestion.get("actions", []) if a["type"] == "create")
 
 
 def stated(answer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -93,7 +93,7 @@ def asks_for_a_form(action: Json) -> bool:
 
 def _suggested(card: Json) -> Iterator[list[Json]]:
     for suggestion in card.get("suggestions", []):
-        yield suggestion["actions"]
+        yield suggestion.get("actions", [])
 
 
 def _creates(action: Json, types: set[str]) -> bool:

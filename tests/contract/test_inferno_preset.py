@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from flask.testing import FlaskClient
 
 from service.bootstrap.app import RECORDER, create_app
+from service.cli import cli
 from service.crd.hooks import SERVICES
 from tests.conftest import NOW, ROOT, in_folder
 from tests.contract.answer_rules import check_answer, parts, stated
-from tests.contract.calls import PRIMARY_HOOKS, Json, answer, resources_in
+from tests.contract.calls import PRIMARY_HOOKS, Json, answer, call_of, resources_in
 from tests.contract.card_kinds import is_coverage_information, kinds
 from tests.contract.inferno_preset import FOLDER, ONLY_IN_2_2, REQUESTS, SUITES, files, preset
 
@@ -68,6 +70,29 @@ def with_examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskCli
     app.extensions[RECORDER].stop()
 
 
+@pytest.fixture(scope="module")
+def with_records(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
+    """The same, with the records of examples/inferno/payer-data."""
+    folder = tmp_path_factory.mktemp("records")
+    settings = in_folder(
+        folder,
+        payers_file=ROOT / "examples" / "inferno" / "payers.yaml",
+        added_policies_dir=ROOT / "examples" / "policies",
+        payer_data=f"sqlite:///{folder}/payer-data.sqlite3",
+    )
+    environment = {
+        "COVERCARD_PAYERS_FILE": str(settings.payers_file),
+        "COVERCARD_ADDED_POLICIES_DIR": str(settings.added_policies_dir),
+        "COVERCARD_PAYER_DATA": settings.payer_data,
+    }
+    records = str(ROOT / "examples" / "inferno" / "payer-data")
+    done = CliRunner(env=environment).invoke(cli, ["payer-data", "import", records])
+    assert done.exit_code == 0, done.output
+    app = create_app(settings, clock=lambda: NOW)
+    yield app.test_client()
+    app.extensions[RECORDER].stop()
+
+
 @each_version
 def test_every_hook_is_called_and_answered(with_examples: FlaskClient, version: str) -> None:
     seen: dict[str, set[str]] = {service.hook: set() for service in SERVICES}
@@ -96,13 +121,51 @@ def test_the_special_answers_of_2_2_come_as_the_suite_wants_them(client: FlaskCl
         "no_active_coverage_request_body": ("not-covered", "no-active-coverage"),
         "technical_issues_request_body": ("indeterminate", "technical"),
     }
-    assert wanted.keys() == ONLY_IN_2_2.keys()
+    # The other two take the payer's records: of_records below.
+    assert wanted.keys() | OF_RECORDS.keys() == ONLY_IN_2_2.keys()
     for name, (covered, code) in wanted.items():
         (statement,) = stated(answer(client, inputs("2.2")[name]))
         assert parts(statement, "covered") == [covered]
         (first, *_) = parts(statement, "reason")
         assert first["coding"][0]["code"] == code
         assert first["text"]
+
+
+OF_RECORDS = {
+    "no_member_found_request_body": "no-member-found",
+    "coverage_not_found_request_body": "coverage-not-found",
+}
+
+
+@pytest.mark.parametrize("name", OF_RECORDS)
+def test_the_payers_records_give_the_other_two_answers(
+    with_records: FlaskClient, name: str
+) -> None:
+    for information in stated(answer(with_records, inputs("2.2")[name])):
+        assert parts(information, "covered") == ["not-covered"]
+        (reason,) = parts(information, "reason")
+        assert reason["coding"][0]["code"] == OF_RECORDS[name]
+
+
+def test_an_approval_in_the_records_satisfies_and_is_named(with_records: FlaskClient) -> None:
+    (information,) = stated(answer(with_records, call_of("order-sign/brain-imaging", "2.2")))
+    assert parts(information, "satisfied-pa-id") == ["EXAMPLE-PA-0001"]
+
+
+def test_a_coverages_days_by_the_records_are_offered_where_staff_sees_them(
+    with_records: FlaskClient,
+) -> None:
+    def corrections(name: str) -> list[Json]:
+        cards = answer(with_records, call_of(name, "2.2"))["cards"]
+        return [c for c in cards if kinds(c) == ["coverage update"]]
+
+    (card,) = corrections("appointment-book/mrs-appointment")
+    ((action,),) = ([*s["actions"]] for s in card["suggestions"])
+    assert action["type"] == "update"
+    assert action["resource"]["period"] == {"start": "2022-01-01", "end": "2027-12-31"}
+    assert card["source"]["topic"]["code"] == "insurance"
+    # Clinicians are not asked about it (CRD 2.2.1 resp-70).
+    assert corrections("order-sign/mrs-medicare-advantage") == []
 
 
 @each_version
