@@ -6,7 +6,7 @@ Prefilled from this caller's data only: this call, or its own logged call of the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
 from typing import Literal
 
@@ -18,7 +18,7 @@ from service.crd.cds_service import CdsService, ReviewTarget
 from service.crd.hook_request import RequestReader
 from service.crd.v2_2 import V2_2
 from service.crd.versions import CrdVersions
-from service.decision.coverage import CoverageOutcome
+from service.decision.coverage import Coverage, CoverageOutcome
 from service.decision.policy import Program
 from service.dtr.dtr_version import DTR_2_2, DtrVersion, of_crd
 from service.dtr.logged_calls import LoggedCalls
@@ -145,7 +145,9 @@ class _Packaging:
         self.asked = asked
         self.recalled = recalled
         self.now = now
-        self.coverage = read_coverage(asked.coverage, asked.resources, shared.payers)
+        self.coverage = _addressed(
+            read_coverage(asked.coverage, asked.resources, shared.payers), shared.payers
+        )
         self.decided: list[Decided] = []
         self.wanted: dict[str, PackagedForm] = {}
         self.issues: list[Issue] = []
@@ -297,3 +299,16 @@ class _Packaging:
         place: str = "",
     ) -> None:
         self.issues.append(Issue(severity, code, text, place))
+
+
+def _addressed(coverage: Coverage, payers: PayerDirectory) -> Coverage:
+    """The coverage with the payer that the caller addresses, where it tells none.
+
+    A payer by reference only cannot be resolved here. Of ours it is the one that speaks of the
+    coverage's program, if no other one does.
+    """
+    entry = coverage.program.entry
+    if coverage.payer is not None or coverage.payer_told or entry is None:
+        return coverage
+    speaking = [payer for payer in payers if entry.id in payer.speaks_of]
+    return replace(coverage, payer=speaking[0]) if len(speaking) == 1 else coverage

@@ -20,7 +20,6 @@ QR_CONTEXT = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/qr-context"
 DATED_BY: Mapping[str, str] = {
     "abn-record": "signed-on",
     "organization-determination-request": "sent-on",
-    "advance-notice-record": "told-on",
 }
 """The linkId of each form's decisive day."""
 

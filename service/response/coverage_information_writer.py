@@ -170,7 +170,8 @@ class CoverageInformationWriter:
         coverage: str,
         gap: str,
     ) -> CoverageInformation:
-        wording = self.links.texts.undetermined[gap]
+        texts = self.links.texts
+        wording = texts.caveats[gap] if gap in _CAVEATS else texts.undetermined[gap]
         covered = Covered(wording.covered)
         if gap == UndeterminedReason.TECHNICAL:
             covered = Covered.INDETERMINATE

@@ -83,7 +83,7 @@ def test_with_an_assertion_id_one_sees_what_was_asked_answered_and_why(
         "mr-spectroscopy, version 2023-10-01",
         "76390 is in group mrs",
         "Investigational: scientific evidence",
-        "Card (warning): Not covered: MR spectroscopy (76390)",
+        "Card (warning): Not covered under the plan's medical policy: MR spectroscopy (76390)",
     ):
         assert told in shown.output
 

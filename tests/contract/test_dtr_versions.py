@@ -18,7 +18,7 @@ from tests.contract.test_questionnaire_package import asked, coverage_of, parame
 MA = "order-sign/mrs-medicare-advantage"
 OPERATION = "/fhir/Questionnaire/$questionnaire-package"
 INPUT = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/dtr-qpackage-input-parameters"
-RECORD = "advance-notice-record"
+RECORD = "abn-record"
 
 
 def names(output: Json) -> list[str]:

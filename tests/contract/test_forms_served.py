@@ -9,7 +9,7 @@ from fhir.resources.R4B.questionnaire import Questionnaire
 from flask.testing import FlaskClient
 
 BASE = "http://127.0.0.1:8642/fhir/Questionnaire"
-IDS = ("abn-record", "advance-notice-record", "organization-determination-request")
+IDS = ("abn-record", "organization-determination-request")
 
 
 @pytest.mark.parametrize("form_id", IDS)
@@ -78,7 +78,7 @@ def test_a_form_may_be_kept_and_is_sent_again_only_when_it_has_changed(
         ("status=active", IDS, "?status=active"),
         ("status=draft,retired", (), "?status=draft%2Cretired"),
         ("_id=abn-record&status=active", ("abn-record",), "?_id=abn-record&status=active"),
-        ("_id=abn-record&_id=advance-notice-record", (), None),
+        ("_id=abn-record&_id=organization-determination-request", (), None),
         ("version=1.0.0", IDS, "?version=1.0.0"),
         ("unknown=1&_format=json&_count=50", IDS, ""),
         ("url=", IDS, ""),

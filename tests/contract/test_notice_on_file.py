@@ -145,17 +145,12 @@ def test_without_a_claim_there_is_no_modifier(
     assert words in details(answer)["notice-on-file"][1]
 
 
-def test_without_an_abn_the_order_says_that_the_claim_would_take_gz(sign_with: Sign) -> None:
+def test_no_modifier_is_named_before_the_abn_is_known(sign_with: Sign) -> None:
     answer = sign_with()
     assert topics(answer) == ["guideline", "claim"]
-    value, because = details(answer)["claim-modifier"]
-    assert value == "GZ"
-    assert "no ABN was obtained" in because
+    assert "claim-modifier" not in details(answer)
     card = answer["cards"][1]["detail"]
-    assert "**GA:**" in card
-    assert "**GZ:**" in card
-    assert "Not GY:" in card
-    assert "Not GX:" in card
+    assert not any(modifier in card for modifier in ("GA", "GZ", "GY", "GX"))
 
 
 def test_a_refusal_that_is_noted_and_witnessed_is_told_without_a_modifier(
@@ -207,7 +202,7 @@ def test_a_form_that_lacks_what_makes_it_one_changes_nothing(
     assert topics(answer) == ["guideline", "claim"]
     (statement,) = stated(answer)
     assert parts(statement, "doc-needed") == ["admin"]
-    assert details(answer)["claim-modifier"][0] == "GZ"
+    assert "claim-modifier" not in details(answer)
 
 
 @pytest.mark.parametrize(
@@ -334,22 +329,9 @@ def test_an_abn_settles_nothing_under_medicare_advantage(
             },
             "The plan was asked on 2026-11-21",
         ),
-        (
-            "advance-notice-record",
-            {
-                "patient_name": "Ann Testcase",
-                "service": "MR spectroscopy",
-                "service_code": ["76390"],
-                "reason": "That the plan may not pay.",
-                "told_how": "telephone",
-                "told_on": "2026-11-21",
-                "told_by": "Rae Example, front desk",
-            },
-            "The patient was told on 2026-11-21",
-        ),
     ],
 )
-def test_under_medicare_advantage_the_request_or_the_telling_ends_the_notice_card(
+def test_under_medicare_advantage_the_request_ends_the_notice_card(
     client: FlaskClient, sign_with: Sign, form_id: str, answers: dict[str, Any], words: str
 ) -> None:
     form = filed(client, form_id, "Patient/ann", answers)
@@ -368,16 +350,19 @@ def test_of_four_orders_only_those_on_the_form_are_settled(
     request = fixture("order-sign/disc-pain-four-orders")
     telling = filed(
         client,
-        "advance-notice-record",
+        "organization-determination-request",
         request["context"]["draftOrders"]["entry"][0]["resource"]["subject"]["reference"],
         {
             "patient_name": "Ann Testcase",
+            "birth_date": "1951-04-12",
+            "plan": "Example Health Plan",
+            "requested_by": "treating-provider",
+            "requester_name": "Dr. Quill Exemplar",
             "service": "MR spectroscopy for disc pain",
             "service_code": ["0609T", "0610T"],
-            "reason": "That the plan may not pay.",
-            "told_how": "in-person",
-            "told_on": "2026-11-21",
-            "told_by": "Rae Example, front desk",
+            "diagnosis": ["M51.36"],
+            "kind": "standard",
+            "sent_on": "2026-11-21",
         },
     )
     telling["extension"] = [

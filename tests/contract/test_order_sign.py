@@ -43,7 +43,9 @@ class TestMedicareAdvantage:
         self, answer: dict[str, Any]
     ) -> None:
         card = answer["cards"][0]
-        assert card["summary"].startswith("Not covered: MR spectroscopy (76390)")
+        assert card["summary"] == (
+            "Not covered under the plan's medical policy: MR spectroscopy (76390), investigational."
+        )
         assert card["indicator"] == "warning"
         assert card["source"]["label"] == "Example Health Plan"
         assert card["source"]["topic"]["code"] == "guideline"
@@ -84,13 +86,12 @@ class TestMedicareAdvantage:
         self, answer: dict[str, Any]
     ) -> None:
         card = answer["cards"][1]
-        assert "organization determination" in card["summary"]
+        assert "What the plan needs to decide" in card["summary"]
         assert card["source"]["topic"]["code"] == "claim"
-        assert "CMS-R-131 is for Original Medicare" in card["detail"]
+        assert "CMS-R-131 (ABN) is for Original Medicare" in card["detail"]
         tasks = [a["resource"] for a in created(answer)]
         assert [t["input"][0]["valueCanonical"].rsplit("/", 1)[1] for t in tasks] == [
-            "organization-determination-request",
-            "advance-notice-record",
+            "organization-determination-request"
         ]
         task = tasks[0]
         assert (task["resourceType"], task["status"], task["intent"]) == ("Task", "ready", "order")
@@ -122,7 +123,7 @@ class TestMedicareAdvantage:
         assert parts(statement, "covered") == ["not-covered"]
         assert parts(statement, "pa-needed") == ["no-auth"]
         assert parts(statement, "coverage") == [{"reference": "Coverage/ma-ann"}]
-        assert parts(statement, "doc-needed") == ["admin"]
+        assert parts(statement, "doc-needed") == ["clinical"]
         assert only(parts(statement, "questionnaire")).endswith(
             "/organization-determination-request|1.0.0"
         )
@@ -150,16 +151,16 @@ def test_in_2_2_the_statement_has_that_versions_codes(fixture: Read, sign: Sign)
     assert {c["source"]["topic"]["system"] for c in answer["cards"]} == {CARD_TYPES_2_2}
 
 
-def test_under_original_medicare_the_card_says_likely_and_offers_the_abn(
+def test_under_original_medicare_the_card_says_may_not_pay_and_offers_the_abn(
     fixture: Read, sign: Sign
 ) -> None:
     answer = sign(fixture("order-sign/mrs-original-medicare"))
     first, second = answer["cards"]
-    assert first["summary"].startswith("Medicare is likely to deny MR spectroscopy (76390)")
+    assert first["summary"].startswith("Medicare may not pay for MR spectroscopy (76390).")
     assert "ABN (CMS-R-131)" in second["summary"]
-    assert "GA" in second["detail"]
-    assert "GZ" in second["detail"]
-    assert "your estimate" in second["detail"]
+    assert "A: whoever bills" in second["detail"]
+    assert "GA" not in second["detail"]
+    assert "GZ" not in second["detail"]
     (form,) = [link for link in first["links"] if "cms.gov" in link["url"]]
     assert f"({form['url']})" in second["detail"]
     statement = only(list(stated(answer)))
@@ -172,7 +173,10 @@ def test_where_the_program_is_not_told_both_notices_are_offered(fixture: Read, s
     answer = sign(fixture("order-sign/mrs-program-not-told"))
     first, second = answer["cards"]
     assert "under this plan's policy" in first["summary"]
-    assert len(second["suggestions"]) == 2
+    assert [s["label"] for s in second["suggestions"]] == [
+        "Medicare Advantage: ask the plan",
+        "Original Medicare: prepare an ABN",
+    ]
     assert second["selectionBehavior"] == "at-most-one"
     assert "Original Medicare" in second["detail"]
     assert "Medicare Advantage" in second["detail"]
@@ -222,7 +226,8 @@ def test_without_a_coverage_the_cards_say_to_check_the_plan_first(
     fixture: Read, sign: Sign
 ) -> None:
     answer = sign(fixture("order-sign/no-coverage"))
-    assert "Check the patient's plan" in answer["cards"][0]["detail"]
+    assert answer["cards"][0]["summary"].startswith("Check which plan pays before")
+    assert answer["cards"][0]["detail"].startswith("No insurance was sent with this order.")
     assert answer.get("systemActions", []) == []
 
 

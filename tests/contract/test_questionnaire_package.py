@@ -166,11 +166,11 @@ def test_a_form_asked_for_by_its_canonical_comes_once(package: Package, fixture:
     forms = [
         ("questionnaire", {"valueCanonical": CANONICAL + "abn-record"}),
         ("questionnaire", {"valueCanonical": CANONICAL + "abn-record|1.0.0"}),
-        ("questionnaire", {"valueCanonical": CANONICAL + "advance-notice-record"}),
+        ("questionnaire", {"valueCanonical": CANONICAL + "organization-determination-request"}),
     ]
     output = package(asked(request, *forms))
     ids = [b["entry"][0]["resource"]["id"] for b in bundles(output)]
-    assert ids == ["abn-record", "advance-notice-record"]
+    assert ids == ["abn-record", "organization-determination-request"]
     # The order goes with each of them.
     for response in begun(output):
         assert any(e["url"] == DTR + "qr-context" for e in response["extension"])

@@ -168,7 +168,8 @@ def test_a_program_that_the_coverage_does_not_tell_is_taken_from_its_payer(
     client: FlaskClient,
 ) -> None:
     answered = answer(client, call_of("order-sign/program-from-the-payer"))
-    assert "organization determination" in answered["cards"][1]["summary"]
+    (notice,) = answered["cards"][1]["suggestions"]
+    assert notice["label"] == "Ask the plan"
 
 
 @pytest.mark.requirement("crd-2.2.1:conf-13")
@@ -239,7 +240,7 @@ def test_a_service_that_is_booked_or_ordered_for_a_visit_is_told_as_not_covered(
 ) -> None:
     booked = answer(client, call_of("appointment-book/mrs-appointment"))
     visited = answer(client, call_of("encounter-start/mrs-ordered"))
-    assert booked["cards"][0]["summary"].startswith("Not covered: MR spectroscopy")
+    assert booked["cards"][0]["summary"].startswith("Not covered under the plan's medical policy")
     assert "MR spectroscopy" in visited["cards"][0]["summary"]
 
 
@@ -250,9 +251,9 @@ def test_a_slot_after_the_end_of_the_coverage_is_told_as_without_one(client: Fla
         if entry["resource"]["resourceType"] == "Coverage":
             entry["resource"]["period"] = {"start": "2022-01-01", "end": "2026-11-30"}
     answered = answer(client, request)
-    assert "No insurance is active on the day of service" in answered["cards"][0]["detail"]
+    assert answered["cards"][0]["summary"].startswith("Verify coverage before")
     (statement,) = stated(answered)
-    assert "no coverage that is active" in parts(statement, "reason")[0]["text"]
+    assert "is not active on the day of service" in parts(statement, "reason")[0]["text"]
 
 
 @pytest.mark.requirement("crd-2.0.1:181")

@@ -131,8 +131,10 @@ def test_by_assertion_id_one_sees_what_was_asked_answered_and_why(log: Server, p
     expect(stated).to_contain_text("Investigational")
     cards = page.locator("[data-card]")
     expect(cards).to_have_count(2)
-    expect(cards.first.get_by_role("heading")).to_contain_text("Not covered: MR spectroscopy")
-    expect(cards.nth(1)).to_contain_text("Add to-do: ask the plan")
+    expect(cards.first.get_by_role("heading")).to_contain_text(
+        "Not covered under the plan's medical policy"
+    )
+    expect(cards.nth(1)).to_contain_text("Ask the plan")
     # It was shown to a clinician then; nobody takes it up here.
     expect(cards.get_by_role("button")).to_have_count(0)
     expect(cards.locator("form")).to_have_count(0)
@@ -159,7 +161,7 @@ def test_by_patient_or_order_decisions_are_listed_and_each_opens(page: Page) -> 
     expect(found).to_contain_text("Patient/bo")
     expect(page.get_by_role("textbox", name="Patient")).to_have_value("bo")
     found.get_by_role("button").click()
-    expect(page.locator("[data-card]").first).to_contain_text("Medicare is likely to deny")
+    expect(page.locator("[data-card]").first).to_contain_text("Medicare may not pay")
     page.get_by_role("link", name="Find a decision").click()
     find(page, order="ServiceRequest/mri-head")
     expect(page.locator(".found li").first).to_contain_text("70551")
@@ -228,7 +230,7 @@ def test_what_is_made_of_a_card_in_the_workbench_is_in_the_log(
     cards.first.get_by_label("Comment").fill("told on the phone")
     cards.first.get_by_role("button", name="Dismiss the card").click()
     expect(cards.first.locator("[data-said]")).to_contain_text("The service took it")
-    cards.nth(1).get_by_role("button", name="Add to-do: ask the plan").click()
+    cards.nth(1).get_by_role("button", name="Ask the plan").click()
     expect(cards.nth(1).locator("[data-said]")).to_contain_text("The service took it")
     told = bench.locator("dt:has-text('Assertion id') + dd").inner_text()
 

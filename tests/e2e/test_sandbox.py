@@ -79,7 +79,7 @@ def test_its_imaging_tab_shows_our_card_for_76390(sandbox: Page, listed: Server)
     card = sandbox.locator("article")
     expect(card).to_have_count(1)
     expect(card.locator("h2.info")).to_contain_text("MR spectroscopy (76390)")
-    expect(card.locator("h2")).to_contain_text("Not covered under this plan's policy")
+    expect(card.locator("h2")).to_contain_text("Check which plan pays")
     expect(card.locator("pre")).to_contain_text("No insurance came with this order")
     expect(card.locator("select option")).not_to_have_count(0)
     (call,) = [r for r in sent if r.method == "POST"]

@@ -49,7 +49,7 @@ def test_an_order_sign_posted_to_the_running_server_is_answered(server: Server) 
 def test_fire_shows_the_cards_of_a_running_server(server: Server) -> None:
     shown = fire(str(MAIN), "--url", server.base)
     assert shown.returncode == 0, shown.stderr
-    assert "Not covered: MR spectroscopy (76390)" in shown.stdout
+    assert "Not covered under the plan's medical policy: MR spectroscopy (76390)" in shown.stdout
     assert "not-covered" in shown.stdout
 
 
@@ -63,7 +63,7 @@ def test_fire_decides_in_process_without_a_server_and_explains() -> None:
 def test_fire_explains_the_answer_of_a_running_server(server: Server) -> None:
     shown = fire(str(MAIN), "--url", server.base, "--explain")
     assert shown.returncode == 0, shown.stderr
-    assert "Not covered: MR spectroscopy (76390)" in shown.stdout
+    assert "Not covered under the plan's medical policy: MR spectroscopy (76390)" in shown.stdout
     assert "Why: ServiceRequest/mrs-brain" in shown.stdout
     assert "mr-spectroscopy" in shown.stdout
 

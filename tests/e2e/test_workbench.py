@@ -66,14 +66,14 @@ def test_the_cards_are_shown_as_an_ehr_shows_them(page: Page) -> None:
     expect(cards).to_have_count(2)
     first = cards.first
     expect(first.get_by_role("heading")).to_have_text(
-        "Not covered: MR spectroscopy (76390). Investigational under the plan's policy."
+        "Not covered under the plan's medical policy: MR spectroscopy (76390), investigational."
     )
     expect(first).to_contain_text("Warning")
     expect(first).to_contain_text("From Example Health Plan")
     expect(first.locator("strong", has_text="Why:")).to_be_visible()
     link = first.get_by_role("link", name="Policy: Magnetic Resonance Spectroscopy")
     assert "noopener" in (link.get_attribute("rel") or "")
-    expect(cards.nth(1).get_by_role("button", name="Add to-do: ask the plan")).to_be_visible()
+    expect(cards.nth(1).get_by_role("button", name="Ask the plan")).to_be_visible()
 
 
 def test_it_shows_what_changes_in_the_order_and_the_way_to_the_answer(page: Page) -> None:
@@ -157,7 +157,7 @@ def test_a_call_is_fired_once_its_example_is_there(page: Page, held: list[Route]
     page.get_by_role("button", name="Fire the request").click()
     until_held(page, held, 1)
     held[0].continue_()
-    expect(page.locator("[data-card]").first).to_contain_text("Medicare is likely to deny")
+    expect(page.locator("[data-card]").first).to_contain_text("Medicare may not pay")
 
 
 def test_an_example_that_cannot_be_loaded_is_told(page: Page, held: list[Route]) -> None:
@@ -194,9 +194,9 @@ def test_the_shape_of_a_code_tells_its_system(page: Page, code: str, system: str
 @pytest.mark.parametrize(
     ("coverage", "card", "notice"),
     [
-        ("Original Medicare", "Medicare is likely to deny", "ABN (CMS-R-131)"),
+        ("Original Medicare", "Medicare may not pay", "ABN (CMS-R-131)"),
         ("Medicare program not told", "Not covered", "organization determination"),
-        ("None came with the request", "Not covered under this plan's policy", "The form depends"),
+        ("None came with the request", "Check which plan pays", "which notice depends"),
     ],
 )
 def test_another_coverage_brings_other_cards(
@@ -229,7 +229,7 @@ def test_a_coverage_can_be_added_where_none_came(page: Page) -> None:
     bench(page, "order-sign/no-coverage.json")
     expect(page.locator("#program")).to_have_value("none")
     page.locator("#program").select_option("original_medicare")
-    expect(fire(page).first).to_contain_text("Medicare is likely to deny")
+    expect(fire(page).first).to_contain_text("Medicare may not pay")
     expect(page.get_by_role("group", name="Orders")).to_contain_text("Coverage/added")
 
 
@@ -303,7 +303,7 @@ def test_a_hostile_name_shows_as_characters(page: Page) -> None:
 
 def test_taking_up_a_suggestion_posts_feedback(page: Page) -> None:
     card = fire(page).nth(1)
-    button = card.get_by_role("button", name="Add to-do: ask the plan")
+    button = card.get_by_role("button", name="Ask the plan")
     with page.expect_response("**/feedback") as response:
         button.click()
     sent = response.value.request.post_data_json

@@ -48,7 +48,7 @@ EXPECTED = {
         POLICY, 21, "determinations.original_medicare.covered", "use one of not-covered, covered"
     ),
     "unknown_program": Expected(
-        "payers.yaml", 5, "payers[0].line_of_business", "use one of medicare_advantage"
+        "payers.yaml", 5, "payers[0].line_of_business", "name one of medicare_advantage"
     ),
     "misspelled_expectation": Expected(
         CASES, 6, "cases[0].expect.progam", "is program meant? Known here: covered"

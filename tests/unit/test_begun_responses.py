@@ -137,7 +137,7 @@ def test_another_purpose_is_told_as_other() -> None:
 
 
 def test_in_dtr_2_0_the_coverage_is_one_of_the_context_and_answers_are_automatic() -> None:
-    (form,) = (f for f in FORMS if f.id == "advance-notice-record")
+    (form,) = (f for f in FORMS if f.id == "abn-record")
     response = begun_response(form, OF_2_0)
     context = [
         e["valueReference"]["reference"]

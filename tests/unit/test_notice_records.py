@@ -102,7 +102,7 @@ def test_a_refusal_has_its_own_day_and_needs_note_and_witness() -> None:
 
 @pytest.mark.parametrize(
     ("form", "link"),
-    [("organization-determination-request", "sent-on"), ("advance-notice-record", "told-on")],
+    [("organization-determination-request", "sent-on"), ("abn-record", "signed-on")],
 )
 def test_each_form_is_dated_by_its_own_question(form: str, link: str) -> None:
     answered = response(item(link, {"valueDate": "2026-11-20"}))

@@ -172,29 +172,26 @@ def test_a_request_to_the_plan_counts_from_the_day_it_was_sent() -> None:
     assert judged(replace(request, day=None), advantage).notices != ()
 
 
-def test_the_strongest_form_is_named_and_of_two_alike_the_newest() -> None:
-    told = SubmittedForm(
-        "QuestionnaireResponse/told",
-        "advance-notice-record",
+def test_of_two_forms_alike_the_newest_is_named() -> None:
+    newer = SubmittedForm(
+        "QuestionnaireResponse/new",
+        "organization-determination-request",
         "completed",
         PATIENT,
         SIGNED.orders,
         SIGNED.codes,
         date(2026, 11, 22),
     )
-    older = replace(told, reference="QuestionnaireResponse/old", day=date(2026, 11, 1))
-    asked = replace(
-        told,
-        reference="QuestionnaireResponse/asked",
-        form="organization-determination-request",
-        day=date(2026, 11, 2),
-    )
-    for records, named in (([older, told, asked], "asked"), ([older, told], "told")):
-        found = with_notices_on_file(
-            determined("organization-determination"), records, RULES, patient=PATIENT, today=TODAY
-        ).notice_on_file
-        assert found is not None
-        assert found.record == f"QuestionnaireResponse/{named}"
+    older = replace(newer, reference="QuestionnaireResponse/old", day=date(2026, 11, 1))
+    found = with_notices_on_file(
+        determined("organization-determination"),
+        [older, newer],
+        RULES,
+        patient=PATIENT,
+        today=TODAY,
+    ).notice_on_file
+    assert found is not None
+    assert found.record == "QuestionnaireResponse/new"
 
 
 def test_where_no_notice_is_advised_forms_are_not_looked_at() -> None:

@@ -82,7 +82,7 @@ def test_the_abns_choice_signature_and_date_are_left_to_the_patient(abn: Notice)
     patients = {b.blank for b in abn.blanks if b.by == "patient"}
     assert patients == {"G", "I", "J"}
     assert not any(b.text for b in abn.blanks if b.blank in patients)
-    assert "Leave G, I and J to the patient" in "".join(abn.advice)
+    assert abn.do_not == "Fill in G, I or J; they are the patient's."
 
 
 def test_the_abns_estimate_is_left_to_the_provider(abn: Notice) -> None:
@@ -93,7 +93,8 @@ def test_the_abns_estimate_is_left_to_the_provider(abn: Notice) -> None:
 def test_the_abns_reason_is_the_policys_in_the_patients_words(abn: Notice) -> None:
     (blank,) = [b for b in abn.blanks if b.blank == "E"]
     assert blank.suggests("Once a year is paid for.") == "Once a year is paid for."
-    assert 'E: "Once a year is paid for."' in "".join(abn.advice_on(ON, "Once a year is paid for."))
+    told = abn.filled(abn.do or "", ON, "Once a year is paid for.")
+    assert 'E: "Once a year is paid for."' in told
 
 
 def test_no_notice_gives_a_reason_of_its_own(notices: NoticeLibrary) -> None:
@@ -103,8 +104,8 @@ def test_no_notice_gives_a_reason_of_its_own(notices: NoticeLibrary) -> None:
 
 
 def test_an_edition_is_recommended_up_to_its_last_day_only(abn: Notice) -> None:
-    last, after = (" ".join(abn.advice_on(date(2029, *day), "")) for day in ((3, 31), (4, 1)))
-    assert 'Edition "expires 03/31/2029"; no other is valid.' in last
+    last, after = (abn.filled(abn.do or "", date(2029, *day), "") for day in ((3, 31), (4, 1)))
+    assert 'Edition "expires 03/31/2029".' in last
     assert "03/31/2029" not in after
     assert "{" not in after.replace("{services}", "").replace("{codes}", "")
 
@@ -114,10 +115,10 @@ def test_the_abn_lists_every_blank_and_option_of_the_form(abn: Notice) -> None:
     assert [o.option for o in abn.options] == ["1", "2", "3"]
 
 
-def test_ga_and_gz_are_named_for_the_abn_and_gy_and_gx_are_ruled_out(abn: Notice) -> None:
-    assert [m.code for m in abn.modifiers] == ["GA", "GZ"]
+def test_ga_is_named_for_the_abn_on_file_and_gy_and_gx_are_ruled_out(abn: Notice) -> None:
+    assert [m.code for m in abn.modifiers] == ["GA"]
     assert [m.code for m in abn.why_not] == ["GY", "GX"]
-    assert [m.goes_with for m in abn.modifiers] == ["notice-on-file", "no-notice"]
+    assert [m.goes_with for m in abn.modifiers] == ["notice-on-file"]
     assert all(m.because for m in abn.why_not)
 
 
@@ -126,17 +127,17 @@ def test_the_request_to_the_plan_says_that_the_abn_does_not_apply(
 ) -> None:
     advice = " ".join(request_to_the_plan.advice)
     assert request_to_the_plan.programs == (Program.MEDICARE_ADVANTAGE,)
-    assert "CMS-R-131 is for Original Medicare" in advice
+    assert "CMS-R-131 (ABN) is for Original Medicare" in advice
     assert "42 CFR 422.566" in advice
     assert "CMS-10003" in advice
 
 
-def test_the_request_to_the_plan_names_who_can_ask_and_keeps_a_record(
+def test_the_request_to_the_plan_names_who_can_ask_and_never_has_the_patient_told(
     request_to_the_plan: Notice,
 ) -> None:
     advice = " ".join(request_to_the_plan.advice)
-    assert "The member, their representative or the treating provider can ask" in advice
-    assert "Note in the chart that they were told" in advice
+    assert "the member, their representative" in advice
+    assert "Tell the patient" not in advice
 
 
 def test_only_original_medicare_has_modifiers(request_to_the_plan: Notice) -> None:

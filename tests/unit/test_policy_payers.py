@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from service.decision.coverage import Contact, PolicyLink
-from service.decision.policy import Program
 from service.errors import LibraryError
 from service.policies.library import load_payers
 from service.policies.payers import Payers
@@ -23,14 +22,25 @@ def test_a_payer_is_found_by_system_and_identifier(payers: Payers) -> None:
     plan = payers.by_identifier(SYSTEM, "example-health-plan")
     assert plan is not None
     assert plan.name == "Example Health Plan"
-    assert plan.line_of_business is Program.MEDICARE_ADVANTAGE
+    assert plan.line_of_business == "medicare_advantage"
     assert plan.policies == (PolicyLink("mr-spectroscopy"),)
+
+
+def test_a_payer_says_which_programs_it_speaks_of_by_a_policy(payers: Payers) -> None:
+    plan, payer = (
+        payers.by_identifier(SYSTEM, name) for name in ("example-health-plan", "example-payer")
+    )
+    assert plan is not None
+    assert payer is not None
+    assert not plan.applies("mr-spectroscopy", "original_medicare")
+    assert payer.applies("mr-spectroscopy", "original_medicare")
+    assert not payer.applies("mr-spectroscopy", "commercial")
 
 
 def test_a_payer_may_leave_its_line_of_business_untold(payers: Payers) -> None:
     payer = payers.by_identifier(SYSTEM, "example-payer")
     assert payer is not None
-    assert payer.line_of_business is Program.UNKNOWN
+    assert payer.line_of_business == "not_told"
 
 
 @pytest.mark.parametrize(

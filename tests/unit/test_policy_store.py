@@ -18,6 +18,8 @@ from tests.policies import LIBRARY, SOUND
 ON = date(2026, 11, 22)
 SCAN = Code(HCPCS, "X0001")
 
+MEDICARE = [p for p in Program if p is not Program.NOT_MEDICARE]
+
 
 @pytest.fixture(scope="module")
 def store() -> PolicyStore:
@@ -137,10 +139,11 @@ def test_each_program_gets_its_own_notice_and_both_where_it_is_not_told(
         Program.MEDICARE_ADVANTAGE: ("organization-determination",),
         Program.ORIGINAL_MEDICARE: ("abn",),
         Program.UNKNOWN: ("organization-determination", "abn"),
+        Program.NOT_MEDICARE: (),
     }
 
 
-@pytest.mark.parametrize("program", Program)
+@pytest.mark.parametrize("program", MEDICARE)
 def test_a_summary_naming_all_five_codes_stays_under_140_characters(
     mrs: PolicyVersion, program: Program
 ) -> None:
@@ -150,21 +153,26 @@ def test_a_summary_naming_all_five_codes_stays_under_140_characters(
     assert all(s.code in summary for s in services)
 
 
-@pytest.mark.parametrize("program", Program)
-def test_every_statement_says_investigational_and_that_the_patient_may_have_to_pay(
-    mrs: PolicyVersion, program: Program
-) -> None:
-    statement = mrs.wording[program].statement
-    assert "investigational" in statement
-    assert "patient may have to pay" in statement
+def test_no_wording_says_that_the_patient_may_have_to_pay(mrs: PolicyVersion) -> None:
+    for wording in mrs.wording.values():
+        said = f"{wording.summary} {wording.statement} {wording.do} {wording.do_not}"
+        assert "have to pay" not in said
 
 
-def test_under_original_medicare_the_wording_says_that_the_policy_is_not_medicares(
+def test_under_original_medicare_the_wording_says_what_was_searched_and_who_decides(
     mrs: PolicyVersion,
 ) -> None:
     wording = mrs.wording[Program.ORIGINAL_MEDICARE]
-    assert "likely to deny" in wording.summary
-    assert "not Medicare's" in wording.statement
+    assert "may not pay" in wording.summary
+    assert "when last searched (2023-08)" in wording.statement
+    assert "Medicare contractor" in (wording.do or "")
+    assert "likely to deny" not in mrs.determinations[Program.ORIGINAL_MEDICARE].reason
+
+
+def test_a_reservation_of_one_program_is_not_told_under_another(mrs: PolicyVersion) -> None:
+    told = {p: " ".join(mrs.reservations_for(p)) for p in MEDICARE}
+    assert "Evidence of Coverage" in told[Program.MEDICARE_ADVANTAGE]
+    assert "Evidence of Coverage" not in told[Program.ORIGINAL_MEDICARE]
 
 
 def test_citations_name_sections_and_no_invented_address(mrs: PolicyVersion) -> None:

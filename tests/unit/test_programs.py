@@ -1,55 +1,109 @@
+from pathlib import Path
+
 import pytest
 
-from service.decision.coverage import Coverage, Payer
 from service.decision.order import Code
 from service.decision.policy import Program
-from service.decision.programs import SOURCE_OF_PAYMENT, find_program
+from service.decision.programs import SOURCE_OF_PAYMENT, Pays, ProgramFinding
+from service.errors import LibraryError
+from service.policies.programs import load_programs
 
 ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+TABLE = load_programs()
 
 
-def coverage(*types: tuple[str, str], line_of_business: Program = Program.UNKNOWN) -> Coverage:
-    payer = Payer("http://example.org/payers", "p", "A Plan", line_of_business, ())
-    codes = tuple(Code(*t) for t in types)
-    return Coverage("Coverage/1", "prefetch.coverage", payer, True, type_codes=codes)
+def find(
+    *types: str, line_of_business: str = "not_told", **payer: tuple[str, ...]
+) -> ProgramFinding:
+    codes = [Code(SOURCE_OF_PAYMENT, t) for t in types]
+    return TABLE.find(codes, line_of_business, payer.get("speaks_of", ()), "p")
 
 
-@pytest.mark.parametrize("code", ["11", "111", "112", "113", "119"])
+@pytest.mark.parametrize("code", ["11", "111", "112", "113", "119", "123", "141", "142"])
 def test_medicare_advantage_is_told_by_its_types_of_payment(code: str) -> None:
-    found = find_program(coverage((SOURCE_OF_PAYMENT, code)))
+    found = find(code)
     assert (found.program, found.source) == (Program.MEDICARE_ADVANTAGE, "Coverage.type")
 
 
 @pytest.mark.parametrize("code", ["12", "121"])
 def test_original_medicare_is_told_by_its_types_of_payment(code: str) -> None:
-    assert find_program(coverage((SOURCE_OF_PAYMENT, code))).program == "original_medicare"
+    assert find(code).program is Program.ORIGINAL_MEDICARE
 
 
-@pytest.mark.parametrize("code", ["1", "13", "14", "19", "123", "129"])
+@pytest.mark.parametrize("code", ["1", "13", "14", "19", "129"])
 def test_an_ambiguous_type_of_payment_leaves_it_to_the_line_of_business(code: str) -> None:
-    typed = coverage((SOURCE_OF_PAYMENT, code), line_of_business=Program.MEDICARE_ADVANTAGE)
-    found = find_program(typed)
+    found = find(code, line_of_business="medicare_advantage")
     assert (found.program, found.source) == (Program.MEDICARE_ADVANTAGE, "line of business")
+    assert find(code).program is Program.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("code", "entry"),
+    [
+        ("122", "medicare_drugs"),
+        ("2", "medicaid"),
+        ("21", "medicaid"),
+        ("191", "medicaid"),
+        ("32", "other_government"),
+        ("512", "commercial"),
+        ("81", "self_pay"),
+    ],
+)
+def test_what_is_not_medicare_is_told_by_its_types_of_payment(code: str, entry: str) -> None:
+    found = find(code)
+    assert found.program is Program.NOT_MEDICARE
+    assert found.entry is not None
+    assert found.entry.id == entry
+
+
+def test_a_drug_plan_pays_for_drugs_and_medicaid_for_what_is_left() -> None:
+    assert [find(code).pays for code in ("122", "21", "111")] == [*reversed(Pays)]
 
 
 @pytest.mark.parametrize("code", ["MCPOL", "PUBLICPOL", "EHCPOL"])
 def test_act_codes_cannot_tell_the_programs_apart(code: str) -> None:
-    assert find_program(coverage((ACT_CODE, code))).program is Program.UNKNOWN
+    assert TABLE.find([Code(ACT_CODE, code)]).program is Program.UNKNOWN
 
 
-def test_the_type_of_payment_comes_before_the_line_of_business() -> None:
-    typed = coverage((SOURCE_OF_PAYMENT, "121"), line_of_business=Program.MEDICARE_ADVANTAGE)
-    assert find_program(typed).program is Program.ORIGINAL_MEDICARE
+@pytest.mark.parametrize("code", ["121", "512"])
+def test_a_type_of_another_program_than_the_payer_has_contradicts_it(code: str) -> None:
+    found = find(code, line_of_business="medicare_advantage")
+    assert found.contradictory
+    assert found.program is Program.UNKNOWN
+
+
+def test_a_payer_that_speaks_of_both_programs_is_believed_the_type() -> None:
+    both = ("medicare_advantage", "original_medicare")
+    found = find("121", line_of_business="medicare_advantage", speaks_of=both)
+    assert (found.program, found.contradictory) == (Program.ORIGINAL_MEDICARE, False)
 
 
 def test_types_of_both_programs_contradict_each_other_and_tell_nothing() -> None:
-    typed = coverage(
-        (SOURCE_OF_PAYMENT, "111"),
-        (SOURCE_OF_PAYMENT, "121"),
-        line_of_business=Program.MEDICARE_ADVANTAGE,
+    found = find("111", "121", line_of_business="medicare_advantage")
+    assert found.contradictory
+    assert found.program is Program.UNKNOWN
+
+
+def test_a_program_without_a_type_is_told_by_its_payers_entry() -> None:
+    found = find(line_of_business="pace")
+    assert found.program is Program.NOT_MEDICARE
+    assert found.entry is not None
+    assert found.entry.name == "PACE"
+
+
+def test_without_a_type_and_a_line_of_business_nothing_is_told() -> None:
+    assert find().program is Program.UNKNOWN
+
+
+def test_a_type_that_stands_for_two_programs_is_an_error_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "programs.yaml"
+    file.write_text(
+        "programs:\n"
+        '  - {id: one, name: One, words_for: not_told, types: ["1"]}\n'
+        '  - {id: two, name: Two, words_for: not_told, types: ["1"]}\n',
+        "utf-8",
     )
-    assert find_program(typed).program is Program.UNKNOWN
-
-
-def test_without_a_coverage_nothing_is_told() -> None:
-    assert find_program(None).program is Program.UNKNOWN
+    with pytest.raises(LibraryError) as error:
+        load_programs(file)
+    (found,) = error.value.findings
+    assert (found.line, found.field) == (3, "programs[1].types[0]")

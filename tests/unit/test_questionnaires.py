@@ -43,8 +43,8 @@ def expressions(form: Form) -> dict[str, str]:
     }
 
 
-def test_there_is_a_form_for_each_way_of_telling_the_patient() -> None:
-    ids = {"abn-record", "organization-determination-request", "advance-notice-record"}
+def test_there_is_a_form_for_each_notice() -> None:
+    ids = {"abn-record", "organization-determination-request"}
     assert form_ids() == ids
     assert {f.id for f in FORMS} == ids
 
@@ -208,9 +208,9 @@ def test_the_abn_record_links_cmss_form_as_the_notice_does() -> None:
 
 
 @pytest.mark.form_rule("sdc-signature")
-def test_only_the_form_that_is_its_own_evidence_asks_for_its_authors_signature() -> None:
+def test_no_form_that_stands_beside_its_evidence_asks_for_its_authors_signature() -> None:
     url = "http://hl7.org/fhir/StructureDefinition/questionnaire-signatureRequired"
-    assert [f.id for f in FORMS if extensions(f.resource, url)] == ["advance-notice-record"]
+    assert [f.id for f in FORMS if extensions(f.resource, url)] == []
 
 
 def test_every_answer_that_is_read_again_is_asked_for() -> None:
