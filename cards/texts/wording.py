@@ -244,7 +244,6 @@ class AuthorizationCard(Model):
 class PayerTexts(Model):
     """Statements from the payer's records: payer.yaml"""
 
-    programs: dict[str, Sentence]
     since: _Day
     until: _Day
     decided: _Day

@@ -11,7 +11,7 @@ from datetime import date
 from enum import StrEnum
 
 from service.decision.coverage import Coverage, CoverageFinding, CoverageOutcome
-from service.decision.policy import Program
+from service.decision.programs import ProgramEntry
 
 
 class PayerOutcome(StrEnum):
@@ -62,9 +62,9 @@ class Contradiction:
     """
 
     what: str
-    program: Program | None = None
+    program: str = ""
     day: date | None = None
-    told: Program | None = None
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class PayerFinding:
     outcome: PayerOutcome
     because: str
     record: str | None = None
-    program: Program | None = None
+    program: ProgramEntry | None = None
     starts: date | None = None
     ends: date | None = None
     primary: bool = False

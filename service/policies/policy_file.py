@@ -381,8 +381,8 @@ class PolicyFile(Model):
             raise wrong(
                 "rules and open go together", "add open: what is said where facts are missing"
             )
-        for program in Program:
-            if self.determinations.of(program).prior_authorization == "satisfied":
+        for _, determination in self.determinations.given():
+            if determination.prior_authorization == "satisfied":
                 raise wrong(
                     "satisfied without the number of an approval breaks crd-ci-q5 of CRD 2.0.1",
                     "move it into a rule that asks for {fact: earlier.approved, is: true}",

@@ -17,6 +17,7 @@ from service.payer_data.payer_tables import imports
 from service.payer_data.port import PayerData, Records, Wanted
 from service.payer_data.record_files import COLUMNS, RecordReader, Refusal
 from service.payer_data.record_rows import KINDS
+from service.policies.programs import load_programs
 from tests.conftest import ROOT
 from tests.unit.payer_data.conftest import AT, OTHER_PAYER, Import
 from tests.unit.payer_data.people import PAYER
@@ -170,7 +171,7 @@ def test_a_file_in_another_encoding_is_refused(url: str, tmp_path: Path) -> None
             url,
             path,
             KINDS["members"],
-            RecordReader(KINDS["members"], {PAYER: PAYER}, PAYER),
+            RecordReader(KINDS["members"], {PAYER: PAYER}, load_programs(), PAYER),
             whole=True,
             most_refused=9,
             at=AT,
