@@ -74,7 +74,8 @@ class PayerFinding:
     `because` is for the trace: versions, days and kinds of trouble, never a name or a number of a
     member. `situations` are keys of the texts ("hospice", "deceased", "other_payer_first", "qmb").
     `out_of_network` is True where the performer is known to be outside, `exempt` where who orders
-    or performs has a gold card for the code. `had_on` are days on which the member has had it.
+    or performs has a gold card for the code. `had_on` are the days, in order, on which the member
+    has had it; `history_known`, whether the payer keeps any history, so that no day means never.
     """
 
     outcome: PayerOutcome
@@ -88,6 +89,7 @@ class PayerFinding:
     out_of_network: bool = False
     exempt: bool = False
     had_on: tuple[date, ...] = ()
+    history_known: bool = False
     situations: tuple[str, ...] = ()
     contradictions: tuple[Contradiction, ...] = ()
 

@@ -86,6 +86,7 @@ def bearing(
         out_of_network=_out_of_network(records, member, order, day),
         exempt=_exempt(records, order, day),
         had_on=tuple(sorted(_had_on(records, own, order, day))),
+        history_known=records.history_known,
         situations=tuple(_situations(member, day)),
         contradictions=contradictions,
     )
