@@ -196,6 +196,7 @@ class CaveatText(Model):
     statement: _OfProgram
     do: _OfProgram
     reason: _OfProgram
+    instructions: Sentence | None = None
     missing: Text | None = None
     reason_code: Text | None = None
     covered: Literal["covered", "not-covered", "conditional"] = "conditional"
@@ -254,7 +255,6 @@ class AuthorizationCard(Model):
 class PayerTexts(Model):
     """Statements from the payer's records: payer.yaml"""
 
-    programs: dict[str, Sentence]
     since: _Day
     until: _Day
     decided: _Day

@@ -130,7 +130,7 @@ def wire_review(
         services=SERVICES,
         versions=versions or CrdVersions(),
         decide_step=wire_decide_step(
-            settings, library, payer_records or wire_payer_records(settings), forms
+            settings, library, payer_records or wire_payer_records(settings, library), forms
         ),
         payers=library.payers,
         responder=responder,
@@ -143,13 +143,16 @@ def wire_review(
     )
 
 
-def wire_payer_records(settings: Settings, metrics: Metrics | None = None) -> PayerRecords:
+def wire_payer_records(
+    settings: Settings, library: Library, metrics: Metrics | None = None
+) -> PayerRecords:
     """The payer's records, with their source, if one is configured."""
     return PayerRecords(
         open_source(settings),
         patience=settings.payer_data_timeout_ms / 1000,
         budget=settings.fetch_budget_ms / 1000,
         asked=metrics.payer_data if metrics else lambda _outcome, _seconds: None,
+        programs=library.payers.programs,
     )
 
 
@@ -227,7 +230,7 @@ def wire_packages(
         notices=library.notices,
         versions=versions or CrdVersions(),
         decide_step=wire_decide_step(
-            settings, library, payer_records or wire_payer_records(settings), forms
+            settings, library, payer_records or wire_payer_records(settings, library), forms
         ),
         payers=library.payers,
         filler=FormFiller(links, new_uuid),
@@ -267,7 +270,7 @@ def create_app(
     call_logger = CallLogger(recorder, metrics, clock)
     count_refusals(app, metrics)
     clients = secure(app, settings, clock)
-    payer_records = wire_payer_records(settings, metrics)
+    payer_records = wire_payer_records(settings, library, metrics)
     review = wire_review(settings, library, clock, None, versions, payer_records)
     app.register_blueprint(hooks_blueprint(review, discovery(SERVICES, versions), call_logger))
     app.register_blueprint(feedback_blueprint(call_logger))

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from service.payer_data.record_files import RecordReader
+    from service.policies.payers import Payers
 
 _KINDS = ("members", "authorizations", "network", "history", "exemptions")
 _SUFFIXES = (".csv", ".ndjson", ".jsonl")
@@ -39,33 +45,27 @@ def import_(
     """
     files = [path] if path.is_file() else _files_in(path)
     kinds = [kind or _kind_of(file) for file in files]
-    payers = _payers()
+    listed = _listed()
+    payers = _identifiers(listed)
     default_payer = _payer(payer, payers)
+    reader_of = partial(_reader, listed, default_payer)
     with _database() as url:
         if if_empty and not _is_empty(url):
             click.echo("there are records already; nothing was imported")
             return
         for file, chosen in zip(files, kinds, strict=True):
-            _import_one(url, file, chosen, payers, default_payer, delta, allow_refused)
+            _import_one(url, file, reader_of(chosen), chosen, delta, allow_refused)
 
 
 def _import_one(
-    url: str,
-    file: Path,
-    kind: str,
-    payers: dict[str, str],
-    default_payer: str | None,
-    delta: bool,
-    allow_refused: int,
+    url: str, file: Path, reader: RecordReader, kind: str, delta: bool, allow_refused: int
 ) -> None:
     from datetime import UTC, datetime
 
     from service.cli.progress import progress
     from service.payer_data.importing import import_file
-    from service.payer_data.record_files import RecordReader
     from service.payer_data.record_rows import KINDS
 
-    reader = RecordReader(KINDS[kind], payers, default_payer)
     with progress(f"Reading {file.name}", file.stat().st_size) as advance:
         report = import_file(
             url,
@@ -105,7 +105,7 @@ def forget(member: str, payer: str | None, yes: bool) -> None:
     """
     from service.payer_data.forgetting import forget as delete
 
-    payers = _payers()
+    payers = _identifiers(_listed())
     only = _payer(payer, payers)
     if not yes:
         click.confirm("Delete all records of this member for good?", abort=True)
@@ -148,13 +148,25 @@ def _database() -> Iterator[str]:
         raise RecordsUnavailable(f"the payer's records cannot be reached ({error})") from None
 
 
-def _payers() -> dict[str, str]:
-    """Each identifier of the payers of the payers file, and the payer's name in the records."""
+def _listed() -> Payers:
+    """The payers of the payers file, with the programs of theirs."""
     from service.policies.library import load_payers
     from service.settings import load_settings
 
-    payers = load_payers(load_settings().payers_file)
+    settings = load_settings()
+    return load_payers(settings.payers_file, settings.programs_file)
+
+
+def _identifiers(payers: Payers) -> dict[str, str]:
+    """Each identifier of the payers, and the payer's name in the records."""
     return {f"{system}|{value}": p.key for p in payers for system, value in p.identifiers}
+
+
+def _reader(payers: Payers, default_payer: str | None, kind: str) -> RecordReader:
+    from service.payer_data.record_files import RecordReader
+    from service.payer_data.record_rows import KINDS
+
+    return RecordReader(KINDS[kind], _identifiers(payers), payers.programs, default_payer)
 
 
 def _payer(written: str | None, payers: dict[str, str]) -> str | None:

@@ -341,7 +341,7 @@ class _Evaluation:
         self._note("payer", payer.outcome.value, payer.because)
         for said in payer.contradictions:
             ours = " ".join(str(o) for o in (said.program, said.day) if o)
-            told = said.told.value if said.told else "otherwise"
+            told = said.told or "otherwise"
             self._note("payer", f"contradiction: {said.what}", f"records: {ours}; told: {told}")
         for situation in payer.situations:
             self._note("payer", situation, "the member's record")
@@ -421,7 +421,9 @@ def _program(finding: CoverageFinding, payer: PayerFinding | None) -> ProgramFin
     if payer is None or payer.program is None or finding.usable is None:
         return finding.usable.program if finding.usable else NO_COVERAGE
     since = f" since {payer.starts}" if payer.starts else ""
-    return ProgramFinding(payer.program, "payer's records", f"member record {payer.record}{since}")
+    evidence = f"member record {payer.record}{since}"
+    entry = payer.program
+    return ProgramFinding(entry.words_for, "payer's records", evidence, entry)
 
 
 def _days(day: ServiceDay) -> str:

@@ -164,6 +164,7 @@ class Facts(Protocol):
 
 ORDER_DAY = "order.day"
 APPROVAL = "earlier.approval"
+IS_APPROVED = "earlier.approved"
 _TABLE = (
     # --- the order
     FactSpec(
@@ -354,7 +355,7 @@ _TABLE = (
         may_be_nothing=True,
     ),
     FactSpec(
-        "earlier.approved",
+        IS_APPROVED,
         FactKind.FLAG,
         "whether an approval is on file",
         ("extension:coverage-information", "ClaimResponse.preAuthRef"),

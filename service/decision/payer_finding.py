@@ -11,7 +11,7 @@ from datetime import date
 from enum import StrEnum
 
 from service.decision.coverage import Coverage, CoverageFinding, CoverageOutcome
-from service.decision.policy import Program
+from service.decision.programs import ProgramEntry
 
 
 class PayerOutcome(StrEnum):
@@ -62,9 +62,9 @@ class Contradiction:
     """
 
     what: str
-    program: Program | None = None
+    program: str = ""
     day: date | None = None
-    told: Program | None = None
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +74,14 @@ class PayerFinding:
     `because` is for the trace: versions, days and kinds of trouble, never a name or a number of a
     member. `situations` are keys of the texts ("hospice", "deceased", "other_payer_first", "qmb").
     `out_of_network` is True where the performer is known to be outside, `exempt` where who orders
-    or performs has a gold card for the code. `had_on` are days on which the member has had it.
+    or performs has a gold card for the code. `had_on` are the days, in order, on which the member
+    has had it; `history_known`, whether the payer keeps any history, so that no day means never.
     """
 
     outcome: PayerOutcome
     because: str
     record: str | None = None
-    program: Program | None = None
+    program: ProgramEntry | None = None
     starts: date | None = None
     ends: date | None = None
     primary: bool = False
@@ -88,6 +89,7 @@ class PayerFinding:
     out_of_network: bool = False
     exempt: bool = False
     had_on: tuple[date, ...] = ()
+    history_known: bool = False
     situations: tuple[str, ...] = ()
     contradictions: tuple[Contradiction, ...] = ()
 

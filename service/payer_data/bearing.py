@@ -15,6 +15,7 @@ from service.decision.payer_finding import (
     PayerOutcome,
 )
 from service.decision.policy import Program
+from service.decision.programs import ProgramEntry, ProgramTable
 from service.payer_data.matching import Match, MatchOutcome
 from service.payer_data.port import Records
 from service.payer_data.records import Authorization, Member, holds_on
@@ -46,14 +47,23 @@ class OrderAsked:
 
 
 def bearing(
-    match: Match, records: Records, order: OrderAsked, coverage: Coverage, day: date, now: datetime
+    match: Match,
+    records: Records,
+    order: OrderAsked,
+    coverage: Coverage,
+    day: date,
+    now: datetime,
+    programs: ProgramTable,
 ) -> PayerFinding:
-    """The finding on an order. `coverage` is the call's, `now` the time of the call."""
+    """The finding on an order.
+
+    `coverage` is the call's, `now` the time of the call; `programs` has the members' programs.
+    """
     outcome = _OUTCOMES[match.outcome]
     member = match.member
     if member is None:
         return PayerFinding(outcome, _because(outcome, None, records, now))
-    contradictions = tuple(_contradictions(member, match.person, coverage, day))
+    contradictions = tuple(_contradictions(member, match.person, coverage, day, programs))
     if outcome is not PayerOutcome.KNOWN:
         return PayerFinding(
             outcome,
@@ -68,7 +78,7 @@ def bearing(
         outcome,
         _because(outcome, member, records, now),
         record=member.version,
-        program=_program(member),
+        program=_program(member, programs),
         starts=member.starts,
         ends=member.ends,
         primary=member.pays == "primary",
@@ -76,6 +86,7 @@ def bearing(
         out_of_network=_out_of_network(records, member, order, day),
         exempt=_exempt(records, order, day),
         had_on=tuple(sorted(_had_on(records, own, order, day))),
+        history_known=records.history_known,
         situations=tuple(_situations(member, day)),
         contradictions=contradictions,
     )
@@ -166,12 +177,19 @@ def _situations(member: Member, day: date) -> Iterator[str]:
 
 
 def _contradictions(
-    member: Member, person: Sequence[Member], coverage: Coverage, day: date
+    member: Member,
+    person: Sequence[Member],
+    coverage: Coverage,
+    day: date,
+    programs: ProgramTable,
 ) -> Iterator[Contradiction]:
-    told = coverage.program.program
-    ours, in_force = _program(member), member.in_force_on(day)
-    if ours and told is not Program.UNKNOWN and told is not ours and in_force:
-        yield Contradiction("program", ours, member.starts, told)
+    ours, in_force = _program(member, programs), member.in_force_on(day)
+    told = coverage.program.entry if coverage.program.program is not Program.UNKNOWN else None
+    if in_force and ours is not None:
+        if coverage.program.contradictory:
+            yield Contradiction("program", ours.name, member.starts)
+        elif told is not None and told.id != ours.id:
+            yield Contradiction("program", ours.name, member.starts, told.name)
     told_active = coverage.status in (None, "active") and holds_on(
         coverage.starts, coverage.ends, day
     )
@@ -182,11 +200,12 @@ def _contradictions(
             yield Contradiction("ended", day=member.ends)
         # Reported, but not used in its place.
         other = next((m for m in person if m is not member and m.in_force_on(day)), None)
-        if other is not None and _program(other) is not None:
-            yield Contradiction("other_coverage", _program(other), other.starts)
+        program = _program(other, programs) if other is not None else None
+        if other is not None and program is not None:
+            yield Contradiction("other_coverage", program.name, other.starts)
 
 
-def _program(member: Member) -> Program | None:
+def _program(member: Member, programs: ProgramTable) -> ProgramEntry | None:
     """None where the record does not tell it: then what the call tells is looked at."""
-    program = Program(member.program)
-    return None if program is Program.UNKNOWN else program
+    entry = programs.get(member.program)
+    return None if entry is None or entry.words_for is Program.UNKNOWN else entry

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     import psycopg
 
 _CONNECTIONS = 4
-_NETWORK_KNOWN = "network known"
+_NETWORK_KNOWN, _HISTORY_KNOWN = "network known", "history known"
+"""Rows that say that a payer keeps such records at all."""
 
 _json = msgspec.json.Encoder().encode
 _DECODERS: Mapping[str, Callable[[str], Any]] = {k.name: k.decoder() for k in KINDS.values()}
@@ -48,6 +49,8 @@ UNION ALL SELECT 'exemptions', record FROM payer_exemption
   WHERE payer = {payer} AND key {providers}
 UNION ALL SELECT 'network known', ''
   WHERE EXISTS (SELECT 1 FROM payer_network WHERE payer = {payer})
+UNION ALL SELECT 'history known', ''
+  WHERE EXISTS (SELECT 1 FROM payer_service WHERE payer = {payer})
 """
 
 _SQLITE = _STATEMENT.format(
@@ -251,10 +254,10 @@ def _connected(url: str) -> psycopg.Connection:
 def _records(rows: Iterable[tuple[str, str]]) -> Records:
     """The records without duplicates: a member is found by each of its numbers."""
     found: dict[str, list[Any]] = {name: [] for name in KINDS}
-    network_known = False
+    kept: set[str] = set()
     for kind, record in dict.fromkeys(rows):
-        if kind == _NETWORK_KNOWN:
-            network_known = True
+        if kind in (_NETWORK_KNOWN, _HISTORY_KNOWN):
+            kept.add(kind)
         else:
             found[kind].append(_DECODERS[kind](record))
     return Records(
@@ -263,5 +266,6 @@ def _records(rows: Iterable[tuple[str, str]]) -> Records:
         contracts=tuple(found["network"]),
         services=tuple(found["history"]),
         exemptions=tuple(found["exemptions"]),
-        network_known=network_known,
+        network_known=_NETWORK_KNOWN in kept,
+        history_known=_HISTORY_KNOWN in kept,
     )

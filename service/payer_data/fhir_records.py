@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from service.decision.order import Code
+from service.decision.policy import Program
 from service.decision.programs import ProgramTable
 from service.fhir.dates import day_range, period_range
 from service.fhir.systems import canonical_code
@@ -72,7 +73,7 @@ def _member(payer: str, coverage: Json, patient: Json, programs: ProgramTable) -
         payer=payer,
         number=numbers[0],
         person=str(patient["id"]),
-        program=programs.find(_types(coverage)).program.value,
+        program=_program(coverage, programs),
         birth_date=born[0],
         family=_text(name.get("family")) or _text(name.get("text")),
         given=" ".join(filter(None, map(_text, given if isinstance(given, list) else ()))),
@@ -85,6 +86,11 @@ def _member(payer: str, coverage: Json, patient: Json, programs: ProgramTable) -
         deceased=deceased[0] if deceased else None,
         version=_version(coverage),
     )
+
+
+def _program(coverage: Json, programs: ProgramTable) -> str:
+    entry = programs.find(_types(coverage)).entry
+    return entry.id if entry is not None else Program.UNKNOWN.value
 
 
 def authorizations_of(

@@ -43,9 +43,9 @@ class Records:
     """The records of a look-up, of any day.
 
     `members` are all that carry one of the numbers; authorizations and services are those of these
-    members, contracts and exemptions those of the providers. `network_known` is whether the source
-    knows this payer's network at all: without one, a missing contract says nothing. `read_at` is
-    when the source was read, where that may be some time ago.
+    members, contracts and exemptions those of the providers. `network_known` and
+    `history_known` are whether the source has any contracts and services of this payer: without, a
+    missing one says nothing. `read_at` is when the source was read, where that may be some time ago.
     """
 
     members: tuple[Member, ...] = ()
@@ -54,6 +54,7 @@ class Records:
     services: tuple[ServiceRendered, ...] = ()
     exemptions: tuple[Exemption, ...] = ()
     network_known: bool = False
+    history_known: bool = False
     read_at: datetime | None = None
 
     def __iter__(self) -> Iterator[object]:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TextIO
 import msgspec
 
 from service.decision.policy import Program
+from service.decision.programs import ProgramTable
 from service.errors import ConfigurationError
 from service.fhir.systems import CPT, HCPCS, canonical_code
 from service.payer_data.numbers import plain_number
@@ -149,13 +150,12 @@ def _code(value: Any) -> str:
 _NUMBER = Column("number", _number, required=True)
 _STARTS, _ENDS = Column("starts", _day), Column("ends", _day)
 _MEMBER = Column("member", _number, required=True)
-_PROGRAMS = tuple(p.value for p in Program if p is not Program.UNKNOWN)
 
 COLUMNS: Mapping[type[Record], Sequence[Column]] = {
     Member: (
         _NUMBER,
         Column("person", _text),
-        Column("program", _one_of(*_PROGRAMS), required=True),
+        Column("program", _text, required=True),
         Column("birth_date", _day, required=True),
         Column("family", _text),
         Column("given", _text),
@@ -210,16 +210,21 @@ class RecordReader:
 
     `payers` are all identifiers of the payers that are answered for, "system|value", each with the
     one by which the records name the payer; a line may name a payer by a value alone where that is
-    enough, and none where `default_payer` is given.
+    enough, and none where `default_payer` is given. `programs` has the programs of members.
     """
 
     def __init__(
-        self, kind: PayerRecordKind, payers: Mapping[str, str], default_payer: str | None = None
+        self,
+        kind: PayerRecordKind,
+        payers: Mapping[str, str],
+        programs: ProgramTable,
+        default_payer: str | None = None,
     ) -> None:
         self._type = kind.type
         self._columns = COLUMNS[kind.type]
         self._names = frozenset({c.name for c in self._columns} | {"payer", REMOVE})
         self._payers = payers_by_name(payers)
+        self._programs = tuple(e.id for e in programs if e.words_for is not Program.UNKNOWN)
         self._default = default_payer
 
     def read(self, path: Path, file: TextIO) -> Iterator[ReadLine | Refusal]:
@@ -281,6 +286,8 @@ class RecordReader:
                 given[column.name] = column.parse(value)
             except _Wrong as wrong:
                 return Refusal(line, f"{column.name}: {wrong}")
+        if "program" in given and given["program"] not in self._programs:
+            return Refusal(line, f"program: expected one of {', '.join(self._programs)}")
         payer = self._payer(values.get("payer"))
         if payer is None:
             return Refusal(line, "payer: expected a payer of the payers file, as system|value")

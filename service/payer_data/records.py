@@ -29,9 +29,9 @@ class Member:
 
     `number` is the member ID, `person` what all numbers and stretches of one person share (the
     number where a payer has nothing better). `alternates` are further numbers that the person is
-    known by, such as a Medicare number or the card's former number. `program` is a Program's value;
-    `pays` says where this coverage stands where the person has other coverage; `hospice_starts` and
-    `hospice_ends` bound a hospice election.
+    known by, such as a Medicare number or the card's former number. `program` is an id of the
+    programs' file; `pays` says where this coverage stands where the person has other coverage;
+    `hospice_starts` and `hospice_ends` bound a hospice election.
     """
 
     payer: str

@@ -27,7 +27,6 @@ from cards.texts.wording import (
 from service.decision.coverage import CoverageOutcome
 from service.decision.determination import Caveat, UndeterminedReason
 from service.decision.payer_finding import AuthorizationStatus
-from service.decision.policy import Program
 from service.ehr.fetch_report import UnreadBecause
 from service.errors import Finding, LibraryError
 from service.field_path import FieldPath
@@ -53,7 +52,6 @@ _NOT_CHECKED = {
     *(f"coverage_{outcome}" for outcome in _NO_COVERAGE),
 }
 _AUTHORIZATION = {*AuthorizationStatus} - {AuthorizationStatus.APPROVED}
-_PROGRAMS = {*Program} - {Program.UNKNOWN}
 
 
 def load_texts(folder: Path = FOLDER) -> Texts:
@@ -99,7 +97,6 @@ class _Reading:
             self._keys(phrases, ("not_checked",), said.not_checked, _NOT_CHECKED)
             self._keys(phrases, ("unread_because",), said.unread_because, UnreadBecause)
             self._keys(payer, ("authorization",), payer.data.authorization, _AUTHORIZATION)
-            self._keys(payer, ("programs",), payer.data.programs, _PROGRAMS)
             return Texts(
                 phrases.data,
                 undetermined.data,

@@ -27,7 +27,7 @@ def by_records(payer: PayerFinding | None, words: PayerTexts) -> Iterator[str]:
         yield words.unreachable
     for said in payer.contradictions:
         yield words.contradictions.of(said.what).format(
-            program=words.programs[said.program.value] if said.program else "",
+            program=said.program,
             since=_day(words.since, said.day),
         )
     for situation in payer.situations:

@@ -30,6 +30,7 @@ from service.fhir.order_details import read_order_details
 from service.fhir.orders import VISIT_TYPE, patients_of, read_order
 from service.fhir.resources import Resources
 from service.response.response_context import Decided
+from service.review.payer_facts import with_payers_facts
 from service.review.payer_records import PayerRecords, RecordsOfCall
 
 
@@ -159,7 +160,7 @@ class DecideStep:
             emergency=urgency is not None,
             unread_code=has_unread_code(resource, resources, context.failed),
             payer=payer,
-            facts=facts,
+            facts=with_payers_facts(facts, payer),
         )
         determination = with_notices_on_file(
             determination,

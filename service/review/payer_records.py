@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import structlog
@@ -12,6 +12,7 @@ import structlog
 from service.decision.coverage import Coverage, CoverageFinding, CoverageOutcome
 from service.decision.order import Order, ServiceDay
 from service.decision.payer_finding import PayerFinding, PayerOutcome, with_payers_word
+from service.decision.programs import ProgramTable
 from service.errors import PayerDataUnavailable
 from service.fhir.member_identity import MemberIdentity, read_member_identity
 from service.fhir.providers import Providers, read_providers
@@ -36,13 +37,14 @@ class PayerRecords:
 
     `budget` is the time of a call for all fetching, `patience` the source's largest share, both in
     seconds; the source gets a minimum in any case. `asked` is called with the outcome and the
-    seconds of each look-up.
+    seconds of each look-up; `programs` has the members' programs.
     """
 
     source: PayerData | None = None
     patience: float = 0.3
     budget: float = 2.0
     asked: Callable[[str, float], None] = lambda _outcome, _seconds: None
+    programs: ProgramTable = field(default_factory=lambda: ProgramTable(()))
 
     def of_call(
         self,
@@ -149,7 +151,9 @@ class RecordsOfCall:
             if found.member and not found.member.in_force_on(day.earliest)
             else day.earliest
         )
-        return bearing(found, answer.records, asked, coverage, at, self._now)
+        return bearing(
+            found, answer.records, asked, coverage, at, self._now, self._records.programs
+        )
 
     def _ask(self, coverage: Coverage) -> _Answer:
         at_hand, payer = self._resources.get(coverage.reference), coverage.payer

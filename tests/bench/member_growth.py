@@ -14,6 +14,7 @@ from service.payer_data.tables import MIGRATIONS
 from service.bootstrap.app import Library, wire_review
 from service.database.table_revisions import upgrade
 from service.payer_data.importing import import_file
+from service.policies.programs import load_programs
 from service.review.order_review import OrderReview
 from service.settings import Settings
 from tests.bench.bodies import order_sign_bodies
@@ -80,7 +81,7 @@ def _line(n: int) -> str:
 
 def _imported(url: str, path: Path) -> float:
     kind = KINDS["members"]
-    reader = RecordReader(kind, {PAYER: PAYER}, PAYER)
+    reader = RecordReader(kind, {PAYER: PAYER}, load_programs(), PAYER)
     began = time.perf_counter()
     report = import_file(url, path, kind, reader, whole=True, most_refused=0, at=datetime.now(UTC))
     if not report.done:

@@ -46,7 +46,7 @@ class Plan:
         self.take(path, kind, **options)
 
     def take(self, path: Path, kind: str, **options: Any) -> None:
-        reader = RecordReader(KINDS[kind], PAYERS, HEALTH_PLAN)
+        reader = RecordReader(KINDS[kind], PAYERS, _LISTED.programs, HEALTH_PLAN)
         given: dict[str, Any] = {"whole": True, "most_refused": 0, "at": NOW, **options}
         report = import_file(self.url, path, KINDS[kind], reader, **given)
         assert report.done, report.refusals

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,16 @@ from click.testing import CliRunner
 
 from service.cli import cli
 from service.database.table_revisions import upgrade
+from service.payer_data.embedded import open_embedded
+from service.payer_data.numbers import plain_number
 from service.payer_data.payer_tables import MIGRATIONS
-from tests.conftest import ROOT
+from service.payer_data.port import Wanted
+from tests.conftest import FIXTURES, ROOT
 from tests.contract.calls import answer, call_of
-from tests.contract.payer_records import EXAMPLES, Plan, call, plan
+from tests.contract.payer_records import EXAMPLES, PAYERS, Plan, call, plan
 from tests.contract.test_fixtures_answered import EXPECTED, stated
 
+COVERAGES = sorted(FIXTURES.glob("resources/Coverage-*.json"))
 CERTAIN: dict[str, dict[str, Any]] = {
     # The chart does not tell the program; the payer knows that it is Original Medicare.
     "order-sign/mrs-program-not-told.json": {
@@ -78,6 +84,25 @@ def test_a_fixture_is_answered_as_without_records_or_with_more_certainty(
 
 def _version(name: str) -> str | None:
     return "2.2" if "crd-2.2" in name else None
+
+
+@pytest.mark.parametrize(
+    "path", sorted(FIXTURES.glob("resources/Coverage-*.json")), ids=lambda path: path.stem
+)
+def test_each_fixture_of_a_coverage_of_these_payers_has_its_member(payer: Plan, path: Path) -> None:
+    coverage = json.loads(path.read_text("utf-8"))
+    number = plain_number(coverage["subscriberId"])
+    source = open_embedded(payer.url)
+    deadline = time.monotonic() + 5
+    payers = sorted(set(PAYERS.values()))
+    found = [source.look_up(Wanted(p, frozenset({number})), deadline).members for p in payers]
+    source.close()
+    known = [(m.given, m.birth_date.isoformat()) for members in found for m in members]
+    beneficiary = coverage["beneficiary"]["reference"].replace("/", "-")
+    patient = json.loads((path.parent / f"{beneficiary}.json").read_text("utf-8"))
+    told = patient["name"][0]["given"][0], patient["birthDate"]
+    others = {"unknown-payer-ivy", "no-identifier-joy"}
+    assert known == ([] if coverage["id"] in others else [told])
 
 
 def test_the_trace_of_the_first_fixture_names_the_members_record(payer: Plan) -> None:

@@ -110,6 +110,7 @@ def test_without_a_member_number_nobody_can_be_found_and_that_is_said(
     assert "has no member number" in reasons(answer)
 
 
+@pytest.mark.threat("member-enumeration")
 @BOTH
 def test_a_number_of_nobody_and_one_of_somebody_else_get_the_very_same_answer(
     payer: Plan, version: str
@@ -123,6 +124,7 @@ def test_a_number_of_nobody_and_one_of_somebody_else_get_the_very_same_answer(
     assert told("TEST-MEMBER-0002") == told("TEST-MEMBER-9999")
 
 
+@pytest.mark.threat("member-enumeration")
 def test_it_takes_the_same_one_question_whether_a_number_is_somebodys_or_not(
     payer: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -412,6 +414,7 @@ def logged_trace(payer: Plan, assertion: str) -> list[tuple[str, ...]]:
     raise AssertionError("the decision is not in the log")
 
 
+@pytest.mark.threat("patient-in-logs")
 def test_no_log_line_tells_a_member_number(payer: Plan, caplog: Any, capfd: Any) -> None:
     with caplog.at_level("DEBUG"):
         for told in NOBODY:

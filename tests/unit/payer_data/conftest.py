@@ -16,6 +16,7 @@ from service.payer_data.payer_tables import MIGRATIONS
 from service.payer_data.port import PayerData
 from service.payer_data.record_files import RecordReader
 from service.payer_data.record_rows import KINDS
+from service.policies.programs import load_programs
 from tests.unit.payer_data.people import PAYER
 
 OTHER_PAYER = "http://example.org/payers|example-payer"
@@ -50,7 +51,8 @@ def importer(url: str, folder: Path) -> Import:
     def put(kind: str, text: str, suffix: str = ".csv", **options: Any) -> ImportReport:
         path = folder / f"{kind}{suffix}"
         path.write_text(text, "utf-8")
-        reader = RecordReader(KINDS[kind], {p: p for p in (PAYER, OTHER_PAYER)}, PAYER)
+        payers = {p: p for p in (PAYER, OTHER_PAYER)}
+        reader = RecordReader(KINDS[kind], payers, load_programs(), PAYER)
         given: dict[str, Any] = {"whole": True, "most_refused": 0, "at": AT, **options}
         return import_file(url, path, KINDS[kind], reader, **given)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from service.payer_data import staging
 from service.payer_data.importing import import_file
 from service.payer_data.payer_tables import imports
 from service.payer_data.port import PayerData, Records, Wanted
-from service.payer_data.record_files import RecordReader, Refusal
+from service.payer_data.record_files import COLUMNS, RecordReader, Refusal
 from service.payer_data.record_rows import KINDS
+from service.policies.programs import load_programs
+from tests.conftest import ROOT
 from tests.unit.payer_data.conftest import AT, OTHER_PAYER, Import
 from tests.unit.payer_data.people import PAYER
 
@@ -168,7 +171,7 @@ def test_a_file_in_another_encoding_is_refused(url: str, tmp_path: Path) -> None
             url,
             path,
             KINDS["members"],
-            RecordReader(KINDS["members"], {PAYER: PAYER}, PAYER),
+            RecordReader(KINDS["members"], {PAYER: PAYER}, load_programs(), PAYER),
             whole=True,
             most_refused=9,
             at=AT,
@@ -242,3 +245,13 @@ def test_each_import_is_on_record_without_a_word_of_a_member(put: Import, url: s
     ]
     assert rows[0][4] == rows[1][4]
     assert "Ann" not in str(rows)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_the_document_lists_the_columns_of_each_file(kind: str) -> None:
+    text = (ROOT / "docs" / "payer-data.md").read_text("utf-8")
+    section = text.split(f"### {kind}\n", 1)[1].split("\n#", 1)[0]
+    columns = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    expected = [c.name for c in COLUMNS[KINDS[kind].type]]
+    everywhere = ["payer", "remove"] if kind == "members" else []
+    assert columns == everywhere + expected

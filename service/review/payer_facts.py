@@ -1,0 +1,97 @@
+"""Facts of an order as the payer's own records complete and correct those of the call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import date
+
+from service.decision.facts import (
+    APPROVAL,
+    IS_APPROVED,
+    NOTHING,
+    Between,
+    Fact,
+    Facts,
+    FactSource,
+    FactSpec,
+    Family,
+)
+from service.decision.payer_finding import PayerFinding, PayerOutcome
+
+PLACE = "the payer's records"
+
+
+@dataclass(frozen=True, slots=True)
+class PayerFacts:
+    """The decision's `Facts`: the payer's where its records tell them, else the call's.
+
+    `finding` is of the same order, and its outcome KNOWN.
+    """
+
+    told: Facts
+    finding: PayerFinding
+
+    @property
+    def today(self) -> date:
+        return self.told.today
+
+    def get(self, spec: FactSpec) -> Fact:
+        """What is known of a fact; never an exception."""
+        if spec.source is not None:
+            if spec.source.family is Family.PROCEDURE and spec.source.codes is None:
+                return self._last_had(self.told.get(spec), spec.source)
+            return self.told.get(spec)
+        reader = _READERS.get(spec.name)
+        fact = reader(self.finding) if reader else None
+        return fact or self.told.get(spec)
+
+    def _last_had(self, told: Fact, source: FactSource) -> Fact:
+        """The last day of the policy's own service: the later one of records and call.
+
+        Where the payer keeps no history, an older day of the records narrows down what the call
+        does not tell.
+        """
+        days = self.finding.had_on
+        ours = Fact(days[-1] if days else NOTHING, (PLACE,))
+        later = isinstance(told.value, date) and (not days or told.value > days[-1])
+        if told.known and (later or not days):
+            return told
+        if told.known or self.finding.history_known:
+            return ours
+        return replace(told, value=Between(days[-1], None), places=(PLACE,)) if days else told
+
+
+def with_payers_facts(told: Facts, finding: PayerFinding | None) -> Facts:
+    """The facts of an order, completed where the payer knows member and coverage."""
+    if finding is None or finding.outcome is not PayerOutcome.KNOWN:
+        return told
+    return PayerFacts(told, finding)
+
+
+def _approval(finding: PayerFinding) -> Fact | None:
+    return Fact(finding.approved.number, (PLACE,)) if finding.approved else None
+
+
+def _approved(finding: PayerFinding) -> Fact | None:
+    return Fact(True, (PLACE,)) if finding.approved else None
+
+
+def _program(finding: PayerFinding) -> Fact | None:
+    return Fact(finding.program.words_for.value, (PLACE,)) if finding.program else None
+
+
+def _in_force(finding: PayerFinding) -> Fact:
+    return Fact(True, (PLACE,))
+
+
+def _deceased(finding: PayerFinding) -> Fact | None:
+    return Fact(True, (PLACE,)) if "deceased" in finding.situations else None
+
+
+_READERS = {
+    APPROVAL: _approval,
+    IS_APPROVED: _approved,
+    "coverage.program": _program,
+    "coverage.in_force": _in_force,
+    "patient.deceased": _deceased,
+}
