@@ -15,7 +15,7 @@ from fhirpathpy.models import models
 from flask.testing import FlaskClient
 
 from service.bootstrap.app import RECORDER, create_app
-from tests.conftest import FIXTURES, NOW, ROOT, in_folder
+from tests.conftest import FIXTURES, NOW, ROOT, fixture_text, in_folder
 from tests.contract.answer_rules import check_answer, parts, stated
 from tests.contract.calls import answer, asking, change_orders
 from tests.contract.guides import CRD_PROFILES, crd_2_0, needs_crd_2_0
@@ -42,7 +42,7 @@ def order_of(
     system: str, code: str, *diagnoses: str, fixture: str = "order-sign/mrs-medicare-advantage"
 ) -> Json:
     """A fixture's request, its order for another service and for other reasons."""
-    request: Json = json.loads((FIXTURES / f"{fixture}.json").read_text("utf-8"))
+    request: Json = json.loads(fixture_text(FIXTURES / f"{fixture}.json"))
 
     def change(order: Json) -> None:
         order["code"] = {"coding": [{"system": system, "code": code}]}
@@ -266,7 +266,7 @@ def test_a_code_of_the_list_is_not_covered_as_long_as_it_is_on_it(
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_hook_answers_by_facts(client: FlaskClient, fixture: str, version: str) -> None:
     """The order's diagnosis decides, wherever in the call the order stands."""
-    text = (FIXTURES / f"{fixture}.json").read_text("utf-8")
+    text = fixture_text(FIXTURES / f"{fixture}.json")
     text = text.replace('"value": "example-payer"', '"value": "example-health-plan"')
     request = json.loads(text.replace('"76390"', '"72148"').replace('"C71.9"', '"C79.51"'))
     body = answer(client, asking(request, version))
