@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 
 from service.bootstrap.app import create_app
 from service.cli import cli
+from service.decision.facts import TABLE
 from service.policies.editor_schema import editor_schema
 from service.policies.manifest import Manifest
 from service.settings import Settings
@@ -218,7 +219,7 @@ def test_every_metric_is_a_row_and_the_other_way_round(tmp_path: Path) -> None:
 
 # Fields -----------------------------------------------------------------------------------------
 
-PROGRAMS = {"medicare_advantage", "original_medicare", "not_told"}
+PROGRAMS = {"medicare_advantage", "original_medicare", "not_told", "not_medicare"}
 SECTIONS = {
     "policy": "## Version of a policy",
     "notice": "## Edition of a notice",
@@ -227,8 +228,16 @@ SECTIONS = {
 }
 
 
+SHOWN_ELSEWHERE = ("rules[].then", "rules[].when.all", "rules[].when.any", "rules[].when.not")
+"""Fields with the fields of others in them: an outcome's, and a condition's own."""
+
+
 def fields(node: Mapping[str, Any], schema: Mapping[str, Any], before: str = "") -> Iterator[str]:
-    """The fields of a JSON Schema: `services[].codes[].code`; `<program>` for each program."""
+    """The fields of a JSON Schema: `services[].codes[].code`; `<program>` for each program, and
+    `<name>` for the names that a file gives.
+    """
+    if before in SHOWN_ELSEWHERE:
+        return
     if "$ref" in node:
         node = schema["$defs"][node["$ref"].rpartition("/")[2]]
     for choice in (*node.get("anyOf", ()), *node.get("oneOf", ()), *node.get("allOf", ())):
@@ -240,6 +249,10 @@ def fields(node: Mapping[str, Any], schema: Mapping[str, Any], before: str = "")
         yield from fields(below, schema, path)
     if isinstance(node.get("items"), Mapping):
         yield from fields(node["items"], schema, f"{before}[]")
+    by_name = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
+    for below in by_name if before else ():
+        if isinstance(below, Mapping):
+            yield from fields(below, schema, f"{before}.<name>")
 
 
 @pytest.mark.parametrize("kind", SECTIONS)
@@ -312,3 +325,7 @@ def test_every_decision_record_is_listed() -> None:
     assert set(document("docs/adr/README.md").links()) == {
         p.name for p in (ROOT / "docs" / "adr").glob("0*.md")
     }
+
+
+def test_every_fact_is_a_row_and_the_other_way_round() -> None:
+    assert POLICIES.first_cells("fact") == list(TABLE)
