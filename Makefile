@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test test-fast test-added-policy check audit format requirements documents pictures bench matrix clean
+.PHONY: run test test-fast test-added-policy inferno validate check audit format requirements documents pictures bench matrix clean
 
 # With the example records of members, unless COVERCARD_PAYER_DATA says otherwise; what was
 # imported before stays.
@@ -28,6 +28,16 @@ test-fast: $(VENV)/.dev
 # The fast tests on a library to which policy staff have added: adding breaks none.
 test-added-policy: $(VENV)/.dev
 	$(BIN)/python -m tests.libraries $(PYTEST) -m "not e2e" $(TESTS)
+
+# Inferno's suites and the official validator; each sets itself up where its parts are at hand
+# (docs/inferno.md). make inferno INFERNO="own-2.2-open kit-2.2" runs some of the configurations.
+INFERNO ?=
+inferno: $(VENV)/.dev
+	$(BIN)/python -m tests.inferno $(INFERNO)
+
+VALIDATE ?=
+validate: $(VENV)/.dev
+	$(BIN)/python -m tests.validator $(VALIDATE)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

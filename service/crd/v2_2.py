@@ -10,13 +10,15 @@ from cards.coverage_information.parts import (
     extension,
     reason_parts,
 )
-from cards.fhir_json import CRD_TEMP, complex_part, concept, part
+from cards.fhir_json import complex_part, concept, part
 from cards.questionnaires.response_draft import DtrShape
 from cards.texts.wording import ReasonLabels
 from cards.vocabulary import Json
 from service.crd.crd_version import CrdVersion
 from service.errors import MalformedRequest
 
+_DETAILS = "http://terminology.hl7.org/CodeSystem/crd-coverage-detail"
+"""Codes of details, which live outside the guide (ValueSet coverageDetailNew)."""
 _REASON_CODES = frozenset(
     {
         "gold-card",
@@ -49,10 +51,10 @@ def _write(info: CoverageInformation, labels: ReasonLabels) -> Json:
     parts.extend(reason_parts(info, _REASON_CODES, labels))
     if info.policy_url:
         url = part("value", "Url", info.policy_url)
-        parts.append(_detail(concept(CRD_TEMP, "policy-link"), url))
+        parts.append(_detail(concept(_DETAILS, "policy-link"), url))
     if info.instructions:
         text = detail_value(info.instructions)
-        parts.append(_detail(concept(CRD_TEMP, "instructions"), text))
+        parts.append(_detail(concept(_DETAILS, "instructions"), text))
     for d in info.details:
         value = detail_value(d.value)
         parts.append(_detail(concept(text=d.name), value, d.qualification, d.category))

@@ -160,7 +160,7 @@ def test_every_detail_has_one_category_and_a_value_of_its_codes_type(
                 assert "valueString" in value
                 continue
             (coding,) = concept["coding"]
-            assert coding["system"] == CRD_TEMP
+            assert coding["system"] == "http://terminology.hl7.org/CodeSystem/crd-coverage-detail"
             assert DETAILS[coding["code"]] in value
 
 

@@ -1,6 +1,8 @@
 """The clients file: what it may say, and how it says what is wrong with it."""
 
 import json
+import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +157,42 @@ def test_a_demonstration_is_warned_of_loudly_and_nothing_else_is() -> None:
     with capture_logs() as logs:
         load_clients(ROOT / "examples" / "clients.example.yaml", never)
     assert logs == []
+
+
+DOCUMENTS = sorted((ROOT / "docs").glob("*.md"))
+SHOWN = [
+    pytest.param(block, id=f"{file.name}-{i}")
+    for file in DOCUMENTS
+    for i, block in enumerate(
+        re.findall(r"```yaml\n(.*?)```", textwrap.dedent(file.read_text("utf-8")), re.DOTALL)
+    )
+    if re.search(r"^clients:", block, re.MULTILINE)
+]
+
+
+@pytest.mark.parametrize("block", SHOWN)
+def test_a_clients_file_that_a_document_shows_is_read(block: str, tmp_path: Path) -> None:
+    file = tmp_path / "clients.yaml"
+    file.write_text(block, "utf-8")
+    assert load_clients(file)
+
+
+def test_documents_show_clients_files() -> None:
+    assert SHOWN
+
+
+def test_a_clients_apps_are_launched_by_an_address_alone(tmp_path: Path) -> None:
+    def file(launch: str) -> Path:
+        path = tmp_path / "clients.yaml"
+        path.write_text(
+            "clients:\n"
+            "  - issuer: https://ehr.example.org\n"
+            "    jwks_url: https://ehr.example.org/jwks.json\n"
+            f"    apps: {{documentation: '{launch}'}}\n"
+        )
+        return path
+
+    (trusted,) = load_clients(file("https://apps.example.org/launch")).values()
+    assert trusted.client.apps == {"documentation": "https://apps.example.org/launch"}
+    with pytest.raises(LibraryError, match="apps"):
+        load_clients(file("http://apps.example.org/launch"))
