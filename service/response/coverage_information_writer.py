@@ -14,7 +14,6 @@ from cards.coverage_information import (
     Detail,
     DocNeeded,
     Documentation,
-    PaNeeded,
 )
 from cards.naming import fill
 from cards.texts import Texts
@@ -142,7 +141,7 @@ class CoverageInformationWriter:
                 *(self._own_form(f, to.version) for f in forms),
             ),
             info_needed=policy_determination.info_needed,
-            pa_needed=_pa_needed(policy_determination) or pa_needed(d.payer),
+            pa_needed=pa_needed(d),
             satisfied_by=d.approval,
             policy_url=self.links.policy_page(d, policy),
             instructions=" ".join(said) or None,
@@ -193,7 +192,7 @@ class CoverageInformationWriter:
             contact=_contact(d),
             assumptions=taken_as_sent(d.payer, self.links.texts.payer),
             expires_on=approval.ends if approval else None,
-            pa_needed="satisfied" if approval else pa_needed(d.payer),
+            pa_needed="satisfied" if approval else pa_needed(d),
             satisfied_by=approval.number if approval else None,
             coded_reasons=coded_reasons(d, self.links.texts.payer),
         )
@@ -229,10 +228,6 @@ def _of_rules(d: Determination, said: PolicyDetermination, forms: Sequence[str])
     yield " ".join(spec.name for spec in d.missing)
     yield " ".join(forms)
     yield d.approval or ""
-
-
-def _pa_needed(said: PolicyDetermination) -> PaNeeded | None:
-    return said.prior_authorization.value if said.prior_authorization else None
 
 
 def _outcome_detail(detail: OutcomeDetail) -> Detail:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 
 from cards.authorization import AuthorizationFacts
@@ -10,13 +10,14 @@ from cards.coverage_information import PaNeeded
 from cards.texts.wording import PayerTexts
 from service.decision.determination import Determination
 from service.decision.payer_finding import AuthorizationStatus, PayerFinding, PayerOutcome
-from service.decision.policy import Covered
+from service.decision.policy import Covered, PriorAuthorization
 from service.response.card_group import pointed_at
 from service.response.response_context import Decided
 from service.response.response_links import ResponseLinks
 
 _OUT_OF_NETWORK = "auth-out-network"
 _GOLD_CARD = "gold-card"
+_SAYS: Mapping[str, PaNeeded] = {_OUT_OF_NETWORK: "auth-needed", _GOLD_CARD: "no-auth"}
 
 
 def by_records(payer: PayerFinding | None, words: PayerTexts) -> Iterator[str]:
@@ -64,16 +65,17 @@ def authorizations(
         )
 
 
-def pa_needed(payer: PayerFinding | None) -> PaNeeded | None:
-    """The need of prior authorization by the records, beyond the policy, or None.
+def pa_needed(d: Determination) -> PaNeeded | None:
+    """The need of prior authorization: the policy's word as the records correct it, or None.
 
-    A gold card precedes the network: the exemption is also valid outside of it.
+    A gold card takes it away, a performer outside the network asks for it; a gold card precedes the
+    network, for the exemption is also valid outside of it.
     """
-    if payer is None:
-        return None
-    if payer.exempt:
-        return "no-auth"
-    return "auth-needed" if payer.out_of_network else None
+    code = next(_reason_codes(d), None)
+    if code is not None:
+        return _SAYS[code]
+    said = d.policy_determination.prior_authorization if d.policy_determination else None
+    return said.value if said else None
 
 
 def coded_reasons(d: Determination, words: PayerTexts) -> tuple[tuple[str, str], ...]:
@@ -83,11 +85,15 @@ def coded_reasons(d: Determination, words: PayerTexts) -> tuple[tuple[str, str],
 
 
 def _reason_codes(d: Determination) -> Iterator[str]:
-    """The codes of these reasons; a "not-covered" needs none."""
-    said = pa_needed(d.payer)
-    approved = d.payer is not None and d.payer.approved is not None
-    if said is not None and not approved and d.covered is not Covered.NOT_COVERED:
-        yield _GOLD_CARD if said == "no-auth" else _OUT_OF_NETWORK
+    """The code of such a reason; "not-covered" and what is approved need none."""
+    payer, policy = d.payer, d.policy_determination
+    satisfied = policy is not None and policy.prior_authorization is PriorAuthorization.SATISFIED
+    if payer is None or payer.approved or satisfied or d.covered is Covered.NOT_COVERED:
+        return
+    if payer.exempt:
+        yield _GOLD_CARD
+    elif payer.out_of_network:
+        yield _OUT_OF_NETWORK
 
 
 def taken_as_sent(payer: PayerFinding | None, words: PayerTexts) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from service.payer_data.forgetting import forget
 from service.payer_data.payer_tables import MIGRATIONS
 from service.payer_data.port import Records, Wanted
 from service.settings import load_settings
-from tests.conftest import in_folder
+from tests.conftest import ROOT, in_folder
 from tests.contract.payer_records import (
     HEALTH_PLAN,
     Plan,
@@ -215,7 +215,7 @@ def test_a_program_that_the_chart_contradicts_is_the_records_and_the_card_says_s
     assert said(answer, "covered") == ["not-covered"]
     assert "The plan's records show Medicare Advantage since 2022-01-01" in details(answer)
     trace = dict(payer.trace(request))
-    assert trace["contradiction: program"].endswith("told: original_medicare")
+    assert trace["contradiction: program"].startswith("records: Medicare Advantage 2022-01-01")
 
 
 @BOTH
@@ -333,6 +333,67 @@ def test_a_gold_card_needs_no_authorization_and_covers_nothing(payer: Plan, vers
     answer = payer.answer(call(version))
     assert said(answer, "covered") == ["not-covered"]
     assert reason_codes(answer) == []
+
+
+@pytest.fixture
+def examples(url: str, tmp_path: Path) -> Iterator[Plan]:
+    """A payer that knows Ann and Bo, and applies the example policies."""
+    folder = ROOT / "examples" / "policies"
+    with plan(
+        url, tmp_path, added_policies_dir=folder, payers_file=folder / "payers.yaml"
+    ) as payer:
+        payer.put("members", MEMBERS)
+        yield payer
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("history", "covered", "words"),
+    [
+        ("TEST-MEMBER-0001,82270,2026-03-02", "not-covered", "less than twelve months ago"),
+        ("TEST-MEMBER-0001,82270,2025-11-30", "covered", "once in twelve months"),
+        ("TEST-MEMBER-0002,82270,2026-03-02", "covered", "once in twelve months"),
+    ],
+    ids=["in the period", "before it", "another member"],
+)
+def test_a_limit_of_once_in_a_period_is_used_up_by_the_payers_history(
+    examples: Plan, version: str, history: str, covered: str, words: str
+) -> None:
+    examples.put("history", f"member,code,day\n{history}\n")
+    answer = examples.answer(call(version, code="82270"))
+    assert said(answer, "covered") == [covered]
+    assert words in reasons(answer)
+
+
+@BOTH
+def test_without_a_history_the_limit_hangs_on_what_the_chart_tells(
+    examples: Plan, version: str
+) -> None:
+    answer = examples.answer(call(version, code="82270"))
+    assert said(answer, "covered") == ["conditional"]
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("kind", "lines", "need", "code"),
+    [
+        ("exemptions", "npi,codes\n9999998310,82270\n", "no-auth", "gold-card"),
+        ("network", "npi\n9999998310\n", "auth-needed", "auth-out-network"),
+    ],
+)
+def test_a_policys_word_on_authorization_is_corrected_by_the_records(
+    examples: Plan, version: str, kind: str, lines: str, need: str, code: str
+) -> None:
+    examples.put("history", "member,code,day\nTEST-MEMBER-0002,82270,2026-03-02\n")
+    examples.put(kind, lines)
+    request = call(version, code="82270")
+    order = request["context"]["draftOrders"]["entry"][0]["resource"]
+    npi = {"system": "http://hl7.org/fhir/sid/us-npi", "value": "9999999029"}
+    order["performer"] = [{"identifier": npi}]
+    answer = examples.answer(request)
+    assert said(answer, "covered") == ["covered"]
+    assert said(answer, "pa-needed") == [need]
+    assert (code in reason_codes(answer)) is (version == "2.2" or code == "gold-card")
 
 
 @pytest.mark.parametrize(
