@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-_FIXTURES = Path(__file__).parents[2] / "fhir_fixtures" / "resources"
+_FIXTURES = Path(__file__).parents[3] / "fhir_fixtures" / "resources"
 
 
 @click.command()
