@@ -187,7 +187,15 @@ def wire_decide_step(
     rules = library.notices.form_acceptance_rules()
     classes = own_classes(settings.encounter_classes.split())
     by_facts = any(version.rules for version in library.policies)
-    return DecideStep(library.policies, rules, payer_records, form_of, by_facts, classes)
+    return DecideStep(
+        library.policies,
+        rules,
+        payer_records,
+        form_of,
+        by_facts,
+        classes,
+        library.notices.situations,
+    )
 
 
 def wire_fetcher(settings: Settings, resolver: Resolver = resolve) -> EhrFetcher:
