@@ -107,7 +107,8 @@ def evaluate(
     service's time zone; `patient`, the context's patient as "Patient/id" (another patient's order
     is not decided); `situations`, where a notice is not given; `unread_code`, a failed fetch of a
     resource with the order's code. Without `facts` all are unknown but the day. `payer` is the
-    finding of the payer's records, None without them. Returns one Determination; a failure is its `undetermined` reason, never an
+    finding of the payer's records, None without them. Returns one Determination; a failure is its
+    `undetermined` reason, never an
     exception.
     """
     other_patient = None not in (patient, order.patient) and patient != order.patient
@@ -171,7 +172,9 @@ class _Evaluation:
         found = [(c, v) for c in codes for v in self._versions(c, payer)]
         versions = [v for _, v in found]
         if not versions:
-            return self._undetermined(UndeterminedReason.NO_POLICY, codes)
+            clinical = all(code.system in self.policies.clinical_systems for code in codes)
+            missing = UndeterminedReason.NO_CODE if clinical else UndeterminedReason.NO_POLICY
+            return self._undetermined(missing, codes)
         first = {v.id: v for c, v in found if v.speaks_of(c, self.day.earliest)}
         last = {v.id: v for c, v in found if v.speaks_of(c, self.day.latest)}
         if first != last:
