@@ -14,7 +14,8 @@ from cards.vocabulary import Card, Source, associated_resources
 class AuthorizationFacts(msgspec.Struct, frozen=True):
     """Facts of the card. `number` is the payer's; `codes` are billing codes without their system.
 
-    `until` is an ISO day; `references` are the orders' "Type/id".
+    `until` is an ISO day; `references` are the orders' "Type/id". `told` marks an approval that the
+    order tells, and not the payer's records: then the number is untrusted, and may be empty.
     """
 
     number: str
@@ -22,21 +23,23 @@ class AuthorizationFacts(msgspec.Struct, frozen=True):
     until: str | None
     insurer: str
     references: tuple[str, ...]
+    told: bool = False
 
 
 def authorization_card(facts: AuthorizationFacts, style: CardStyle) -> Card:
     """An instructions card (CRD 2.2.1 resp-24): no links, no buttons."""
     words = style.texts.payer
-    said = words.authorization_card
+    said = words.approval_card if facts.told else words.authorization_card
+    number = facts.number or words.approval_without_number
     values = {
         "codes": codes_phrase([NamedService(code, "", "") for code in facts.codes]),
         "until": words.until.format(day=facts.until) if facts.until else "",
     }
     return Card(
         uuid=style.new_uuid(),
-        summary=said.summary.format(number=facts.number, **values),
+        summary=said.summary.format(number=number, **values),
         indicator="info",
         source=Source(label=facts.insurer, topic=style.topic(TOPIC)),
-        detail=said.detail.format(number=as_text(facts.number), **values),
+        detail=said.detail.format(number=as_text(number), **values),
         extension=associated_resources(list(facts.references)),
     )

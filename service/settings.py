@@ -60,6 +60,10 @@ class Settings(BaseSettings):
         description="YAML of payers with their policies. Default: payers.yaml in the folder of"
         " policies, if there is one.",
     )
+    former_base_urls: str = Field(
+        "",
+        description="Public base URLs of before, space-separated: forms named below them count.",
+    )
     programs_file: Path = Field(
         _BUILT_IN / "programs.yaml",
         description="YAML of the programs and their types of payment.",
@@ -343,6 +347,12 @@ class Settings(BaseSettings):
             return self.public_url
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
+
+    @cached_property
+    def form_bases(self) -> tuple[str, ...]:
+        """The base URLs below which forms are served, or were."""
+        former = (url.rstrip("/") for url in self.former_base_urls.split())
+        return (self.base_url, *former)
 
     @cached_property
     def aliases(self) -> ServerAliases:

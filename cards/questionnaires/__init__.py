@@ -15,6 +15,9 @@ from typing import Any
 
 from cards.vocabulary import Json
 
+CANONICAL_BASE = "https://covercard.example/fhir/Questionnaire"
+"""Before the id in a form's canonical; the name is reserved for examples and resolves nowhere."""
+
 
 @dataclass(frozen=True, slots=True)
 class Form:
@@ -45,6 +48,7 @@ class Forms:
     """All forms, by id or canonical."""
 
     by_id: Mapping[str, Form]
+    other_bases: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Form]:
         return iter(self.by_id.values())
@@ -65,7 +69,9 @@ class Forms:
 
     def _named(self, canonical: str) -> tuple[Form | None, str]:
         url, _, version = canonical.strip().partition("|")
-        return next((f for f in self if f.url == url), None), version
+        base, _, form_id = url.rpartition("/")
+        known = base == CANONICAL_BASE or base in self.other_bases
+        return self.by_id.get(form_id) if known else None, version
 
 
 def _major(version: str) -> str:
@@ -85,14 +91,17 @@ def _files() -> Mapping[str, Json]:
     return {f.name.removesuffix(".json"): json.loads(f.read_text("utf-8")) for f in files}
 
 
-def load_forms(public_url: str, further: Iterable[Mapping[str, Any]] = ()) -> Forms:
-    """All forms, with canonicals below `public_url` (without a trailing slash).
+def load_forms(further: Iterable[Mapping[str, Any]] = (), served_at: Iterable[str] = ()) -> Forms:
+    """All forms. A form's canonical is fixed: it stays where the service moves.
 
     `further` are Questionnaires from elsewhere: each has an id, a version, a title and a date.
+    `served_at` are base URLs, without a trailing slash, below which the forms have been found:
+    canonicals there are accepted, too.
     """
     read = [*_files().values(), *further]
-    forms = (_form(each, f"{public_url}/fhir/Questionnaire/{each['id']}") for each in read)
-    return Forms({form.id: form for form in forms})
+    forms = (_form(each, f"{CANONICAL_BASE}/{each['id']}") for each in read)
+    others = tuple(f"{url}/fhir/Questionnaire" for url in served_at)
+    return Forms({form.id: form for form in forms}, others)
 
 
 def _form(read: Mapping[str, Any], url: str) -> Form:

@@ -33,7 +33,7 @@ _Count = Annotated[Text, Placeholders("count")]
 _Services = Annotated[Text, Placeholders("services", "codes")]
 _ProgramSince = Annotated[Text, Placeholders("program", "since")]
 _NumberDecided = Annotated[Text, Placeholders("number", "decided")]
-_NumberCodesUntil = Annotated[Text, Placeholders("number", "codes", "until", needed=True)]
+_NumberCodesUntil = Annotated[Text, Placeholders("number", "codes", "until")]
 
 
 class Topics(Model):
@@ -264,4 +264,6 @@ class PayerTexts(Model):
     out_of_network: Sentence
     reasons: PayerReasons
     unreachable: Sentence
+    approval_card: AuthorizationCard
+    approval_without_number: Sentence
     authorization_card: AuthorizationCard

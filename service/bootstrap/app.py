@@ -113,7 +113,7 @@ def wire_review(
     `fetcher` replaces the EHR fetcher, `versions` the registered CRD versions, `payer_records` the
     configured source of the payer's records.
     """
-    forms = load_forms(settings.base_url, library.questionnaires)
+    forms = load_forms(library.questionnaires, settings.form_bases)
     links = wire_links(settings, library, forms)
     suggestion = NoticeSuggestion(settings.notice_suggestion)
     notice_forms = NoticeForms(links, FormFiller(links, new_uuid), suggestion)
@@ -190,7 +190,15 @@ def wire_decide_step(
     rules = library.notices.form_acceptance_rules()
     classes = own_classes(settings.encounter_classes.split())
     by_facts = any(version.rules for version in library.policies)
-    return DecideStep(library.policies, rules, payer_records, form_of, by_facts, classes)
+    return DecideStep(
+        library.policies,
+        rules,
+        payer_records,
+        form_of,
+        by_facts,
+        classes,
+        library.notices.situations,
+    )
 
 
 def wire_fetcher(settings: Settings, resolver: Resolver = resolve) -> EhrFetcher:
@@ -222,7 +230,7 @@ def wire_packages(
     payer_records: PayerRecords | None = None,
 ) -> QuestionnairePackages:
     """The use case of $questionnaire-package; `logged_calls` looks up earlier calls."""
-    forms = load_forms(settings.base_url, library.questionnaires)
+    forms = load_forms(library.questionnaires, settings.form_bases)
     links = wire_links(settings, library, forms)
     return QuestionnairePackages(
         services=SERVICES,
@@ -274,7 +282,7 @@ def create_app(
     review = wire_review(settings, library, clock, None, versions, payer_records)
     app.register_blueprint(hooks_blueprint(review, discovery(SERVICES, versions), call_logger))
     app.register_blueprint(feedback_blueprint(call_logger))
-    forms = load_forms(settings.base_url, library.questionnaires)
+    forms = load_forms(library.questionnaires, settings.form_bases)
     logged_calls = RecordedCalls(settings.database_url)
     packages = wire_packages(settings, library, logged_calls, clock, versions, payer_records)
     statement = capability_statement(

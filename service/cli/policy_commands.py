@@ -61,12 +61,12 @@ def lint(directory: Path | None, payers: Path | None, on: datetime | None) -> No
 def test(directory: Path | None, coverage: bool) -> None:
     """Run every case of every policy; exit code 1 with a failure, or without cases."""
     from service.policies.cases import CASES, load_cases, run_case
-    from service.policies.library import load_policies
+    from service.policies.library import load_notices, load_policies
 
     directory = directory or _settings().policies_dir
-    policies = load_policies(directory)
+    policies, notices = load_policies(directory), load_notices(directory)
     results = [
-        run_case(case, policies)
+        run_case(case, policies, notices)
         for policy_id in policies.ids()
         if (directory / policy_id / CASES).is_file()
         for case in load_cases(directory / policy_id)
@@ -118,7 +118,7 @@ def explain(policy_id: str, sentence: str, directory: Path | None) -> None:
 
     from service.cli.policy_explain import explained
     from service.policies.cases import CASES, load_cases, run_case
-    from service.policies.library import load_policies
+    from service.policies.library import load_notices, load_policies
 
     directory = directory or _settings().policies_dir
     policies = load_policies(directory)
@@ -135,7 +135,7 @@ def explain(policy_id: str, sentence: str, directory: Path | None) -> None:
         problem = "several cases begin" if found else "no case begins"
         raise click.ClickException(f"{problem} with {sentence!r}; name one of:{known}")
     (case,) = found
-    result = run_case(case, policies)
+    result = run_case(case, policies, load_notices(directory))
     Console().print(explained(case, result, result.determination.policy))
 
 

@@ -21,7 +21,7 @@ _COVERAGE_INFO: Mapping[str, object] = {
     "code": COVERAGE_INFO,
     "type": "boolean",
     "name": "Coverage information",
-    "description": "Adds the coverage decision to each order, for systems to read.",
+    "description": "Adds coverage information to each order, for systems to read.",
     "default": True,
 }
 _GUIDELINE: Mapping[str, object] = {

@@ -30,8 +30,11 @@ _INFO_NEEDED = frozenset({"performer", "location", "timeframe", "contract-window
 def _write(info: CoverageInformation, labels: ReasonLabels) -> Json:
     """The coverage-information extension of CRD 2.0.1, with its invariants crd-ci-q1 to q5."""
     covered = _COVERED.get(info.covered, info.covered)
-    # crd-ci-q2 fails in practice where pa-needed is absent, whatever `covered` says.
-    pa_needed = "no-auth" if covered == "not-covered" else info.pa_needed or "conditional"
+    pa_needed = info.pa_needed or "conditional"
+    if covered == "not-covered":
+        # It should be absent, but crd-ci-q2 then fails in practice. Of its codes the least untrue:
+        # where a plan decides on request, "no-auth" would say that there is no need to ask.
+        pa_needed = "no-auth" if info.reason_code else "conditional"
     parts = [
         part("coverage", "Reference", {"reference": info.coverage}),
         part("covered", "Code", covered),

@@ -16,6 +16,7 @@ from service.decision.order import Code, Order, ServiceDay
 from service.decision.payer_finding import PayerFinding
 from service.decision.policy import Covered, PolicyDetermination, PolicyService, PolicyVersion
 from service.decision.programs import ProgramFinding
+from service.decision.situations import SituationFound
 
 
 class UndeterminedReason(StrEnum):
@@ -43,6 +44,8 @@ class UndeterminedReason(StrEnum):
     """The call has no member number for the payer's records."""
     COVERAGE_NOT_FOUND = "coverage_not_found"
     """In the payer's records the member has no such coverage, or several."""
+    APPROVAL_TOLD = "approval_told"
+    """The order itself, or a decision that it refers to, tells an approval before the service."""
     AUTHORIZATION_ON_FILE = "authorization_on_file"
     """The payer has approved the service before; policies are not evaluated."""
     TECHNICAL = "technical"
@@ -63,6 +66,8 @@ class Caveat(StrEnum):
     """The coverage is not in force on the day of service."""
     OTHER_PATIENT = "other_patient"
     """The coverage is another person's."""
+    COVERAGE_ENDS = "coverage_ends"
+    """The coverage ends within the order's dates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +143,7 @@ class Determination:
     approval: str | None = None
     payer: PayerFinding | None = None
     caveat: Caveat | None = None
+    situations: tuple[SituationFound, ...] = ()
 
     @property
     def billing_expressions(self) -> tuple[Code, ...]:

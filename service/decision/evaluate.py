@@ -14,6 +14,7 @@ from service.decision.determination import (
 )
 from service.decision.facts import (
     APPROVAL,
+    IS_APPROVED,
     NOT_TOLD,
     ORDER_DAY,
     TABLE,
@@ -37,6 +38,12 @@ from service.decision.policy import (
 )
 from service.decision.programs import NO_COVERAGE, ProgramFinding
 from service.decision.rules import Decision
+from service.decision.situations import (
+    FactsWithRecords,
+    SituationFound,
+    Situations,
+    situations_of,
+)
 
 INACTIVE_ORDER_STATUSES = frozenset(
     {"revoked", "cancelled", "entered-in-error", "stopped", "noshow"}
@@ -57,6 +64,8 @@ _COVERED = {
     UndeterminedReason.COVERAGE_NOT_FOUND: Covered.NOT_COVERED,
     UndeterminedReason.AUTHORIZATION_ON_FILE: Covered.COVERED,
 }
+
+NO_SITUATIONS: Situations = {}
 
 _CAVEATS = {
     CoverageOutcome.NOT_ACTIVE: Caveat.NOT_ACTIVE,
@@ -87,7 +96,7 @@ def evaluate(
     today: date,
     policies: Policies,
     patient: str | None = None,
-    emergency: bool = False,
+    situations: Situations = NO_SITUATIONS,
     unread_code: bool = False,
     facts: Facts | None = None,
     payer: PayerFinding | None = None,
@@ -96,18 +105,18 @@ def evaluate(
 
     `finding` is the outcome of the coverage selection; `today`, the day of the call in the
     service's time zone; `patient`, the context's patient as "Patient/id" (another patient's order
-    is not decided); `emergency`, emergency or urgent care (without advance notices); `unread_code`,
-    a failed fetch of a resource with the order's code. `facts` are read only if a policy's rules
-    depend on them; without `facts` all are unknown. `payer` is the finding of the payer's records,
-    None without them. Returns one Determination; a failure is its `undetermined` reason, never an
+    is not decided); `situations`, where a notice is not given; `unread_code`, a failed fetch of a
+    resource with the order's code. Without `facts` all are unknown but the day. `payer` is the
+    finding of the payer's records, None without them. Returns one Determination; a failure is its
+    `undetermined` reason, never an
     exception.
     """
     other_patient = None not in (patient, order.patient) and patient != order.patient
     day = service_day(order, today)
     unread = unread_code or finding.outcome is CoverageOutcome.UNREACHABLE
-    told = facts or _OnlyTheDay(day, today)
+    told = FactsWithRecords(facts or _OnlyTheDay(day, today), payer)
     return _Evaluation(
-        order, finding, day, policies, other_patient, emergency, unread, told, payer
+        order, finding, day, policies, other_patient, situations, unread, told, payer
     ).run()
 
 
@@ -121,7 +130,7 @@ class _Evaluation:
         day: ServiceDay,
         policies: Policies,
         other_patient: bool,
-        emergency: bool,
+        situations: Situations,
         unread: bool,
         facts: Facts,
         payer: PayerFinding | None,
@@ -131,7 +140,8 @@ class _Evaluation:
         self.day = day
         self.policies = policies
         self.other_patient = other_patient
-        self.emergency = emergency
+        self.situations = situations
+        self.found: tuple[SituationFound, ...] = ()
         self.unread = unread
         self.facts = facts
         self.payer = payer
@@ -162,7 +172,9 @@ class _Evaluation:
         found = [(c, v) for c in codes for v in self._versions(c, payer)]
         versions = [v for _, v in found]
         if not versions:
-            return self._undetermined(UndeterminedReason.NO_POLICY, codes)
+            clinical = all(code.system in self.policies.clinical_systems for code in codes)
+            missing = UndeterminedReason.NO_CODE if clinical else UndeterminedReason.NO_POLICY
+            return self._undetermined(missing, codes)
         first = {v.id: v for c, v in found if v.speaks_of(c, self.day.earliest)}
         last = {v.id: v for c, v in found if v.speaks_of(c, self.day.latest)}
         if first != last:
@@ -188,6 +200,8 @@ class _Evaluation:
         determined = policy.determinations[program]
         if decision is not None and policy.open is not None:
             determined = decision.outcome or _open(policy.open, decision)
+        if determined.covered is not Covered.COVERED and self._is_approved():
+            return self._undetermined(UndeterminedReason.APPROVAL_TOLD, codes)
         covered = determined.covered
         self._note("answer", covered.value, f"{policy.id}: {determined.reason_id}")
         return Determination(
@@ -206,6 +220,7 @@ class _Evaluation:
             possible=decision.outcomes if decision and not decision.certain else (),
             approval=self._approval(determined),
             payer=self.payer,
+            situations=self.found,
         )
 
     def _caveat(self, policy: PolicyVersion) -> Caveat | None:
@@ -216,11 +231,23 @@ class _Evaluation:
         if program.contradictory:
             return Caveat.CONTRADICTORY
         if program.program in (Program.MEDICARE_ADVANTAGE, Program.UNKNOWN):
-            return None
+            return Caveat.COVERAGE_ENDS if self._ends_within() else None
         payer = self.finding.coverage.payer if self.finding.coverage else None
         entry = program.entry.id if program.entry else program.program.value
         applied = payer is not None and payer.applies(policy.id, entry)
-        return None if applied and program.program in policy.wording else Caveat.OTHER_PROGRAM
+        if not applied or program.program not in policy.wording:
+            return Caveat.OTHER_PROGRAM
+        return Caveat.COVERAGE_ENDS if self._ends_within() else None
+
+    def _ends_within(self) -> bool:
+        """Whether the coverage ends before the order's dates do."""
+        coverage = self.finding.usable
+        ends = coverage.ends if coverage else None
+        return ends is not None and self.day.earliest <= ends < self.day.latest
+
+    def _is_approved(self) -> bool:
+        """Whether the call tells an approval before the service; the payer's records go first."""
+        return self.facts.get(TABLE[IS_APPROVED]).value is True
 
     def _with_caveat(
         self, caveat: Caveat, policy: PolicyVersion, matched: tuple[PolicyService, ...]
@@ -305,16 +332,24 @@ class _Evaluation:
     def _notices(self, policy: PolicyVersion, said: PolicyDetermination) -> tuple[str, ...]:
         if said.covered is Covered.COVERED or not said.notices:
             return ()
-        if self.emergency:
-            self._note("notice", "none", "no advance notice is given in emergency or urgent care")
-            return ()
         if self.payer is not None and self.payer.authorization is not None:
             # A request exists: pending, or denied with its own notice.
             self._note("notice", "none", "a decision before the service has been asked for")
             return ()
         notices = policy.notices[self.program.program]
         self._note("notice", ", ".join(notices) or "none", self.program.program.value)
-        return notices
+        if not notices or not self.situations:
+            return notices
+        held = list(situations_of(notices, self.situations, self.facts))
+        self.found = tuple(found for found, _ in held)
+        for found, result in held:
+            because = "; ".join(
+                f"{test.words}: {', '.join(f.places)}" for test, _, f in result.tests
+            )
+            what = f"{found.notice}: {found.id}"
+            self._note("notice", what if found.given else f"{what}, not given", because)
+        kept_back = {found.notice for found in self.found if not found.given}
+        return tuple(n for n in notices if n not in kept_back)
 
     def _undetermined(self, reason: UndeterminedReason, codes: tuple[Code, ...]) -> Determination:
         if self.unread and reason in _NEEDS_THE_ORDER:
@@ -332,7 +367,14 @@ class _Evaluation:
             billing_codes=codes,
             trace=tuple(self.trace),
             payer=self.payer,
+            approval=self._told_approval(reason),
         )
+
+    def _told_approval(self, reason: UndeterminedReason) -> str | None:
+        if reason is not UndeterminedReason.APPROVAL_TOLD:
+            return None
+        number = self.facts.get(TABLE[APPROVAL]).value
+        return number if isinstance(number, str) else None
 
     def _note_payer(self) -> None:
         payer = self.payer

@@ -337,6 +337,23 @@ _TABLE = (
         ("Encounter.priority",),
         needs=("Encounter",),
     ),
+    FactSpec(
+        "care.urgency",
+        FactKind.CHOICE,
+        "how urgent the care is",
+        ("Encounter.class", "Encounter.type", "Encounter.priority", "priority"),
+        needs=("Encounter",),
+        choices=frozenset({"emergency", "urgent", "routine"}),
+    ),
+    # --- the member, by the payer's own records
+    *(
+        FactSpec(f"member.{name}", FactKind.FLAG, words, ("the payer's records",))
+        for name, words in (
+            ("deceased", "whether the member has died"),
+            ("hospice", "whether the member has elected hospice"),
+            ("qmb", "whether the member is a Qualified Medicare Beneficiary"),
+        )
+    ),
     # --- what was before
     FactSpec(
         "earlier.answer",

@@ -39,6 +39,9 @@ class OrderCoding:
         return Code(self.code.system, f"{self.code.value}:{','.join(self.modifiers)}")
 
 
+NOT_YET_ORDERED = frozenset({"proposal", "plan"})
+"""RequestIntent of what nobody has authorized yet."""
+
 NO_DAY_TOLD = "today"
 """Source of a day of service that the order does not state."""
 
@@ -124,3 +127,8 @@ class Order:
     patient: str | None = None
     insurance: tuple[str, ...] = ()
     coverage_information: tuple[ExistingCoverageInformation, ...] = ()
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether it is not yet an order: FHIR's intents of what is only proposed or planned."""
+        return self.intent in NOT_YET_ORDERED

@@ -249,6 +249,11 @@ class PolicyVersion:
 class Policies(Protocol):
     """Protocol of a policy store."""
 
+    @property
+    def clinical_systems(self) -> frozenset[str]:
+        """The code systems that are never billed by; policies may list their codes all the same."""
+        ...
+
     def versions_for(self, code: Code) -> Sequence[PolicyVersion]:
         """The versions of all policies with the code, oldest first."""
         ...

@@ -35,7 +35,7 @@ from service.decision.programs import NO_COVERAGE
 from service.decision.units import convert
 from service.fhir.dates import day_range, period_range
 from service.fhir.document import Resource
-from service.fhir.encounters import encounters_of
+from service.fhir.encounters import EncounterClasses, encounters_of, urgency_of
 from service.fhir.questionnaire_responses import answers_of, orders_of
 from service.fhir.resources import Resources
 from service.fhir.systems import US_NPI, canonical_code
@@ -62,6 +62,7 @@ class FhirFacts:
     today: date
     form_of: FormOf
     encounter_id: str | None = None
+    classes: EncounterClasses = field(default_factory=EncounterClasses)
     searched: Set[str] = frozenset()
     unreachable: Set[str] = frozenset()
     _known: dict[str, Fact] = field(default_factory=dict)
@@ -393,13 +394,6 @@ def _outlasts(facts: FhirFacts) -> Fact:
     return Fact(facts.day.latest <= coverage.ends, place)
 
 
-_CLASSES = {
-    "EMER": "emergency", "E": "emergency",
-    "IMP": "inpatient", "ACUTE": "inpatient", "NONAC": "inpatient", "I": "inpatient",
-    "AMB": "ambulatory", "O": "ambulatory",
-    "OBSENC": "observation", "HH": "home", "VR": "virtual", "FLD": "field", "SS": "short-stay",
-}  # fmt: skip
-"""Encounter classes of v3 ActCode and v2 table 0004, as conditions call them."""
 _PRIORITIES = {
     "EM": "emergency", "UR": "urgent", "S": "stat", "A": "asap", "R": "routine", "EL": "elective",
 }  # fmt: skip
@@ -411,6 +405,23 @@ def _encounters(facts: FhirFacts) -> Iterator[Resource]:
         found = facts.resources.get(reference)
         if found is not None and found.type == "Encounter":
             yield found
+
+
+def _encounter_class(facts: FhirFacts) -> Fact:
+    for encounter in _encounters(facts):
+        meant = facts.classes.of(encounter)
+        if meant is not None:
+            return Fact(meant.value, (f"{encounter.place}.class",))
+    return _encounter(facts, "class", {})
+
+
+def _urgency(facts: FhirFacts) -> Fact:
+    """How urgent the care is; routine where an encounter came along that tells nothing else."""
+    told = urgency_of(facts.resource, facts.resources, facts.encounter_id, facts.classes)
+    if told is not None:
+        return Fact(told.urgency.value, (told.place,))
+    places = tuple(e.place for e in _encounters(facts))
+    return Fact("routine", places) if places else NOT_TOLD
 
 
 def _encounter(facts: FhirFacts, element: str, words: Mapping[str, str]) -> Fact:
@@ -474,6 +485,10 @@ def _approved(response: Resource, facts: FhirFacts) -> str | None:
 
 
 def _is_approved(facts: FhirFacts) -> Fact:
+    for info in read_coverage_information(facts.resource.data):
+        for part in info.parts:
+            if part.url == "pa-needed" and part.value == "satisfied":
+                return Fact(True, (facts.place("extension"),))
     number = _approval(facts)
     if number.why is not None:
         return number
@@ -723,7 +738,9 @@ READERS: Mapping[str, Callable[[FhirFacts], Fact]] = {
     "coverage.group": lambda f: _coverage_class(f, "group"),
     "coverage.in_force": _in_force,
     "coverage.outlasts_order": _outlasts,
-    "encounter.class": lambda f: _encounter(f, "class", _CLASSES),
+    "encounter.class": _encounter_class,
+    "care.urgency": _urgency,
+    **{f"member.{name}": lambda _: NOT_TOLD for name in ("deceased", "hospice", "qmb")},
     "encounter.status": lambda f: _encounter(f, "status", {}),
     "encounter.priority": lambda f: _encounter(f, "priority", _PRIORITIES),
     "earlier.answer": _earlier_answer,

@@ -24,7 +24,7 @@ from service.decision.coverage import (
     choose_coverage,
 )
 from service.decision.determination import Caveat, Determination, UndeterminedReason
-from service.decision.evaluate import day_fact, evaluate, service_day
+from service.decision.evaluate import NO_SITUATIONS, day_fact, evaluate, service_day
 from service.decision.facts import NOT_TOLD, ORDER_DAY, Fact, FactSpec, Why
 from service.decision.order import Code, Order, OrderCoding, ServiceDay
 from service.decision.policy import Covered, Policies, Program
@@ -46,6 +46,7 @@ from service.policies.fields import (
     day_written,
     text_only,
 )
+from service.policies.notices import NoticeLibrary
 from service.policies.programs import ProgramId, load_programs
 
 CASES = "cases.yaml"
@@ -218,6 +219,9 @@ class Expectation(Model):
     policy: Told[Id] = None
     version: Told[Day] = Field(None, description="The version's first effective day.")
     notices: Told[Several[Id]] = None
+    situations: Told[Several[Id]] = Field(
+        None, description="Ids of the situations of notices that hold."
+    )
     matched: Told[Several[Text]] = None
     reason: Told[Id] = Field(None, description="The id of the reason.")
     prior_authorization: Told[Text] = Field(None, description="A code of CRD's pa-needed, or none.")
@@ -258,8 +262,7 @@ class CaseEntry(Model):
             on=self.on,
             order=order,
             finding=self._finding(policy, order),
-            emergency=self.emergency,
-            facts=self.facts,
+            facts={**({"care.urgency": "emergency"} if self.emergency else {}), **self.facts},
             expect=self.expect,
         )
 
@@ -294,7 +297,6 @@ class Case:
     on: date
     order: Order
     finding: CoverageFinding
-    emergency: bool
     expect: Expectation
     facts: Mapping[str, object] = field(default_factory=dict)
 
@@ -330,15 +332,18 @@ def load_cases(folder: Path) -> list[Case]:
     return files.load(folder / CASES, CasesFile).data.of(folder.name)
 
 
-def run_case(case: Case, policies: Policies) -> CaseResult:
-    """Decide the case's order and compare the determination with the expectation."""
+def run_case(case: Case, policies: Policies, notices: NoticeLibrary | None = None) -> CaseResult:
+    """Decide the case's order and compare the determination with the expectation.
+
+    Without `notices` every notice is given in every situation.
+    """
     determination = evaluate(
         case.order,
         case.finding,
         today=case.on,
         policies=policies,
         patient=_PATIENT,
-        emergency=case.emergency,
+        situations=notices.situations(case.on) if notices else NO_SITUATIONS,
         facts=CaseFacts(case),
     )
     return CaseResult(case, determination, tuple(_differences(case.expect, determination)))
@@ -360,6 +365,10 @@ def _differences(expect: Expectation, got: Determination) -> Iterator[str]:
             policy.version if policy else "none",
         ),
         "notices": (expect.notices, got.notices),
+        "situations": (
+            expect.situations,
+            tuple(dict.fromkeys(found.id for found in got.situations)),
+        ),
         "matched": (expect.matched, tuple(s.code.value for s in got.matched)),
         **_by_outcome(expect, got),
     }

@@ -13,8 +13,10 @@ from pydantic import AliasChoices, BeforeValidator, Field
 
 from cards.coverage_information import DocNeeded
 from cards.texts.placeholders import Placeholders, wrong
+from service.decision.situations import Situation, Situations, situation
 from service.decision.submitted_form import FormAcceptanceRule
 from service.errors import ConfigurationError
+from service.policies.condition_models import Compiler, ConditionEntry
 from service.policies.fields import (
     Day,
     EachOnce,
@@ -140,6 +142,21 @@ def _doc_needed(written: object) -> DocNeeded | dict[str, str]:
     return {version: written[version] for version in _DOC_NEEDED_BY_VERSION}
 
 
+class SituationEntry(Model):
+    """A situation in which the notice is not given, or is given with a sentence more."""
+
+    id: Id
+    when: ConditionEntry
+    given: bool = Field(False, description="Whether the notice is given all the same.")
+    summary: Told[Template] = Field(
+        None, description="The card's summary in this situation, in place of the policy's."
+    )
+    card: Template = Field(description="What to do then, for the card.")
+    order: Told[Template] = Field(
+        None, description="The same for whoever reads the order; the card's where left out."
+    )
+
+
 class Notice(Model):
     """One edition of an advance notice: _notices/<id>/<effective start>.yaml
 
@@ -198,6 +215,9 @@ class Notice(Model):
     advice: Some[Advice] = Field(description="Markdown, a paragraph each, in the order of doing.")
     links: Several[NoticeLink]
     task: NoticeTask
+    situations: Several[SituationEntry] = Field(
+        (), description="Where it is not given, or is given with a sentence more."
+    )
     records: Several[RecordKind] = Field(
         (), description="The forms that put the notice on file, strongest first."
     )
@@ -236,6 +256,10 @@ class Notice(Model):
         """The ids of the forms with a button, the notice's own first."""
         return (self.questionnaire, *(r.questionnaire for r in self.records if r.task))
 
+    def situation(self, situation_id: str) -> SituationEntry | None:
+        """The situation of this id; None in an edition without it."""
+        return next((s for s in self.situations if s.id == situation_id), None)
+
     def expired_on(self, day: date) -> bool:
         """Whether `day` is after the last day of the edition's use."""
         return self.ends is not None and day > self.ends
@@ -258,6 +282,8 @@ class NoticeLibrary:
 
     def __init__(self, notices: Sequence[Notice]) -> None:
         self._editions: dict[str, list[Notice]] = {}
+        self._situations: dict[date, Situations] = {}
+        self._compiled_by_edition: dict[tuple[str, date], tuple[Situation, ...]] = {}
         for notice in sorted(notices, key=lambda n: (n.id, n.starts)):
             self._editions.setdefault(notice.id, []).append(notice)
 
@@ -282,6 +308,26 @@ class NoticeLibrary:
             )
         started = [n for n in editions if n.starts <= day]
         return started[-1] if started else editions[0]
+
+    def situations(self, day: date) -> Situations:
+        """The situations of each notice, in its edition of the day."""
+        found = self._situations.get(day)
+        if found is None:
+            made = {id: self._compiled(self.edition(id, day)) for id in self._editions}
+            # One day is kept: the next one takes its place.
+            found = made
+            self._situations = {day: made}
+        return found
+
+    def _compiled(self, notice: Notice) -> tuple[Situation, ...]:
+        key = (notice.id, notice.starts)
+        if key not in self._compiled_by_edition:
+            compiler = Compiler({}, lambda _where, _problem, _repair: None)
+            self._compiled_by_edition[key] = tuple(
+                situation(s.id, compiler.condition(s.when, {}, ()), given=s.given)
+                for s in notice.situations
+            )
+        return self._compiled_by_edition[key]
 
     def form_acceptance_rules(self) -> tuple[FormAcceptanceRule, ...]:
         """The acceptance rules of all editions, strongest forms first."""

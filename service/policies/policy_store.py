@@ -9,6 +9,8 @@ from typing import TypeVar
 from service.decision.order import Code
 from service.decision.policy import PolicyVersion
 
+_CLINICAL = frozenset({"http://snomed.info/sct"})
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -30,6 +32,11 @@ class PolicyStore:
                 by_code.setdefault(code, []).append(version)
         self._by_id: Mapping[str, tuple[PolicyVersion, ...]] = _frozen(by_id)
         self._by_code: Mapping[Code, tuple[PolicyVersion, ...]] = _frozen(by_code)
+
+    @property
+    def clinical_systems(self) -> frozenset[str]:
+        """The code systems that are never billed by."""
+        return _CLINICAL
 
     def __iter__(self) -> Iterator[PolicyVersion]:
         """Every version, by policy and then by start."""

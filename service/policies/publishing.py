@@ -11,6 +11,7 @@ from service.policies.cases import run_case
 from service.policies.folder import Edition, LibraryFolder, Version, read_folder
 from service.policies.lint.rule_table import CONTENT
 from service.policies.manifest import ManifestEntry, add_entries, entry_of, hash_of, name_of
+from service.policies.notices import NoticeLibrary
 from service.policies.policy_store import PolicyStore
 
 
@@ -58,9 +59,10 @@ def _entries(
 
 def _failed(folder: LibraryFolder) -> Iterator[Finding]:
     policies = PolicyStore([file.data.version(folder.value_sets) for file in folder.versions])
+    notices = NoticeLibrary([file.data for file in folder.editions])
     for policy, file in folder.cases.items():
         for i, case in enumerate(file.data.of(policy)):
-            result = run_case(case, policies)
+            result = run_case(case, policies, notices)
             if not result.passed:
                 problem = "; ".join(result.differences)
                 yield file.finding(("cases", i), problem, "fix the policy or the case")

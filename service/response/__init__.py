@@ -10,6 +10,7 @@ import msgspec
 from cards.texts import Texts
 from cards.vocabulary import Action, Answer, Json
 from service.decision.coverage_assertion import replaced_assertion
+from service.decision.determination import UndeterminedReason
 from service.fhir.orders import VISIT_TYPE
 from service.response.card_writer import CardWriter
 from service.response.coverage_information_writer import CoverageInformationWriter, already_carried
@@ -77,6 +78,10 @@ class Responder:
             return None
         info = msgspec.structs.replace(info, dependencies=item.depends_on)
         order, assertion_id = item.determination.order, info.assertion_id
+        if item.determination.undetermined is UndeterminedReason.APPROVAL_TOLD and any(
+            carried.coverage == info.coverage for carried in order.coverage_information
+        ):
+            return None  # what tells the approval is never overwritten
         if already_carried(order, info):
             return Asserted(assertion_id, sent=False), None
         extension = to.version.coverage_information(info, self.texts.phrases.reasons)

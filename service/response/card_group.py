@@ -59,7 +59,14 @@ def grouped(determinations: Iterable[Determination]) -> Iterator[CardGroup]:
         if d.policy is not None and d.policy_determination is not None:
             coverage = d.coverage.reference if d.coverage else d.finding.outcome
             version = (d.policy.id, d.policy.version)
-            key = (version, coverage, d.program.program, d.caveat, d.policy_determination)
+            key = (
+                version,
+                coverage,
+                d.program.program,
+                d.caveat,
+                d.policy_determination,
+                d.situations,
+            )
             groups.setdefault(key, []).append(d)
     for group in groups.values():
         policy, policy_determination = group[0].policy, group[0].policy_determination

@@ -43,22 +43,26 @@ class CardWriter:
         style = CardStyle(self.links.texts, to.version.topic_system, self.new_uuid)
         shown = [i for i in decided if _worth_a_card(i.determination, to)]
         worth = [i.determination for i in shown]
-        facts = (noncoverage_facts(group, to, self.links) for group in grouped(worth))
+        planned = [d for d in worth if d.order.is_planned]
+        ordered = [d for d in worth if not d.order.is_planned]
+        facts = [noncoverage_facts(group, to, self.links) for group in grouped(ordered)]
+        early = [noncoverage_facts(group, to, self.links) for group in grouped(planned)]
         not_checked = self._not_checked(decided, shown, to, style)
         if to.tier is not HookTier.PRIMARY:
             linked = to.tier is HookTier.SECONDARY
             return [
-                *(early_warning_card(f, style, linked=linked) for f in facts),
+                *(early_warning_card(f, style, linked=linked) for f in (*facts, *early)),
                 *self._offered(decided, to, style),
                 *not_checked,
             ]
         details = {i.determination.order.reference: i.details for i in decided}
         facts_of = {i.determination.order.reference: i.facts for i in decided}
-        still_to_give = grouped(d for d in worth if d.notices)
+        still_to_give = grouped(d for d in ordered if d.notices)
         notices = (self.notices.of(NoticeContext(g, details, to, facts_of)) for g in still_to_give)
         return [
             *(authorization_card(a, style) for a in authorizations(decided, self.links)),
             *(noncoverage_card(f, style) for f in facts),
+            *(early_warning_card(f, style, linked=True) for f in early),
             *(advance_notice_card(n, style) for n in notices),
             *self._offered(decided, to, style),
             *not_checked,

@@ -119,8 +119,10 @@ class CoverageInformationWriter:
         ]
         if full:
             said.extend(on_file_sentences(d, self.links, services))
+            said.extend(self.links.situation_orders(d, to.now.date(), services))
         expires = _expires_on(d, policy, to.now.date())
         asserted = [d.covered.value, *(n.id for n in editions), *_on_file(d, full)]
+        asserted.extend(f"{s.notice} {s.id}" for s in d.situations if full)
         asserted.extend(asserted_by_records(d))
         if expires:
             asserted.append(expires.isoformat())
@@ -192,8 +194,8 @@ class CoverageInformationWriter:
             contact=_contact(d),
             assumptions=taken_as_sent(d.payer, self.links.texts.payer),
             expires_on=approval.ends if approval else None,
-            pa_needed="satisfied" if approval else pa_needed(d),
-            satisfied_by=approval.number if approval else None,
+            pa_needed="satisfied" if approval or d.approval else pa_needed(d),
+            satisfied_by=approval.number if approval else d.approval,
             coded_reasons=coded_reasons(d, self.links.texts.payer),
         )
 

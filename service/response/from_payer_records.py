@@ -8,7 +8,7 @@ from datetime import date
 from cards.authorization import AuthorizationFacts
 from cards.coverage_information import PaNeeded
 from cards.texts.wording import PayerTexts
-from service.decision.determination import Determination
+from service.decision.determination import Determination, UndeterminedReason
 from service.decision.payer_finding import AuthorizationStatus, PayerFinding, PayerOutcome
 from service.decision.policy import Covered, PriorAuthorization
 from service.response.card_group import pointed_at
@@ -49,7 +49,9 @@ def authorizations(
     found: dict[tuple[str, str], list[Determination]] = {}
     for item in decided:
         d = item.determination
-        if d.covered is Covered.COVERED and d.payer is not None and d.payer.approved:
+        if d.undetermined is UndeterminedReason.APPROVAL_TOLD:
+            found.setdefault((links.insurer(d), d.approval or ""), []).append(d)
+        elif d.covered is Covered.COVERED and d.payer is not None and d.payer.approved:
             found.setdefault((links.insurer(d), d.payer.approved.number), []).append(d)
     for (insurer, number), determinations in found.items():
         payer = determinations[0].payer
@@ -62,6 +64,7 @@ def authorizations(
             until=ends.isoformat() if ends else None,
             insurer=insurer,
             references=tuple(r for r in references if r),
+            told=determinations[0].undetermined is UndeterminedReason.APPROVAL_TOLD,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 
 from cards.brevity import Line
 from cards.noncoverage import Noncoverage, SearchedAuthority
@@ -22,13 +23,13 @@ def noncoverage_facts(group: CardGroup, to: ResponseContext, links: ResponseLink
     policy, today = group.policy, to.now.date()
     notices = [n for d in group.determinations for n in links.editions(d, today)]
     said = group.policy_determination
-    words = _words(group, links)
+    words = _in_its_situation(_words(group, links), group.first, today, links)
     note = _coverage_note(group.first, links)
     patients = tuple(_of_the_patient(group, to, links))
     return Noncoverage(
         services=group.services,
         summary=words.summary,
-        lines=(*patients, *_lines(words, note, group.first, links)),
+        lines=(*patients, *_lines(words, note, group.first, today, links)),
         reason="" if group.first.missing else said.reason,
         authorities=tuple(_searched(a) for a in policy.authorities),
         # A conditional answer is settled by another payer, unless facts are missing.
@@ -73,8 +74,24 @@ def _words(group: CardGroup, links: ResponseLinks) -> Wording:
     )
 
 
+def _in_its_situation(words: Wording, d: Determination, day: date, links: ResponseLinks) -> Wording:
+    """The words where a notice is not given: what is to be done then, in place of the notice."""
+    found = list(links.situations(d, day))
+    kept_back = [(n, e) for n, e in found if not e.given]
+    if not kept_back:
+        return words
+    alike = len({e.card for _, e in kept_back}) == 1
+    do = " ".join(
+        dict.fromkeys(e.card if alike else f"{n.program_label}: {e.card}" for n, e in kept_back)
+    )
+    headline = next((e.summary for _, e in kept_back if e.summary), None)
+    if headline is not None and not d.notices:
+        return Wording(headline, "", do)
+    return Wording(words.summary, words.statement, do)
+
+
 def _lines(
-    words: Wording, note: str | None, d: Determination, links: ResponseLinks
+    words: Wording, note: str | None, d: Determination, day: date, links: ResponseLinks
 ) -> Iterator[Line]:
     """What, do, do not, whom to call."""
     labels = links.texts.phrases.labels
@@ -84,6 +101,9 @@ def _lines(
         yield Line(f"**{d.policy_determination.reason}**", keep=_WHAT)
     yield Line(words.do or "", labels.do, _DO)
     yield Line(words.do_not or "", labels.do_not, _DO_NOT)
+    for notice, entry in links.situations(d, day):
+        if entry.given:
+            yield Line(entry.card, notice.short_name, _DO)
     yield Line(links.contact_line(d) or "", labels.call, _CALL)
 
 

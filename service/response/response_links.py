@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from cards.naming import NamedService, fill
 from cards.questionnaires import Form, Forms
 from cards.texts import Texts
 from service.decision.coverage import Contact
 from service.decision.determination import Determination
 from service.decision.policy import PolicyVersion
 from service.errors import ConfigurationError
-from service.policies.notices import Notice, NoticeLibrary
+from service.policies.notices import Notice, NoticeLibrary, SituationEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,24 @@ class ResponseLinks:
         if call is None:
             return send_to
         return self.texts.phrases.send_or_call.format(to=send_to, call=call)
+
+    def situations(self, d: Determination, day: date) -> Iterator[tuple[Notice, SituationEntry]]:
+        """The situations that hold, with their notices in the edition of the day."""
+        for found in d.situations:
+            notice = self.notices.edition(found.notice, day)
+            entry = notice.situation(found.id)
+            if entry is not None:
+                yield notice, entry
+
+    def situation_orders(
+        self, d: Determination, day: date, services: Sequence[NamedService]
+    ) -> Iterator[str]:
+        """A sentence for the order for each situation, with its program where there are several."""
+        said = [(n, fill(e.order or e.card, services)) for n, e in self.situations(d, day)]
+        alike = len({text for _, text in said}) <= 1
+        yield from dict.fromkeys(
+            text if alike else f"{n.program_label}: {text}" for n, text in said
+        )
 
     def editions(self, d: Determination, day: date) -> list[Notice]:
         """The editions in force on `day` of a determination's notices."""

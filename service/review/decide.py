@@ -6,16 +6,17 @@ Hooks and $questionnaire-package share this step: the same order gets the same d
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 from service.crd.cds_service import ReviewTarget
 from service.decision.coverage import Coverage, CoverageFinding, choose_coverage
-from service.decision.evaluate import evaluate, in_scope, service_day
+from service.decision.evaluate import NO_SITUATIONS, evaluate, in_scope, service_day
 from service.decision.facts import FactSpec
 from service.decision.order import Order
 from service.decision.policy import Policies
+from service.decision.situations import Situations
 from service.decision.submitted_form import (
     FormAcceptanceRule,
     SubmittedForm,
@@ -24,7 +25,7 @@ from service.decision.submitted_form import (
 from service.ehr.fhir_query import FhirQuery
 from service.ehr.unread_data import has_unread_code, unreachable, with_trouble
 from service.fhir.document import Resource
-from service.fhir.encounters import EncounterClasses, urgency_of
+from service.fhir.encounters import EncounterClasses
 from service.fhir.facts import FhirFacts, FormOf
 from service.fhir.order_details import read_order_details
 from service.fhir.orders import VISIT_TYPE, patients_of, read_order
@@ -66,7 +67,8 @@ class DecisionContext:
 @dataclass(frozen=True, slots=True)
 class DecideStep:
     """Decisions by `policies` and `payer_records`; `form_rules`: acceptance rules of forms;
-    `encounter_classes`, what the classes of EHRs' encounters mean.
+    `encounter_classes`, what the classes of EHRs' encounters mean; `situations`, where the notices
+    of a day are not given.
 
     `form_of`: the id of the form that a canonical names, if it is one of this service's.
     `by_facts`: whether any policy has rules; without, nothing is fetched for facts.
@@ -78,6 +80,7 @@ class DecideStep:
     form_of: FormOf
     by_facts: bool = True
     encounter_classes: EncounterClasses = field(default_factory=EncounterClasses)
+    situations: Callable[[date], Situations] = lambda _today: NO_SITUATIONS
 
     def missing(
         self, target: ReviewTarget, context: DecisionContext
@@ -149,7 +152,6 @@ class DecideStep:
         payer = None
         if known is not None:
             chosen, payer = known.of(order, chosen, day)
-        urgency = urgency_of(resource, resources, context.encounter_id, self.encounter_classes)
         facts = self._facts(target, order, chosen, context)
         determination = evaluate(
             order,
@@ -157,7 +159,7 @@ class DecideStep:
             today=context.today,
             policies=self.policies,
             patient=context.patient,
-            emergency=urgency is not None,
+            situations=self.situations(context.today),
             unread_code=has_unread_code(resource, resources, context.failed),
             payer=payer,
             facts=with_payers_facts(facts, payer),
@@ -189,6 +191,7 @@ class DecideStep:
             today=context.today,
             form_of=self.form_of,
             encounter_id=context.encounter_id,
+            classes=self.encounter_classes,
             searched=context.searched,
             unreachable=unreachable(context.failed),
         )

@@ -101,7 +101,7 @@ def test_an_operator_may_say_what_callers_speak_that_do_not_tell(tmp_path: Path)
 
 
 def test_a_form_asked_for_by_name_comes_first(client: FlaskClient) -> None:
-    canonical = f"http://127.0.0.1:8642/fhir/Questionnaire/{RECORD}"
+    canonical = f"https://covercard.example/fhir/Questionnaire/{RECORD}"
     asked_for = ("questionnaire", {"valueCanonical": canonical})
     output = post(client, with_payer(call_of(MA), asked_for))
     assert names(output) == ["packagebundle", "packagebundle"]

@@ -121,7 +121,7 @@ class TestMedicareAdvantage:
         assert only(answer.get("systemActions", []))["type"] == "update"
         statement = only(list(stated(answer)))
         assert parts(statement, "covered") == ["not-covered"]
-        assert parts(statement, "pa-needed") == ["no-auth"]
+        assert parts(statement, "pa-needed") == ["conditional"]
         assert parts(statement, "coverage") == [{"reference": "Coverage/ma-ann"}]
         assert parts(statement, "doc-needed") == ["clinical"]
         assert only(parts(statement, "questionnaire")).endswith(

@@ -29,7 +29,7 @@ Json = dict[str, Any]
 Read = Callable[[str], Json]
 
 OPERATION = "/fhir/Questionnaire/$questionnaire-package"
-CANONICAL = "http://127.0.0.1:8642/fhir/Questionnaire/"
+CANONICAL = "https://covercard.example/fhir/Questionnaire/"
 DTR = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/"
 
 
@@ -484,6 +484,6 @@ def served(log: LoggedCalls, client: str) -> FlaskClient:
     )
     app = Flask("package")
     translate_errors(app)
-    forms = load_forms(settings.base_url)
+    forms = load_forms()
     app.register_blueprint(fhir_blueprint(forms, packages, lambda: client, {}))
     return app.test_client()

@@ -1,7 +1,7 @@
 """Requests built from public bug reports, read in place where they are at hand, never copied.
 
-They lie in the folder `cases` beside the one that COVERCARD_SPECIFICATIONS names. Each kind of them is
-held by tests with bodies of their own; here the reported ones are looked at as they were.
+They lie in the folder `cases` beside the one that COVERCARD_SPECIFICATIONS names. Each kind of them
+is held by tests with bodies of their own; here the reported ones are looked at as they were.
 """
 
 from __future__ import annotations

@@ -222,7 +222,7 @@ def test_the_forms_are_open_and_the_package_is_for_clients(guarded: Guarded) -> 
     coverage = request["prefetch"]["coverage"]["entry"][0]["resource"]
     form = {
         "name": "questionnaire",
-        "valueCanonical": f"{server.base}/fhir/Questionnaire/abn-record",
+        "valueCanonical": "https://covercard.example/fhir/Questionnaire/abn-record",
     }
     body = {
         "resourceType": "Parameters",

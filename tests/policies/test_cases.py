@@ -6,8 +6,9 @@ from functools import cache
 import pytest
 
 from service.policies.cases import CASES, Case, load_cases, run_case
-from service.policies.library import load_policies
+from service.policies.library import load_notices, load_policies
 from service.policies.lint import lint_library
+from service.policies.notices import NoticeLibrary
 from service.policies.policy_store import PolicyStore
 from tests.policies import LIBRARY
 
@@ -17,6 +18,11 @@ def policies() -> PolicyStore:
     return load_policies(LIBRARY)
 
 
+@cache
+def notices() -> NoticeLibrary:
+    return load_notices(LIBRARY)
+
+
 CASES_ON_FILE = [
     case for file in sorted(LIBRARY.glob(f"*/{CASES}")) for case in load_cases(file.parent)
 ]
@@ -24,7 +30,7 @@ CASES_ON_FILE = [
 
 @pytest.mark.parametrize("case", CASES_ON_FILE, ids=[f"{c.policy}: {c.it}" for c in CASES_ON_FILE])
 def test_the_policy_answers_as_the_sentence_says(case: Case) -> None:
-    assert run_case(case, policies()).differences == ()
+    assert run_case(case, policies(), notices()).differences == ()
 
 
 def test_the_mr_spectroscopy_policy_has_at_least_thirty_cases() -> None:
@@ -34,10 +40,8 @@ def test_the_mr_spectroscopy_policy_has_at_least_thirty_cases() -> None:
 def test_a_case_that_expects_something_else_fails_and_says_what_came() -> None:
     (sound,) = [c for c in CASES_ON_FILE if c.it.startswith("MR spectroscopy is not covered")]
     (other,) = [c for c in CASES_ON_FILE if c.it.startswith("Under Original Medicare")]
-    crossed = Case(
-        sound.policy, "crossed", sound.on, sound.order, sound.finding, False, other.expect
-    )
-    result = run_case(crossed, policies())
+    crossed = Case(sound.policy, "crossed", sound.on, sound.order, sound.finding, other.expect)
+    result = run_case(crossed, policies(), notices())
     assert not result.passed
     assert result.differences == (
         "covered: expected conditional, got not-covered",

@@ -21,7 +21,7 @@ from tests.filling import answers_of, questions
 
 DTR = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/"
 CODES = "http://hl7.org/fhir/us/davinci-crd/CodeSystem/coverage-information-codes"
-FORMS = load_forms("https://plan.example.org")
+FORMS = load_forms()
 
 EVERYTHING: Mapping[str, tuple[str | date, ...]] = {
     q["linkId"]: (date(2026, 11, 20) if q["type"] == "date" else "something",)

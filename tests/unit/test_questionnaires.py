@@ -18,8 +18,8 @@ from tests.filling import completed, questions
 from tests.policies import LIBRARY
 from tests.unit.test_fixtures import MEDICARE_NUMBER
 
-BASE = "https://plan.example.org/covercard"
-FORMS = load_forms(BASE)
+BASE = "https://covercard.example"
+FORMS = load_forms()
 SDC = "http://hl7.org/fhir/uv/sdc/StructureDefinition/"
 DTR = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/"
 
@@ -251,6 +251,14 @@ class TestCanonicals:
         assert forms.answered_by(f"{url}|1.7.2") is not None
         assert forms.answered_by(url) is not None
         assert forms.answered_by(f"{url}|2.0.0") is None
+
+    def test_a_form_named_below_an_address_of_before_is_the_same_form(self) -> None:
+        moved = load_forms(served_at=["https://now.example.org", "https://before.example.org"])
+        for base in ("https://now.example.org", "https://before.example.org"):
+            assert moved.answered_by(f"{base}/fhir/Questionnaire/abn-record|1.0.0") is not None
+        form = moved.get("abn-record")
+        assert form is not None
+        assert form.url == f"{BASE}/fhir/Questionnaire/abn-record"
 
     def test_the_same_id_elsewhere_is_no_form_of_ours(self, forms: Forms) -> None:
         assert forms.answered_by("https://other.example.org/fhir/Questionnaire/abn-record") is None

@@ -9,7 +9,8 @@ from cards.questionnaires import form_ids
 from service.decision.policy import Covered, Program
 from service.errors import Finding
 from service.field_path import FieldPath
-from service.policies.folder import NOTICES, LibraryFolder
+from service.policies.condition_models import Compiler
+from service.policies.folder import NOTICES, Edition, LibraryFolder
 from service.policies.notices import Notice
 from service.policies.policy_file import PolicyFile
 
@@ -71,6 +72,26 @@ def notice_folder_holds_an_edition(folder: LibraryFolder) -> Iterator[Finding]:
             place = folder.directory / NOTICES / name
             repair = "add <effective start>.yaml, or remove the folder"
             yield Finding(place, "(folder)", "holds no edition of a notice", repair)
+
+
+def situations_can_be_read(folder: LibraryFolder) -> Iterator[Finding]:
+    """A condition that cannot be read would keep a notice back for ever, or never."""
+    for file in folder.editions:
+        found: list[Finding] = []
+
+        def say(
+            where: FieldPath,
+            problem: str,
+            repair: str,
+            file: Edition = file,
+            to: list[Finding] = found,
+        ) -> None:
+            to.append(file.finding(where, problem, repair))
+
+        compiler = Compiler({}, say)
+        for i, entry in enumerate(file.data.situations):
+            compiler.condition(entry.when, {}, ("situations", i, "when"))
+        yield from found
 
 
 def forms_are_on_file(folder: LibraryFolder) -> Iterator[Finding]:

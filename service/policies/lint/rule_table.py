@@ -54,6 +54,7 @@ STOPPING_NOTICES: tuple[Rule, ...] = (
     *_FILES,
     notice_rules.notice_folder_holds_an_edition,
     notice_rules.forms_are_on_file,
+    notice_rules.situations_can_be_read,
     notice_rules.patient_fills_the_patients_blanks,
 )
 """The same for notices, which can be loaded alone."""

@@ -9,7 +9,6 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from cards.questionnaires import load_forms
-from service.settings import Settings
 from tests.contract.answer_rules import check_answer
 from tests.e2e.fetch.conftest import Ask, ReviewTarget, bare
 from tests.e2e.fetch.ehrs import Behavior, Ehr, Handler, hang, status
@@ -20,7 +19,7 @@ Json = dict[str, Any]
 SIGN = "order-sign/mrs-original-medicare"
 ALL_OF_IT = ("patient", "coverage", "encounter")
 CONTEXT = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/qr-context"
-FORMS = load_forms(Settings().base_url)
+FORMS = load_forms()
 SEARCHED = "QuestionnaireResponse?patient&questionnaire"
 ASKED_FOR = "Questionnaire?url&version"
 
@@ -113,7 +112,7 @@ def test_a_form_that_was_asked_for_is_found_at_the_ehr(
     (path,) = ehr.paths
     assert parse_qs(urlsplit(path).query) == {
         "patient": ["bo"],
-        "questionnaire": ["http://127.0.0.1:8642/fhir/Questionnaire/abn-record"],
+        "questionnaire": ["https://covercard.example/fhir/Questionnaire/abn-record"],
     }
 
 
