@@ -281,11 +281,11 @@ class _Evaluation:
         return decision
 
     def _note_rules(self, decision: Decision[PolicyDetermination]) -> None:
+        add = self.trace.append
         for result in decision.results:
             for test, truth, fact in result.tests:
-                at = ", ".join(fact.places) or (fact.why.value if fact.why else "")
-                self.trace.append(TraceStep("condition", _TRUTH[truth], f"{test.words}: {at}"))
-            self.trace.append(TraceStep("rule", _TRUTH[result.truth], result.rule))
+                add(TraceStep("condition", _TRUTH[truth], f"{test.words}: {_evidence(fact)}"))
+            add(TraceStep("rule", _TRUTH[result.truth], result.rule))
         for spec, fact in decision.missing:
             why = fact.why.value if fact.why else "not precise"
             self._note("missing", spec.name, f"{why}: {fact.because}" if fact.because else why)
@@ -412,6 +412,14 @@ class _Evaluation:
 
     def _note(self, topic: str, finding: str, because: str) -> None:
         self.trace.append(TraceStep(topic, finding, because))
+
+
+def _evidence(fact: Fact) -> str:
+    """Where a fact is told, or why it is unknown."""
+    places = fact.places
+    if len(places) == 1:
+        return places[0]
+    return ", ".join(places) or (fact.why.value if fact.why else "")
 
 
 _TRUTH = {True: "true", False: "false", None: "unknown"}

@@ -66,6 +66,7 @@ class FhirFacts:
     searched: Set[str] = frozenset()
     unreachable: Set[str] = frozenset()
     _known: dict[str, Fact] = field(default_factory=dict)
+    _places: dict[str, str] = field(default_factory=dict)
 
     def get(self, spec: FactSpec) -> Fact:
         """What is known of a fact; never an exception."""
@@ -81,7 +82,14 @@ class FhirFacts:
 
     def place(self, element: str) -> str:
         """Where an element of the order stands in the request."""
-        return f"{self.resource.place}.{element}"
+        return f"{self.order.place}.{element}"
+
+    def place_in(self, resource: Resource, element: str) -> str:
+        """Where an element of another resource stands."""
+        place = self._places.get(resource.reference)
+        if place is None:
+            place = self._places[resource.reference] = resource.place
+        return f"{place}.{element}"
 
     def target(self, reference: object) -> Resource | None:
         """What a Reference of the order points at, if it is at hand."""
@@ -278,7 +286,7 @@ def _day_of_service(facts: FhirFacts) -> Fact:
     day = facts.day
     if day.source.startswith(_GOES_ON):
         return Fact(day.earliest, (facts.place(day.source),))
-    return day_fact(day, facts.resource.place)
+    return day_fact(day, facts.order.place)
 
 
 _GOES_ON = ("occurrencePeriod", "occurrenceTiming", "dispenseRequest", "dosageInstruction")
@@ -309,7 +317,7 @@ def _birth(facts: FhirFacts) -> Fact:
     if patient is None:
         return _no_patient(facts)
     written = patient.data.get("birthDate")
-    return _day_told(written, f"{patient.place}.birthDate") if written else NOT_TOLD
+    return _day_told(written, facts.place_in(patient, "birthDate")) if written else NOT_TOLD
 
 
 def _gender(facts: FhirFacts) -> Fact:
@@ -317,7 +325,7 @@ def _gender(facts: FhirFacts) -> Fact:
     if patient is None:
         return _no_patient(facts)
     written = _text(patient.data.get("gender"))
-    return Fact(written, (f"{patient.place}.gender",)) if written else NOT_TOLD
+    return Fact(written, (facts.place_in(patient, "gender"),)) if written else NOT_TOLD
 
 
 def _deceased(facts: FhirFacts) -> Fact:
@@ -326,7 +334,7 @@ def _deceased(facts: FhirFacts) -> Fact:
         return _no_patient(facts)
     boolean = patient.data.get("deceasedBoolean")
     died = boolean is True or bool(patient.data.get("deceasedDateTime"))
-    return Fact(died, (f"{patient.place}.deceased[x]",))
+    return Fact(died, (facts.place_in(patient, "deceased[x]"),))
 
 
 def _program(facts: FhirFacts) -> Fact:
@@ -429,7 +437,9 @@ def _encounter(facts: FhirFacts, element: str, words: Mapping[str, str]) -> Fact
         written = encounter.data.get(element)
         codes = [written] if isinstance(written, str) else _written_codes(written)
         for code in codes:
-            return Fact(words.get(code.upper(), code.lower()), (f"{encounter.place}.{element}",))
+            return Fact(
+                words.get(code.upper(), code.lower()), (facts.place_in(encounter, element),)
+            )
     for reference in encounters_of(facts.resource, facts.encounter_id):
         if facts.resources.get(reference) is None:
             return facts.unread({"reference": reference})

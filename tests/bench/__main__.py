@@ -22,6 +22,7 @@ from tests.bench.load import Load, NoLoadGenerator, find_wrk, fire, write_bodies
 from tests.bench.member_growth import member_growth
 from tests.bench.plot import svg
 from tests.bench.report import Measured, markdown, other_ratios, target_lines
+from tests.bench.rule_costs import rule_costs
 from tests.bench.servers import Contender, Running, complete, healthchain, launched, running
 
 HERE = Path(__file__).parent
@@ -39,6 +40,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", help=f"only these: {' '.join([*OURS, *OTHERS])}")
     parser.add_argument("--growth", action="store_true", help="also cost against orders, policies")
     parser.add_argument("--soak", type=int, default=0, metavar="N", help="also memory over N calls")
+    parser.add_argument("--rules", action="store_true", help="also cost of rules over facts")
     parser.add_argument("--members", type=int, default=0, metavar="N", help="also with N members")
     parser.add_argument("--payer-data", metavar="URL", help="empty database for the members")
     parser.add_argument("--rows", type=int, default=0, metavar="N", help="also look-up in N rows")
@@ -192,6 +194,9 @@ def main() -> None:
             (args.out / "plot.svg").write_text(svg(measured), "utf-8")
         for line in growth(work, curves=args.growth, soak_calls=args.soak, rows=args.rows):
             print(line, flush=True)
+        if args.rules:
+            for line in rule_costs(work):
+                print(line, flush=True)
         if args.members:
             for line in member_growth(work, args.members, args.payer_data):
                 print(line, flush=True)
