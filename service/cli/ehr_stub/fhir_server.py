@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from service import __version__
 from service.cli.ehr_stub.resource_store import (
+    DATES,
     INCLUDES,
     REFERENCES,
     TOKENS,
@@ -151,6 +152,7 @@ def _capabilities(store: ResourceStore, base_url: str, secured: bool) -> Mapping
     parameters = [
         *({"name": n, "type": "token"} for n in TOKENS),
         *({"name": n, "type": "reference"} for n in REFERENCES),
+        *({"name": n, "type": "date"} for n in DATES),
         {"name": "name", "type": "string"},
     ]
     resources = []

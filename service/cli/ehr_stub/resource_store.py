@@ -28,10 +28,12 @@ CLINICAL_TYPES = (
     "Medication",
     "MedicationRequest",
     "NutritionOrder",
+    "Observation",
     "Organization",
     "Patient",
     "Practitioner",
     "PractitionerRole",
+    "Procedure",
     "Questionnaire",
     "QuestionnaireResponse",
     "ServiceRequest",
@@ -88,6 +90,24 @@ def _canonical(value: object) -> Iterator[str]:
         yield from (value, value.partition("|")[0])
 
 
+def _codes(resource: Resource) -> Iterator[str]:
+    """The codes of a resource's code, alone and with their systems."""
+    code = resource.get("code", resource.get("codeCodeableConcept"))
+    for coding in code.get("coding", ()) if isinstance(code, Mapping) else ():
+        value = coding.get("code", "")
+        yield from (value, f"{coding.get('system', '')}|{value}")
+
+
+def _days(resource: Resource, *names: str) -> Iterator[str]:
+    """The days in the elements with these names, as written: of a period its end, else its start"""
+    for name in names:
+        value = resource.get(name)
+        if isinstance(value, Mapping):
+            value = value.get("end", value.get("start"))
+        if isinstance(value, str):
+            yield value[:10]
+
+
 def _names(resource: Resource) -> Iterator[str]:
     name = resource.get("name")
     for part in name if isinstance(name, list) else [name]:
@@ -105,7 +125,13 @@ TOKENS: Mapping[str, Callable[[Resource], Iterable[str]]] = {
     "url": lambda r: [r["url"]] if "url" in r else [],
     "version": lambda r: [r["version"]] if "version" in r else [],
     "questionnaire": lambda r: _canonical(r.get("questionnaire")),
+    "code": _codes,
 }
+DATES: Mapping[str, tuple[str, ...]] = {
+    "date": ("effectiveDateTime", "effectivePeriod", "performedDateTime", "performedPeriod"),
+    "authored": ("authoredOn",),
+}
+"""Parameters of days by the elements that they look at; `ge` and `le` bound them."""
 REFERENCES: Mapping[str, tuple[str, Callable[[Resource], Iterable[str]]]] = {
     "patient": ("Patient", _patients),
     "subject": ("Patient", _patients),
@@ -222,6 +248,16 @@ class ResourceStore:
         return matches, list(included.values())
 
 
+def _on(day: str, wanted: str) -> bool:
+    """Whether a day is the one that is wanted, or on its side of it."""
+    prefix, bound = wanted[:2], wanted[2:]
+    if prefix == "ge":
+        return day >= bound
+    if prefix == "le":
+        return day <= bound
+    return day == wanted
+
+
 def _filter(name: str, wanted: list[str]) -> Callable[[Resource], bool]:
     if name in TOKENS:
         token = TOKENS[name]
@@ -230,6 +266,8 @@ def _filter(name: str, wanted: list[str]) -> Callable[[Resource], bool]:
         kind, references = REFERENCES[name]
         full = {w if "/" in w else f"{kind}/{w}" for w in wanted}
         return lambda r: not full.isdisjoint(references(r))
+    if name in DATES:
+        return lambda r: any(_on(day, w) for day in _days(r, *DATES[name]) for w in wanted)
     if name == "name":
         starts = tuple(w.lower() for w in wanted)
         return lambda r: any(

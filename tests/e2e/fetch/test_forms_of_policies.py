@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,17 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.bootstrap.app import RECORDER, Library, create_app, wire_review
-from service.cli.ehr_stub.resource_store import ResourceStore
 from service.review.order_review import OrderReview
 from service.settings import Settings
-from tests.conftest import FIXTURES, NOW, ROOT, in_folder
-from tests.contract.test_example_policies import CPT, completed, order_of, packaged
+from tests.conftest import NOW, ROOT, in_folder
+from tests.contract.test_example_policies import (
+    CPT,
+    HCPCS,
+    completed,
+    order_of,
+    packaged,
+    saturation,
+)
 from tests.e2e.fetch.ehrs import Ehr
 
 Json = dict[str, Any]
@@ -54,7 +59,6 @@ def test_the_form_kept_by_the_ehr_settles_the_same_order(
     review: OrderReview,
     client: FlaskClient,
     ehr: Ehr,
-    tmp_path: Path,
     weeks: int,
     settled: str,
 ) -> None:
@@ -63,9 +67,18 @@ def test_the_form_kept_by_the_ehr_settles_the_same_order(
     assert any(path.startswith("/fhir/QuestionnaireResponse?") for path in ehr.paths)
 
     form = completed(packaged(client, request), weeks_of_care={"valueInteger": weeks})
-    kept = tmp_path / "resources"
-    shutil.copytree(FIXTURES / "resources", kept)
-    (kept / f"QuestionnaireResponse-{form['id']}.json").write_text(json.dumps(form), "utf-8")
-    ehr.store = ResourceStore(kept)
+    ehr.store.create("QuestionnaireResponse", form)
 
     assert signed(review, ehr, request) == (settled, ())
+
+
+def test_a_value_kept_by_the_ehr_is_searched_by_code_and_time(
+    review: OrderReview, ehr: Ehr
+) -> None:
+    request = order_of(HCPCS, "E1390", "J44.9")
+    old = {**saturation(86, "2026-06-01"), "id": "old"}
+    ehr.store.create("Observation", old)
+    missing = ("saturation", "blood-gas", "treatment-tried")
+    assert signed(review, ehr, request) == ("conditional", missing)
+    ehr.store.create("Observation", saturation(86, "2026-11-20"))
+    assert signed(review, ehr, request) == ("conditional", ("treatment-tried",))
