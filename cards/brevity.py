@@ -47,5 +47,5 @@ def _words(line: Line) -> int:
 
 
 def words_before_more(detail: str) -> int:
-    """How many words a card's detail has before "More"."""
+    """Number of words that a card's detail has before "More"."""
     return len(detail.partition(MORE)[0].split())

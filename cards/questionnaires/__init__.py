@@ -56,6 +56,18 @@ class Forms:
     def get(self, form_id: str) -> Form | None:
         return self.by_id.get(form_id)
 
+    @property
+    def served_at(self) -> str:
+        """Where the forms are served, without a trailing slash; the canonicals' own base where that
+        is not told.
+        """
+        return self.other_bases[0] if self.other_bases else CANONICAL_BASE
+
+    def canonicals_of(self, form: Form) -> frozenset[str]:
+        """Every canonical that names the form, with and without its version."""
+        urls = {f"{base}/{form.id}" for base in (CANONICAL_BASE, *self.other_bases)}
+        return frozenset(urls | {f"{url}|{form.version}" for url in urls})
+
     def by_canonical(self, canonical: str) -> Form | None:
         """The form of a canonical, in its version if it has one, or None."""
         found, version = self._named(canonical)

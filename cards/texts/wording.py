@@ -187,7 +187,7 @@ class UndeterminedTexts(RootModel[dict[str, Undetermined]]):
 
 
 class CaveatText(Model):
-    """What is said where a policy speaks of the order but does not settle it.
+    """Texts where a policy speaks of the order but does not settle it.
 
     `summary`, `statement` and `do` are the card's; the rest is as `Undetermined` has it.
     """
@@ -203,7 +203,7 @@ class CaveatText(Model):
 
 
 class CaveatTexts(RootModel[dict[str, CaveatText]]):
-    """What is said for each caveat: caveats.yaml"""
+    """Texts of each caveat: caveats.yaml"""
 
     def __getitem__(self, caveat: str) -> CaveatText:
         return self.root[caveat]

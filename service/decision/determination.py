@@ -53,7 +53,7 @@ class UndeterminedReason(StrEnum):
 
 
 class Caveat(StrEnum):
-    """Why a policy that speaks of the order does not settle it; each is worded in `cards/texts`.
+    """Reason for which a policy that speaks of the order does not settle it; see `cards/texts`.
 
     The policy is linked all the same. No notice goes with it, and no form.
     """

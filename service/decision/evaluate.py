@@ -224,7 +224,7 @@ class _Evaluation:
         )
 
     def _caveat(self, policy: PolicyVersion) -> Caveat | None:
-        """Why the policy does not settle the order under this coverage; None where it does."""
+        """The caveat under this coverage; None where the policy settles the order."""
         outcome, program = self.finding.outcome, self.program
         if outcome in _CAVEATS:
             return _CAVEATS[outcome]
@@ -240,13 +240,13 @@ class _Evaluation:
         return Caveat.COVERAGE_ENDS if self._ends_within() else None
 
     def _ends_within(self) -> bool:
-        """Whether the coverage ends before the order's dates do."""
+        """True where the coverage ends before the order's dates do."""
         coverage = self.finding.usable
         ends = coverage.ends if coverage else None
         return ends is not None and self.day.earliest <= ends < self.day.latest
 
     def _is_approved(self) -> bool:
-        """Whether the call tells an approval before the service; the payer's records go first."""
+        """True where the call tells an approval before the service; the payer's records go first."""
         return self.facts.get(TABLE[IS_APPROVED]).value is True
 
     def _with_caveat(

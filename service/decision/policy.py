@@ -228,7 +228,7 @@ class PolicyVersion:
         return next(a for a in self.authorities if a.found)
 
     def reservations_for(self, program: Program) -> tuple[str, ...]:
-        """What a reader should keep in mind under the program."""
+        """Reservations under the program."""
         return tuple(r for r in self.reservations if program in self.reserved_for.get(r, Program))
 
     def speaks_of(self, code: Code, day: date) -> bool:

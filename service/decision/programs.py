@@ -1,4 +1,4 @@
-"""Programs: which one pays, told by Coverage.type and by the payer's line of business.
+"""Programs: the one that pays, told by Coverage.type and by the payer's line of business.
 
 Which type of payment belongs to which program is data (`ProgramTable`). An identifier in the shape
 of a Medicare number says nothing here: members of Medicare Advantage have one too. ActCode values
@@ -18,7 +18,7 @@ SOURCE_OF_PAYMENT = "https://nahdo.org/sopt"
 
 
 class Pays(StrEnum):
-    """What a coverage of a program pays for; of several coverages the medical one is asked."""
+    """Scope of payment of a program's coverage; of several coverages the medical one is asked."""
 
     MEDICAL = "medical"
     SUPPLEMENT = "supplement"
@@ -43,7 +43,7 @@ class ProgramEntry:
     pays: Pays = Pays.MEDICAL
 
     def length_of_fit(self, code: str) -> int:
-        """How exactly a type of payment fits: 0 not at all, an exact code more than a beginning."""
+        """Exactness with which a type of payment fits: 0 not at all, an exact code more than a beginning."""
         fits = [0]
         for written in self.types:
             if written == code:
@@ -55,7 +55,7 @@ class ProgramEntry:
 
 @dataclass(frozen=True, slots=True)
 class ProgramFinding:
-    """Which program pays, read from "Coverage.type", "line of business" or "nothing".
+    """Program that pays, read from "Coverage.type", "line of business" or "nothing".
 
     `entry` is its line of the table, None where nothing or nothing certain is told.
     `contradictory` is True where two of them are told: then `program` is UNKNOWN.
@@ -69,7 +69,7 @@ class ProgramFinding:
 
     @property
     def pays(self) -> Pays:
-        """What the coverage pays for; medical care where nothing else is told."""
+        """The coverage's scope of payment; medical care where nothing else is told."""
         return self.entry.pays if self.entry else Pays.MEDICAL
 
 
@@ -149,7 +149,7 @@ class ProgramTable:
 
 
 def _in_common(entry: ProgramEntry) -> str:
-    """What two types of payment must share not to contradict each other."""
+    """Key that two types of payment share where they do not contradict each other."""
     return entry.id if entry.words_for is Program.NOT_MEDICARE else entry.words_for
 
 

@@ -17,7 +17,7 @@ from service.fhir.systems import canonical_code
 
 
 class PayerDirectory(Protocol):
-    """Who knows the payers that this service answers for, and the programs."""
+    """Protocol of the configured payers and programs."""
 
     def by_identifier(self, system: str, value: str) -> Payer | None: ...
 

@@ -424,7 +424,7 @@ def _encounter_class(facts: FhirFacts) -> Fact:
 
 
 def _urgency(facts: FhirFacts) -> Fact:
-    """How urgent the care is; routine where an encounter came along that tells nothing else."""
+    """Urgency of the care; routine where an encounter came along that tells nothing else."""
     told = urgency_of(facts.resource, facts.resources, facts.encounter_id, facts.classes)
     if told is not None:
         return Fact(told.urgency.value, (told.place,))

@@ -50,7 +50,7 @@ class ContactEntry(Model):
 
 
 class Requests(Model):
-    """Where the payer takes requests for a decision before the service."""
+    """Address of requests for a decision before the service."""
 
     send_to: Text = Field(description="An address, a fax number or a page, as words.")
     call: Told[Text] = Field(None, description="Who knows about them: a telephone number.")

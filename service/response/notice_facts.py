@@ -65,7 +65,7 @@ _DO_NOT, _CALL, _DO = range(3)
 
 
 def _lines(notice: Notice, context: NoticeContext, links: ResponseLinks) -> Iterator[Line]:
-    """What is read at a glance: do, do not, where to send it."""
+    """Lines read at a glance: do, do not, where to send it."""
     labels = links.texts.phrases.labels
     today, group = context.to.now.date(), context.group
     reason = group.policy.reason_for_patient(group.first.program.program)

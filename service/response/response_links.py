@@ -93,7 +93,7 @@ class ResponseLinks:
         return template.format(name=found.name, value=found.value)
 
     def requests_line(self, d: Determination) -> str | None:
-        """Where the payer takes a request for a decision, None where its entry does not say."""
+        """Address of requests for a decision, None where its entry does not say."""
         payer = d.coverage.payer if d.coverage else None
         if payer is None or payer.requests is None:
             return None

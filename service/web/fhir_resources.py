@@ -46,7 +46,7 @@ def fhir_blueprint(
     @open_to_all
     def search() -> Response:
         asked = _understood(request.args, request.headers.get("Prefer", ""))
-        found = [form for form in forms if all(_fits(form, *each) for each in asked)]
+        found = [form for form in forms if all(_fits(forms, form, *each) for each in asked)]
         return _cacheable(encode(_searchset(found, forms, asked)), found)
 
     @fhir.get("/Questionnaire/<form_id>", strict_slashes=False)
@@ -85,7 +85,7 @@ def fhir_blueprint(
 
 _SEARCHED: Mapping[str, Callable[[Form], Collection[str]]] = {
     "_id": lambda form: {form.id},
-    "url": lambda form: {form.url, form.canonical},
+    "url": lambda form: {form.canonical},
     "version": lambda form: {form.version},
     "status": lambda form: {str(form.resource["status"])},
     "title": lambda form: {form.title},
@@ -108,9 +108,9 @@ def _understood(args: MultiDict[str, str], prefer: str) -> _Asked:
     return [(name, value) for name, value in given if name in _SEARCHED]
 
 
-def _fits(form: Form, name: str, value: str) -> bool:
+def _fits(forms: Forms, form: Form, name: str, value: str) -> bool:
     """Whether a form has one of a parameter's values, which commas part; titles by their start."""
-    own = _SEARCHED[name](form)
+    own = forms.canonicals_of(form) if name == "url" else _SEARCHED[name](form)
     if name == "title":
         return any(t.lower().startswith(value.lower()) for t in own)
     return any(wanted in own for wanted in value.split(","))
@@ -118,7 +118,7 @@ def _fits(form: Form, name: str, value: str) -> bool:
 
 def _searchset(found: list[Form], forms: Forms, asked: _Asked) -> Mapping[str, object]:
     """The result; its `self` link tells which parameters were searched by."""
-    base = next(iter(forms)).url.rpartition("/")[0]
+    base = forms.served_at
     if asked:
         base = f"{base}?{urlencode(asked)}"
     bundle: dict[str, object] = {
@@ -129,7 +129,12 @@ def _searchset(found: list[Form], forms: Forms, asked: _Asked) -> Mapping[str, o
     }
     if found:
         bundle["entry"] = [
-            {"fullUrl": f.url, "resource": f.resource, "search": {"mode": "match"}} for f in found
+            {
+                "fullUrl": f"{forms.served_at}/{f.id}",
+                "resource": f.resource,
+                "search": {"mode": "match"},
+            }
+            for f in found
         ]
     return bundle
 

@@ -236,7 +236,7 @@ def test_a_coverage_that_is_not_active_that_day_covers_nothing(
     (statement,) = statements(client, f"order-sign/{name}")
     assert parts(statement, "covered") == ["not-covered"]
     assert reason_codes(statement) == ["no-active-coverage"]
-    assert "no coverage that is active" in parts(statement, "reason")[0]["text"]
+    assert "is not active on the day of service" in parts(statement, "reason")[0]["text"]
 
 
 def test_a_code_too_coarse_to_decide_on_is_asked_for_as_such(client: FlaskClient) -> None:

@@ -54,11 +54,11 @@ def plainly(expression: str) -> str:
 def test_in_2_0_no_authorization_is_said_to_be_needless_where_something_may_be_covered(
     client: FlaskClient, name: str
 ) -> None:
-    # No policy speaks of prior authorization. "no-auth" is for crd-ci-q2, and true beside
-    # not-covered only: there is nothing to authorize.
+    # No policy speaks of prior authorization. "no-auth" is for crd-ci-q2, and said only where the
+    # coverage itself is none: a plan that decides on request may still be asked.
     for statement in answered(client, name, "2.0"):
-        needless = parts(statement, "covered") == ["not-covered"]
-        assert parts(statement, "pa-needed") == ["no-auth" if needless else "conditional"]
+        none = any("not active" in str(reason) for reason in parts(statement, "reason"))
+        assert parts(statement, "pa-needed") == ["no-auth" if none else "conditional"]
 
 
 @needs_crd_2_0
@@ -105,8 +105,8 @@ def test_in_2_2_every_statement_keeps_that_versions_invariants(
     [
         ("mrs-original-medicare", "2.0", "admin", "retain-doc", "abn-record"),
         ("mrs-original-medicare", "2.2", "patient", "retain-doc", "abn-record"),
-        ("mrs-medicare-advantage", "2.0", "admin", "OTH", "organization-determination-request"),
-        ("mrs-medicare-advantage", "2.2", "admin", "OTH", "organization-determination-request"),
+        ("mrs-medicare-advantage", "2.0", "clinical", "OTH", "organization-determination-request"),
+        ("mrs-medicare-advantage", "2.2", "clinical", "OTH", "organization-determination-request"),
     ],
 )
 def test_a_dtr_client_finds_the_form_with_its_version_and_what_it_is_for(

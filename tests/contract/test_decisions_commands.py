@@ -82,7 +82,7 @@ def test_with_an_assertion_id_one_sees_what_was_asked_answered_and_why(
         "Coverage/ma-ann",
         "mr-spectroscopy, version 2023-10-01",
         "76390 is in group mrs",
-        "Investigational: scientific evidence",
+        "scientific evidence for it is",
         "Card (warning): Not covered under the plan's medical policy: MR spectroscopy (76390)",
     ):
         assert told in shown.output

@@ -21,7 +21,7 @@ def test_a_form_is_read_by_its_id_under_its_own_canonical(
     assert reply.content_type == "application/fhir+json"
     form = reply.get_json()
     Questionnaire.model_validate(form)
-    assert form["url"] == f"{BASE}/{form_id}"
+    assert form["url"] == f"https://covercard.example/fhir/Questionnaire/{form_id}"
 
 
 @pytest.mark.parametrize(

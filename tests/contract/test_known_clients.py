@@ -202,7 +202,7 @@ class TestInferno:
         # Its order names the coverage, so there is one to point at.
         (statement,) = stated(answered)
         assert parts(statement, "covered") == ["conditional"]
-        assert "Check the plan" in answered["cards"][0]["detail"]
+        assert "Verify which plan pays first" in answered["cards"][0]["detail"]
 
     def test_an_authorization_of_more_than_a_token_is_understood(self, client: FlaskClient) -> None:
         request = call_of("order-sign/mrs-medicare-advantage")

@@ -20,6 +20,7 @@ from tests.contract.answer_rules import (
     parts,
     stated,
 )
+from tests.contract.never_again import check_never_again
 
 FIXTURES = Path(__file__).parent.parent.parent / "fhir_fixtures"
 SEEDS = [
@@ -107,4 +108,5 @@ def test_a_mutated_request_gets_a_clean_answer(
         # No policy here covers anything, so no answer of ours may say that one does.
         assert parts(extension, "covered") != ["covered"]
     check_answer(body)
+    check_never_again(body)
     assert not is_silent_about_an_order(request, body)

@@ -85,7 +85,7 @@ def reasons(answered: Json) -> str:
 def test_an_open_period_is_answered_as_for_today(client: FlaskClient, shape: str) -> None:
     answered = answer(client, of_days(SHAPES[shape]))
     assert covered(answered) == ["not-covered"]
-    assert "no coverage that is active" not in reasons(answered)
+    assert "is not active on the day" not in reasons(answered)
     assert len(answered["cards"]) == 2
     assert "the policy in force on 2026-11-22 was looked up" in reasons(answered)
 
@@ -94,7 +94,7 @@ def test_an_open_period_is_answered_as_for_today(client: FlaskClient, shape: str
 @pytest.mark.parametrize("shape", OTHER_TYPES)
 def test_so_is_it_in_every_element_that_tells_a_day(client: FlaskClient, shape: str) -> None:
     answered = answer(client, of_type(*OTHER_TYPES[shape]))
-    assert "no coverage that is active" not in reasons(answered)
+    assert "is not active on the day" not in reasons(answered)
     assert len(answered["cards"]) == 2
 
 
@@ -108,14 +108,14 @@ def test_an_order_that_begins_next_year_is_answered_as_for_its_first_day(
 def test_a_coverage_that_is_over_does_not_count_for_what_goes_on(client: FlaskClient) -> None:
     request = of_days({"occurrencePeriod": LONG_AGO})
     coverage_of(request)["period"] = {"start": "2019-01-01", "end": "2024-12-31"}
-    assert "no coverage that is active" in reasons(answer(client, request))
+    assert "is not active on the day" in reasons(answer(client, request))
 
 
 def test_a_coverage_that_starts_later_counts_for_what_goes_on(client: FlaskClient) -> None:
     request = of_days({"occurrencePeriod": LONG_AGO})
     coverage_of(request)["period"] = {"start": "2027-01-01"}
     answered = answer(client, request)
-    assert "no coverage that is active" not in reasons(answered)
+    assert "is not active on the day" not in reasons(answered)
     assert covered(answered) == ["not-covered"]
 
 

@@ -108,7 +108,7 @@ AS_TODAY: dict[str, Callable[[Said], bool]] = {
     "01": lambda s: s.is_not_covered and s.part("billingCode")[0]["code"] == "76390:26",
     "03": lambda s: s.is_not_covered,
     "04": lambda s: s.is_not_covered,
-    "06": lambda s: s.is_not_covered and "no coverage that is active" not in str(s.part("reason")),
+    "06": lambda s: s.is_not_covered and "is not active on the day" not in str(s.part("reason")),
     "07": lambda s: s.part("covered") == ["conditional"],
     "08": lambda s: s.is_not_covered,
     "10": lambda s: s.status == 400,

@@ -67,6 +67,10 @@ def topics(answered: Json) -> list[str]:
 @pytest.mark.parametrize("how", EMERGENCIES)
 def test_in_an_emergency_no_notice_is_asked_for(client: FlaskClient, how: str) -> None:
     answered = answer(client, in_care(EMERGENCIES[how]))
+    if "urgent" in how:  # where there is time the plan may be asked, expedited
+        assert topics(answered) == ["guideline", "claim"]
+        assert "expedited determination" in answered["cards"][0]["detail"]
+        return
     assert topics(answered) == ["guideline"]
     assert parts(next(stated(answered)), "questionnaire") == []
 
@@ -77,8 +81,15 @@ def test_in_other_care_it_is(client: FlaskClient, how: str) -> None:
 
 
 @pytest.mark.parametrize("priority", ["stat", "asap", "urgent"])
-def test_an_order_that_cannot_wait_gets_none(client: FlaskClient, priority: str) -> None:
-    assert topics(answer(client, in_care({}, priority=priority))) == ["guideline"]
+def test_an_order_that_cannot_wait_gets_no_abn_and_an_expedited_request(
+    client: FlaskClient, priority: str
+) -> None:
+    advantage = answer(client, in_care({}, priority=priority))
+    assert topics(advantage) == ["guideline", "claim"]
+    assert "expedited determination" in advantage["cards"][0]["detail"]
+    original = call_of("order-sign/mrs-original-medicare")
+    original["context"]["draftOrders"]["entry"][0]["resource"]["priority"] = priority
+    assert topics(answer(client, original)) == ["guideline"]
 
 
 def test_a_routine_order_gets_one(client: FlaskClient) -> None:

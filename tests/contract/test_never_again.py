@@ -1,0 +1,178 @@
+"""What a Medicare compliance officer would not sign is said by no answer."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.conftest import TODAY
+from tests.contract.answer_rules import created
+from tests.contract.calls import FIXTURE_NAMES, Json, asking, call_of, change_orders, post
+from tests.contract.never_again import check_never_again
+
+MA, OM = "order-sign/mrs-medicare-advantage", "order-sign/mrs-original-medicare"
+EITHER = "order-sign/mrs-program-not-told"
+V3 = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+COVERAGE_INFORMATION = (
+    "http://hl7.org/fhir/us/davinci-crd/StructureDefinition/ext-coverage-information"
+)
+
+
+def yesterday(order: Json) -> None:
+    order["occurrenceDateTime"] = (TODAY - timedelta(days=1)).isoformat()
+
+
+def topics(answer: Json) -> list[str]:
+    return [c["source"]["topic"]["code"] for c in answer["cards"]]
+
+
+def answered(client: FlaskClient, request: Json) -> Json:
+    reply = post(client, request)
+    assert reply.status_code == 200, reply.get_data(as_text=True)
+    body: Json = reply.get_json()
+    check_never_again(body)
+    return body
+
+
+def in_an_encounter(request: Json, code: str) -> Json:
+    request["prefetch"]["encounter"] = {
+        "resourceType": "Encounter",
+        "id": "visit",
+        "status": "in-progress",
+        "class": {"system": V3, "code": code},
+    }
+    request["context"]["encounterId"] = "visit"
+    return request
+
+
+@pytest.mark.parametrize("version", ["2.0", "2.2"])
+@pytest.mark.parametrize("name", FIXTURE_NAMES)
+def test_no_fixture_is_answered_with_it(client: FlaskClient, name: str, version: str) -> None:
+    reply = post(client, call_of(name, version))
+    if reply.status_code == 200:
+        check_never_again(reply.get_json())
+
+
+@pytest.mark.parametrize("name", [MA, OM, EITHER])
+def test_after_the_service_no_notice_is_given_and_nothing_is_back_dated(
+    client: FlaskClient, name: str
+) -> None:
+    answer = answered(client, change_orders(call_of(name), yesterday))
+    assert topics(answer) == ["guideline"]
+    assert list(created(answer)) == []
+    (card,) = answer["cards"]
+    assert ("back-date" in card["detail"]) is (name != MA)
+    assert "Too late" in card["summary"]
+
+
+@pytest.mark.requirement("crd-2.2.1:found-13")
+@pytest.mark.parametrize("name", [MA, OM, EITHER])
+def test_in_an_emergency_the_card_says_to_give_care_and_nothing_about_money(
+    client: FlaskClient, name: str
+) -> None:
+    answer = answered(client, in_an_encounter(call_of(name), "EMER"))
+    assert topics(answer) == ["guideline"]
+    (card,) = answer["cards"]
+    said = card["summary"] + card["detail"].partition("**More**")[0]
+    assert "Give needed care now" in said
+    assert not any(word in said for word in ("pay", "owe", "bill", "cost", "overed"))
+
+
+def test_an_inpatient_gets_no_abn_and_the_plan_may_be_asked(client: FlaskClient) -> None:
+    original = answered(client, in_an_encounter(call_of(OM), "IMP"))
+    assert topics(original) == ["guideline"]
+    assert "The hospital has its own notices" in original["cards"][0]["detail"]
+    advantage = answered(client, in_an_encounter(call_of(MA), "IMP"))
+    assert topics(advantage) == ["guideline", "claim"]
+
+
+@pytest.mark.parametrize("intent", ["plan", "proposal"])
+def test_what_is_not_yet_ordered_gets_one_line(client: FlaskClient, intent: str) -> None:
+    def planned(order: Json) -> None:
+        order["intent"] = intent
+
+    answer = answered(client, change_orders(call_of(MA), planned))
+    (card,) = answer["cards"]
+    assert card["indicator"] == "info"
+    assert "come when the order is signed" in card["detail"]
+
+
+def approved_by(author: str, **parts: Any) -> Json:
+    told = {
+        "coverage": {"valueReference": {"reference": "Coverage/ma-ann"}},
+        "covered": {"valueCode": "covered"},
+        "pa-needed": {"valueCode": "satisfied"},
+        "date": {"valueDate": "2026-11-01"},
+        "coverage-assertion-id": {"valueString": author},
+        **parts,
+    }
+    extension = [{"url": url, **value} for url, value in told.items()]
+    return {"url": COVERAGE_INFORMATION, "extension": extension}
+
+
+@pytest.mark.parametrize("number", [{"satisfied-pa-id": {"valueString": "PA-77"}}, {}])
+def test_an_approval_that_the_order_tells_is_neither_contradicted_nor_overwritten(
+    client: FlaskClient, number: Json
+) -> None:
+    def approved(order: Json) -> None:
+        order["extension"] = [approved_by("theirs", **number)]
+
+    answer = answered(client, change_orders(call_of(MA), approved))
+    (card,) = answer["cards"]
+    assert card["summary"] == "An approval is on file for 76390."
+    assert ("PA\\-77" in card["detail"]) is bool(number)
+    assert answer["systemActions"] == []
+
+
+def test_where_the_program_is_not_told_each_button_begins_with_its_program(
+    client: FlaskClient,
+) -> None:
+    for name in (EITHER, "order-sign/no-coverage"):
+        answer = answered(client, call_of(name))
+        labels = [s["label"] for s in answer["cards"][1]["suggestions"]]
+        assert labels == ["Medicare Advantage: ask the plan", "Original Medicare: prepare an ABN"]
+    assert "No insurance was sent" in answer["cards"][0]["detail"]
+
+
+def test_the_insurers_telephone_number_is_on_every_card_on_the_policy(client: FlaskClient) -> None:
+    for name in (MA, OM, EITHER, "order-sign/no-coverage"):
+        first = answered(client, call_of(name))["cards"][0]
+        assert "+1-555-555-01" in first["detail"].partition("**More**")[0]
+
+
+def test_a_card_repeats_nothing_that_the_other_one_says(client: FlaskClient) -> None:
+    for name in (MA, OM, EITHER):
+        first, second = (
+            {line for line in card["detail"].partition("**More**")[0].split("\n") if line}
+            for card in answered(client, call_of(name))["cards"]
+        )
+        assert first.isdisjoint(second)
+
+
+def test_discovery_speaks_of_coverage_information_and_never_of_a_decision(
+    client: FlaskClient,
+) -> None:
+    said = client.get("/cds-services").get_data(as_text=True)
+    assert "coverage information" in said.lower()
+    assert "decision" not in said.lower()
+
+
+def test_in_2_0_a_coverage_of_a_payer_that_is_not_handled_here_does_not_make_several(
+    client: FlaskClient,
+) -> None:
+    request = call_of(MA, "2.0")
+    for order in request["context"]["draftOrders"]["entry"]:
+        order["resource"].pop("insurance", None)
+    entries = request["prefetch"]["coverage"]["entry"]
+    (own,) = (e["resource"] for e in entries if e["resource"]["resourceType"] == "Coverage")
+    other = {
+        **own,
+        "id": "other",
+        "payor": [{"identifier": {"system": "http://example.org/others", "value": "x"}}],
+    }
+    entries.append({"resource": other})
+    assert answered(client, request)["cards"][0]["summary"].startswith("Not covered under")
+    assert post(client, asking(request, "2.2")).status_code == 400
