@@ -28,7 +28,10 @@ REQUESTS = {
         "appointment-book/appointment-for-an-order",
         "appointment-book/hospital-bed-delivery",
     ],
-    "encounter_start_request_bodies": ["encounter-start/mrs-ordered"],
+    "encounter_start_request_bodies": [
+        "encounter-start/mrs-ordered",
+        "encounter-start/office-visit",
+    ],
     "encounter_discharge_request_bodies": ["encounter-discharge/mrs-ordered"],
     "order_dispatch_request_bodies": [
         "order-dispatch/mrs-to-an-imaging-center",

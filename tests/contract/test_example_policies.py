@@ -277,7 +277,9 @@ def test_every_hook_answers_by_facts(client: FlaskClient, fixture: str, version:
     check_answer(body)
     back_pain = [parts(info, "covered") for info in stated(body)]
     if fixture.startswith("encounter"):
-        # These state something of the visit alone; of the order a card says in one line what is.
+        # These state nothing on orders: on the visit alone, by the policy on office visits.
+        assert {a["resource"]["resourceType"] for a in body["systemActions"]} == {"Encounter"}
+        # Of the order a card says in one line what is.
         assert any("72148" in card["summary"] for card in body["cards"])
     else:
         assert back_pain == [["conditional"]]

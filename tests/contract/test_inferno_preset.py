@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +15,15 @@ from service.cli import cli
 from service.crd.hooks import SERVICES
 from tests.conftest import NOW, ROOT, in_folder
 from tests.contract.answer_rules import check_answer, parts, stated
-from tests.contract.calls import PRIMARY_HOOKS, Json, answer, call_of, resources_in
+from tests.contract.calls import (
+    FIXTURE_NAMES,
+    PRIMARY_HOOKS,
+    Json,
+    answer,
+    call_of,
+    post,
+    resources_in,
+)
 from tests.contract.card_kinds import is_coverage_information, kinds
 from tests.contract.inferno_preset import FOLDER, ONLY_IN_2_2, REQUESTS, SUITES, files, preset
 
@@ -162,7 +170,7 @@ def test_a_coverages_days_by_the_records_are_offered_where_staff_sees_them(
     (card,) = corrections("appointment-book/mrs-appointment")
     ((action,),) = ([*s["actions"]] for s in card["suggestions"])
     assert action["type"] == "update"
-    assert action["resource"]["period"] == {"start": "2022-01-01", "end": "2027-12-31"}
+    assert action["resource"]["period"] == {"start": "2022-01-01", "end": "2049-12-31"}
     assert card["source"]["topic"]["code"] == "insurance"
     # Clinicians are not asked about it (CRD 2.2.1 resp-70).
     assert corrections("order-sign/mrs-medicare-advantage") == []
@@ -204,3 +212,35 @@ def test_the_mock_ehr_holds_everything_that_the_calls_refer_to(version: str) -> 
         assert set(context.get("dispatchedOrders", ())) <= held
         if context.get("encounterId"):
             assert f"Encounter/{context['encounterId']}" in held
+
+
+RULES_OF_2_2: dict[str, Callable[[Json], bool]] = {
+    "crd-ci-q1": lambda i: not parts(i, "questionnaire") or bool(parts(i, "doc-needed")),
+    "crd-ci-q2": lambda i: parts(i, "covered") != ["not-covered"] or not parts(i, "pa-needed"),
+    "crd-ci-q3": lambda i: "conditional" not in _stated(i) or bool(parts(i, "info-needed")),
+    "crd-ci-q4": lambda i: (
+        parts(i, "pa-needed") != ["satisfied"] or "withpa" not in parts(i, "doc-purpose")
+    ),
+    "crd-ci-q5": lambda i: (
+        (parts(i, "pa-needed") == ["satisfied"]) == bool(parts(i, "satisfied-pa-id"))
+    ),
+    "crd-ci-q6": lambda i: "OTH" not in parts(i, "info-needed") or bool(parts(i, "reason")),
+    "crd-ci-q7": lambda i: all(reason.get("text") for reason in parts(i, "reason")),
+    "crd-ci-q8": lambda i: not parts(i, "doc-purpose") or bool(parts(i, "reason")),
+    "crd-ci-q9": lambda i: "indeterminate" not in _stated(i) or bool(parts(i, "reason")),
+}
+"""CRD 2.2.1's invariants of coverage information, as their texts say them."""
+
+
+def _stated(information: Json) -> list[str]:
+    return [
+        value for url in ("covered", "pa-needed", "doc-needed") for value in parts(information, url)
+    ]
+
+
+@pytest.mark.parametrize("rule", RULES_OF_2_2)
+def test_an_invariant_of_2_2_holds_for_every_policy(with_records: FlaskClient, rule: str) -> None:
+    for name in FIXTURE_NAMES:
+        reply = post(with_records, call_of(name, "2.2"))
+        for information in stated(reply.get_json()) if reply.status_code == 200 else ():
+            assert RULES_OF_2_2[rule](information), name
