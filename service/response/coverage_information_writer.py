@@ -38,6 +38,7 @@ from service.response.from_payer_records import (
     asserted_by_records,
     coded_reasons,
     pa_needed,
+    still_needed,
     taken_as_sent,
 )
 from service.response.notice_status import claim_modifier, on_file_sentences
@@ -126,7 +127,7 @@ class CoverageInformationWriter:
         asserted.extend(asserted_by_records(d))
         if expires:
             asserted.append(expires.isoformat())
-        forms = policy_determination.forms if full else ()
+        forms = still_needed(policy_determination.forms, d) if full else ()
         if policy.rules:
             asserted.extend(_of_rules(d, policy_determination, [f.form for f in forms]))
         return CoverageInformation(

@@ -10,13 +10,14 @@ from cards.coverage_information import PaNeeded
 from cards.texts.wording import PayerTexts
 from service.decision.determination import Determination, UndeterminedReason
 from service.decision.payer_finding import AuthorizationStatus, PayerFinding, PayerOutcome
-from service.decision.policy import Covered, PriorAuthorization
+from service.decision.policy import Covered, FormNeed, PriorAuthorization
 from service.response.card_group import pointed_at
 from service.response.response_context import Decided
 from service.response.response_links import ResponseLinks
 
 _OUT_OF_NETWORK = "auth-out-network"
 _GOLD_CARD = "gold-card"
+_FOR_AUTHORIZATION = "withpa"
 _SAYS: Mapping[str, PaNeeded] = {_OUT_OF_NETWORK: "auth-needed", _GOLD_CARD: "no-auth"}
 
 
@@ -79,6 +80,12 @@ def pa_needed(d: Determination) -> PaNeeded | None:
         return _SAYS[code]
     said = d.policy_determination.prior_authorization if d.policy_determination else None
     return said.value if said else None
+
+
+def still_needed(forms: Sequence[FormNeed], d: Determination) -> tuple[FormNeed, ...]:
+    """The policy's forms without those for a prior authorization that a gold card takes away."""
+    exempt = _GOLD_CARD in _reason_codes(d)
+    return tuple(f for f in forms if not (exempt and f.purpose == _FOR_AUTHORIZATION))
 
 
 def coded_reasons(d: Determination, words: PayerTexts) -> tuple[tuple[str, str], ...]:

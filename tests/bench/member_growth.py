@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from service.payer_data.files import RecordReader
-from service.payer_data.rows import KINDS
-from service.payer_data.tables import MIGRATIONS
-
 from service.bootstrap.app import Library, wire_review
 from service.database.table_revisions import upgrade
 from service.payer_data.importing import import_file
+from service.payer_data.payer_tables import MIGRATIONS
+from service.payer_data.record_files import RecordReader
+from service.payer_data.record_rows import KINDS
 from service.policies.programs import load_programs
 from service.review.order_review import OrderReview
 from service.settings import Settings
@@ -38,9 +37,9 @@ def member_growth(work: Path, members: int, url: str | None = None) -> Iterator[
 
 def _with(work: Path, count: int, url: str) -> Iterator[str]:
     upgrade(url, MIGRATIONS)
-    took = _imported(url, written(work / "members.csv", count))
+    took = imported(url, written(work / "members.csv", count))
     yield f"MEMBERS {count}: imported in {took:.1f} s, {count / took:.0f}/s"
-    took = _imported(url, work / "members.csv")
+    took = imported(url, work / "members.csv")
     yield f"MEMBERS {count}: the same file again in {took:.1f} s"
     plain = Settings(payer_data="")
     records = Settings(payer_data=url, payer_data_timeout_ms=5000)
@@ -79,7 +78,8 @@ def _line(n: int) -> str:
     )
 
 
-def _imported(url: str, path: Path) -> float:
+def imported(url: str, path: Path) -> float:
+    """The seconds that an import takes."""
     kind = KINDS["members"]
     reader = RecordReader(kind, {PAYER: PAYER}, load_programs(), PAYER)
     began = time.perf_counter()

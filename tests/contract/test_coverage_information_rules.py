@@ -68,9 +68,14 @@ def test_in_2_0_every_statement_keeps_the_invariants_of_the_profile(
 ) -> None:
     assert len(invariants) == 5
     for statement in answered(client, name, "2.0"):
-        for key, expression in invariants.items():
-            result = fhirpathpy.evaluate(statement, expression, model=models["r4"])
-            assert False not in result, (key, statement)
+        keeps(invariants, statement)
+
+
+def keeps(invariants: dict[str, str], statement: dict[str, Any]) -> None:
+    """Assert the invariants of CRD 2.0.1's profile."""
+    for key, expression in invariants.items():
+        result = fhirpathpy.evaluate(statement, expression, model=models["r4"])
+        assert False not in result, (key, statement)
 
 
 @pytest.mark.requirement("crd-2.2.1:resp-38", "crd-2.2.1:found-4")
@@ -79,24 +84,29 @@ def test_in_2_2_every_statement_keeps_that_versions_invariants(
     client: FlaskClient, name: str
 ) -> None:
     for statement in answered(client, name, "2.2"):
-        told = {p["url"] for p in statement["extension"]}
-        covered, pa_needed = parts(statement, "covered"), parts(statement, "pa-needed")
-        documents = parts(statement, "doc-needed")
-        purposes = parts(statement, "doc-purpose")
-        assert "questionnaire" not in told or documents  # q1
-        assert covered != ["not-covered"] or not pa_needed  # q2
-        conditional = "conditional" in [*covered, *pa_needed, *documents]
-        assert ("info-needed" in told) == conditional  # q3
-        assert "withpa" not in purposes or pa_needed == ["auth-needed"]  # q4
-        assert ("satisfied-pa-id" in told) == (pa_needed == ["satisfied"])  # q5
-        assert "OTH" not in parts(statement, "info-needed") or "reason" in told  # q6
-        for reason in parts(statement, "reason"):
-            assert reason["text"]  # q7
-        assert not purposes or "reason" in told  # q8
-        assert "response" not in told
-        for detail in parts(statement, "detail"):
-            assert parts(detail, "category") == ["cat-other"]
-            assert len(parts(detail, "code")) == len(parts(detail, "value")) == 1
+        keeps_the_invariants_of_2_2(statement)
+
+
+def keeps_the_invariants_of_2_2(statement: dict[str, Any]) -> None:
+    """Assert crd-ci-q1 to q8 of CRD 2.2.1."""
+    told = {p["url"] for p in statement["extension"]}
+    covered, pa_needed = parts(statement, "covered"), parts(statement, "pa-needed")
+    documents = parts(statement, "doc-needed")
+    purposes = parts(statement, "doc-purpose")
+    assert "questionnaire" not in told or documents  # q1
+    assert covered != ["not-covered"] or not pa_needed  # q2
+    conditional = "conditional" in [*covered, *pa_needed, *documents]
+    assert ("info-needed" in told) == conditional  # q3
+    assert "withpa" not in purposes or pa_needed == ["auth-needed"]  # q4
+    assert ("satisfied-pa-id" in told) == (pa_needed == ["satisfied"])  # q5
+    assert "OTH" not in parts(statement, "info-needed") or "reason" in told  # q6
+    for reason in parts(statement, "reason"):
+        assert reason["text"]  # q7
+    assert not purposes or "reason" in told  # q8
+    assert "response" not in told
+    for detail in parts(statement, "detail"):
+        assert parts(detail, "category") == ["cat-other"]
+        assert len(parts(detail, "code")) == len(parts(detail, "value")) == 1
 
 
 @pytest.mark.requirement("crd-2.2.1:resp-38", "crd-2.0.1:13", "crd-2.0.1:14", "crd-2.0.1:269")

@@ -20,6 +20,8 @@ from service.payer_data.payer_tables import MIGRATIONS
 from service.payer_data.port import Records, Wanted
 from service.settings import load_settings
 from tests.conftest import ROOT, in_folder
+from tests.contract.answer_rules import check_answer, stated
+from tests.contract.guides import needs_crd_2_0
 from tests.contract.payer_records import (
     HEALTH_PLAN,
     Plan,
@@ -33,7 +35,13 @@ from tests.contract.payer_records import (
     said,
     without_uuids,
 )
+from tests.contract.test_coverage_information_rules import (
+    invariants,
+    keeps,
+    keeps_the_invariants_of_2_2,
+)
 
+__all__ = ["invariants"]
 BOTH = pytest.mark.parametrize("version", ["2.0", "2.2"])
 HEADER = "number,person,program,birth_date,family,given,plan,starts,ends,pays,dual,hospice_starts\n"
 ANN = "TEST-MEMBER-0001,ann,medicare_advantage,1951-04-12,Testcase,Ann,plan-0001,2022-01-01,"
@@ -394,6 +402,51 @@ def test_a_policys_word_on_authorization_is_corrected_by_the_records(
     assert said(answer, "covered") == ["covered"]
     assert said(answer, "pa-needed") == [need]
     assert (code in reason_codes(answer)) is (version == "2.2" or code == "gold-card")
+
+
+SCENARIOS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
+    "nobody": ({}, {"number": "NOBODYS-NUMBER"}),
+    "no such coverage": (
+        {},
+        {"number": "UNKNOWN-COVERAGE", "patient_number": "TEST-MEMBER-0001"},
+    ),
+    "ended": ({"members": f"{HEADER}{ANN}2026-11-30,,,\n"}, {}),
+    "approved": (
+        {"authorizations": "number,member,codes,status\nA1,TEST-MEMBER-0001,76390,approved\n"},
+        {},
+    ),
+    "approved, a policy that wants one": (
+        {"authorizations": "number,member,codes,status\nA1,TEST-MEMBER-0001,72148,approved\n"},
+        {"code": "72148"},
+    ),
+    "exempt": ({"exemptions": "npi,codes\n9999998310,72148\n"}, {"code": "72148"}),
+    "exempt, no policy": (
+        {"exemptions": f"npi,codes\n9999998310,{UNLISTED}\n"},
+        {"code": UNLISTED},
+    ),
+    "outside": ({"network": "npi\n9999998310\n"}, {"code": "72148"}),
+    "had it": (
+        {"history": "member,code,day\nTEST-MEMBER-0001,82270,2026-03-02\n"},
+        {"code": "82270"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("version", [pytest.param("2.0", marks=needs_crd_2_0), "2.2"])
+def test_every_answer_from_the_records_keeps_the_invariants_of_its_version(
+    examples: Plan, request: pytest.FixtureRequest, version: str, name: str
+) -> None:
+    files, told = SCENARIOS[name]
+    for kind, text in files.items():
+        examples.put(kind, text)
+    answer = examples.answer(call(version, **told))
+    check_answer(answer)
+    (statement,) = stated(answer)
+    if version == "2.2":
+        keeps_the_invariants_of_2_2(statement)
+    else:
+        keeps(request.getfixturevalue("invariants"), statement)
 
 
 @pytest.mark.parametrize(

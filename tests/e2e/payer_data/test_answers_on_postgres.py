@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.contract.payer_records import Plan, plan
 from tests.contract.test_payer_records import (  # noqa: F401
     MEMBERS,
@@ -15,9 +16,11 @@ from tests.contract.test_payer_records import (  # noqa: F401
     test_a_determination_that_was_asked_for_is_not_asked_for_again,
     test_a_gold_card_needs_no_authorization_and_covers_nothing,
     test_a_known_member_with_an_unknown_coverage_is_told_so,
+    test_a_limit_of_once_in_a_period_is_used_up_by_the_payers_history,
     test_a_member_is_answered_by_the_policy_and_the_trace_names_the_record,
     test_a_member_who_is_forgotten_leaves_the_decision_readable,
     test_a_number_of_nobody_and_one_of_somebody_else_get_the_very_same_answer,
+    test_a_policys_word_on_authorization_is_corrected_by_the_records,
     test_a_program_that_the_chart_contradicts_is_the_records_and_the_card_says_so,
     test_an_approval_on_file_satisfies_and_no_card_says_that_it_is_not_covered,
     test_an_authorization_whose_units_are_used_up_satisfies_nothing,
@@ -33,5 +36,21 @@ def payer(url: str, tmp_path: Path) -> Iterator[Plan]:
     """A payer that knows Ann and Bo, with its records on the server."""
     # Of a question that waits for a new connection on a busy machine nothing else is tested here.
     with plan(url, tmp_path, payer_data_timeout_ms=10_000, fetch_budget_ms=10_000) as payer:
+        payer.put("members", MEMBERS)
+        yield payer
+
+
+@pytest.fixture
+def examples(url: str, tmp_path: Path) -> Iterator[Plan]:
+    """The same payer, with the example policies."""
+    folder = ROOT / "examples" / "policies"
+    with plan(
+        url,
+        tmp_path,
+        payer_data_timeout_ms=10_000,
+        fetch_budget_ms=10_000,
+        added_policies_dir=folder,
+        payers_file=folder / "payers.yaml",
+    ) as payer:
         payer.put("members", MEMBERS)
         yield payer
