@@ -46,7 +46,7 @@ from service.policies.fields import (
     day_written,
     text_only,
 )
-from service.policies.programs import ProgramId, load_programs
+from service.policies.program_table import ProgramId, load_programs
 
 CASES = "cases.yaml"
 

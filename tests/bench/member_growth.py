@@ -14,7 +14,7 @@ from service.payer_data.tables import MIGRATIONS
 from service.bootstrap.app import Library, wire_review
 from service.database.table_revisions import upgrade
 from service.payer_data.importing import import_file
-from service.policies.programs import load_programs
+from service.policies.program_table import load_programs
 from service.review.order_review import OrderReview
 from service.settings import Settings
 from tests.bench.bodies import order_sign_bodies
