@@ -28,7 +28,7 @@ from service.payer_data.client_credentials import ClientCredentials, Credentials
 from service.payer_data.fhir_records import authorizations_of, contracts_of, members_of
 from service.payer_data.port import Records, SourceHealth, Wanted, source_circuit
 from service.payer_data.record_cache import RecordCache
-from service.policies.programs import load_programs
+from service.policies.program_table import load_programs
 
 if TYPE_CHECKING:
     from service.settings import Settings

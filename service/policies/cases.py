@@ -47,7 +47,7 @@ from service.policies.fields import (
     text_only,
 )
 from service.policies.notices import NoticeLibrary
-from service.policies.programs import ProgramId, load_programs
+from service.policies.program_table import ProgramId, load_programs
 
 CASES = "cases.yaml"
 

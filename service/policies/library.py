@@ -25,7 +25,7 @@ from service.policies.lint.rule_table import START, STOPPING, STOPPING_NOTICES, 
 from service.policies.notices import NoticeLibrary
 from service.policies.payers import Payers, PayersFile
 from service.policies.policy_store import PolicyStore
-from service.policies.programs import PROGRAMS_FILE, load_programs
+from service.policies.program_table import PROGRAMS_FILE, load_programs
 
 
 class OnFile(NamedTuple):

@@ -24,7 +24,7 @@ from service.policies.fields import (
     Url,
     Write,
 )
-from service.policies.programs import ProgramId
+from service.policies.program_table import ProgramId
 
 
 class PayerIdentifier(Model):

@@ -26,7 +26,7 @@ from service.ehr.fhir_query import FhirQuery
 from service.ehr.unread_data import has_unread_code, unreachable, with_trouble
 from service.fhir.document import Resource
 from service.fhir.encounters import EncounterClasses
-from service.fhir.facts import FhirFacts, FormOf
+from service.fhir.fact_reader import FhirFacts, FormOf
 from service.fhir.order_details import read_order_details
 from service.fhir.orders import VISIT_TYPE, patients_of, read_order
 from service.fhir.resources import Resources

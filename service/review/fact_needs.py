@@ -14,7 +14,7 @@ from service.decision.conditions import shifted
 from service.decision.facts import APPROVAL, FactSource, FactSpec, Family, Why
 from service.ehr.fhir_query import FhirQuery, Search, missing
 from service.fhir.encounters import encounters_of
-from service.fhir.facts import FhirFacts
+from service.fhir.fact_reader import FhirFacts
 
 MOST_CODES = 5
 """Codes that a fact is searched by; of a larger value set nothing is searched."""

@@ -13,7 +13,7 @@ from service.payer_data.importing import import_file
 from service.payer_data.payer_tables import MIGRATIONS
 from service.payer_data.record_files import RecordReader
 from service.payer_data.record_rows import KINDS
-from service.policies.programs import load_programs
+from service.policies.program_table import load_programs
 from service.review.order_review import OrderReview
 from service.settings import Settings
 from tests.bench.bodies import order_sign_bodies

@@ -24,7 +24,7 @@ from service.decision.facts import (
 from service.decision.order import Code
 from service.decision.value_sets import ValueSet, ValueSetEntry
 from service.fhir.document import Document, Resource
-from service.fhir.facts import READERS, FhirFacts
+from service.fhir.fact_reader import READERS, FhirFacts
 from service.fhir.orders import read_order
 from service.fhir.resources import Resources
 from service.fhir.systems import CPT, ICD_10_CM, LOINC, US_NPI

@@ -6,7 +6,7 @@ from service.decision.order import Code
 from service.decision.policy import Program
 from service.decision.programs import SOURCE_OF_PAYMENT, Pays, ProgramFinding
 from service.errors import LibraryError
-from service.policies.programs import load_programs
+from service.policies.program_table import load_programs
 
 ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 TABLE = load_programs()

@@ -18,7 +18,7 @@ from service.policies.lint.payer_rules import (
 )
 from service.policies.lint.rule_table import ALL, DATED
 from service.policies.payers import PayersFile
-from service.policies.programs import PROGRAMS_FILE, load_programs
+from service.policies.program_table import PROGRAMS_FILE, load_programs
 
 
 def lint_library(

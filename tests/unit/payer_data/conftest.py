@@ -16,7 +16,7 @@ from service.payer_data.payer_tables import MIGRATIONS
 from service.payer_data.port import PayerData
 from service.payer_data.record_files import RecordReader
 from service.payer_data.record_rows import KINDS
-from service.policies.programs import load_programs
+from service.policies.program_table import load_programs
 from tests.unit.payer_data.people import PAYER
 
 OTHER_PAYER = "http://example.org/payers|example-payer"

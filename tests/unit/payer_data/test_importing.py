@@ -17,7 +17,7 @@ from service.payer_data.payer_tables import imports
 from service.payer_data.port import PayerData, Records, Wanted
 from service.payer_data.record_files import COLUMNS, RecordReader, Refusal
 from service.payer_data.record_rows import KINDS
-from service.policies.programs import load_programs
+from service.policies.program_table import load_programs
 from tests.conftest import ROOT
 from tests.unit.payer_data.conftest import AT, OTHER_PAYER, Import
 from tests.unit.payer_data.people import PAYER
