@@ -43,7 +43,7 @@ class ProgramEntry:
     pays: Pays = Pays.MEDICAL
 
     def length_of_fit(self, code: str) -> int:
-        """Exactness of fit of a type of payment: 0 for none, an exact code more than a beginning."""
+        """Exactness of fit of a type of payment: 0 for none; an exact code is more."""
         fits = [0]
         for written in self.types:
             if written == code:
