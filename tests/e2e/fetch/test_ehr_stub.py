@@ -270,7 +270,7 @@ SIGNED = sorted(
 def test_a_signing_that_brings_nothing_is_answered_like_the_one_that_brings_it(
     path: Path, ehr: Ehr, ask: Ask
 ) -> None:
-    request = json.loads(path.read_text("utf-8"))
+    request = json.loads(fixture_text_today(path))
     name = f"order-sign/{path.stem}"
     given = ask(request | {"fhirServer": ehr.base, "fhirAuthorization": None}, frozenset())
     fetched = ask(bare(name, ehr.base))
