@@ -29,7 +29,14 @@ CONFIGURATION = document("docs/configuration.md")
 CLI = document("docs/cli.md")
 POLICIES = document("docs/writing-policies.md")
 
-NO_SETTINGS = {"COVERCARD_SPECIFICATIONS"}
+NO_SETTINGS = {
+    "COVERCARD_FHIR_PACKAGES",
+    "COVERCARD_INFERNO_GEMS",
+    "COVERCARD_INFERNO_HOME",
+    "COVERCARD_INFERNO_RUBY",
+    "COVERCARD_SPECIFICATIONS",
+    "COVERCARD_VALIDATOR_HOME",
+}
 """Variables that only the tests read."""
 
 
