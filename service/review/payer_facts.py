@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -88,10 +89,15 @@ def _deceased(finding: PayerFinding) -> Fact | None:
     return Fact(True, (PLACE,)) if "deceased" in finding.situations else None
 
 
-_READERS = {
+def _situation(name: str) -> Callable[[PayerFinding], Fact | None]:
+    return lambda finding: Fact(name in finding.situations, (PLACE,))
+
+
+_READERS: Mapping[str, Callable[[PayerFinding], Fact | None]] = {
     APPROVAL: _approval,
     IS_APPROVED: _approved,
     "coverage.program": _program,
     "coverage.in_force": _in_force,
     "patient.deceased": _deceased,
+    **{f"member.{name}": _situation(name) for name in ("deceased", "hospice", "qmb")},
 }

@@ -449,13 +449,16 @@ def test_every_answer_from_the_records_keeps_the_invariants_of_its_version(
         keeps(request.getfixturevalue("invariants"), statement)
 
 
-@pytest.mark.parametrize(
-    ("columns", "words"),
-    [("secondary,,", "another insurance pays first"), (",qmb,", "Qualified Medicare Beneficiary")],
-)
-def test_situations_of_the_member_are_on_the_card(payer: Plan, columns: str, words: str) -> None:
-    payer.put("members", f"{HEADER}{ANN},{columns}\n")
-    assert words in details(payer.answer(call()))
+def test_another_payer_first_is_said_on_the_card(payer: Plan) -> None:
+    payer.put("members", f"{HEADER}{ANN},secondary,,\n")
+    assert "another insurance pays first" in details(payer.answer(call()))
+
+
+def test_a_qualified_medicare_beneficiary_is_a_situation_of_the_abn(payer: Plan) -> None:
+    line = BO.replace("medicare_advantage", "original_medicare").replace(",,,,", ",,,qmb,")
+    payer.put("members", f"payer,{HEADER}example-payer,{line}")
+    request = call("2.2", name="order-sign/mrs-original-medicare")
+    assert "Qualified Medicare Beneficiary" in details(payer.answer(request))
 
 
 def test_hospice_is_said_on_its_days(payer: Plan) -> None:

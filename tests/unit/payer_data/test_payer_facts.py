@@ -96,6 +96,13 @@ def test_a_coverage_that_the_payer_knows_is_in_force() -> None:
     assert known(Fact(False), TABLE["coverage.in_force"]) == Fact(True, (PLACE,))
 
 
+@pytest.mark.parametrize("name", ["deceased", "hospice", "qmb"])
+def test_a_situation_of_the_member_is_known_either_way(name: str) -> None:
+    spec = TABLE[f"member.{name}"]
+    assert known(NOT_TOLD, spec, situations=(name,)) == Fact(True, (PLACE,))
+    assert known(NOT_TOLD, spec) == Fact(False, (PLACE,))
+
+
 def test_what_the_records_do_not_tell_is_the_calls() -> None:
     assert known(Fact("female"), TABLE["patient.gender"]) == Fact("female")
     assert known(NOT_TOLD, TABLE["coverage.program"]) == NOT_TOLD
