@@ -246,7 +246,7 @@ class _Evaluation:
         return ends is not None and self.day.earliest <= ends < self.day.latest
 
     def _is_approved(self) -> bool:
-        """Whether the call tells an approval before the service; the payer's records go first."""
+        """True where the call tells an approval before the service."""
         return self.facts.get(TABLE[IS_APPROVED]).value is True
 
     def _with_caveat(

@@ -19,7 +19,7 @@ from service.decision.rules import RuleList
 
 
 class Program(StrEnum):
-    """Whom a policy's words are for; each line of the table of programs is of one of these."""
+    """Addressee of a policy's words; each line of the table of programs is of one of these."""
 
     MEDICARE_ADVANTAGE = "medicare_advantage"
     ORIGINAL_MEDICARE = "original_medicare"

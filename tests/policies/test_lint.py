@@ -114,6 +114,12 @@ EXPECTED = {
     "notice_folder_holds_an_edition": Expected(
         "_notices/empty-form", None, "(folder)", "holds no edition"
     ),
+    "situations_can_be_read": Expected(
+        "_notices/paper-form/2024-01-01.yaml",
+        21,
+        "situations[0].when.fact",
+        "there is no fact order.dai",
+    ),
     "forms_are_on_file": Expected(FORM, 9, "questionnaire", "there is no form paper-form-record"),
     "patient_fills_the_patients_blanks": Expected(
         FORM, 19, "blanks[1].by", "blank G of CMS-R-131 is filled in by staff"

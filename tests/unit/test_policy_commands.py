@@ -261,7 +261,6 @@ def test_the_schema_for_editors_takes_the_files_on_file_and_no_unknown_field(kin
         ("unknown_answer/example-scan/2024-01-01.yaml", "policy", "determinations"),
         ("found_and_not_found/example-scan/2024-01-01.yaml", "policy", "authorities"),
         ("misspelled_expectation/example-scan/cases.yaml", "cases", "cases"),
-        ("unknown_program/payers.yaml", "payers", "payers"),
     ],
 )
 def test_the_schema_for_editors_marks_what_lint_refuses(broken: str, kind: str, field: str) -> None:

@@ -5,6 +5,7 @@ import re
 
 from flask.testing import FlaskClient
 
+from tests.conftest import fixture_text
 from tests.documents import ROOT, document
 
 README = document("README.md")
@@ -28,12 +29,12 @@ def test_every_page_of_docs_is_reached_from_it() -> None:
 
 
 def test_the_answer_that_it_shows_is_the_answer(client: FlaskClient) -> None:
-    command = next(c for c in README.commands() if c.startswith("curl"))
+    command = next(c for c in README.commands() if "curl" in c)
     path = re.search(r"http://127\.0\.0\.1:8642(\S+)", command)
-    file = re.search(r"-d @(\S+)", command)
+    file = re.search(r"--print (\S+)", README.text)
     kind = re.search(r"'Content-Type: ([^']+)'", command)
     assert path and file and kind
-    reply = client.post(path[1], data=(ROOT / file[1]).read_bytes(), content_type=kind[1])
+    reply = client.post(path[1], data=fixture_text(ROOT / file[1]), content_type=kind[1])
     assert reply.status_code == 200
     (shown,) = README.code("json")
     assert differences(json.loads(shown), reply.get_json()) == []
