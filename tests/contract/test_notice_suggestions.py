@@ -59,6 +59,8 @@ def test_after_the_forms_last_day_the_card_asks_for_the_edition_of_today(
         noon = datetime.combine(today, time(12), UTC)
         settings = Settings(policies_dir=library)
         client = create_app(settings, clock=lambda noon=noon: noon).test_client()
+        (order,) = (e["resource"] for e in request["context"]["draftOrders"]["entry"])
+        order["occurrenceDateTime"] = today.isoformat()
         said = notice_card(client, request)["detail"].partition("\n")[0]
         assert ("an expired one does not count" in said) is warned
         assert (str(last) in said) is warned
@@ -351,7 +353,10 @@ def test_an_expired_edition_is_not_recommended_beside_the_warning(
 ) -> None:
     noon = datetime.combine(last + timedelta(days=1), time(12), UTC)
     client = create_app(Settings(policies_dir=library), clock=lambda: noon).test_client()
-    said = notice_card(client, fixture("order-sign/mrs-original-medicare"))["detail"]
+    request = fixture("order-sign/mrs-original-medicare")
+    (order,) = (e["resource"] for e in request["context"]["draftOrders"]["entry"])
+    order["occurrenceDateTime"] = (last + timedelta(days=9)).isoformat()
+    said = notice_card(client, request)["detail"]
     assert "03/31/2029" not in said
     assert "Use CMS's own form." in said
 

@@ -42,7 +42,7 @@ def test_the_page_says_first_what_is_covered(client: FlaskClient) -> None:
     sections = re.findall(r'<section id="([a-z-]+)"', page)
     assert sections[0] == "coverage"
     words = text(reply)
-    assert "The plan's medical policy counts it as investigational." in words
+    assert "medical policy counts it as investigational." in words
     assert "Review overdue since 2024-06" in words
 
 

@@ -125,8 +125,8 @@ def test_every_element_that_must_be_supported_is_filled_where_there_is_something
                 filled.setdefault(name, []).extend(parts(extension, name))
     assert {name: sorted(set(values)) for name, values in filled.items()} == {
         "covered": ["conditional", "not-covered"],
-        "pa-needed": ["conditional", "no-auth"],
-        "doc-needed": ["admin"],
+        "pa-needed": ["conditional"],
+        "doc-needed": ["admin", "clinical"],
         "doc-purpose": ["OTH", "retain-doc"],
         "info-needed": ["timeframe"],
     }

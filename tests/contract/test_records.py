@@ -316,7 +316,7 @@ def test_a_logged_call_is_a_record_of_crds_metric_data(
     (info,) = information["coverageInfo"]
     (statement,) = stated(answer)
     assert [info["assertionId"]] == parts(statement, "coverage-assertion-id")
-    assert (info["covered"], info["docNeeded"]) == ("not-covered", "admin")
+    assert (info["covered"], info["docNeeded"]) == ("not-covered", "clinical")
     assert info["questionnaire"][0]["reference"] == parts(statement, "questionnaire")[0]
 
 
