@@ -58,9 +58,7 @@ class Forms:
 
     @property
     def served_at(self) -> str:
-        """Where the forms are served, without a trailing slash; the canonicals' own base where that
-        is not told.
-        """
+        """The base URL of the forms, without a trailing slash; else the canonicals'."""
         return self.other_bases[0] if self.other_bases else CANONICAL_BASE
 
     def canonicals_of(self, form: Form) -> frozenset[str]:

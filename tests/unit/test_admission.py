@@ -184,6 +184,7 @@ def test_failed_tokens_are_counted_by_issuer_and_address() -> None:
 OPEN_TO_ALL = {
     "/",
     "/cds-services",
+    "/fhir/metadata",
     "/fhir/Questionnaire",
     "/fhir/Questionnaire/<form_id>",
     "/policies",

@@ -235,8 +235,15 @@ SECTIONS = {
 }
 
 
-SHOWN_ELSEWHERE = ("rules[].then", "rules[].when.all", "rules[].when.any", "rules[].when.not")
-"""Fields with the fields of others in them: an outcome's, and a condition's own."""
+SHOWN_ELSEWHERE = (
+    "rules[].then",
+    "rules[].when.all",
+    "rules[].when.any",
+    "rules[].when.not",
+    "situations[].when",
+    "cases[].coverage[]",
+)
+"""Fields with the fields of others in them: an outcome's, a condition's, a single coverage's."""
 
 
 def fields(node: Mapping[str, Any], schema: Mapping[str, Any], before: str = "") -> Iterator[str]:
