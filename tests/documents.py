@@ -69,9 +69,9 @@ class Document:
         ]
 
     def commands(self) -> Iterator[str]:
-        """The commands in blocks of shell code, a line each; continued lines are joined."""
+        """The commands in blocks of shell code, pipelines whole; continued lines are joined."""
         for block in self.code("sh"):
-            for line in block.replace("\\\n", " ").splitlines():
+            for line in block.replace("\\\n", " ").replace("|\n", "| ").splitlines():
                 if line.strip() and not line.lstrip().startswith("#"):
                     yield line.strip()
 

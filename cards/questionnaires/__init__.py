@@ -58,7 +58,7 @@ class Forms:
 
     @property
     def served_at(self) -> str:
-        """Address of the served forms, without a trailing slash; else the canonicals' base."""
+        """The base URL of the forms, without a trailing slash; else the canonicals'."""
         return self.other_bases[0] if self.other_bases else CANONICAL_BASE
 
     def canonicals_of(self, form: Form) -> frozenset[str]:

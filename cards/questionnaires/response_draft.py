@@ -32,7 +32,7 @@ Answers = Mapping[str, Sequence[AnswerValue]]
 
 @dataclass(frozen=True, slots=True)
 class DtrShape:
-    """What differs between versions of DTR in a response.
+    """Differences of a response between versions of DTR.
 
     `purpose_system` is the code system of the documentation reasons, `filled_in` the code for an
     answer that the payer filled in. `coverage_is_context` says whether the coverage is one of the

@@ -415,7 +415,7 @@ class _Evaluation:
 
 
 def _evidence(fact: Fact) -> str:
-    """Where a fact is told, or why it is unknown."""
+    """The place of a fact, or the reason for which it is unknown."""
     places = fact.places
     if len(places) == 1:
         return places[0]

@@ -19,7 +19,7 @@ from service.decision.rules import RuleList
 
 
 class Program(StrEnum):
-    """Addressee of a policy's words; each line of the table of programs is of one of these."""
+    """Program group with its own words in a policy; each line of the programs' table has one."""
 
     MEDICARE_ADVANTAGE = "medicare_advantage"
     ORIGINAL_MEDICARE = "original_medicare"

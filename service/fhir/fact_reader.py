@@ -69,7 +69,7 @@ class FhirFacts:
     _places: dict[str, str] = field(default_factory=dict)
 
     def get(self, spec: FactSpec) -> Fact:
-        """What is known of a fact; never an exception."""
+        """The fact with its value or the reason for which it is unknown; never an exception."""
         fact = self._known.get(spec.name)
         if fact is None:
             source = spec.source
@@ -81,18 +81,18 @@ class FhirFacts:
         return fact
 
     def place(self, element: str) -> str:
-        """Where an element of the order stands in the request."""
+        """The path of an element of the order in the request."""
         return f"{self.order.place}.{element}"
 
     def place_in(self, resource: Resource, element: str) -> str:
-        """Where an element of another resource stands."""
+        """The path of an element of another resource."""
         place = self._places.get(resource.reference)
         if place is None:
             place = self._places[resource.reference] = resource.place
         return f"{place}.{element}"
 
     def target(self, reference: object) -> Resource | None:
-        """What a Reference of the order points at, if it is at hand."""
+        """The target of a Reference of the order; None if it is not at hand."""
         written = _reference(reference)
         return self.resources.get(written) if written else None
 
@@ -643,7 +643,7 @@ def _is_of(concept: object, source: FactSource, facts: FhirFacts) -> bool:
 
 
 def _none_found(facts: FhirFacts, kind: str, searched: Fact) -> Fact:
-    """What none at hand means: nothing told, nothing to be had, or nothing there."""
+    """The fact where no resource is at hand: none found, not reachable, or not told."""
     if kind in facts.searched:
         return searched
     if kind in facts.unreachable:

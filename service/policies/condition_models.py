@@ -98,7 +98,7 @@ class ConditionEntry(Model):
         return tuple(name for name in _OPERATORS if self.operand(name) is not None)
 
     def operand(self, operator: str) -> object:
-        """What stands at an operator, None where it is not written."""
+        """The operand of an operator, None where it is not written."""
         return getattr(self, {"in": "in_", "is": "is_"}.get(operator, operator))
 
     def facts(self) -> Iterator[str]:

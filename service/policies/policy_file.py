@@ -155,7 +155,7 @@ class DetailEntry(Model):
 
 
 class OutcomeContact(Model):
-    """Whom to ask about this outcome, where it is not the payer's own contact."""
+    """Contact for this outcome, where it is not the payer's own."""
 
     name: Text
     system: Literal["phone", "fax", "email", "url", "sms", "other"]
@@ -175,7 +175,7 @@ class QuestionnaireEntry(Model):
 
 
 class DeterminationEntry(Model):
-    """What the policy determines: the answer, and what goes along with it.
+    """Determination: the answer, with its reason, details, documentation and offers.
 
     What breaks an invariant of a version of CRD is refused here, and never reaches an EHR.
     """
@@ -278,7 +278,7 @@ class RuleEntry(Model):
 
 
 class OpenEntry(Model):
-    """What is said where facts are missing."""
+    """Wording of an open answer, where facts are missing."""
 
     summary: Template = Field(description="The card's summary: under 140 characters.")
     statement: Template = Field(description="The card's first paragraph.")
@@ -410,7 +410,7 @@ class PolicyFile(Model):
             yield ("determinations", program.value), determination
 
     def form(self, form_id: str) -> core.FormNeed:
-        """What is said of one of the policy's own questionnaires."""
+        """Need for one of the policy's own questionnaires, as coverage information states it."""
         entry = self.questionnaires[form_id]
         return core.FormNeed(entry.needed, entry.purpose, form_id, entry.reason)
 
@@ -528,7 +528,7 @@ def _authority(entry: AuthorityEntry, citations: Mapping[str, core.Citation]) ->
 
 
 def _nothing_to_say(where: FieldPath, problem: str, repair: str) -> None:
-    """What is wrong was told before: a file with a finding does not get as far as a version."""
+    """No complaint: a file with a finding does not get as far as a version."""
 
 
 def _wording(entry: CardWording) -> core.Wording:

@@ -1,4 +1,4 @@
-"""Which conditions of a policy's rules its cases show on both sides."""
+"""Coverage of rules by cases: each condition is shown true and false, or is named."""
 
 from __future__ import annotations
 

@@ -225,7 +225,7 @@ class CoverageInformationWriter:
 
 
 def _of_rules(d: Determination, said: PolicyDetermination, forms: Sequence[str]) -> Iterator[str]:
-    """What makes coverage information another one where rules decided: outcome and what is open."""
+    """Parts of the assertion id where rules decided: the outcome and the open facts."""
     yield said.reason_id
     yield said.prior_authorization.value if said.prior_authorization else ""
     yield " ".join(spec.name for spec in d.missing)

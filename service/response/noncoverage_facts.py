@@ -108,7 +108,7 @@ def _lines(
 
 
 def _of_the_patient(group: CardGroup, to: ResponseContext, links: ResponseLinks) -> Iterator[Line]:
-    """Lines from the payer's records and the forms on file, first of all."""
+    """Lines on this patient, before all others: the payer's records and the forms on file."""
     words = links.texts.payer
     said = dict.fromkeys(s for d in group.determinations for s in by_records(d.payer, words))
     yield from (Line(f"**{sentence}**", keep=_OF_THE_PATIENT) for sentence in said)

@@ -80,7 +80,7 @@ class ResponseLinks:
         return payer.name if payer else self.operator_name
 
     def contact(self, d: Determination) -> Contact | None:
-        """The contact: the payer's, else that of the policy's insurer."""
+        """Contact for questions: the payer's, else that of the policy's insurer."""
         payer = d.coverage.payer if d.coverage else None
         return payer.contact if payer else self.operator_contact
 

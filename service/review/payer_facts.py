@@ -37,7 +37,7 @@ class PayerFacts:
         return self.told.today
 
     def get(self, spec: FactSpec) -> Fact:
-        """What is known of a fact; never an exception."""
+        """The fact with its value or the reason for which it is unknown; never an exception."""
         if spec.source is not None:
             if spec.source.family is Family.PROCEDURE and spec.source.codes is None:
                 return self._last_had(self.told.get(spec), spec.source)

@@ -11,7 +11,7 @@ _OPERATION = "http://hl7.org/fhir/us/davinci-dtr/OperationDefinition/questionnai
 
 
 def capability_statement(base: str, operator: str, now: datetime) -> Json:
-    """What is served at `base`, the public URL of /fhir, in the name of `operator`.
+    """CapabilityStatement of `base`, the public URL of /fhir, in the name of `operator`.
 
     `now` is when the statement was made.
     """

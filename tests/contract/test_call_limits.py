@@ -61,6 +61,7 @@ def test_a_call_at_every_limit_is_answered(narrow: FlaskClient, call: Json) -> N
     assert said(narrow, with_orders(call, ORDERS)) == (200, [])
 
 
+@pytest.mark.threat("costly-call")
 def test_a_call_with_an_order_too_many_names_the_limit_and_the_place(
     narrow: FlaskClient, call: Json
 ) -> None:
@@ -70,6 +71,7 @@ def test_a_call_with_an_order_too_many_names_the_limit_and_the_place(
     assert problems[0].startswith(f"{place}: at most {ORDERS} orders")
 
 
+@pytest.mark.threat("costly-call")
 def test_a_call_with_a_resource_too_many_names_the_limit_and_the_place(
     narrow: FlaskClient, call: Json
 ) -> None:
@@ -81,6 +83,7 @@ def test_a_call_with_a_resource_too_many_names_the_limit_and_the_place(
     assert problems[0].startswith("prefetch.others.entry[")
 
 
+@pytest.mark.threat("costly-call")
 def test_a_call_that_refers_to_too_much_that_it_does_not_hold_is_a_422(
     narrow: FlaskClient, call: Json
 ) -> None:
@@ -91,6 +94,7 @@ def test_a_call_that_refers_to_too_much_that_it_does_not_hold_is_a_422(
     assert f"more than {REFERENCES} resources" in problems[0]
 
 
+@pytest.mark.threat("costly-call")
 def test_a_body_of_too_many_values_is_a_413_before_anything_of_it_is_read(
     narrow: FlaskClient, call: Json
 ) -> None:

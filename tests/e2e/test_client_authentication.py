@@ -680,6 +680,7 @@ def test_an_open_service_on_loopback_asks_for_no_token_and_minds_none(
         assert reply.status_code == 200
 
 
+@pytest.mark.threat("failed-tokens")
 def test_a_caller_whose_tokens_fail_too_often_is_sent_away_and_the_client_elsewhere_is_not(
     tmp_path: Any, order: bytes
 ) -> None:

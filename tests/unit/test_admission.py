@@ -130,6 +130,7 @@ def get(http: FlaskClient, token: str) -> tuple[int, str | None]:
     return reply.status_code, reply.headers.get("Retry-After")
 
 
+@pytest.mark.threat("failed-tokens")
 def test_a_token_that_does_not_hold_takes_no_place(slots: BoundedSemaphore) -> None:
     """It is checked before a place is looked for: those who wait for a check hold up no call."""
     slots.acquire()
@@ -138,6 +139,7 @@ def test_a_token_that_does_not_hold_takes_no_place(slots: BoundedSemaphore) -> N
     assert get(http, "good") == (503, "1")
 
 
+@pytest.mark.threat("client-share")
 def test_a_client_with_its_share_of_calls_under_way_is_refused_alone(
     slots: BoundedSemaphore,
 ) -> None:
@@ -150,6 +152,7 @@ def test_a_client_with_its_share_of_calls_under_way_is_refused_alone(
     assert [get(http, "good")[0] for _ in range(3)] == [200] * 3
 
 
+@pytest.mark.threat("client-share")
 def test_a_client_that_has_had_its_bytes_waits_for_the_next_minute_alone() -> None:
     admits = admission(BoundedSemaphore(10), bytes_a_minute=20)
     http = application(admits).test_client()
@@ -170,6 +173,7 @@ def test_counts_of_a_minute_end_with_it_and_keep_only_so_many_keys() -> None:
     assert counts.seconds_left() == 59
 
 
+@pytest.mark.threat("failed-tokens")
 def test_failed_tokens_are_counted_by_issuer_and_address() -> None:
     failed = FailedTokens(2, MinuteCounts(lambda: 0.0))
     failed.add("a", "192.0.2.1")
@@ -184,6 +188,7 @@ def test_failed_tokens_are_counted_by_issuer_and_address() -> None:
 OPEN_TO_ALL = {
     "/",
     "/cds-services",
+    "/fhir/metadata",
     "/fhir/Questionnaire",
     "/fhir/Questionnaire/<form_id>",
     "/policies",

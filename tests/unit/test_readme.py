@@ -2,10 +2,12 @@
 
 import json
 import re
+import shlex
 
+from click.testing import CliRunner
 from flask.testing import FlaskClient
 
-from tests.conftest import fixture_text
+from service.cli import cli
 from tests.documents import ROOT, document
 
 README = document("README.md")
@@ -29,12 +31,13 @@ def test_every_page_of_docs_is_reached_from_it() -> None:
 
 
 def test_the_answer_that_it_shows_is_the_answer(client: FlaskClient) -> None:
-    command = next(c for c in README.commands() if "curl" in c)
-    path = re.search(r"http://127\.0\.0\.1:8642(\S+)", command)
-    file = re.search(r"--print (\S+)", README.text)
-    kind = re.search(r"'Content-Type: ([^']+)'", command)
-    assert path and file and kind
-    reply = client.post(path[1], data=fixture_text(ROOT / file[1]), content_type=kind[1])
+    written, sent = next(c for c in README.commands() if "curl" in c).split(" | ")
+    printed = CliRunner().invoke(cli, shlex.split(written)[1:])
+    assert printed.exit_code == 0, printed.output
+    path = re.search(r"http://127\.0\.0\.1:8642(\S+)", sent)
+    kind = re.search(r"'Content-Type: ([^']+)'", sent)
+    assert path and kind and sent.endswith(" -d @-")
+    reply = client.post(path[1], data=printed.output, content_type=kind[1])
     assert reply.status_code == 200
     (shown,) = README.code("json")
     assert differences(json.loads(shown), reply.get_json()) == []

@@ -83,16 +83,16 @@ def every_rule_can_decide(folder: LibraryFolder) -> Iterator[Finding]:
             for i in mine:
                 if i not in reached:
                     problem = f"no order ever comes to it for {program}"
-                    repair = "move it up, or mend its condition or that of a rule before it"
+                    repair = "move it up, or fix its condition or that of a rule before it"
                     yield file.finding(("rules", i, "when"), problem, repair)
             if mine and -1 not in reached:
                 problem = f"the rules leave nothing to determinations for {program}"
-                repair = "mend the last rule's condition, or make it the determination"
+                repair = "fix the last rule's condition, or make it the determination"
                 yield file.finding(("rules", mine[-1], "when"), problem, repair, warning=True)
 
 
 def overlaps_have_a_case(folder: LibraryFolder) -> Iterator[Finding]:
-    """Where two rules with different answers can both be true, a case shows which one decides."""
+    """Overlaps: two rules with different answers that can both be true have a case of both."""
     for file in _with_rules(folder):
         conditions = file.data.conditions(_compiler(folder, file, []))
         told = [CaseFacts(case) for case in _cases(folder, file)]
