@@ -94,7 +94,7 @@ _ADDED_PAYER = """\
     name: Added Payer
     line_of_business: medicare_advantage
     policies:
-      - id: example-scan
+      - id: mr-spectroscopy
 """
 
 
