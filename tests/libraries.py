@@ -68,13 +68,13 @@ def as_of(day: date, folder: Path) -> Path:
     return library
 
 
-def extended(folder: Path) -> dict[str, Path]:
+def extended(folder: Path) -> Path:
     """The shipped library and payers under `folder`, and beside them what policy staff may add.
 
     That is a policy with its cases and notices, the next edition of each notice that ends, and a
-    payer. Environment variable → where it has to lead.
+    payer.
     """
-    library, payers = folder / "library", folder / "payers.yaml"
+    library = folder / "library"
     copytree(_SHIPPED / "library", library)
     for notice in library.glob("_notices/*/*.yaml"):
         _add_the_next_edition(notice)
@@ -84,8 +84,8 @@ def extended(folder: Path) -> dict[str, Path]:
         text = path.read_text("utf-8").replace('next: "2025-01"', 'next: "2099-01"')
         added.write_text(text.replace(', end: "2024-12-31"', ""), "utf-8")
     shipped = (_SHIPPED / "payers.yaml").read_text("utf-8")
-    payers.write_text(f"{shipped}{_ADDED_PAYER}", "utf-8")
-    return {"COVERCARD_POLICIES_DIR": library, "COVERCARD_PAYERS_FILE": payers}
+    (library / "payers.yaml").write_text(f"{shipped}{_ADDED_PAYER}", "utf-8")
+    return library
 
 
 _SHIPPED = Path(policies.__file__).parent
@@ -113,5 +113,5 @@ def _add_the_next_edition(notice: Path) -> None:
 
 if __name__ == "__main__":
     with TemporaryDirectory() as made:
-        settings = {variable: str(place) for variable, place in extended(Path(made)).items()}
+        settings = {"COVERCARD_POLICIES_DIR": str(extended(Path(made)))}
         sys.exit(subprocess.run(sys.argv[1:], env=os.environ | settings).returncode)

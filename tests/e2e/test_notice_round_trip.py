@@ -12,8 +12,8 @@ from fhir.resources.R4B.questionnaireresponse import QuestionnaireResponse
 
 from tests.conftest import fixture_text_today
 from tests.contract.answer_rules import check_answer, parts, stated
-from tests.e2e.conftest import ROOT, Guarded
-from tests.e2e.servers import Server
+from tests.e2e.conftest import Guarded
+from tests.e2e.servers import ROOT, Server
 from tests.filling import answers_of, completed
 
 Json = dict[str, Any]

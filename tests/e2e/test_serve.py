@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.answer_rules import check_answer
-from tests.e2e.conftest import ROOT, Server
-from tests.e2e.servers import running
+from tests.e2e.servers import ROOT, Server, running
 
 MAIN = ROOT / "fhir_fixtures" / "order-sign" / "mrs-medicare-advantage.json"
 

@@ -10,6 +10,7 @@ from service.policies.library import load_notices, load_policies
 from service.policies.lint import lint_library
 from service.policies.notices import NoticeLibrary
 from service.policies.policy_store import PolicyStore
+from tests.conftest import ROOT
 from tests.policies import LIBRARY
 
 
@@ -50,7 +51,7 @@ def test_a_case_that_expects_something_else_fails_and_says_what_came() -> None:
     )
 
 
-EXAMPLES = LIBRARY.parents[2] / "examples" / "policies"
+EXAMPLES = ROOT / "examples" / "policies"
 EXAMPLE_CASES = [c for f in sorted(EXAMPLES.glob(f"*/{CASES}")) for c in load_cases(f.parent)]
 
 

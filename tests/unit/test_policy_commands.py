@@ -14,6 +14,7 @@ from service.cli.policy_commands import policy
 from service.errors import ConfigurationError, LibraryError
 from service.policies.lint import lint_library
 from service.yaml_files import load_yaml
+from tests.conftest import ROOT
 from tests.policies import BROKEN, LIBRARY, PAYERS, SOUND
 
 
@@ -269,7 +270,7 @@ def test_the_schema_for_editors_marks_what_lint_refuses(broken: str, kind: str, 
     assert field in {e.path[0] for e in errors}
 
 
-EXAMPLES = LIBRARY.parents[2] / "examples" / "policies"
+EXAMPLES = ROOT / "examples" / "policies"
 
 
 def test_test_prints_the_share_of_conditions_that_cases_show_on_both_sides(library: Path) -> None:
