@@ -27,6 +27,8 @@ from tests.materials import ROOT, MissingPart, found_beside
 _FILES = Path(__file__).parent / "kit"
 _OLDEST_RUBY = (3, 3, 6)
 _SECONDS_TO_START = 180
+_HERE = ("env", "-u", "PWD")
+"""The web part believes PWD, which need not be true where the command before leads."""
 
 
 def home() -> Path:
@@ -104,8 +106,7 @@ def _environment(**further: str) -> dict[str, str]:
     inherited = {
         name: value
         for name, value in os.environ.items()
-        # The web part believes PWD, which need not be true where the command before leads.
-        if not name.startswith(("COVERCARD_", "BUNDLE_")) and name not in ("PWD", "OLDPWD")
+        if not name.startswith(("COVERCARD_", "BUNDLE_"))
     }
     return {
         **inherited,
@@ -151,7 +152,7 @@ def running(authority: Path, validator: str) -> Iterator[str]:
             with (place / "logs" / f"{name}.log").open("wb") as log:
                 started.append(
                     subprocess.Popen(
-                        [*before, *shlex.split(command)],
+                        [*before, *_HERE, *shlex.split(command)],
                         cwd=place,
                         env=environment,
                         stdin=subprocess.DEVNULL,

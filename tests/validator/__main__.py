@@ -18,7 +18,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from flask.testing import FlaskClient
 from ruamel.yaml import YAML
 
 from service.bootstrap.app import RECORDER, create_app
@@ -26,13 +25,14 @@ from tests.conftest import NOW, in_folder
 from tests.e2e.servers import environment, free_port
 from tests.materials import ROOT, MissingPart
 from tests.validator import server
-from tests.validator.emitted import Emitted, everything
+from tests.validator.emitted import Emitted, documents, everything
 
 _KNOWN = [
     (re.compile(entry["error"]), entry["in"])
     for entry in YAML(typ="safe").load(Path(__file__).parent / "known.yaml")
 ]
 _GUIDES = {"2.0": server.CRD_2_0, "2.2": server.CRD_2_2}
+_DTR_GUIDES = {"2.0": server.DTR_2_0, "2.2": server.DTR_2_2}
 _OF_A_KIND = re.compile(r"/CRDHooksResponse-")
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -56,25 +56,33 @@ def _run() -> int:
         folder = Path(temporary)
         log = ROOT / "build" / "validate.log"
         log.parent.mkdir(exist_ok=True)
-        with server.running(free_port(), log, [*_GUIDES.values()]) as base:
-            for version, guides in _GUIDES.items():
-                app = create_app(_settings(folder), clock=lambda: NOW)
+        loaded = [*_GUIDES.values(), *_DTR_GUIDES.values()]
+        with server.running(free_port(), log, loaded) as base:
+            for version in _GUIDES:
                 seen = errors = 0
-                for emitted in _each_once(app.test_client(), version):
+                for emitted in _emitted(folder, version):
                     seen += 1
-                    for error in _errors(base, emitted, guides):
+                    for error in _errors(base, emitted):
                         errors += 1
                         print(f"ERROR {version} {emitted.where}: {error}", flush=True)
-                app.extensions[RECORDER].stop()
                 lines.append(f"VALIDATE {version} {seen} resources, {errors} errors")
                 wrong += errors
     print("\n".join(lines))
     return 1 if wrong else 0
 
 
-def _settings(folder: Path) -> Any:
+def _emitted(folder: Path, version: str) -> Iterator[Emitted]:
+    """Of the service as it is shipped, then of one whose buttons bring form and response along."""
+    for suggestion, emit in (("task", everything), ("task-form-and-response", documents)):
+        app = create_app(_settings(folder, suggestion), clock=lambda: NOW)
+        yield from _each_once(emit(app.test_client(), version))
+        app.extensions[RECORDER].stop()
+
+
+def _settings(folder: Path, suggestion: str) -> Any:
     """With every example policy, and the payer's records that the presets are answered from."""
     told = {
+        "notice_suggestion": suggestion,
         "payers_file": ROOT / "examples" / "inferno" / "payers.yaml",
         "added_policies_dir": ROOT / "examples" / "policies",
         "payer_data": f"sqlite:///{folder}/payer-data.sqlite3",
@@ -85,17 +93,18 @@ def _settings(folder: Path) -> Any:
     return in_folder(folder, **told)
 
 
-def _each_once(client: FlaskClient, version: str) -> Iterator[Emitted]:
+def _each_once(found: Iterator[Emitted]) -> Iterator[Emitted]:
     """Whatever differs by more than the ids that every answer makes anew."""
     seen: set[tuple[str, str]] = set()
-    for emitted in everything(client, version):
+    for emitted in found:
         key = (emitted.profile, _ID.sub("", json.dumps(emitted.what)))
         if key not in seen:
             seen.add(key)
             yield emitted
 
 
-def _errors(base: str, emitted: Emitted, guides: Sequence[str]) -> Iterator[str]:
+def _errors(base: str, emitted: Emitted) -> Iterator[str]:
+    guides = (_DTR_GUIDES if emitted.of_dtr else _GUIDES)[emitted.version]
     found = _messages(base, emitted.what, guides, emitted.profile)
     if found and emitted.before is not None:
         sent = _messages(base, emitted.before, guides, emitted.profile)

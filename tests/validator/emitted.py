@@ -9,7 +9,7 @@ from typing import Any
 
 from flask.testing import FlaskClient
 
-from tests.contract.calls import FIXTURE_NAMES, call_of, post, received
+from tests.contract.calls import FIXTURE_NAMES, call_of, post, received, resources_in
 from tests.contract.card_kinds import kinds
 
 Json = dict[str, Any]
@@ -44,7 +44,8 @@ class Emitted:
     """One thing to be validated.
 
     `before` is the resource as it came with the request, where it was changed: what is wrong with
-    that is the EHR's. `where` names the fixture and the place.
+    that is the EHR's. `where` names the fixture and the place. `of_dtr` is what the guide on
+    documentation has the profile of.
     """
 
     where: str
@@ -52,6 +53,7 @@ class Emitted:
     profile: str
     what: Json
     before: Json | None = None
+    of_dtr: bool = False
 
 
 def everything(client: FlaskClient, version: str) -> Iterator[Emitted]:
@@ -108,3 +110,47 @@ def _action(where: str, version: str, action: Json, request: Json) -> Iterator[E
 def _of(action: Json) -> Json | None:
     found: Json | None = action.get("resource")
     return found
+
+
+_DTR = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/"
+_WITH_FORMS = ("mrs-medicare-advantage", "mrs-original-medicare", "hospital-bed")
+
+
+def documents(client: FlaskClient, version: str) -> Iterator[Emitted]:
+    """Forms, responses begun with a suggestion, and packages (which are DTR 2.2's alone).
+
+    `client` is a service whose buttons bring form and response along.
+    """
+    for entry in client.get("/fhir/Questionnaire").get_json()["entry"]:
+        form = entry["resource"]
+        profile = f"{_FHIR}Questionnaire"
+        yield Emitted(f"form {form['id']}", version, profile, form, of_dtr=True)
+    for name in _WITH_FORMS:
+        request = call_of(f"order-sign/{name}", version)
+        for card in post(client, request).get_json()["cards"]:
+            for suggestion in card.get("suggestions", ()):
+                for action in suggestion.get("actions", ()):
+                    made = action.get("resource", {})
+                    if made.get("resourceType") == "QuestionnaireResponse":
+                        profile = f"{_DTR}dtr-questionnaireresponse"
+                        yield Emitted(f"{name}: response", version, profile, made, of_dtr=True)
+        if version == "2.2":
+            reply = client.post(
+                "/fhir/Questionnaire/$questionnaire-package", json=_package_request(request)
+            )
+            profile = f"{_DTR}dtr-qpackage-output-parameters"
+            yield Emitted(f"{name}: package", version, profile, reply.get_json(), of_dtr=True)
+
+
+def _package_request(request: Json) -> Json:
+    given = [
+        *resources_in(request["prefetch"]),
+        *resources_in(request["context"]["draftOrders"]),
+    ]
+    names = {"Coverage": "coverage", "Patient": "referenced", "Organization": "referenced"}
+    parameters = [
+        {"name": names.get(r["resourceType"], "order"), "resource": r}
+        for r in given
+        if r["resourceType"] in {*names, "DeviceRequest", "ServiceRequest"}
+    ]
+    return {"resourceType": "Parameters", "parameter": parameters}
