@@ -26,8 +26,8 @@ class SubmittedForm:
     `reference` is "Type/id", `form` the form's id. `patient` and `orders` are references as
     "Type/id"; `codes`, billing codes without their system, upper case. `day` is the day of the
     signature, information, request or refusal. `edition` is the printed expiration day; `option`,
-    the patient's choice; `signed`, whether it is signed; `witnessed`, whether a refusal is noted
-    with a witness.
+    the patient's choice; `signed`, whether it is signed; `noted`, whether a refusal is noted
+    on the form.
     """
 
     reference: str
@@ -41,7 +41,7 @@ class SubmittedForm:
     option: str | None = None
     signed: bool = False
     refused: bool = False
-    witnessed: bool = False
+    noted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +181,8 @@ def _of_the_patient(record: SubmittedForm, rule: FormAcceptanceRule) -> Iterator
     if rule.prints_expiry is not None and record.edition != rule.prints_expiry:
         yield _Objection("edition", "not on the edition in force that day")
     if record.refused:
-        if not (rule.refusal_counts and record.witnessed):
-            yield _Objection("refusal", "refused, without a note on the form and a witness")
+        if not (rule.refusal_counts and record.noted):
+            yield _Objection("refusal", "refused, without a note on the form")
     elif rule.options:
         if record.option not in rule.options:
             yield _Objection("choice", "without the patient's choice")

@@ -29,7 +29,7 @@ SERVICE_CODE, FORM_EXPIRES, OPTION, SIGNED_BY = (
     "option",
     "signed-by",
 )
-REFUSED, REFUSED_ON, REFUSAL_NOTED, WITNESS = "refused", "refused-on", "refusal-noted", "witness"
+REFUSED, REFUSED_ON, REFUSAL_NOTED = "refused", "refused-on", "refusal-noted"
 
 _WORDS = re.compile(r"[A-Z0-9]+")
 
@@ -67,7 +67,7 @@ def read_notice_record(resource: Resource, resources: Resources, form: str) -> S
         option=_code(_first(answers, OPTION)),
         signed=_code(_first(answers, SIGNED_BY)) is not None,
         refused=refused,
-        witnessed=_first(answers, REFUSAL_NOTED) is True and _said(_first(answers, WITNESS)),
+        noted=_first(answers, REFUSAL_NOTED) is True,
     )
 
 
@@ -139,7 +139,3 @@ def _codes(value: object) -> Iterator[str]:
     code = _code(value)
     if code:
         yield from _WORDS.findall(code.upper())
-
-
-def _said(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())

@@ -86,18 +86,15 @@ def test_a_date_with_a_time_is_the_day_written() -> None:
     assert read(response(answered)).day == date(2026, 11, 20)
 
 
-def test_a_refusal_has_its_own_day_and_needs_note_and_witness() -> None:
+def test_a_refusal_has_its_own_day_and_needs_its_note_and_no_witness() -> None:
     refused = [
         item("refused", {"valueBoolean": True}),
         item("signed-on", {"valueDate": "2026-11-01"}),
         item("refused-on", {"valueDate": "2026-11-20"}),
-        item("refusal-noted", {"valueBoolean": True}),
     ]
     alone = read(response(*refused))
-    assert (alone.refused, alone.witnessed, alone.day) == (True, False, date(2026, 11, 20))
-    blank = read(response(*refused, item("witness", {"valueString": "  "})))
-    assert not blank.witnessed
-    assert read(response(*refused, item("witness", {"valueString": "Rae Example, RN"}))).witnessed
+    assert (alone.refused, alone.noted, alone.day) == (True, False, date(2026, 11, 20))
+    assert read(response(*refused, item("refusal-noted", {"valueBoolean": True}))).noted
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ SIGNED = SubmittedForm(
     option="1",
     signed=True,
 )
-REFUSED = replace(SIGNED, option=None, signed=False, refused=True, witnessed=True)
+REFUSED = replace(SIGNED, option=None, signed=False, refused=True, noted=True)
 
 
 def determined(
@@ -103,7 +103,7 @@ def test_an_amended_form_counts_as_a_completed_one() -> None:
         (replace(SIGNED, option=None), "without the patient's choice"),
         (replace(SIGNED, option="4"), "without the patient's choice"),
         (replace(SIGNED, signed=False), "not signed"),
-        (replace(REFUSED, witnessed=False), "without a note on the form and a witness"),
+        (replace(REFUSED, noted=False), "without a note on the form"),
     ],
 )
 def test_what_does_not_count_leaves_the_notice_and_says_why(
@@ -116,7 +116,7 @@ def test_what_does_not_count_leaves_the_notice_and_says_why(
     assert why in found.trace[-1].because
 
 
-def test_a_refusal_noted_on_the_form_with_a_witness_counts_as_given() -> None:
+def test_a_refusal_noted_on_the_form_counts_as_given() -> None:
     found = judged(REFUSED).notice_on_file
     assert found is not None
     assert (found.refused, found.option) == (True, None)

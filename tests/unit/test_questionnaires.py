@@ -175,7 +175,7 @@ def test_the_abn_record_has_a_question_for_each_blank_that_it_records() -> None:
     assert choices == [o.option for o in abn.options]
 
 
-@pytest.mark.parametrize("without", ["refusal_noted", "refused_on", "witness"])
+@pytest.mark.parametrize("without", ["refusal_noted", "refused_on"])
 def test_a_refusal_cannot_be_completed_without_what_makes_it_count(without: str) -> None:
     form = FORMS.get("abn-record")
     assert form is not None
@@ -216,7 +216,7 @@ def test_no_form_that_stands_beside_its_evidence_asks_for_its_authors_signature(
 def test_every_answer_that_is_read_again_is_asked_for() -> None:
     named = (
         *("SERVICE_CODE", "FORM_EXPIRES", "OPTION", "SIGNED_BY"),
-        *("REFUSED", "REFUSED_ON", "REFUSAL_NOTED", "WITNESS"),
+        *("REFUSED", "REFUSED_ON", "REFUSAL_NOTED"),
     )
     abn = FORMS.get("abn-record")
     assert abn is not None
