@@ -368,7 +368,10 @@ class PolicyFile(Model):
     advance_notice: AdvanceNotices
     wording: ByProgram[CardWording]
     reservations: Several[
-        Annotated[Reservation, PlainValidator(_reservation, json_schema_input_type=Reservation)]
+        Annotated[
+            Reservation,
+            PlainValidator(_reservation, json_schema_input_type=Sentence | Reservation),
+        ]
     ] = Field(description="What a reader should keep in mind; a text, or text and programs.")
     related: Annotated[Several[Id], EachOnce] = Field(
         (), description="Ids of citations that are related, without carrying a reason."
