@@ -59,7 +59,7 @@ def test_test_runs_every_case_of_the_shipped_library() -> None:
 def test_test_shows_the_sentence_that_fails_and_what_came(library: Path) -> None:
     cases = library / "example-scan" / "cases.yaml"
     text = cases.read_text("utf-8")
-    cases.write_text(text.replace("covered: conditional, program", "covered: covered, program"))
+    cases.write_text(text.replace("covered: conditional, caveat", "covered: covered, caveat"))
     result = run("test", "--dir", str(library))
     assert result.exit_code == 1
     assert "The scan is conditional under Original Medicare" in result.output
@@ -113,7 +113,7 @@ def new(library: Path, policy_id: str = "my-scan") -> Result:
 
 def fill_in(library: Path) -> None:
     """What policy staff do with a skeleton."""
-    for path in (library / "my-scan").glob("*.yaml"):
+    for path in (*library.glob("my-scan/*.yaml"), *library.glob("_value_sets/my-scan-*/*.yaml")):
         text = path.read_text("utf-8").replace("XXXXX", "70540")
         path.write_text(re.sub(r"FILL IN ", "", text), "utf-8")
 
@@ -128,6 +128,59 @@ def test_a_new_policy_lacks_only_what_it_marks_to_be_filled_in(library: Path) ->
     others = [f for f in found if f.file != library / VERSION]
     assert {f.problem for f in others} == {"XXXXX is still to be filled in"}
     assert all(f.line for f in found if not f.warning)
+
+
+def with_rules(library: Path) -> None:
+    """Takes the comments from the rules of the skeleton, as it says."""
+    folder = library / "my-scan"
+    version, cases = (folder / name for name in ("2027-01-01.yaml", "cases.yaml"))
+    rules, value_set = commented_out(version)
+    place = library / "_value_sets" / "my-scan-diagnoses"
+    place.mkdir(parents=True)
+    (place / "2027-01-01.yaml").write_text(value_set, "utf-8")
+    version.write_text(version.read_text("utf-8") + rules, "utf-8")
+    (further,) = commented_out(cases)
+    told = cases.read_text("utf-8").replace("    # facts:", "    facts:")
+    cases.write_text(told + further, "utf-8")
+
+
+def commented_out(path: Path) -> list[str]:
+    """The parts of a file that stand in comments, without these."""
+    found = re.findall(r"^# --- from here\n(.*?)^# --- to here\n", path.read_text("utf-8"), _BLOCK)
+    assert all(line.startswith("#") for part in found for line in part.splitlines())
+    return [re.sub(r"^# ?", "", part, flags=re.MULTILINE) for part in found]
+
+
+_BLOCK = re.DOTALL | re.MULTILINE
+
+
+def test_the_rules_of_a_new_policy_stand_in_comments(library: Path) -> None:
+    new(library)
+    assert {"rules", "facts", "open"}.isdisjoint(load_yaml(library / VERSION))
+    with_rules(library)
+    assert {"rules", "facts", "open"} < load_yaml(library / VERSION).keys()
+
+
+def test_the_rules_of_a_new_policy_lack_only_what_they_mark_to_be_filled_in(library: Path) -> None:
+    new(library)
+    with_rules(library)
+    found = [f for f in lint_library(library, None, date(2024, 6, 15)) if not f.warning]
+    assert {"rules[0].then.reason.text", "open.statement", "open.sentences.order.reason"} <= {
+        f.field for f in found
+    }
+    assert all("is still to be filled in" in f.problem for f in found)
+
+
+def test_the_rules_of_a_new_policy_pass_lint_and_their_cases_once_filled_in(library: Path) -> None:
+    new(library)
+    with_rules(library)
+    fill_in(library)
+    found = lint_library(library, None, date(2024, 6, 15))
+    assert [str(f) for f in found if not f.warning] == []
+    ran = run("test", "--dir", str(library), "--coverage")
+    assert ran.exit_code == 0
+    assert "11 cases, 0 failed" in ran.output
+    assert "my-scan 2027-01-01: 100 % of 2 conditions on both sides" in ran.output
 
 
 def to_fill_in(value: object) -> list[str]:
