@@ -59,7 +59,7 @@ def test_test_runs_every_case_of_the_shipped_library() -> None:
 def test_test_shows_the_sentence_that_fails_and_what_came(library: Path) -> None:
     cases = library / "example-scan" / "cases.yaml"
     text = cases.read_text("utf-8")
-    cases.write_text(text.replace("covered: conditional, caveat", "covered: covered, caveat"))
+    cases.write_text(text.replace("covered: conditional, program", "covered: covered, program"))
     result = run("test", "--dir", str(library))
     assert result.exit_code == 1
     assert "The scan is conditional under Original Medicare" in result.output
