@@ -7,7 +7,6 @@ from datetime import date
 from typing import Any
 
 import pytest
-import requests
 from fhir.resources.R4B.questionnaireresponse import QuestionnaireResponse
 
 from tests.conftest import fixture_text_today
@@ -52,12 +51,13 @@ def clicked(answer: Json) -> Json:
     return task
 
 
-def form_of(task: Json) -> Json:
-    """What the front desk opens: the form that the Task names, got from where its name leads."""
+def form_of(server: Server, task: Json) -> Json:
+    """What the front desk opens: the form that the Task names, found by its canonical."""
     (canonical,) = [i["valueCanonical"] for i in task["input"] if "valueCanonical" in i]
-    reply = requests.get(canonical, timeout=30)
+    reply = server.get(f"/fhir/Questionnaire?url={canonical}")
     assert reply.status_code == 200
-    form: Json = reply.json()
+    (entry,) = reply.json()["entry"]
+    form: Json = entry["resource"]
     assert form["url"] == canonical
     return form
 
@@ -91,7 +91,7 @@ def test_an_abn_goes_from_card_to_form_to_the_order_and_is_not_asked_for_again(
     order = first.get("systemActions", [])[0]["resource"]
 
     task = clicked(first)
-    form = form_of(task)
+    form = form_of(server, task)
     (before,) = stated(first)
     assert parts(before, "questionnaire") == [f"{form['url']}|{form['version']}"]
     begun = begun_by_the_payer(server, request, order)
@@ -150,7 +150,7 @@ def test_an_abn_that_does_not_count_is_asked_for_again_and_the_card_says_why(
         "signed_on": SIGNED_ON.isoformat(),
         "explained_by": "Rae Example, front desk",
     }
-    form, begun = form_of(clicked(first)), begun_by_the_payer(server, request, order)
+    form, begun = form_of(server, clicked(first)), begun_by_the_payer(server, request, order)
     request["context"]["draftOrders"]["entry"][0]["resource"] = order
     request["prefetch"]["forms"] = completed(form, begun, **{**answers, **lacking})
     second = sign(server, request)
@@ -174,7 +174,7 @@ def test_a_request_to_the_plan_goes_the_same_way(server: Server) -> None:
     first = sign(server, request)
     order = first.get("systemActions", [])[0]["resource"]
     sent = completed(
-        form_of(clicked(first)),
+        form_of(server, clicked(first)),
         begun_by_the_payer(server, request, order),
         plan="Example Health Plan",
         requested_by="treating-provider",

@@ -80,7 +80,7 @@ def test_its_imaging_tab_shows_our_card_for_76390(sandbox: Page, listed: Server)
     expect(card).to_have_count(1)
     expect(card.locator("h2.info")).to_contain_text("MR spectroscopy (76390)")
     expect(card.locator("h2")).to_contain_text("Check which plan pays")
-    expect(card.locator("pre")).to_contain_text("No insurance came with this order")
+    expect(card.locator("pre")).to_contain_text("No insurance was sent with this order")
     expect(card.locator("select option")).not_to_have_count(0)
     (call,) = [r for r in sent if r.method == "POST"]
     assert call.headers["authorization"] == "Bearer header.payload.signature"

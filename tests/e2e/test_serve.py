@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import fixture_text_today
 from tests.contract.answer_rules import check_answer
 from tests.e2e.servers import ROOT, Server, running
 
@@ -36,7 +37,7 @@ def test_discovery_lists_the_services(server: Server) -> None:
 
 @pytest.mark.requirement("cds-hooks-2.0:16", "cds-hooks-2.0:74", "cds-hooks-2.0:75")
 def test_an_order_sign_posted_to_the_running_server_is_answered(server: Server) -> None:
-    reply = server.post("/cds-services/order-sign-crd", json=json.loads(MAIN.read_bytes()))
+    reply = server.post("/cds-services/order-sign-crd", json=json.loads(fixture_text_today(MAIN)))
     assert reply.status_code == 200
     assert reply.headers["Cache-Control"] == "no-store"
     answer = reply.json()
