@@ -103,10 +103,19 @@ class ConditionEntry(Model):
 
     def facts(self) -> Iterator[str]:
         """The names of all facts in it, as often as they stand there."""
+        for _, asked in self.asked(()):
+            if asked.fact is not None:
+                yield asked.fact
+
+    def asked(self, at: FieldPath) -> Iterator[tuple[FieldPath, ConditionEntry]]:
+        """Each part that asks for a fact, with its place; `at` is the place of the whole."""
         if self.fact is not None:
-            yield self.fact
-        for part in (*(self.all or ()), *(self.any or ()), *((self.not_,) if self.not_ else ())):
-            yield from part.facts()
+            yield at, self
+        for name, parts in (("all", self.all), ("any", self.any)):
+            for i, part in enumerate(parts or ()):
+                yield from part.asked((*at, name, i))
+        if self.not_ is not None:
+            yield from self.not_.asked((*at, "not"))
 
 
 _OPERATORS = (

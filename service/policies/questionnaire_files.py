@@ -24,9 +24,13 @@ class QuestionnaireFile:
 
     def link_ids(self) -> Iterator[str]:
         """Every item's linkId."""
+        yield from (link_id for link_id, _ in self.item_types())
+
+    def item_types(self) -> Iterator[tuple[str, str]]:
+        """Every item's linkId with its type."""
         pending: list[Any] = list(self.resource["item"])
         for item in pending:
-            yield str(item.get("linkId"))
+            yield str(item.get("linkId")), str(item.get("type"))
             pending.extend(item.get("item") or ())
 
     def finding(self, problem: str, repair: str) -> Finding:

@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 import pytest
 
+from service.decision.facts import TABLE, FactKind
 from service.errors import LibraryError
 from service.policies.library import load_library, load_payers
 from service.policies.lint import lint_library, payer_rules, published_files
+from service.policies.lint.facts_told import SYSTEMS_OF
 from service.policies.lint.rule_table import ALL, DATED, START
 from tests.libraries import as_of
 from tests.policies import BROKEN, LIBRARY, PAYERS, SOUND
@@ -114,13 +116,10 @@ EXPECTED = {
     "notice_folder_holds_an_edition": Expected(
         "_notices/empty-form", None, "(folder)", "holds no edition"
     ),
-    "situations_can_be_read": Expected(
-        "_notices/paper-form/2024-01-01.yaml",
-        21,
-        "situations[0].when.fact",
-        "there is no fact order.dai",
-    ),
     "forms_are_on_file": Expected(FORM, 9, "questionnaire", "there is no form paper-form-record"),
+    "situations_can_be_read": Expected(
+        FORM, 21, "situations[0].when.fact", "there is no fact order.dai"
+    ),
     "patient_fills_the_patients_blanks": Expected(
         FORM, 19, "blanks[1].by", "blank G of CMS-R-131 is filled in by staff"
     ),
@@ -148,6 +147,18 @@ EXPECTED = {
     "a_number_without_its_unit": Expected(POLICY, 21, "rules[0].when.at_most", 'write "88 %"'),
     "forms_of_rules_are_on_file": Expected(
         POLICY, 17, "questionnaires.weeks-of-care", "add questionnaires/weeks-of-care.json"
+    ),
+    "code_systems_fit_the_facts": Expected(
+        POLICY, 19, "rules[0].when.in[0]", "cpt|99213 is of cpt, which order.reason never has"
+    ),
+    "a_declared_fact_of_another_code_system": Expected(
+        POLICY, 17, "facts.last-scan.procedure[0]", "use codes of cpt or hcpcs or snomed or loinc"
+    ),
+    "a_value_set_of_another_code_system": Expected(
+        POLICY, 19, "rules[0].when.not.all[0].in[0]", "visits is of cpt, which order.reason never"
+    ),
+    "answers_can_be_facts": Expected(
+        POLICY, 19, "facts.weeks-of-care.kind", "as integer, so no hook can tell a flag"
     ),
     "facts_of_cases_can_be_read": Expected(
         CASES, 6, "cases[0].facts.order.reason", "is told in single codes"
@@ -243,6 +254,21 @@ def test_what_only_misleads_a_reader_does_not_stop_the_start(broken: Path, rule:
     on_file = load_library(broken, broken / "payers.yaml")
     assert "example-scan" in on_file.policies.ids()
     assert "plan-request" in {notice.id for notice in on_file.notices}
+
+
+def test_every_fact_with_codes_has_its_code_systems() -> None:
+    with_codes = {name for name, spec in TABLE.items() if spec.kind is FactKind.CODES}
+    assert with_codes == {name for name in SYSTEMS_OF if name in TABLE}
+
+
+def test_a_code_system_without_a_short_name_can_be_any_facts(tmp_path: Path) -> None:
+    library = tmp_path / "library"
+    shutil.copytree(SOUND, library)
+    shutil.copytree(BROKEN / "code_systems_fit_the_facts", library, dirs_exist_ok=True)
+    version = library / POLICY
+    text = version.read_text("utf-8")
+    version.write_text(text.replace("cpt|99213", "https://ehr.example.org/reasons|9"), "utf-8")
+    assert "never has" not in "".join(map(str, lint_library(library, None, ON)))
 
 
 def test_the_sound_library_has_nothing_to_find() -> None:

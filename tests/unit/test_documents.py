@@ -17,8 +17,10 @@ from pydantic_core import PydanticUndefined
 
 from service.bootstrap.app import create_app
 from service.cli import cli
+from service.decision.conditions import asked_in
 from service.decision.facts import TABLE
 from service.policies.editor_schema import editor_schema
+from service.policies.library import load_policies
 from service.policies.manifest import Manifest
 from service.settings import Settings
 from tests.documents import DOCUMENTS, ROOT, Document, document
@@ -344,6 +346,25 @@ def test_every_decision_record_is_listed() -> None:
     assert set(document("docs/adr/README.md").links()) == {
         p.name for p in (ROOT / "docs" / "adr").glob("0*.md")
     }
+
+
+EXAMPLES = ROOT / "examples" / "policies"
+
+
+def test_the_scopes_that_help_are_those_of_the_facts_of_each_example_policy() -> None:
+    shown = {
+        policy: set(re.findall(r"patient/(\w+)\.read", scopes))
+        for first, _, scopes in POLICIES.rows("example policy")
+        for policy in re.findall(r"`([^`]+)`", first)
+    }
+    examples = load_policies(EXAMPLES)
+    asked: dict[str, set[str]] = {}
+    for policy in examples.ids():
+        rules = [r for version in examples.versions(policy) for r in version.rules.values()]
+        conditions = [rule.when for listed in rules for rule in listed.rules]
+        facts = [asked_for.fact for when in conditions for asked_for in asked_in(when)]
+        asked[policy] = {kind for fact in facts for kind in fact.needs}
+    assert shown == asked
 
 
 def test_every_fact_is_a_row_and_the_other_way_round() -> None:

@@ -1,0 +1,125 @@
+"""Lint rules on what facts can be: codes of a system that a fact never has, answers of no form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from service.decision.facts import FactKind
+from service.errors import Finding
+from service.fhir.systems import (
+    CPT,
+    HCPCS,
+    ICD_10_CM,
+    LOINC,
+    PLACE_OF_SERVICE,
+    PROVIDER_TAXONOMY,
+    SNOMED_CT,
+    SOURCE_OF_PAYMENT,
+    US_NPI,
+    canonical_system,
+)
+from service.field_path import FieldPath
+from service.policies.code_tokens import CODE_SYSTEMS, code_system
+from service.policies.condition_models import ConditionEntry
+from service.policies.folder import Edition, LibraryFolder, Version
+
+SYSTEMS_OF: Mapping[str, frozenset[str]] = {
+    "order.codes": frozenset({CPT, HCPCS, SNOMED_CT, LOINC}),
+    "order.modifiers": frozenset({CPT, HCPCS}),
+    "order.category": frozenset({SNOMED_CT}),
+    "order.body_site": frozenset({SNOMED_CT}),
+    "order.reason": frozenset({ICD_10_CM, SNOMED_CT}),
+    "order.performer": frozenset({US_NPI, PROVIDER_TAXONOMY, SNOMED_CT}),
+    "order.place": frozenset({PLACE_OF_SERVICE, SNOMED_CT}),
+    "coverage.type": frozenset({SOURCE_OF_PAYMENT}),
+    "observation": frozenset({LOINC, SNOMED_CT, CPT, HCPCS}),
+    "procedure": frozenset({CPT, HCPCS, SNOMED_CT, LOINC}),
+    "order": frozenset({CPT, HCPCS, SNOMED_CT, LOINC}),
+}
+"""By fact of the table, and by source of a declared one, those of the named systems that its codes
+can be of. Systems without a name here, such as an EHR's own, can be a fact's anywhere.
+"""
+
+_DECLARED = ("observation", "procedure", "order")
+_NAMED = frozenset(CODE_SYSTEMS.values())
+_WRITTEN = ("string", "text")
+_ITEMS: Mapping[FactKind, tuple[str, ...]] = {
+    FactKind.NUMBER: ("integer", "decimal", "quantity", *_WRITTEN),
+    FactKind.FLAG: ("boolean",),
+    FactKind.CHOICE: ("choice", "open-choice", *_WRITTEN, "url", "date", "dateTime", "time"),
+    FactKind.DAY: ("date", "dateTime", *_WRITTEN),
+    FactKind.CODES: ("choice", "open-choice"),
+}
+"""The types of a Questionnaire's items (Questionnaire.item.type) that tell each kind of answer."""
+
+
+def code_systems_fit_the_facts(folder: LibraryFolder) -> Iterator[Finding]:
+    """A condition on codes of a system that its fact never has is false for every order."""
+    for file in folder.versions:
+        for name, declared in file.data.facts.items():
+            for source in _DECLARED:
+                written: Sequence[str] = getattr(declared, source) or ()
+                yield from _alien(folder, file, ("facts", name, source), source, written)
+        for i, rule in enumerate(file.data.rules):
+            yield from _asked(folder, file, ("rules", i, "when"), rule.when, file.data.facts)
+    for edition in folder.editions:
+        for i, situation in enumerate(edition.data.situations):
+            yield from _asked(folder, edition, ("situations", i, "when"), situation.when, ())
+
+
+def answers_can_be_facts(folder: LibraryFolder) -> Iterator[Finding]:
+    """A fact is told by no hook where its form asks for another kind of answer."""
+    for file in folder.versions:
+        for name, declared in file.data.facts.items():
+            form, _, link_id = (declared.answer or "").partition("#")
+            asked = folder.questionnaires.get(file.folder, {}).get(form)
+            kind = dict(asked.item_types()).get(link_id) if asked else None
+            if kind is None or declared.kind is None:
+                continue  # that there is no such form or item is another rule's
+            telling = _ITEMS[FactKind(declared.kind)]
+            if kind not in telling:
+                problem = f"{form} asks {link_id} as {kind}, so no hook can tell a {declared.kind}"
+                repair = f"fix the kind, or make the item one of {', '.join(telling)}"
+                yield file.finding(("facts", name, "kind"), problem, repair)
+
+
+def _asked(
+    folder: LibraryFolder,
+    file: Version | Edition,
+    at: FieldPath,
+    when: ConditionEntry,
+    declared: Mapping[str, object] | Sequence[str],
+) -> Iterator[Finding]:
+    for where, asked in when.asked(at):
+        fact = asked.fact or ""
+        if fact in SYSTEMS_OF and fact not in declared:
+            yield from _alien(folder, file, (*where, "in"), fact, asked.in_ or ())
+
+
+def _alien(
+    folder: LibraryFolder,
+    file: Version | Edition,
+    at: FieldPath,
+    fact: str,
+    written: Sequence[str],
+) -> Iterator[Finding]:
+    own = SYSTEMS_OF[fact]
+    for i, each in enumerate(written):
+        systems = _systems(folder, each)
+        if systems and systems <= _NAMED - own:
+            problem = f"{each} is of {_names(systems)}, which {fact} never has"
+            yield file.finding((*at, i), problem, f"use codes of {_names(own)}")
+
+
+def _systems(folder: LibraryFolder, written: str) -> frozenset[str]:
+    """The systems of a code or of a value set's codes; none where it cannot be read."""
+    name, bar, _ = written.partition("|")
+    if not bar:
+        named = folder.value_sets.get(written)
+        return named.codes.systems if named else frozenset()
+    system = code_system(name.strip())
+    return frozenset({canonical_system(system)} if system else ())
+
+
+def _names(systems: frozenset[str]) -> str:
+    return " or ".join(name for name, system in CODE_SYSTEMS.items() if system in systems)
