@@ -130,8 +130,7 @@ def test_the_coverage_that_an_order_names_is_read(ehr: Ehr, ask: Ask) -> None:
 
 
 def test_none_of_several_coverages_is_picked(ehr: Ehr, ask: Ask) -> None:
-    request = bare("order-sign/mrs-medicare-advantage", ehr.base)
-    del request["context"]["draftOrders"]["entry"][0]["resource"]["insurance"]
+    request = bare("order-sign/several-coverages", ehr.base)
     asked = ask(request)
     assert asked.outcomes[COVERAGE] == "fetched"
     assert asked.statements == {}
@@ -262,7 +261,7 @@ def test_without_a_server_or_a_token_for_one_that_is_not_ours_to_ask_nothing_is_
         request[absent] = None
         asked = ask(request, frozenset())
         assert asked.outcomes == {}
-        assert "No insurance came" in asked.answer["cards"][0]["detail"]
+        assert "No insurance was sent with this order" in asked.answer["cards"][0]["detail"]
     assert ehr.requests == []
 
 
@@ -277,7 +276,7 @@ def test_a_coverage_that_is_not_there_is_no_coverage_and_no_trouble(ehr: Ehr, as
     )
     asked = ask(bare(SIGN, ehr.base))
     assert asked.outcomes[COVERAGE] == "fetched"
-    assert "No insurance came" in asked.answer["cards"][0]["detail"]
+    assert "No insurance was sent with this order" in asked.answer["cards"][0]["detail"]
 
 
 @pytest.mark.requirement("cds-hooks-2.0:54")
