@@ -137,6 +137,7 @@ def _notice(notice: Notice, policy: PolicyVersion, program: Program, on: date) -
         "usable": notice.starts <= on and not notice.expired_on(on),
         "advice": [fill(a, services) for a in notice.advice_on(on, reason)],
         "links": [{"label": link.label, "url": link.url} for link in notice.links],
+        "for_patients": notice.for_patients.model_dump() if notice.for_patients else None,
     }
 
 

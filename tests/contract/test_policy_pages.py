@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
+from markupsafe import escape
 from werkzeug.test import TestResponse
 
 from service.bootstrap.app import create_app
@@ -288,3 +289,29 @@ def test_a_version_to_come_is_announced(tmp_path: Path) -> None:
     later = datetime(2024, 9, 1, 12, tzinfo=UTC)
     client = create_app(settings, clock=lambda: later).test_client()
     assert "another version holds" not in text(client.get(f"/policies/{POLICY}", headers=BROWSER))
+
+
+def test_each_notice_has_a_paragraph_for_the_patient_in_english_and_spanish(
+    client: FlaskClient,
+) -> None:
+    page = re.sub(r"\s+", " ", client.get(PAGE, headers=BROWSER).text)
+    coverage = client.get(f"{PAGE}.json").get_json()["coverage"]
+    for program, condition in (
+        ("original_medicare", "You may have to pay only if you sign the ABN"),
+        ("medicare_advantage", "Nobody has decided yet."),
+    ):
+        (notice,) = coverage[program]["advance_notices"]
+        assert condition in notice["for_patients"]["en"]
+        for language, words in notice["for_patients"].items():
+            shown = f'<p lang="{language}">{escape(words)}</p>'
+            assert page.count(shown) == 1
+
+
+def test_a_notice_without_a_paragraph_for_the_patient_has_none_on_its_page(
+    replaced: FlaskClient,
+) -> None:
+    assert "For the patient" not in text(replaced.get(f"/policies/{POLICY}"))
+    coverage = replaced.get(f"/policies/{POLICY}.json").get_json()["coverage"]
+    notices = [n for said in coverage.values() for n in said["advance_notices"]]
+    assert notices
+    assert all(n["for_patients"] is None for n in notices)
