@@ -61,6 +61,9 @@ def policy_document(
         "on": on.isoformat(),
         "manual": policy.manual,
         "published": policy.published.isoformat(),
+        "owner": policy.owner,
+        "approved": _approval(policy),
+        "evidence": policy.evidence._asdict() if policy.evidence else None,
         "summary": policy.summary,
         "coverage": {
             program.value: {
@@ -116,6 +119,11 @@ def policy_document(
 
 def _authorization(outcome: PolicyDetermination) -> str | None:
     return outcome.prior_authorization.value if outcome.prior_authorization else None
+
+
+def _approval(policy: PolicyVersion) -> Document | None:
+    approved = policy.approved
+    return {"by": approved.by, "on": approved.on.isoformat()} if approved else None
 
 
 def _review(policy: PolicyVersion, today: date) -> Document:
