@@ -172,6 +172,20 @@ class OpenAnswer:
     forms: Mapping[str, FormNeed]
 
 
+class Approval(NamedTuple):
+    """Approval of a policy: the committee or office, and the day."""
+
+    by: str
+    on: date
+
+
+class Evidence(NamedTuple):
+    """Evidence summary and rationale of internal coverage criteria (42 CFR 422.101(b)(6))."""
+
+    summary: str
+    rationale: str
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyVersion:
     """One published version of a policy: in force from `starts` to `ends`, both inclusive.
@@ -180,7 +194,8 @@ class PolicyVersion:
     program, the advance notices to suggest, as ids of the notice library. `rules` decide by facts,
     each list with the program's determination as its `otherwise`; a program without rules has none,
     and its determination is all that is said. `open` is set where there are rules. `facts` are
-    those that the policy declares for itself. `reserved_for` are the programs of a reservation; one
+    those that the policy declares for itself. `owner`, `approved` and `evidence` are None where the
+    policy's file does not tell them. `reserved_for` are the programs of a reservation; one
     that it leaves out is for all.
     """
 
@@ -202,6 +217,9 @@ class PolicyVersion:
     related: tuple[Citation, ...]
     citations: tuple[Citation, ...]
     ama_notice: str | None = None
+    owner: str | None = None
+    approved: Approval | None = None
+    evidence: Evidence | None = None
     reserved_for: Mapping[str, frozenset[Program]] = field(default_factory=dict)
     rules: Mapping[Program, RuleList[PolicyDetermination]] = field(default_factory=dict)
     open: OpenAnswer | None = None

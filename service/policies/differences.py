@@ -14,9 +14,9 @@ class PolicyChange:
     """One added, removed or reworded statement.
 
     `section` is "title", "summary", "coverage", "rules", "wording", "services", "authorities",
-    "reason", "for-patient", "advance-notice", "reservations", "citations" or "review"; `item` is
-    what within it (a code, a program, a citation's id), "" where the section is one text. `before`
-    is None for what was added, `after` for what was removed.
+    "reason", "for-patient", "evidence", "advance-notice", "reservations", "citations", "owner",
+    "approved" or "review"; `item` is what within it (a code, a program, a citation's id), "" where
+    the section is one text. `before` is None for what was added, `after` for what was removed.
     """
 
     section: str
@@ -54,12 +54,19 @@ def _statements(version: PolicyVersion) -> Iterator[tuple[tuple[str, str], str]]
     for program, policy_determination in version.determinations.items():
         if policy_determination.for_patient:
             yield ("for-patient", program), policy_determination.for_patient
+    if version.evidence:
+        yield ("evidence", "summary"), version.evidence.summary
+        yield ("evidence", "rationale"), version.evidence.rationale
     for program, notices in version.notices.items():
         yield ("advance-notice", program), ", ".join(notices) or "none"
     for reservation in version.reservations:
         yield ("reservations", reservation), reservation
     for citation in version.citations:
         yield ("citations", citation.id), cited(citation)
+    if version.owner:
+        yield ("owner", ""), version.owner
+    if version.approved:
+        yield ("approved", ""), f"{version.approved.by}, {version.approved.on}"
     yield ("review", "last"), version.review_last
     yield ("review", "next"), version.review_next
 

@@ -157,6 +157,13 @@ class SituationEntry(Model):
     )
 
 
+class PatientText(Model):
+    """A paragraph in plain words that staff can hand to the patient, by language."""
+
+    en: Sentence = Field(description="In English.")
+    es: Sentence = Field(description="In Spanish.")
+
+
 class Notice(Model):
     """One edition of an advance notice: _notices/<id>/<effective start>.yaml
 
@@ -214,6 +221,9 @@ class Notice(Model):
     )
     advice: Some[Advice] = Field(description="Markdown, a paragraph each, in the order of doing.")
     links: Several[NoticeLink]
+    for_patients: Told[PatientText] = Field(
+        None, description="What the notice is, for the patient: a paragraph to hand over."
+    )
     task: NoticeTask
     situations: Several[SituationEntry] = Field(
         (), description="Where it is not given, or is given with a sentence more."

@@ -316,6 +316,20 @@ class ReviewDates(Model):
     next: MonthOrDay
 
 
+class ApprovalEntry(Model):
+    """The approval of the policy."""
+
+    by: Text = Field(description="A committee or an office.")
+    on: Day
+
+
+class EvidenceEntry(Model):
+    """Evidence of internal coverage criteria (42 CFR 422.101(b)(6)); sources are citations."""
+
+    summary: Sentence = Field(description="What evidence was considered.")
+    rationale: Sentence = Field(description="Why the criteria follow from it.")
+
+
 class Reservation(Model):
     """Something to keep in mind, and for which programs."""
 
@@ -348,6 +362,9 @@ class PolicyFile(Model):
     published: Day
     effective: Period
     review: ReviewDates
+    owner: Told[Text] = Field(None, description="Who keeps the policy: an office, no person.")
+    approved: Told[ApprovalEntry] = None
+    evidence: Told[EvidenceEntry] = None
     summary: Sentence
     services: Some[ServiceGroup]
     ama_notice: Told[Text] = Field(None, description="What is said of the AMA's rights in CPT.")
@@ -453,6 +470,9 @@ class PolicyFile(Model):
             ends=self.effective.end,
             review_last=self.review.last,
             review_next=self.review.next,
+            owner=self.owner,
+            approved=core.Approval(self.approved.by, self.approved.on) if self.approved else None,
+            evidence=_evidence(self.evidence),
             summary=self.summary,
             services=tuple(self._services(sets)),
             authorities=tuple(_authority(a, citations) for a in self.authorities),
@@ -525,6 +545,10 @@ def _authority(entry: AuthorityEntry, citations: Mapping[str, core.Citation]) ->
     return core.Authority(
         entry.level, entry.name, searched_where=searched.searched, searched_when=searched.when
     )
+
+
+def _evidence(entry: EvidenceEntry | None) -> core.Evidence | None:
+    return core.Evidence(entry.summary, entry.rationale) if entry else None
 
 
 def _nothing_to_say(where: FieldPath, problem: str, repair: str) -> None:

@@ -61,6 +61,9 @@ def policy_document(
         "on": on.isoformat(),
         "manual": policy.manual,
         "published": policy.published.isoformat(),
+        "owner": policy.owner,
+        "approved": _approval(policy),
+        "evidence": policy.evidence._asdict() if policy.evidence else None,
         "summary": policy.summary,
         "coverage": {
             program.value: {
@@ -118,6 +121,11 @@ def _authorization(outcome: PolicyDetermination) -> str | None:
     return outcome.prior_authorization.value if outcome.prior_authorization else None
 
 
+def _approval(policy: PolicyVersion) -> Document | None:
+    approved = policy.approved
+    return {"by": approved.by, "on": approved.on.isoformat()} if approved else None
+
+
 def _review(policy: PolicyVersion, today: date) -> Document:
     return {
         "last": policy.review_last,
@@ -137,6 +145,7 @@ def _notice(notice: Notice, policy: PolicyVersion, program: Program, on: date) -
         "usable": notice.starts <= on and not notice.expired_on(on),
         "advice": [fill(a, services) for a in notice.advice_on(on, reason)],
         "links": [{"label": link.label, "url": link.url} for link in notice.links],
+        "for_patients": notice.for_patients.model_dump() if notice.for_patients else None,
     }
 
 

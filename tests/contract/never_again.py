@@ -15,7 +15,8 @@ NEVER_SAID = (
     r"tell the patient that the plan does not cover",
     r"advance-notice-record",
     # Only with a valid ABN, or with the plan's written decision.
-    r"may have to pay",
+    r"may have to pay(?! only if)",
+    r"tener que pagar(?! solo si)",
     # No modifier before the outcome of a notice is known; GZ never.
     r"\bGZ\b",
     r"likely (not )?to (deny|pay)",
@@ -38,6 +39,12 @@ def check_never_again(answer: Mapping[str, Any]) -> None:
         said = json.dumps(statement)
         if "no-auth" in said:
             assert "ask the plan" not in said.lower()
+
+
+def check_page(words: str) -> None:
+    """Assert that nothing of it stands on a policy's page, given without its tags."""
+    for never in NEVER_SAID:
+        assert not re.search(never, words, re.IGNORECASE), never
 
 
 def check_card(card: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from flask.testing import FlaskClient
 from tests.conftest import TODAY
 from tests.contract.answer_rules import created
 from tests.contract.calls import FIXTURE_NAMES, Json, asking, call_of, change_orders, post
-from tests.contract.never_again import check_never_again
+from tests.contract.never_again import check_never_again, check_page
 
 MA, OM = "order-sign/mrs-medicare-advantage", "order-sign/mrs-original-medicare"
 EITHER = "order-sign/mrs-program-not-told"
@@ -176,3 +177,17 @@ def test_in_2_0_a_coverage_of_a_payer_that_is_not_handled_here_does_not_make_sev
     entries.append({"resource": other})
     assert answered(client, request)["cards"][0]["summary"].startswith("Not covered under")
     assert post(client, asking(request, "2.2")).status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/policies", "/policies/mr-spectroscopy"])
+def test_no_policy_page_says_it_and_a_policy_is_dated_as_its_source_dates_it(
+    client: FlaskClient, path: str
+) -> None:
+    page = client.get(path).get_data(as_text=True)
+    words = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
+    check_page(words)
+    assert "Published 2023-10-01" in words
+
+
+def test_no_policy_says_it_as_json(client: FlaskClient) -> None:
+    check_page(client.get("/policies/mr-spectroscopy.json").get_data(as_text=True))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
+from markupsafe import escape
 from werkzeug.test import TestResponse
 
 from service.bootstrap.app import create_app
@@ -288,3 +289,68 @@ def test_a_version_to_come_is_announced(tmp_path: Path) -> None:
     later = datetime(2024, 9, 1, 12, tzinfo=UTC)
     client = create_app(settings, clock=lambda: later).test_client()
     assert "another version holds" not in text(client.get(f"/policies/{POLICY}", headers=BROWSER))
+
+
+def test_each_notice_has_a_paragraph_for_the_patient_in_english_and_spanish(
+    client: FlaskClient,
+) -> None:
+    page = re.sub(r"\s+", " ", client.get(PAGE, headers=BROWSER).text)
+    coverage = client.get(f"{PAGE}.json").get_json()["coverage"]
+    for program, condition in (
+        ("original_medicare", "You may have to pay only if you sign the ABN"),
+        ("medicare_advantage", "Nobody has decided yet."),
+    ):
+        (notice,) = coverage[program]["advance_notices"]
+        assert condition in notice["for_patients"]["en"]
+        for language, words in notice["for_patients"].items():
+            shown = f'<p lang="{language}">{escape(words)}</p>'
+            assert page.count(shown) == 1
+
+
+def test_a_notice_without_a_paragraph_for_the_patient_has_none_on_its_page(
+    replaced: FlaskClient,
+) -> None:
+    assert "For the patient" not in text(replaced.get(f"/policies/{POLICY}"))
+    coverage = replaced.get(f"/policies/{POLICY}.json").get_json()["coverage"]
+    notices = [n for said in coverage.values() for n in said["advance_notices"]]
+    assert notices
+    assert all(n["for_patients"] is None for n in notices)
+
+
+def test_the_page_gives_evidence_and_rationale_and_invents_no_approval(client: FlaskClient) -> None:
+    policy = client.get(f"{PAGE}.json").get_json()
+    assert (policy["owner"], policy["approved"]) == (None, None)
+    page = client.get(PAGE).get_data(as_text=True)
+    words = text(client.get(PAGE))
+    assert set(policy["evidence"]) == {"summary", "rationale"}
+    for said in policy["evidence"].values():
+        assert str(escape(said)) in words
+    assert page.count('<section id="evidence"') == 1
+    assert "<dt>Approved</dt>" not in page
+    assert "<dt>Owner</dt>" not in page
+
+
+def test_owner_and_approval_stand_among_the_dates_and_in_the_history(tmp_path: Path) -> None:
+    library = two_versions(tmp_path)
+    later = library / POLICY / "2024-07-01.yaml"
+    told = """
+owner: Example policy office
+approved: {by: Example committee, on: "2024-06-15"}
+evidence: {summary: Two invented studies., rationale: Neither settles it.}
+"""
+    later.write_text(later.read_text("utf-8") + told, "utf-8")
+    settings = in_folder(tmp_path, policies_dir=library, payers_file=SOUND / "payers.yaml")
+    client = create_app(settings, clock=lambda: datetime(2024, 9, 1, 12, tzinfo=UTC)).test_client()
+    policy = client.get(f"/policies/{POLICY}.json").get_json()
+    assert policy["owner"] == "Example policy office"
+    assert policy["approved"] == {"by": "Example committee", "on": "2024-06-15"}
+    assert policy["evidence"] == {
+        "summary": "Two invented studies.",
+        "rationale": "Neither settles it.",
+    }
+    words = text(client.get(f"/policies/{POLICY}"))
+    dates, _, history = words.partition("The first version on file")[0].rpartition(" Versions ")
+    assert "Owner Example policy office Approved 2024-06-15 by Example committee" in dates
+    assert "Example committee, 2024-06-15" in history
+    before = client.get(f"/policies/{POLICY}.json?on=2024-06-30").get_json()
+    assert (before["owner"], before["approved"], before["evidence"]) == (None, None, None)
