@@ -68,16 +68,25 @@ def as_of(day: date, folder: Path) -> Path:
     return library
 
 
+def ended(notice: str, last: date, library: Path) -> None:
+    """Ends the newest edition of a notice of a library."""
+    edition = max((library / "_notices" / notice).glob("*.yaml"))
+    text = edition.read_text("utf-8")
+    start = f'  start: "{edition.stem}"\n'
+    assert start in text
+    edition.write_text(text.replace(start, f'{start}  end: "{last}"\n'), "utf-8")
+
+
 def extended(folder: Path) -> Path:
     """The shipped library and payers under `folder`, and beside them what policy staff may add.
 
-    That is a policy with its cases and notices, the next edition of each notice that ends, and a
+    That is a policy with its cases and notices, the next edition of each printed notice, and a
     payer.
     """
     library = folder / "library"
     copytree(_SHIPPED / "library", library)
-    for notice in library.glob("_notices/*/*.yaml"):
-        _add_the_next_edition(notice)
+    for notice in library.glob("_notices/*"):
+        _add_the_next_edition(max(notice.glob("*.yaml")))
     for path in SOUND.glob("*/**/*.yaml"):
         added = library / path.relative_to(SOUND)
         added.parent.mkdir(parents=True, exist_ok=True)
@@ -101,12 +110,12 @@ _ADDED_PAYER = """\
 def _add_the_next_edition(notice: Path) -> None:
     yaml = YAML()
     content = yaml.load(notice.read_text("utf-8"))
-    if "end" not in content["effective"]:
+    if "prints_expiry" not in content:
         return
-    start = date.fromisoformat(content["effective"].pop("end")) + timedelta(days=1)
+    # The edition before has no end yet: both are usable.
+    start = date.fromisoformat(content.pop("prints_expiry")) + timedelta(days=1)
     content["effective"]["start"] = SingleQuotedScalarString(start.isoformat())
     content["edition"] = "the next one"
-    del content["prints_expiry"]
     with notice.with_name(f"{start}.yaml").open("w", encoding="utf-8") as file:
         yaml.dump(content, file)
 

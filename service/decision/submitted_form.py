@@ -1,7 +1,7 @@
 """Acceptance of submitted forms: advance notices on file, and reasons for rejected forms.
 
 A form counts if it is completed for this patient, this order and its services, with its day; an ABN
-only on the edition in force that day, with choice and signature. A notice precedes the service and
+only on an edition usable that day, with choice and signature. A notice precedes the service and
 expires.
 """
 
@@ -123,10 +123,18 @@ def _on_file(rule: FormAcceptanceRule, record: SubmittedForm, day: date) -> Noti
 def _rule(
     record: SubmittedForm, d: Determination, rules: Iterable[FormAcceptanceRule]
 ) -> FormAcceptanceRule | None:
-    """The rule for the record's form on its day, or on any day without one."""
-    fitting = [r for r in rules if r.form == record.form and r.notice in d.notices]
+    """The rule for the record's form on its day, or on any day without one.
+
+    Of several editions usable that day, that of the record's print; else the newest.
+    """
     day = record.day
-    return next((r for r in fitting if day is None or r.in_force_on(day)), None)
+    fitting = [
+        r
+        for r in rules
+        if r.form == record.form and r.notice in d.notices and (day is None or r.in_force_on(day))
+    ]
+    printed = (r for r in fitting if r.prints_expiry == record.edition)
+    return next(printed, max(fitting, key=lambda r: r.starts, default=None))
 
 
 class _Objection(NamedTuple):
@@ -179,7 +187,7 @@ def _of_the_day(day: date, rule: FormAcceptanceRule, d: Determination) -> Iterat
 
 def _of_the_patient(record: SubmittedForm, rule: FormAcceptanceRule) -> Iterator[_Objection]:
     if rule.prints_expiry is not None and record.edition != rule.prints_expiry:
-        yield _Objection("edition", "not on the edition in force that day")
+        yield _Objection("edition", "not on an edition usable that day")
     if record.refused:
         if not (rule.refusal_counts and record.noted):
             yield _Objection("refusal", "refused, without a note on the form")

@@ -1,6 +1,7 @@
 """Advance notices by program: steps before the service, and their form.
 
-Forms have editions that expire; a notice is dated like a policy, with one file for each edition.
+Forms have editions; a notice is dated like a policy, with one file for each edition. Editions may
+overlap, and one ends by `effective.end` alone, whatever day is printed on it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _REASON, _EDITION = "{reason}", "{edition}"
 
 Advice = Annotated[Text, Placeholders("services", "codes", "reason", "edition")]
 BlankText = Annotated[Text, Placeholders("services", "codes", "reason")]
-OnFile = Annotated[Text, Placeholders("services", "codes", "day")]
+OnFile = Annotated[Text, Placeholders("services", "codes", "day", "due")]
 
 
 class NoticeLink(Model):
@@ -112,7 +113,10 @@ class RecordKind(Model):
     valid_months: Annotated[int, Field(ge=1), Write("a number of months, at least 1")] = Field(
         description="How long it counts, from the day that it tells."
     )
-    text: OnFile = Field(description="What is said of the form on file; {day} is the day of it.")
+    text: OnFile = Field(
+        description="What is said of the form on file; {day} is the day of it, {due} the first "
+        "day of service for which a new one is due."
+    )
     refused: Told[OnFile] = Field(
         None, description="The same of a refusal to sign; without it a refusal does not count."
     )
@@ -181,7 +185,9 @@ class Notice(Model):
         "", description="Which edition to use, as long as it may be used."
     )
     prints_expiry: Told[Day] = Field(
-        None, description="The day on which the print says that the form expires."
+        None,
+        description="The day on which the print says that the form expires; it tells editions "
+        "apart and ends none.",
     )
     effective: Period = Field(description="When the edition may be used.")
     programs: Annotated[Some[ProgramName], EachOnce] = Field(

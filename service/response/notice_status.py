@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 from cards.naming import NamedService, fill
-from service.decision.determination import Determination, NoticeOnFile
+from service.decision.determination import Determination
 from service.decision.policy import Program
+from service.decision.submitted_form import months_after
 from service.policies.notices import Modifier, Notice
 from service.response.response_links import ResponseLinks
 
@@ -22,9 +24,12 @@ def on_file_sentences(
     if found is None:
         return
     notice = links.notices.edition(found.notice, found.day)
-    template = _template(notice, found)
-    if template:
-        yield fill(template, services).replace("{day}", found.day.isoformat())
+    kind = next((r for r in notice.records if r.questionnaire == found.form), None)
+    template = kind and (kind.refused if found.refused else kind.text)
+    if kind and template:
+        due = months_after(found.day, kind.valid_months) + timedelta(days=1)
+        said = fill(template, services).replace("{day}", found.day.isoformat())
+        yield said.replace("{due}", due.isoformat())
     yield from (o.on_file for o in notice.options if o.option == found.option)
     modifier = claim_modifier(d, notice)
     if modifier is not None:
@@ -46,10 +51,3 @@ def claim_modifier(d: Determination, notice: Notice) -> Modifier | None:
     if found is None or not any(o.option == found.option and o.claim for o in notice.options):
         return None
     return next((m for m in notice.modifiers if m.goes_with == "notice-on-file"), None)
-
-
-def _template(notice: Notice, found: NoticeOnFile) -> str | None:
-    kind = next((r for r in notice.records if r.questionnaire == found.form), None)
-    if kind is None:
-        return None
-    return kind.refused if found.refused else kind.text

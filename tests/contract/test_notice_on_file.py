@@ -114,6 +114,7 @@ def test_a_signed_abn_ends_the_notice_card_and_is_told_on_the_order(
     assert record == "QuestionnaireResponse/form-1"
     assert "A signed ABN (CMS-R-131) for MR spectroscopy (76390) is on file" in words
     assert "2026-11-20" in words
+    assert "For repeated services a new one is due from 2027-11-21." in words
     assert details(answer)["instructions"][0] == words
 
 
@@ -210,7 +211,8 @@ def test_a_form_that_lacks_what_makes_it_one_changes_nothing(
         {"form_expires": "2026-01-31"},
         {"signed_on": "2026-11-23"},
         {"signed_on": "2025-11-30"},
-        {"signed_on": "2026-05-01"},
+        {"signed_on": "2026-02-28"},
+        {"signed_on": "2026-05-12", "form_expires": "2026-01-31"},
     ],
 )
 def test_a_form_for_another_service_edition_or_time_changes_nothing(
@@ -224,8 +226,8 @@ def test_a_form_for_another_service_edition_or_time_changes_nothing(
     ("answers", "because"),
     [
         ({"service_code": "70551"}, "it does not name all services"),
-        ({"form_expires": "2026-01-31"}, "it is not on the edition that was valid that day"),
-        ({"signed_on": "2026-05-01"}, "it is not on the edition that was valid that day"),
+        ({"form_expires": "2026-01-31"}, "it is not on an edition that was valid that day"),
+        ({"signed_on": "2026-02-28"}, "it is not on an edition that was valid that day"),
         ({"signed_on": "2026-11-23"}, "its day is still to come"),
         (
             {
@@ -262,6 +264,20 @@ def test_the_notice_card_says_what_is_missing_on_a_form(
     assert because in sign_with(without(signed(), link))["cards"][1]["detail"]
     begun = {**signed(), "status": "in-progress"}
     assert "it is not completed" in sign_with(begun)["cards"][1]["detail"]
+
+
+def test_a_form_signed_after_the_service_is_too_late_and_nothing_is_offered(
+    sign_with: Sign, signed: Fill, fixture: Read
+) -> None:
+    context = fixture("order-sign/mrs-original-medicare")["context"]
+    (order,) = (e["resource"] for e in context["draftOrders"]["entry"])
+    order["occurrenceDateTime"] = "2026-11-10"
+    answer = sign_with(signed(signed_on="2026-11-12"), context=context)
+    (card,) = answer["cards"]
+    assert card["summary"].startswith("Too late for an ABN")
+    assert "Never back-date one." in card["detail"]
+    assert "suggestions" not in card
+    assert "notice-on-file" not in details(answer)
 
 
 @pytest.mark.form_rule("crd-other-form")

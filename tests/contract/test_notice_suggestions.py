@@ -20,7 +20,7 @@ from service.settings import Settings
 from tests.conftest import NOW
 from tests.contract.answer_rules import check_answer
 from tests.filling import answers_of
-from tests.libraries import as_of
+from tests.libraries import as_of, ended
 
 Read = Callable[[str], dict[str, Any]]
 
@@ -39,8 +39,10 @@ def with_response() -> FlaskClient:
 
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
-    """A library without a later edition of the ABN than today's."""
-    return as_of(NOW.date(), tmp_path)
+    """A library without a later edition of the ABN than today's, which ends."""
+    library = as_of(NOW.date(), tmp_path)
+    ended("abn", date(2029, 6, 30), library)
+    return library
 
 
 @pytest.fixture
@@ -64,6 +66,19 @@ def test_after_the_forms_last_day_the_card_asks_for_the_edition_of_today(
         said = notice_card(client, request)["detail"].partition("\n")[0]
         assert ("an expired one does not count" in said) is warned
         assert (str(last) in said) is warned
+
+
+def test_the_day_printed_on_the_form_ends_no_edition(fixture: Read, tmp_path: Path) -> None:
+    noon = datetime(2029, 4, 1, 12, tzinfo=UTC)
+    settings = Settings(policies_dir=as_of(NOW.date(), tmp_path))
+    client = create_app(settings, clock=lambda: noon).test_client()
+    request = fixture("order-sign/mrs-original-medicare")
+    (order,) = (e["resource"] for e in request["context"]["draftOrders"]["entry"])
+    order["occurrenceDateTime"] = "2029-04-20"
+    said = notice_card(client, request)["detail"]
+    assert 'Edition "expires 03/31/2029".' in said
+    assert "Have it signed by" not in said
+    assert "an expired one" not in said
 
 
 def notice_card(client: FlaskClient, request: dict[str, Any]) -> dict[str, Any]:

@@ -9,11 +9,11 @@ import pytest
 
 from service.decision.facts import TABLE, FactKind
 from service.errors import LibraryError
-from service.policies.library import load_library, load_payers
+from service.policies.library import load_library, load_notices, load_payers
 from service.policies.lint import lint_library, payer_rules, published_files
 from service.policies.lint.facts_told import SYSTEMS_OF
 from service.policies.lint.rule_table import ALL, DATED, START
-from tests.libraries import as_of
+from tests.libraries import as_of, ended
 from tests.policies import BROKEN, LIBRARY, PAYERS, SOUND
 
 ON = date(2024, 6, 15)
@@ -291,10 +291,20 @@ def test_the_shipped_policys_overdue_review_is_a_warning() -> None:
     assert [(f.field, f.warning) for f in shipped] == [("review.next", True)]
 
 
-def test_the_shipped_abn_edition_is_warned_of_once_it_has_expired(tmp_path: Path) -> None:
+def test_an_abn_edition_is_warned_of_after_its_end_and_not_for_its_print(tmp_path: Path) -> None:
     library = as_of(date(2026, 11, 22), tmp_path)
-    after = lint_library(library, PAYERS, date(2029, 4, 1))
-    assert any("edition expired on 2029-03-31" in str(f) and f.warning for f in after)
+    printed_day_is_over = lint_library(library, PAYERS, date(2029, 4, 1))
+    assert not any("edition expired" in str(f) for f in printed_day_is_over)
+    ended("abn", date(2029, 6, 30), library)
+    after = lint_library(library, PAYERS, date(2029, 7, 1))
+    assert any("edition expired on 2029-06-30" in str(f) and f.warning for f in after)
+
+
+def test_editions_of_a_notice_may_be_usable_in_the_same_months() -> None:
+    older, newer = (n for n in load_notices(LIBRARY) if n.id == "abn")
+    assert older.effective.overlaps(newer.effective)
+    found = lint_library(LIBRARY, PAYERS, date(2026, 4, 1))
+    assert not any("_notices" in str(f) for f in found)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -97,9 +97,10 @@ def test_an_amended_form_counts_as_a_completed_one() -> None:
         (replace(SIGNED, codes=frozenset()), "names no service"),
         (replace(SIGNED, day=None), "not dated"),
         (replace(SIGNED, day=date(2026, 11, 23)), "dated in the future"),
-        (replace(SIGNED, day=date(2026, 5, 11)), "in force on 2026-05-11"),
-        (replace(SIGNED, edition=date(2026, 1, 31)), "not on the edition in force"),
-        (replace(SIGNED, edition=None), "not on the edition in force"),
+        (replace(SIGNED, day=date(2023, 6, 29)), "in force on 2023-06-29"),
+        (replace(SIGNED, day=date(2026, 2, 28)), "not on an edition usable"),
+        (replace(SIGNED, edition=date(2026, 1, 31)), "not on an edition usable"),
+        (replace(SIGNED, edition=None), "not on an edition usable"),
         (replace(SIGNED, option=None), "without the patient's choice"),
         (replace(SIGNED, option="4"), "without the patient's choice"),
         (replace(SIGNED, signed=False), "not signed"),
@@ -114,6 +115,36 @@ def test_what_does_not_count_leaves_the_notice_and_says_why(
     assert found.notices == ("abn",)
     assert found.trace[-1].finding == "does not count"
     assert why in found.trace[-1].because
+
+
+OLDER, NEWER = date(2026, 1, 31), date(2029, 3, 31)
+
+
+@pytest.mark.parametrize(
+    ("edition", "day", "counts"),
+    [
+        (OLDER, date(2026, 2, 28), True),
+        (NEWER, date(2026, 2, 28), False),
+        (OLDER, date(2026, 3, 1), True),
+        (NEWER, date(2026, 3, 1), True),
+        (OLDER, date(2026, 5, 11), True),
+        (NEWER, date(2026, 5, 11), True),
+        (OLDER, date(2026, 5, 12), False),
+        (NEWER, date(2026, 5, 12), True),
+        (date(2023, 6, 30), date(2026, 4, 1), False),
+    ],
+)
+def test_either_edition_counts_on_the_days_on_which_it_was_usable(
+    edition: date, day: date, counts: bool
+) -> None:
+    found = judged(replace(SIGNED, edition=edition, day=day))
+    assert (found.notice_on_file is not None) is counts
+
+
+def test_the_day_printed_on_a_form_does_not_end_its_edition() -> None:
+    after = replace(SIGNED, day=date(2029, 4, 2))
+    found = judged(after, determined(day=date(2029, 4, 20)), today=date(2029, 4, 3))
+    assert found.notice_on_file is not None
 
 
 def test_a_refusal_noted_on_the_form_counts_as_given() -> None:
@@ -137,7 +168,9 @@ def test_of_an_imprecise_day_of_service_the_latest_counts() -> None:
 
 def test_a_notice_after_the_service_was_not_given_in_advance() -> None:
     past = determined(day=date(2026, 11, 19))
-    assert "dated after the service" in judged(SIGNED, past).trace[-1].because
+    found = judged(SIGNED, past)
+    assert "dated after the service" in found.trace[-1].because
+    assert [form.why for form in found.rejected_forms] == ["after_service"]
 
 
 def test_every_service_of_the_order_must_be_named() -> None:

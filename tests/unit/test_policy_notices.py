@@ -46,7 +46,7 @@ def test_the_latest_edition_that_has_started_is_taken(tmp_path: Path) -> None:
 
 
 def test_before_its_first_edition_the_first_is_taken(notices: NoticeLibrary) -> None:
-    assert notices.edition("abn", date(2020, 1, 1)).starts == date(2026, 5, 12)
+    assert notices.edition("abn", date(2020, 1, 1)).starts == date(2023, 6, 30)
 
 
 def test_an_expired_edition_is_still_given_and_says_so() -> None:
@@ -104,7 +104,10 @@ def test_no_notice_gives_a_reason_of_its_own(notices: NoticeLibrary) -> None:
 
 
 def test_an_edition_is_recommended_up_to_its_last_day_only(abn: Notice) -> None:
-    last, after = (abn.filled(abn.do or "", date(2029, *day), "") for day in ((3, 31), (4, 1)))
+    assert abn.ends is None
+    period = abn.effective.model_copy(update={"end": date(2029, 3, 31)})
+    ended = abn.model_copy(update={"effective": period})
+    last, after = (ended.filled(abn.do or "", date(2029, *day), "") for day in ((3, 31), (4, 1)))
     assert 'Edition "expires 03/31/2029".' in last
     assert "03/31/2029" not in after
     assert "{" not in after.replace("{services}", "").replace("{codes}", "")

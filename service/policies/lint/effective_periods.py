@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import date, timedelta
 from itertools import pairwise
 
 from service.errors import Finding
-from service.policies.folder import Edition, LibraryFolder, Version
+from service.policies.folder import LibraryFolder
 
 
 def id_is_the_folder(folder: LibraryFolder) -> Iterator[Finding]:
@@ -35,9 +35,8 @@ def end_is_not_before_the_start(folder: LibraryFolder) -> Iterator[Finding]:
 
 
 def versions_do_not_overlap(folder: LibraryFolder) -> Iterator[Finding]:
-    dated: list[Sequence[Version | Edition]] = [*folder.policies.values()]
-    dated += folder.notices.values()
-    for files in dated:
+    """Editions of a notice may overlap: a form's old print is usable beside the new one."""
+    for files in folder.policies.values():
         for earlier, later in pairwise(files):
             period, start = earlier.data.effective, later.data.effective.start
             if period.overlaps(later.data.effective):
