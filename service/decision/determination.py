@@ -28,6 +28,8 @@ class UndeterminedReason(StrEnum):
     """No policy on file lists the order's codes."""
     NO_POLICY_THAT_DAY = "no_policy_that_day"
     """A policy lists the code, but none was in force on the day of service."""
+    REVIEW_OVERDUE = "review_overdue"
+    """The policy's review is overdue, and its file says that it gives no answer then."""
     DAY_NOT_PRECISE = "day_not_precise"
     """The date of service spans a day on which the answer changes."""
     PAYER_NOT_OURS = "payer_not_ours"
@@ -68,6 +70,8 @@ class Caveat(StrEnum):
     """The coverage is another person's."""
     COVERAGE_ENDS = "coverage_ends"
     """The coverage ends within the order's dates."""
+    UNDER_REVIEW = "under_review"
+    """The policy's review is overdue, and its file says that the plan is asked then."""
 
 
 @dataclass(frozen=True, slots=True)

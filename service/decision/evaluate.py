@@ -35,6 +35,7 @@ from service.decision.policy import (
     PolicyVersion,
     PriorAuthorization,
     Program,
+    ReviewEffect,
 )
 from service.decision.programs import NO_COVERAGE, ProgramFinding
 from service.decision.rules import Decision
@@ -116,7 +117,7 @@ def evaluate(
     unread = unread_code or finding.outcome is CoverageOutcome.UNREACHABLE
     told = FactsWithRecords(facts or _OnlyTheDay(day, today), payer)
     return _Evaluation(
-        order, finding, day, policies, other_patient, situations, unread, told, payer
+        order, finding, day, today, policies, other_patient, situations, unread, told, payer
     ).run()
 
 
@@ -128,6 +129,7 @@ class _Evaluation:
         order: Order,
         finding: CoverageFinding,
         day: ServiceDay,
+        today: date,
         policies: Policies,
         other_patient: bool,
         situations: Situations,
@@ -138,6 +140,7 @@ class _Evaluation:
         self.order = order
         self.finding = finding
         self.day = day
+        self.today = today
         self.policies = policies
         self.other_patient = other_patient
         self.situations = situations
@@ -202,6 +205,13 @@ class _Evaluation:
             determined = decision.outcome or _open(policy.open, decision)
         if determined.covered is not Covered.COVERED and self._is_approved():
             return self._undetermined(UndeterminedReason.APPROVAL_TOLD, codes)
+        effect = policy.review_effect_on(self.today)
+        if effect is not None:
+            self._note("review", effect.value, f"overdue since {policy.review_next}")
+        if effect is ReviewEffect.STOP:
+            return self._undetermined(UndeterminedReason.REVIEW_OVERDUE, codes)
+        if effect is ReviewEffect.VERIFY:
+            return self._with_caveat(Caveat.UNDER_REVIEW, policy, matched)
         covered = determined.covered
         self._note("answer", covered.value, f"{policy.id}: {determined.reason_id}")
         return Determination(

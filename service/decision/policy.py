@@ -29,6 +29,17 @@ class Program(StrEnum):
     """A policy may have no words for it."""
 
 
+class ReviewEffect(StrEnum):
+    """Effect of an overdue review on a policy's answers."""
+
+    WARN = "warn"
+    """The policy answers; the card tells that its review is overdue."""
+    VERIFY = "verify"
+    """The answer is conditional: under review, ask the plan."""
+    STOP = "stop"
+    """There is no answer by this policy."""
+
+
 class Covered(StrEnum):
     """Codes of CRD's coverageInfo value set."""
 
@@ -195,7 +206,8 @@ class PolicyVersion:
     each list with the program's determination as its `otherwise`; a program without rules has none,
     and its determination is all that is said. `open` is set where there are rules. `facts` are
     those that the policy declares for itself. `owner`, `approved` and `evidence` are None where the
-    policy's file does not tell them. `reserved_for` are the programs of a reservation; one
+    policy's file does not tell them. `when_overdue` is the effect of an overdue review.
+    `reserved_for` are the programs of a reservation; one
     that it leaves out is for all.
     """
 
@@ -220,6 +232,7 @@ class PolicyVersion:
     owner: str | None = None
     approved: Approval | None = None
     evidence: Evidence | None = None
+    when_overdue: ReviewEffect = ReviewEffect.WARN
     reserved_for: Mapping[str, frozenset[Program]] = field(default_factory=dict)
     rules: Mapping[Program, RuleList[PolicyDetermination]] = field(default_factory=dict)
     open: OpenAnswer | None = None
@@ -262,6 +275,10 @@ class PolicyVersion:
     def review_overdue_on(self, day: date) -> bool:
         """True once the month (or day) of the next review lies before `day`."""
         return self.review_next < day.isoformat()[: len(self.review_next)]
+
+    def review_effect_on(self, day: date) -> ReviewEffect | None:
+        """The effect of a review that is overdue on `day`; None for one that is not."""
+        return self.when_overdue if self.review_overdue_on(day) else None
 
 
 class Policies(Protocol):

@@ -69,6 +69,7 @@ def _statements(version: PolicyVersion) -> Iterator[tuple[tuple[str, str], str]]
         yield ("approved", ""), f"{version.approved.by}, {version.approved.on}"
     yield ("review", "last"), version.review_last
     yield ("review", "next"), version.review_next
+    yield ("review", "when overdue"), version.when_overdue.value
 
 
 def _found(authority: Authority) -> str:

@@ -14,7 +14,7 @@ from service.decision.conditions import Condition, asked_in
 from service.decision.facts import ORDER_DAY, TABLE, FactSpec
 from service.decision.offers import NOTHING_OFFERED
 from service.decision.order import Code
-from service.decision.policy import Covered, PolicyVersion, Program
+from service.decision.policy import Covered, PolicyVersion, Program, ReviewEffect
 from service.decision.rules import Rule, RuleList
 from service.fhir.systems import canonical_code
 from service.field_path import FieldPath
@@ -314,6 +314,9 @@ class ReviewDates(Model):
 
     last: MonthOrDay
     next: MonthOrDay
+    when_overdue: Annotated[ReviewEffect, Field(strict=False)] = Field(
+        ReviewEffect.WARN, description="What an overdue review does to the answers."
+    )
 
 
 class ApprovalEntry(Model):
@@ -473,6 +476,7 @@ class PolicyFile(Model):
             owner=self.owner,
             approved=core.Approval(self.approved.by, self.approved.on) if self.approved else None,
             evidence=_evidence(self.evidence),
+            when_overdue=self.review.when_overdue,
             summary=self.summary,
             services=tuple(self._services(sets)),
             authorities=tuple(_authority(a, citations) for a in self.authorities),

@@ -72,7 +72,7 @@ def policies_check(policies: PolicyStore, today: Callable[[], date]) -> Check:
         day = today()
         in_force = [v for v in policies if v.in_force_on(day)]
         overdue = tuple(
-            f"{v.id} {v.version}: review was due {v.review_next}"
+            f"{v.id} {v.version}: review was due {v.review_next}; effect: {v.when_overdue}"
             for v in in_force
             if v.review_overdue_on(day)
         )

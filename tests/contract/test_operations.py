@@ -67,7 +67,7 @@ def test_a_service_in_order_is_ready_and_an_overdue_review_is_a_warning(tmp_path
     assert (reply.status_code, told["status"]) == (200, "ready")
     assert told["checks"]["records"]["store"] == "up"
     assert told["checks"]["policies"]["in_force"] == 1
-    assert told["warnings"] == ["example-scan 2024-01-01: review was due 2025-01"]
+    assert told["warnings"] == ["example-scan 2024-01-01: review was due 2025-01; effect: warn"]
 
 
 class Keys:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 from itertools import pairwise
 
+from service.decision.policy import ReviewEffect
 from service.errors import Finding
 from service.policies.folder import LibraryFolder
 
@@ -65,13 +66,20 @@ def folder_holds_a_version(folder: LibraryFolder) -> Iterator[Finding]:
             yield Finding(place, "(folder)", "holds no version of a policy", repair)
 
 
+_EFFECTS = {
+    ReviewEffect.WARN: "",
+    ReviewEffect.VERIFY: "; until then the answer is: under review, ask the plan (verify)",
+    ReviewEffect.STOP: "; until then this policy gives no answer (stop)",
+}
+
+
 def review_is_not_overdue(folder: LibraryFolder, on: date) -> Iterator[Finding]:
     for file in folder.versions:
         due = file.data.review.next
         if file.data.effective.holds(on) and due < on.isoformat()[: len(due)]:
             yield file.finding(
                 ("review", "next"),
-                f"the review was due {due} and is overdue",
+                f"the review was due {due} and is overdue{_EFFECTS[file.data.review.when_overdue]}",
                 "review the policy and publish the next version",
                 warning=True,
             )
