@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import copytree, ignore_patterns
 
 import pytest
 from flask.testing import FlaskClient
@@ -13,7 +14,7 @@ from service.bootstrap.app import create_app
 from service.settings import Settings
 from tests.conftest import FIXTURES, fixture_text, in_folder
 from tests.libraries import POLICY, two_versions
-from tests.policies import SOUND
+from tests.policies import LIBRARY, SOUND
 
 PAGE = "/policies/mr-spectroscopy"
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -146,9 +147,16 @@ def test_a_form_that_has_expired_or_did_not_exist_yet_says_so(replaced: FlaskCli
     assert "This edition has expired" not in text(replaced.get(f"/policies/{POLICY}"))
 
 
-def test_a_form_of_a_later_edition_is_not_passed_off_as_that_days(client: FlaskClient) -> None:
-    words = text(client.get(f"{PAGE}?on=2024-01-15"))
-    assert "No edition that was valid on 2024-01-15 is on file" in words
+def test_a_form_of_a_later_edition_is_not_passed_off_as_that_days(
+    client: FlaskClient, tmp_path: Path
+) -> None:
+    missing = "No edition that was valid on 2024-01-15 is on file"
+    page = f"{PAGE}?on=2024-01-15"
+    assert missing not in text(client.get(page))
+    library = tmp_path / "library"
+    copytree(LIBRARY, library, ignore=ignore_patterns("manifest.yaml", "2023-06-30.yaml"))
+    without_the_older = create_app(in_folder(tmp_path, policies_dir=library)).test_client()
+    assert missing in text(without_the_older.get(page))
 
 
 @pytest.mark.parametrize("path", ["/policies/no-such-policy", f"{PAGE}?on=2020-01-01"])
