@@ -23,8 +23,9 @@ def test_every_request_of_the_folder_is_offered_with_what_it_shows() -> None:
 
 
 def test_a_request_is_read_with_its_days_reckoned_from_today() -> None:
-    read = load_fixtures(FIXTURES).read(MAIN, TODAY)
-    assert read == fixture_text(FIXTURES / MAIN).encode()
+    name = "order-sign/mrs-original-medicare.json"
+    read = load_fixtures(FIXTURES).read(name, TODAY)
+    assert read == fixture_text(FIXTURES / name).encode()
     assert b'"occurrenceDateTime": "2026-12-01"' in read
 
 
