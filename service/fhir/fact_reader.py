@@ -467,16 +467,24 @@ def _approval(facts: FhirFacts) -> Fact:
         for part in info.parts:
             if part.url == "satisfied-pa-id" and part.text:
                 return Fact(part.text, (facts.place("extension"),))
+    unread: Fact | None = None
     for i, reference in enumerate(_mappings(facts.resource.data.get("insurance"))):
         target = facts.target(reference)
         if target is not None and target.type == "ClaimResponse":
             number = _approved(target, facts)
-            if number is not None:
+            if number is not None and not _refused(target.data):
                 place = facts.place(f"insurance[{i}]")
                 return Fact(number, (f"{place} → {target.place}.preAuthRef",))
         elif target is None and str(reference.get("reference", "")).startswith("ClaimResponse/"):
-            return facts.unread(reference)
-    return Fact(NOTHING)
+            unread = unread or facts.unread(reference)
+    for response in facts.resources.of_type("ClaimResponse"):
+        patient = _reference(response.data.get("patient"))
+        if patient is None or facts.resources.local(patient) != facts.patient:
+            continue
+        number = _approved(response, facts)
+        if number is not None and _answers_order(response, facts):
+            return Fact(number, (facts.place_in(response, "preAuthRef"),))
+    return unread or Fact(NOTHING)
 
 
 def _approved(response: Resource, facts: FhirFacts) -> str | None:
@@ -492,6 +500,71 @@ def _approved(response: Resource, facts: FhirFacts) -> str | None:
         "complete",
     )
     return _text(data.get("preAuthRef")) if stands and on_the_day else None
+
+
+_PAS = "http://hl7.org/fhir/us/davinci-pas/StructureDefinition/extension-"
+_REVIEW_ACTION, _REVIEW_CODE = _PAS + "reviewAction", _PAS + "reviewActionCode"
+_AUTHORIZED, _REQUESTED = _PAS + "itemAuthorizedDetail", _PAS + "requestedService"
+_CERTIFIED = "A1"
+"""X12 306: certified in total. Partly certified, modified, pended and refused say less."""
+
+
+def _refused(part: Mapping[str, Any]) -> bool:
+    """Whether a review action (PAS) of a response, or of one item, is not a certification."""
+    adjudications = [*_mappings(part.get("adjudication")), *_mappings(part.get("item"))]
+    return any(_refused(inner) for inner in adjudications) or any(
+        coding.get("code") != _CERTIFIED
+        for action in _extensions(part, _REVIEW_ACTION)
+        for said in _extensions(action, _REVIEW_CODE)
+        for coding in _codings(said.get("valueCodeableConcept"))
+    )
+
+
+def _answers_order(response: Resource, facts: FhirFacts) -> bool:
+    """Whether an authorization is for the order or a service of it, by what it answers.
+
+    Items are joined by their number to those of the Claim that `request` names, if it is at hand.
+    """
+    data = response.data
+    asked = _reference(data.get("request"))
+    if asked is not None and facts.resources.local(asked) == facts.order.reference:
+        return not _refused(data)
+    claim = facts.target(data.get("request"))
+    items = list(_mappings(data.get("item")))
+    refused = {_sequence(item.get("itemSequence")) for item in items if _refused(item)}
+    if _refused({**data, "item": []}):
+        return False
+    asked_for = claim.data.get("item") if claim is not None and claim.type == "Claim" else None
+    for item in _mappings(asked_for):
+        if _sequence(item.get("sequence")) not in refused and _is_for_order(item, facts):
+            return True
+    answered = [item for item in items if not _refused(item)]
+    added = [item for item in _mappings(data.get("addItem")) if not _refused(item)]
+    return any(_is_for_order(item, facts) for item in (*answered, *added))
+
+
+def _is_for_order(item: Mapping[str, Any], facts: FhirFacts) -> bool:
+    """Whether an item of a Claim or of its response names the order, or a code of it."""
+    concepts = [item.get("productOrService")]
+    for detail in _extensions(item, _AUTHORIZED):
+        concepts.extend(
+            part.get("valueCodeableConcept") for part in _extensions(detail, "productOrServiceCode")
+        )
+    own = {coding.code for coding in facts.order.codings}
+    if any(_code(coding) in own - {None} for c in concepts for coding in _codings(c)):
+        return True
+    references = (_reference(e.get("valueReference")) for e in _extensions(item, _REQUESTED))
+    return any(
+        r is not None and facts.resources.local(r) == facts.order.reference for r in references
+    )
+
+
+def _sequence(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _extensions(holder: Mapping[str, Any], url: str) -> list[Mapping[str, Any]]:
+    return [e for e in _mappings(holder.get("extension")) if e.get("url") == url]
 
 
 def _is_approved(facts: FhirFacts) -> Fact:

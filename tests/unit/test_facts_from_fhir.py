@@ -247,6 +247,100 @@ def test_an_authorization_that_the_order_names_is_an_approval_on_its_days() -> N
     assert told("earlier.approved", ORDER, response).value is False
 
 
+PAS = "http://hl7.org/fhir/us/davinci-pas/StructureDefinition/extension-"
+AUTHORIZATION: Json = {
+    "resourceType": "ClaimResponse",
+    "id": "b",
+    "status": "active",
+    "use": "preauthorization",
+    "outcome": "complete",
+    "patient": {"reference": "Patient/p"},
+    "preAuthRef": "PA-8",
+}
+
+
+def claim_of(**item: Any) -> Json:
+    return {"resourceType": "Claim", "id": "c", "item": [{"sequence": 1, **item}]}
+
+
+def reviewed(code: str) -> Json:
+    coding = {"system": "https://codesystem.x12.org/005010/306", "code": code}
+    said = {"url": PAS + "reviewActionCode", "valueCodeableConcept": {"coding": [coding]}}
+    action = {"url": PAS + "reviewAction", "extension": [said]}
+    return {"itemSequence": 1, "adjudication": [{"extension": [action]}]}
+
+
+DETAIL = {
+    "url": PAS + "itemAuthorizedDetail",
+    "extension": [{"url": "productOrServiceCode", "valueCodeableConcept": coded(CPT, "82270")}],
+}
+REQUESTED = {"url": PAS + "requestedService", "valueReference": {"reference": "ServiceRequest/o"}}
+ANSWERS_CLAIM: Json = {**AUTHORIZATION, "request": {"reference": "Claim/c"}}
+BY_ADDED_ITEM: Json = {**AUTHORIZATION, "addItem": [{"productOrService": coded(CPT, "82270")}]}
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        (BY_ADDED_ITEM,),
+        ({**AUTHORIZATION, "item": [{"itemSequence": 1, "extension": [DETAIL]}]},),
+        ({**AUTHORIZATION, "request": {"reference": "ServiceRequest/o"}},),
+        (ANSWERS_CLAIM, claim_of(productOrService=coded(CPT, "82270"))),
+        (ANSWERS_CLAIM, claim_of(extension=[REQUESTED])),
+        ({**ANSWERS_CLAIM, "item": [reviewed("A1")]}, claim_of(extension=[REQUESTED])),
+    ],
+    ids=[
+        "added item",
+        "authorized detail",
+        "request",
+        "claim's code",
+        "claim's order",
+        "certified",
+    ],
+)
+def test_an_authorization_of_a_service_counts_though_the_order_does_not_name_it(
+    call: tuple[Json, ...],
+) -> None:
+    assert told("earlier.approval", ORDER, *call).value == "PA-8"
+    assert told("earlier.approved", ORDER, *call).value is True
+    unread = with_(insurance=[{"reference": "ClaimResponse/elsewhere"}])
+    assert told("earlier.approval", unread, *call).value == "PA-8"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        (AUTHORIZATION,),
+        ({**BY_ADDED_ITEM, "patient": {"reference": "Patient/another"}},),
+        ({k: v for k, v in BY_ADDED_ITEM.items() if k != "patient"},),
+        ({**BY_ADDED_ITEM, "outcome": "queued"},),
+        ({**BY_ADDED_ITEM, "status": "cancelled"},),
+        ({**BY_ADDED_ITEM, "preAuthPeriod": {"end": "2026-06-01"}},),
+        ({**BY_ADDED_ITEM, "preAuthRef": " "},),
+        ({**AUTHORIZATION, "addItem": [{"productOrService": coded(CPT, "72148")}]},),
+        (ANSWERS_CLAIM,),
+        (ANSWERS_CLAIM, claim_of(productOrService=coded(CPT, "72148"))),
+        ({**ANSWERS_CLAIM, "item": [reviewed("A3")]}, claim_of(extension=[REQUESTED])),
+    ],
+    ids=[
+        "no service",
+        "another patient",
+        "no patient",
+        "queued",
+        "cancelled",
+        "ended",
+        "no number",
+        "another service",
+        "claim not at hand",
+        "claim of another service",
+        "refused",
+    ],
+)
+def test_another_authorization_approves_nothing(call: tuple[Json, ...]) -> None:
+    assert told("earlier.approval", ORDER, *call).value is NOTHING
+    assert told("earlier.approved", ORDER, *call).value is False
+
+
 SATURATION = FactSpec(
     "saturation",
     FactKind.NUMBER,
