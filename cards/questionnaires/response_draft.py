@@ -48,8 +48,8 @@ class DtrShape:
 class ResponseDraft:
     """Content of a prefilled response. References are "Type/id"; `authored` has a time zone.
 
-    `answers` are by linkId; `blanks`, by the printed letter of an item, take precedence. `purpose`
-    is a code of CRD's documentation reasons.
+    `answers` are by linkId, those of a choice by code; `blanks`, by the printed letter of an item,
+    take precedence. `purpose` is a code of CRD's documentation reasons.
     """
 
     id: str
@@ -115,6 +115,10 @@ def _answers(item: Json, begun: ResponseDraft) -> list[Json]:
         values = (begun.blanks[prefix],)
     origin = complex_part(INFORMATION_ORIGIN, [part("source", "Code", begun.shape.filled_in)])
     kept = values if item.get("repeats") else values[:1]
+    options = [o["valueCoding"] for o in item.get("answerOption", ()) if "valueCoding" in o]
+    if options:
+        chosen = [coding for coding in options if coding["code"] in kept]
+        return [{"extension": [origin], "valueCoding": coding} for coding in chosen]
     return [{"extension": [origin], **_value(item["type"], value)} for value in kept]
 
 

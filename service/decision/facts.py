@@ -163,6 +163,7 @@ class Facts(Protocol):
 
 
 ORDER_DAY = "order.day"
+QUANTITY = "order.quantity"
 APPROVAL = "earlier.approval"
 IS_APPROVED = "earlier.approved"
 _TABLE = (
@@ -198,7 +199,7 @@ _TABLE = (
         ),
     ),
     FactSpec(
-        "order.quantity",
+        QUANTITY,
         FactKind.NUMBER,
         "the quantity",
         ("quantityQuantity", "dispenseRequest.quantity"),

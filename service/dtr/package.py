@@ -27,6 +27,7 @@ from service.dtr.package_request import PackageRequest, read_package_request
 from service.errors import UnknownContext
 from service.fhir.coverages import PayerDirectory, read_coverage
 from service.fhir.document import Resource
+from service.fhir.member_identity import card_number
 from service.fhir.orders import ORDER_TYPES
 from service.fhir.people import Person, read_person
 from service.fhir.resources import Resources
@@ -262,9 +263,12 @@ class _Packaging:
 
     def _bundle(self, wanted: PackagedForm) -> Json:
         encounter_id = self.recalled.encounter_id if self.recalled else None
+        payer = self.coverage.payer
+        systems = payer.member_systems if payer else frozenset()
         filling = PrefillContext(
             patient=self.asked.patient,
             person=self._person(),
+            member_id=card_number(self.asked.coverage, systems),
             orders=tuple(c.resource.reference for c in wanted.orders),
             coverage=self.coverage.reference,
             encounter=f"Encounter/{encounter_id}" if encounter_id else None,

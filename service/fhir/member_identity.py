@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -57,6 +58,23 @@ def read_member_identity(
         text=_text(name.get("text")),
         plan=next(_plans(coverage.data), ""),
     )
+
+
+def card_number(coverage: Resource, systems: frozenset[str]) -> str | None:
+    """The member number for a form: the only one of the Coverage, None where there are several.
+
+    A number in the format of a Medicare or Social Security number is left out: forms ask for none.
+    """
+    told = read_member_identity(None, coverage, systems).coverage_numbers
+    numbers = {n.strip() for n in told if not _OF_MEDICARE.fullmatch(re.sub(r"[\s-]", "", n))}
+    return numbers.pop() if len(numbers) == 1 else None
+
+
+_OF_MEDICARE = re.compile(
+    r"[1-9][A-Z][0-9A-Z][0-9][A-Z][0-9A-Z][0-9][A-Z]{2}[0-9]{2}"  # since 2018 (CMS)
+    r"|[A-Z]{0,3}[0-9]{9}[A-Z]?[0-9A-Z]?",  # a Social Security number, as it was before
+    re.IGNORECASE,
+)
 
 
 def _name(patient: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,12 +1,13 @@
-"""Order details for forms: diagnoses and place."""
+"""Order details for forms: diagnoses, place and providers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from service.fhir.document import Resource
+from service.fhir.providers import Providers, read_providers
 from service.fhir.resources import Resources
 
 _LIMIT = 200
@@ -18,10 +19,16 @@ class OrderDetails:
 
     diagnoses: tuple[str, ...] = ()
     place: str | None = None
+    providers: Providers = field(default_factory=Providers)
 
 
-def read_order_details(order: Resource, resources: Resources) -> OrderDetails:
-    """Diagnoses from reasonCode and present Conditions; the place of a ServiceRequest."""
+def read_order_details(
+    order: Resource, resources: Resources, performer: str | None = None
+) -> OrderDetails:
+    """Diagnoses from reasonCode and present Conditions; the place of a ServiceRequest; the NPIs.
+
+    `performer` is the performer's reference in the call (order-dispatch).
+    """
     data = order.data
     diagnoses = [text for c in _mappings(data.get("reasonCode")) if (text := _concept(c))]
     for reference in _mappings(data.get("reasonReference")):
@@ -29,7 +36,11 @@ def read_order_details(order: Resource, resources: Resources) -> OrderDetails:
     places = [text for c in _mappings(data.get("locationCode")) if (text := _concept(c))]
     for reference in _mappings(data.get("locationReference")):
         places.extend(_location(reference, resources))
-    return OrderDetails(tuple(dict.fromkeys(diagnoses)), places[0] if places else None)
+    return OrderDetails(
+        tuple(dict.fromkeys(diagnoses)),
+        places[0] if places else None,
+        read_providers(order, resources, performer),
+    )
 
 
 def _condition(reference: Mapping[str, Any], resources: Resources) -> Iterator[str]:

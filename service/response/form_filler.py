@@ -18,7 +18,7 @@ from cards.questionnaires.response_draft import (
 )
 from cards.vocabulary import Json
 from service.decision.determination import Determination
-from service.decision.facts import NOT_TOLD, TABLE, Facts, Family
+from service.decision.facts import NOT_TOLD, QUANTITY, TABLE, Facts, Family
 from service.fhir.order_details import OrderDetails
 from service.fhir.people import Person
 from service.policies.notices import Notice
@@ -35,6 +35,7 @@ class PrefillContext:
 
     patient: str
     person: Person | None
+    member_id: str | None
     orders: tuple[str, ...]
     coverage: str | None
     encounter: str | None
@@ -85,12 +86,23 @@ class FormFiller:
         answers["diagnosis"] = list(
             dict.fromkeys(diagnosis for d in filling.details for diagnosis in d.diagnoses)
         )
+        if filling.member_id:
+            answers["member-id"] = [filling.member_id]
+        by = [d.providers for d in filling.details]
+        answers["ordering-npi"] = list(dict.fromkeys(n for p in by for n in p.ordered_by))
+        answers["performing-npi"] = list(dict.fromkeys(n for p in by for n in p.performed_by))
+        answers["units"] = list(_units(filling.facts))
         answers["place"] = [d.place for d in filling.details if d.place]
         if filling.determinations:
             first = filling.determinations[0]
             answers["planned-on"] = list(_planned_days(filling.determinations))
             if first.coverage is not None and first.coverage.payer is not None:
                 answers["plan"] = [self.links.insurer(first)]
+                send_to, call = first.coverage.payer.requests or (None, None)
+                answers["send-to"] = [send_to] if send_to else []
+                answers["call"] = [call] if call else []
+            if all(d.payer and d.payer.out_of_network for d in filling.determinations):
+                answers["performing-network"] = ["out-of-network"]
             if first.policy is not None:
                 wording = first.policy.wording[first.program.program]
                 answers["reason"] = [fill(wording.statement, services)]
@@ -134,6 +146,12 @@ def _blanks(
     reason = first.policy.reason_for_patient(first.program.program)
     suggested = ((b.blank, b.suggests(reason)) for b in notice.blanks if b.by != "patient")
     return {blank: fill(text, services) for blank, text in suggested if text}
+
+
+def _units(facts: Sequence[Facts]) -> Sequence[Decimal]:
+    """The quantity of the order; several orders have no sum of units."""
+    told = facts[0].get(TABLE[QUANTITY]).value if len(facts) == 1 else None
+    return [told] if isinstance(told, Decimal) else []
 
 
 def _planned_days(determinations: Sequence[Determination]) -> Sequence[date]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from cards.advance_notice import FormText
 from service.decision.facts import Facts
+from service.fhir.member_identity import card_number
 from service.fhir.order_details import OrderDetails
 from service.policies.notices import Notice, NoticeTask
 from service.response.card_group import CardGroup
@@ -51,9 +52,12 @@ class NoticeContext(NamedTuple):
         """The data for prefilling a form of this notice."""
         group, to = self.group, self.to
         coverage = group.first.coverage
+        at_hand = to.coverages.get(coverage.reference) if coverage else None
+        systems = coverage.payer.member_systems if coverage and coverage.payer else frozenset()
         return PrefillContext(
             patient=to.patient,
             person=to.person,
+            member_id=card_number(at_hand, systems) if at_hand else None,
             orders=group.pointed_at,
             coverage=coverage.reference if coverage else None,
             encounter=to.encounter,

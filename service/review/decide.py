@@ -171,7 +171,7 @@ class DecideStep:
             patient=context.patient,
             today=context.today,
         )
-        details = read_order_details(resource, resources)
+        details = read_order_details(resource, resources, context.performer)
         return Decided(resource, determination, details, facts, _depends_on(target))
 
     def _facts(

@@ -229,12 +229,39 @@ def test_the_request_to_the_plan_is_begun_with_member_diagnosis_place_and_day(
         ("patient-name", "Ann Testcase"),
         ("birth-date", "1951-04-12"),
         ("plan", "Example Health Plan"),
+        ("member-id", "TEST-MEMBER-0001"),
+        ("ordering-npi", "9999998310"),
+        ("ordering-npi", "9999999011"),
         ("service", "MR spectroscopy (76390)"),
         ("service-code", "76390"),
         ("diagnosis", "C71.9: Known brain tumor, question of recurrence"),
         ("place", "Example Imaging Center, MR suite"),
         ("planned-on", "2026-12-01"),
+        ("send-to", "fax +1-555-555-0101"),
+        ("call", "+1-555-555-0102"),
     ]
+
+
+def test_the_request_names_member_providers_and_units_where_the_call_tells_them(
+    with_response: FlaskClient, fixture: Read
+) -> None:
+    request = fixture("order-sign/mrs-medicare-advantage")
+    entries = request["prefetch"]["coverage"]["entry"]
+    (coverage,) = (e["resource"] for e in entries if e["resource"]["resourceType"] == "Coverage")
+    coverage.pop("identifier", None)
+    coverage["subscriberId"] = "TEST-MEMBER-0001"
+    order = request["context"]["draftOrders"]["entry"][0]["resource"]
+    npi = "http://hl7.org/fhir/sid/us-npi"
+    order["requester"] = {"identifier": {"system": npi, "value": "1234567893"}}
+    order["performer"] = [{"identifier": {"system": npi, "value": "1245319599"}}]
+    order["quantityQuantity"] = {"value": 2}
+    card = notice_card(with_response, request)
+    answers = dict(answers_of(card["suggestions"][0]["actions"][0]["resource"]["item"]))
+    assert answers["member-id"]["valueString"] == "TEST-MEMBER-0001"
+    assert answers["ordering-npi"]["valueString"] == "1234567893"
+    assert answers["performing-npi"]["valueString"] == "1245319599"
+    assert answers["units"]["valueDecimal"] == 2
+    assert "performing-network" not in answers
 
 
 @pytest.mark.form_rule("dtr-intended-use")
@@ -310,6 +337,23 @@ def test_a_medicare_number_in_the_coverage_gets_into_no_card_and_no_form(
     ]
     assert forms
     assert MEDICARE_NUMBER not in reply.get_data(as_text=True)
+
+
+@pytest.mark.parametrize(
+    "number", [MEDICARE_NUMBER, "1eg4-te5-" + "mk73", "000-00-" + "0000", "000000000A"]
+)
+def test_a_number_like_a_medicare_or_social_security_number_is_no_member_id(
+    with_response: FlaskClient, fixture: Read, number: str
+) -> None:
+    request = fixture("order-sign/mrs-medicare-advantage")
+    entries = request["prefetch"]["coverage"]["entry"]
+    (coverage,) = (e["resource"] for e in entries if e["resource"]["resourceType"] == "Coverage")
+    coverage.pop("identifier", None)
+    coverage["subscriberId"] = number
+    card = notice_card(with_response, request)
+    answers = dict(answers_of(card["suggestions"][0]["actions"][0]["resource"]["item"]))
+    assert "patient-name" in answers
+    assert "member-id" not in answers
 
 
 @pytest.mark.form_rule("crd-medicare-number-in-package")

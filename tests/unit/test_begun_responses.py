@@ -121,6 +121,19 @@ def test_a_notices_text_for_a_blank_is_stronger_than_an_answer() -> None:
     assert answers["reason"]["valueString"] == "Medicare may not pay."
 
 
+def test_a_choice_is_answered_by_the_coding_of_its_option_or_not_at_all() -> None:
+    form = FORMS.get("organization-determination-request")
+    assert form is not None
+    given = {"performing-network": ("out-of-network",), "ordering-network": ("else",)}
+    answers = dict(answers_of(begun_response(form, replace(BEGUN, answers=given))["item"]))
+    assert answers.keys() == {"performing-network"}
+    assert answers["performing-network"]["valueCoding"] == {
+        "system": "https://covercard.example/fhir/CodeSystem/network-status",
+        "code": "out-of-network",
+        "display": "Outside the network",
+    }
+
+
 def test_without_a_coverage_none_is_named() -> None:
     form = FORMS.get("abn-record")
     assert form is not None

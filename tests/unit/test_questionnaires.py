@@ -163,6 +163,21 @@ def test_who_fills_it_in_and_how_long_that_takes_is_told_as_dtr_asks(form: Form)
     assert "totalTime" in told
 
 
+def test_the_request_asks_what_a_plan_needs_and_answers_to_its_older_version_count() -> None:
+    form = FORMS.get("organization-determination-request")
+    assert form is not None
+    by_link = {i["linkId"]: i for i in asked(form)}
+    assert by_link.keys() >= {
+        *("member-id", "ordering-npi", "ordering-network", "performing-npi", "performing-network"),
+        *("units", "representative", "send-to", "call"),
+    }
+    expedited = by_link["kind"]["answerOption"][1]["valueCoding"]["display"]
+    for standard in ("seriously jeopardize", "life, health or ability to regain maximum function"):
+        assert standard in expedited
+        assert standard in by_link["expedited-reason"]["text"]
+    assert FORMS.answered_by(f"{form.url}|1.0.0") is form
+
+
 def test_the_abn_record_has_a_question_for_each_blank_that_it_records() -> None:
     form = FORMS.get("abn-record")
     assert form is not None
