@@ -37,8 +37,8 @@ def fixture_text(path: Path, today: date = TODAY) -> str:
 
 
 def fixture_text_today(path: Path) -> str:
-    """The same for a service with a clock of its own."""
-    return fixture_text(path, datetime.now(UTC).date())
+    """The file as the program itself sends it, for a service with a clock of its own."""
+    return with_days(path.read_text("utf-8"), datetime.now(UTC).date())
 
 
 @pytest.fixture(scope="session", autouse=True)

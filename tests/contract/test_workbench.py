@@ -69,6 +69,7 @@ def test_an_answer_is_shown_as_cards_changes_and_the_way_to_it(client: FlaskClie
         "authority",
         "answer",
         "notice",
+        "review",
     }
 
 

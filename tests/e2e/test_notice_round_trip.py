@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from fhir.resources.R4B.questionnaireresponse import QuestionnaireResponse
 
-from tests.conftest import fixture_text_today
+from tests.conftest import fixture_text
 from tests.contract.answer_rules import check_answer, parts, stated
 from tests.e2e.conftest import Guarded
 from tests.e2e.servers import ROOT, Server
@@ -25,9 +25,8 @@ pytestmark = pytest.mark.skipif(
 
 
 def request_of(name: str) -> Json:
-    read: Json = json.loads(
-        fixture_text_today(ROOT / "fhir_fixtures" / "order-sign" / f"{name}.json")
-    )
+    path = ROOT / "fhir_fixtures" / "order-sign" / f"{name}.json"
+    read: Json = json.loads(fixture_text(path, datetime.now(UTC).date()))
     return read
 
 
@@ -130,7 +129,7 @@ def test_an_abn_goes_from_card_to_form_to_the_order_and_is_not_asked_for_again(
 @pytest.mark.parametrize(
     ("lacking", "because"),
     [
-        ({"form_expires": "2026-01-31"}, "the edition that was valid that day"),
+        ({"form_expires": "2026-01-31"}, "an edition that was valid that day"),
         ({"service_code": "70551"}, "all services of the order"),
         ({"signed_on": "2099-01-01"}, "its day is still to come"),
     ],
