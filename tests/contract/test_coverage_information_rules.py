@@ -113,10 +113,22 @@ def keeps_the_invariants_of_2_2(statement: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("name", "version", "needed", "purpose", "form"),
     [
-        ("mrs-original-medicare", "2.0", "admin", "retain-doc", "abn-record"),
-        ("mrs-original-medicare", "2.2", "patient", "retain-doc", "abn-record"),
-        ("mrs-medicare-advantage", "2.0", "clinical", "OTH", "organization-determination-request"),
-        ("mrs-medicare-advantage", "2.2", "clinical", "OTH", "organization-determination-request"),
+        ("mrs-original-medicare", "2.0", "admin", "retain-doc", "abn-record|1.0.0"),
+        ("mrs-original-medicare", "2.2", "patient", "retain-doc", "abn-record|1.0.0"),
+        (
+            "mrs-medicare-advantage",
+            "2.0",
+            "clinical",
+            "OTH",
+            "organization-determination-request|1.1.0",
+        ),
+        (
+            "mrs-medicare-advantage",
+            "2.2",
+            "clinical",
+            "OTH",
+            "organization-determination-request|1.1.0",
+        ),
     ],
 )
 def test_a_dtr_client_finds_the_form_with_its_version_and_what_it_is_for(
@@ -126,7 +138,7 @@ def test_a_dtr_client_finds_the_form_with_its_version_and_what_it_is_for(
     assert parts(statement, "doc-needed") == [needed]
     assert parts(statement, "doc-purpose") == [purpose]
     (canonical,) = parts(statement, "questionnaire")
-    assert canonical.endswith(f"/fhir/Questionnaire/{form}|1.0.0")
+    assert canonical.endswith(f"/fhir/Questionnaire/{form}")
     assert (
         client.get("/fhir/Questionnaire", query_string={"url": canonical}).get_json()["total"] == 1
     )
