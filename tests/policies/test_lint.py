@@ -305,7 +305,9 @@ def test_editions_of_a_notice_may_be_usable_in_the_same_months() -> None:
     editions = [n.effective for n in load_notices(LIBRARY) if n.id == "abn"]
     assert any(a.overlaps(b) for a, b in itertools.pairwise(editions))
     found = lint_library(LIBRARY, PAYERS, date(2026, 4, 1))
-    assert not any("_notices/abn" in str(f) and "overlap" in str(f) for f in found)
+    # An edition that was added beside the shipped ones may not be published yet: no more than that.
+    left = [f for f in found if "_notices" in str(f) and "is not published yet" not in str(f)]
+    assert left == []
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
