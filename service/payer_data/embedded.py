@@ -94,7 +94,7 @@ class SqliteSource:
                 _SQLITE,
                 {
                     "payer": wanted.payer,
-                    "numbers": _json(list(wanted.numbers)).decode(),
+                    "numbers": _json(wanted.member_keys).decode(),
                     "codes": _json(list(wanted.codes)).decode(),
                     "providers": _json(list(wanted.providers)).decode(),
                 },
@@ -159,7 +159,7 @@ class PostgresSource:
     def _look_up(self, wanted: Wanted, deadline: float) -> Records:
         parameters = {
             "payer": wanted.payer,
-            "numbers": sorted(wanted.numbers),
+            "numbers": wanted.member_keys,
             "codes": sorted(wanted.codes),
             "providers": sorted(wanted.providers),
         }

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
-from sqlalchemy import Connection, Table, delete, select, text
+from sqlalchemy import ColumnElement, Connection, Table, delete, select, text
 
 from service.database.engines import open_engine
 from service.payer_data import payer_tables
 from service.payer_data.numbers import plain_number
+from service.payer_data.record_rows import member_key
 from service.payer_data.records import Member
 
 _decode = msgspec.json.Decoder(Member).decode
@@ -52,13 +53,14 @@ _NOTHING = Forgotten(0, 0, 0)
 
 def _of_payer(connection: Connection, payer: str, number: str) -> tuple[int, int, int]:
     person = _everything(connection, payer, number)
-    numbers = {m.number for m in person}
-    for each in {key for m in person for key in (m.number, *m.alternates)}:
+    # The number itself, too: what is under it may have outlived the member's record.
+    numbers = {number, *(m.number for m in person)}
+    for each in {member_key(n, m.birth_date) for m in person for n in (m.number, *m.alternates)}:
         _delete(connection, payer_tables.member, payer, each, numbers)
     authorizations = sum(_delete(connection, payer_tables.authorization, payer, n) for n in numbers)
     services = 0
     for each in numbers:
-        of_member = payer_tables.service.c.key.between(f"{each} ", f"{each}!")
+        of_member = _begins_with(payer_tables.service, each)
         services += connection.execute(
             delete(payer_tables.service).where(payer_tables.service.c.payer == payer, of_member)
         ).rowcount
@@ -71,7 +73,7 @@ def _everything(connection: Connection, payer: str, number: str) -> set[Member]:
     Persons have no index: one pass through the payer's members, for what is seldom asked.
     """
     records, of_payer = payer_tables.member.c.record, payer_tables.member.c.payer == payer
-    with_number = select(records).where(of_payer, payer_tables.member.c.key == number)
+    with_number = select(records).where(of_payer, _begins_with(payer_tables.member, number))
     found = {_decode(row.record) for row in connection.execute(with_number)}
     for person in {m.person for m in found}:
         written = f'"person":{msgspec.json.encode(person).decode()}'
@@ -79,6 +81,11 @@ def _everything(connection: Connection, payer: str, number: str) -> set[Member]:
         members = (_decode(row.record) for row in connection.execute(same))
         found |= {m for m in members if m.person == person}
     return found
+
+
+def _begins_with(table: Table, number: str) -> ColumnElement[bool]:
+    """Whether a row's key is of this number, which a blank ends."""
+    return table.c.key.between(f"{number} ", f"{number}!")
 
 
 def _delete(

@@ -2,7 +2,7 @@
 
 A whole file replaces all records of its kind and payers; a delta adds, changes and removes its
 records. Repeating a file changes nothing. Lines go to a temporary table first (by COPY on
-PostgreSQL), which is then compared with the records.
+PostgreSQL), which is then compared with the records, if there are any of the kind.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from service.decision_log.instants import microseconds
 from service.errors import ConfigurationError
 from service.payer_data.record_files import ReadLine, RecordReader, Refusal
 from service.payer_data.record_rows import PayerRecordKind
+from service.payer_data.repetitions import Repetitions
 from service.payer_data.staging import Staged, Staging, open_staging
 
 _TOLD = 1_000
@@ -72,14 +73,18 @@ def import_file(
     database is unavailable.
     """
     report = ImportReport(kind.name, whole)
+    repetitions = Repetitions()
     digest = hashlib.sha256()
     with open_staging(url, kind) as staging:
         with _opened(path, digest.update, advance) as file:
-            staging.fill(_staged(reader.read(path, file), kind, report, whole))
+            lines = reader.read(path, file)
+            staging.fill(_staged(lines, kind, report, repetitions))
         if report.refused > most_refused:
             return report
         if not report.records:
             raise ConfigurationError(f"{path}: has no record in it; nothing was changed")
+        if repetitions.suspected():
+            staging.drop_repeated()
         _merge(staging, report)
         staging.note(
             at=microseconds(at),
@@ -100,21 +105,28 @@ def _merge(staging: Staging, report: ImportReport) -> None:
     found = staging.compare(whole=report.whole)
     report.repeated = report.records - found.records
     report.added, report.changed, report.removed = found.added, found.changed, found.removed
-    staging.merge(whole=report.whole)
+    staging.merge()
 
 
 def _staged(
-    lines: Iterable[ReadLine | Refusal], kind: PayerRecordKind, report: ImportReport, whole: bool
+    lines: Iterable[ReadLine | Refusal],
+    kind: PayerRecordKind,
+    report: ImportReport,
+    repetitions: Repetitions,
 ) -> Iterator[Staged]:
+    records = 0
     for line in lines:
         if isinstance(line, Refusal):
             report.refuse(line)
-        elif line.remove and whole:
+        elif line.remove and report.whole:
             report.refuse(Refusal(line.line, "remove: is for a delta; leave the record out"))
         else:
-            report.records += 1
-            for row in kind.rows(line.record):
-                yield Staged(row, line.line, line.remove)
+            records += 1
+            rows = kind.rows(line.record)
+            repetitions.add(kind.identity(rows[0]))
+            for row in rows:
+                yield Staged(*row, line.line, line.remove)
+    report.records = records
 
 
 class _Counted(io.RawIOBase):

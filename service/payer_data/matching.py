@@ -1,7 +1,7 @@
 """Member matching: a patient's member record and coverage, by pure rules.
 
-A member number identifies, birth date and name verify; a name alone identifies nobody. All but a
-single match are NO_MEMBER, so that an answer does not disclose whether a number exists.
+A member number with the birth date identifies, the name verifies; a name alone identifies nobody.
+All but a single match are NO_MEMBER, so that an answer does not disclose whether a number exists.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 
-from service.payer_data.numbers import name_words
+from service.payer_data.numbers import in_one_script, name_words
 from service.payer_data.records import Member
 
 
@@ -44,7 +44,7 @@ class MatchOutcome(StrEnum):
     NO_NUMBER = "no_number"
     """The call has no member number to search for."""
     NOT_CHECKED = "not_checked"
-    """The call has neither birth date nor name: a number alone identifies nobody."""
+    """The call has no full birth date: a number alone, or with a name, identifies nobody."""
     NO_MEMBER = "no_member"
     """No single member fits the call's data, for any reason."""
     COVERAGE_NOT_FOUND = "coverage_not_found"
@@ -74,7 +74,7 @@ def match(told: Told, members: Iterable[Member], day: date) -> Match:
     """
     if not told.numbers:
         return Match(MatchOutcome.NO_NUMBER)
-    if told.birth_date is None and not (told.family or told.given or told.name):
+    if told.birth_date is None:
         return Match(MatchOutcome.NOT_CHECKED)
     fitting = [m for m in members if _is_told(told, m)]
     by_patient = _carrying(fitting, told.patient_numbers)
@@ -117,27 +117,20 @@ def _carrying(members: Iterable[Member], numbers: frozenset[str]) -> list[Member
 
 
 def _is_told(told: Told, member: Member) -> bool:
-    """Whether birth date and name are this member's, as far as both sides have them.
-
-    Without a birth date in the call, given and family name must match.
-    """
-    if told.birth_date is not None:
-        return told.birth_date == member.birth_date and _same_name(told, member) is not False
-    return _same_name(told, member) is True
+    """Whether birth date and name are this member's; the name as far as both sides have one."""
+    return told.birth_date == member.birth_date and _same_name(told, member)
 
 
-def _same_name(told: Told, member: Member) -> bool | None:
-    """Whether the names match; None if either side has none.
+def _same_name(told: Told, member: Member) -> bool:
+    """Whether the names can be one person's.
 
     All words of the shorter name in the longer one, in any order; or a given name in common, for
     family names change. Twins share family name and birth date, and are told apart by the given.
     """
     ours = name_words(f"{member.given} {member.family}")
     theirs = name_words(f"{told.given} {told.family}") or name_words(told.name)
-    if not ours or not theirs:
-        return None
-    if ours <= theirs or theirs <= ours:
-        return told.birth_date is not None or len(ours & theirs) > 1
-    if told.birth_date is None or not told.given or not member.given:
-        return False
-    return not name_words(told.given).isdisjoint(name_words(member.given))
+    ours, theirs = in_one_script(ours, theirs)
+    if not ours or not theirs or ours <= theirs or theirs <= ours:
+        return True
+    given = in_one_script(name_words(told.given), name_words(member.given))
+    return not given[0].isdisjoint(given[1])

@@ -8,7 +8,14 @@ from functools import lru_cache
 
 _SEPARATORS = re.compile(r"[^0-9A-Z]+")
 _APOSTROPHES = re.compile(r"['’`´]")
-_NOT_LETTERS = re.compile(r"[^a-z0-9]+")
+_NOT_LETTERS = re.compile(r"[\W_]+")
+_UMLAUTS = re.compile(r"([aou])e")
+_LETTERS = str.maketrans(
+    {"ß": "ss", "æ": "a", "ø": "o", "œ": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"}
+)
+"""Letters that Unicode does not take apart into a letter and an accent."""
+
+Words = tuple[frozenset[str], frozenset[str]]
 _TITLES = frozenset({"dr", "mr", "mrs", "ms", "miss", "jr", "sr", "ii", "iii", "iv", "md"})
 
 
@@ -17,13 +24,27 @@ def plain_number(written: str) -> str:
 
     Empty for separators alone.
     """
-    return _SEPARATORS.sub("", written.upper())
+    number = written.upper().replace("-", "").replace(" ", "")
+    # Most numbers have no other separators, and files have millions of numbers.
+    return number if number.isalnum() and number.isascii() else _SEPARATORS.sub("", number)
 
 
 @lru_cache(maxsize=4096)
 def name_words(written: str) -> frozenset[str]:
-    """The words of a name without case, accents, apostrophes and titles, in no order."""
-    decomposed = unicodedata.normalize("NFKD", written)
-    bare = "".join(c for c in decomposed if not unicodedata.combining(c)).lower()
+    """The words of a name without case, accents, apostrophes and titles, in no order.
+
+    Letters that are written as one or as two are one: Müller, Mueller and Muller are the same.
+    """
+    decomposed = unicodedata.normalize("NFKD", written.lower().translate(_LETTERS))
+    bare = "".join(c for c in decomposed if not unicodedata.combining(c)).casefold()
     words = _NOT_LETTERS.split(_APOSTROPHES.sub("", bare))
-    return frozenset(w for w in words if w and w not in _TITLES)
+    return frozenset(_UMLAUTS.sub(r"\1", w) for w in words if w and w not in _TITLES)
+
+
+def in_one_script(one: frozenset[str], other: frozenset[str]) -> Words:
+    """The words of both names that can be compared: those in Latin letters, else the others.
+
+    A name in one script says nothing against the same name in another.
+    """
+    latin = frozenset(filter(str.isascii, one)), frozenset(filter(str.isascii, other))
+    return latin if all(latin) else (one - latin[0], other - latin[1])

@@ -19,7 +19,7 @@ def overview(url: str) -> Iterator[str]:
             table = payer_tables.metadata.tables[kind.table]
             count = select(func.count()).select_from(table)
             if kind.name == "members":  # a row for each number
-                count = count.where(table.c.key == table.c.member)
+                count = count.where(payer_tables.is_own(table))
             last = (
                 select(payer_tables.imports.c.at, payer_tables.imports.c.whole)
                 .where(payer_tables.imports.c.kind == kind.name)

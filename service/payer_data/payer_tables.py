@@ -1,18 +1,18 @@
 """Tables of the embedded source (SQLAlchemy Core), the same on SQLite and PostgreSQL.
 
 A record is JSON under its look-up key; a member has a row for each of its numbers. A look-up thus
-uses one index of each table, for any number of rows.
+uses one index of each table, for any number of rows. On PostgreSQL the keys are of collation "C".
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, ColumnElement, Integer, MetaData, Table, Text, func
 
 from service.database.table_revisions import Migrations
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest revision in `migrations/versions`, as a test verifies."""
 
 MIGRATIONS = Migrations(Path(__file__).parent / "migrations", "payer_data_version", REVISION)
@@ -39,7 +39,14 @@ def _records(name: str) -> Table:
 
 
 member = _records("payer_member")
-"""By each number of the member."""
+"""By each number of the member, with the birth date (`record_rows.member_key`)."""
+
+
+def is_own(row: Table) -> ColumnElement[bool]:
+    """Whether a member's row is the one of its own number: each member has one of these."""
+    c = row.c
+    return func.substr(c.key, 1, func.length(c.member) + 1) == c.member + " "
+
 
 authorization = _records("payer_authorization")
 """By the member's number."""

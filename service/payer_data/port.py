@@ -1,7 +1,7 @@
 """Port of payer data: one look-up for each coverage of a call, with all relevant records.
 
-A look-up is one round trip. A source returns the records of numbers, `matching` decides: to a
-source an unknown number and another person's number are the same.
+A look-up is one round trip. A source returns the records of numbers with a birth date, `matching`
+decides: to a source an unknown number and another person's number are the same.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 
 from service.circuit_breaker import CircuitBreaker
 from service.errors import PayerDataUnavailable
+from service.payer_data.record_rows import member_key
 from service.payer_data.records import (
     Authorization,
     Exemption,
@@ -25,7 +26,7 @@ from service.payer_data.records import (
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A look-up: payer and numbers, codes and providers.
+    """A look-up: payer, numbers with the birth date, codes and providers.
 
     `numbers` are in the form that `numbers.plain_number` gives, `written` the same as they came;
     `codes` are "system|value"; `providers` are NPIs. It is a patient's: never for a log.
@@ -33,16 +34,22 @@ class Wanted:
 
     payer: str
     numbers: frozenset[str] = field(repr=False)
+    birth_date: date = field(repr=False)
     codes: frozenset[str] = frozenset()
     providers: frozenset[str] = frozenset()
     written: frozenset[str] = field(default=frozenset(), repr=False)
+
+    @property
+    def member_keys(self) -> list[str]:
+        """The keys of the embedded source's members: each number with the birth date."""
+        return [member_key(number, self.birth_date) for number in sorted(self.numbers)]
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
     """The records of a look-up, of any day.
 
-    `members` are all that carry one of the numbers; authorizations and services are those of these
+    `members` are all that carry one of the numbers and have the birth date; authorizations and services are those of these
     members, contracts and exemptions those of the providers. `network_known` and
     `history_known` are whether the source has any contracts and services of this payer: without, a
     missing one says nothing. `read_at` is when the source was read, where that may be a while ago.

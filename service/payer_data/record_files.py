@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -38,6 +39,7 @@ _CPT_SHAPE = re.compile(r"[0-9]{4}[0-9A-Z]")
 _HCPCS_SHAPE = re.compile(r"[A-Z][0-9]{4}")
 _NPI = re.compile(r"[0-9]{10}")
 _MOST_SHOWN = 40
+_PERIODS = (("starts", "ends"), ("hospice_starts", "hospice_ends"))
 _YES = frozenset({"true", "1", "yes", "y"})
 _NO = frozenset({"false", "0", "no", "n", ""})
 
@@ -95,9 +97,13 @@ def _number(value: Any) -> str:
 
 def _day(value: Any) -> date:
     try:
-        return date.fromisoformat(_text(value))
+        return _days(_text(value))
     except ValueError:
         raise _Wrong("expected a day, YYYY-MM-DD") from None
+
+
+_days = lru_cache(maxsize=65_536)(date.fromisoformat)
+"""Days of a file are few, its lines are millions."""
 
 
 def _several(parse: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
@@ -224,7 +230,10 @@ class RecordReader:
         self._columns = COLUMNS[kind.type]
         self._names = frozenset({c.name for c in self._columns} | {"payer", REMOVE})
         self._payers = payers_by_name(payers)
-        self._programs = tuple(e.id for e in programs if e.words_for is not Program.UNKNOWN)
+        known = (e.id for e in programs if e.words_for is not Program.UNKNOWN)
+        self._programs = dict.fromkeys(known)
+        self._by_name = {c.name: c for c in self._columns}
+        self._required = tuple(c.name for c in self._columns if c.required)
         self._default = default_payer
 
     def read(self, path: Path, file: TextIO) -> Iterator[ReadLine | Refusal]:
@@ -250,13 +259,17 @@ class RecordReader:
             raise ConfigurationError(
                 f"the first line must name each column once, of these: {known}"
             )
+        columns = [self._by_name.get(name) for name in header]
+        payer_at = header.index("payer") if "payer" in header else None
+        remove_at = header.index(REMOVE) if REMOVE in header else None
         for row in rows:
-            if not row:
-                continue
-            if len(row) != len(header):
+            if len(row) == len(header):
+                payer = "" if payer_at is None else row[payer_at]
+                removal = "" if remove_at is None else row[remove_at]
+                told = zip(columns, row, strict=True)
+                yield self._record(rows.line_num, told, payer, removal)
+            elif row:
                 yield Refusal(rows.line_num, f"{len(row)} fields, the header has {len(header)}")
-            else:
-                yield self._record(rows.line_num, dict(zip(header, row, strict=True)))
 
     def _ndjson(self, file: TextIO) -> Iterator[ReadLine | Refusal]:
         decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -272,33 +285,39 @@ class RecordReader:
             if unknown:
                 yield Refusal(number, f"unknown field; known are {', '.join(sorted(self._names))}")
             else:
-                yield self._record(number, values)
+                told = [(self._by_name.get(name), value) for name, value in values.items()]
+                yield self._record(number, told, values.get("payer"), values.get(REMOVE))
 
-    def _record(self, line: int, values: Mapping[str, Any]) -> ReadLine | Refusal:
+    def _record(
+        self,
+        line: int,
+        told: Iterable[tuple[Column | None, Any]],
+        payer_told: Any,
+        removal: Any,
+    ) -> ReadLine | Refusal:
         given: dict[str, Any] = {}
-        for column in self._columns:
-            value = values.get(column.name)
-            if value is None or value == "" or value == []:
-                if column.required:
-                    return Refusal(line, f"{column.name}: is missing")
-                continue
-            try:
-                given[column.name] = column.parse(value)
-            except _Wrong as wrong:
-                return Refusal(line, f"{column.name}: {wrong}")
-        if "program" in given and given["program"] not in self._programs:
-            return Refusal(line, f"program: expected one of {', '.join(self._programs)}")
-        payer = self._payer(values.get("payer"))
+        for column, value in told:
+            # An empty list is as empty as an empty text.
+            if column is not None and value is not None and value != "" and value != []:
+                try:
+                    given[column.name] = column.parse(value)
+                except _Wrong as wrong:
+                    return Refusal(line, f"{column.name}: {wrong}")
+        for name in self._required:
+            if name not in given:
+                return Refusal(line, f"{name}: is missing")
+        payer = self._payer(payer_told)
         if payer is None:
             return Refusal(line, "payer: expected a payer of the payers file, as system|value")
-        for first, last in (("starts", "ends"), ("hospice_starts", "hospice_ends")):
-            if first in given and last in given and given[last] < given[first]:
+        for first, last in _PERIODS:
+            if last in given and first in given and given[last] < given[first]:
                 return Refusal(line, f"{last}: is before {first}")
-        removal = values.get(REMOVE)
-        flag = str(removal).strip().lower() if removal is not None else ""
+        flag = str(removal).strip().lower() if removal else ""
         if flag not in _YES | _NO:
             return Refusal(line, f"{REMOVE}: expected true or false")
         if self._type is Member:
+            if given["program"] not in self._programs:
+                return Refusal(line, f"program: expected one of {', '.join(self._programs)}")
             given.setdefault("person", given["number"])
             if "alternates" in given:
                 others = tuple(n for n in given["alternates"] if n != given["number"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -13,24 +14,31 @@ from service.database.engines import open_engine
 from service.database.urls import is_sqlite
 from service.errors import StoreUnavailable
 from service.payer_data import payer_tables
-from service.payer_data.record_rows import PayerRecordKind, Row
+from service.payer_data.record_rows import PayerRecordKind
 
 if TYPE_CHECKING:
     import psycopg
 
 _AT_ONCE = 2_000
 _WAIT_SECONDS = 30
+_SQLITE_CACHE_KIB = 65_536
+_TABS = 7
 _COLUMNS = "payer, key, id, member, record, version"
 _NOTED = ", ".join(c.name for c in payer_tables.imports.columns if c.name != "import_id")
 _SAME = "t.payer = s.payer AND t.key = s.key AND t.id = s.id"
 
 
 class Staged(NamedTuple):
-    """A row of the file, with its line number and whether it is to be removed."""
+    """A row of the file, with its line number and whether it is to be removed (0 or 1)."""
 
-    row: Row
+    payer: str
+    key: str
+    id: str
+    member: str
+    record: str
+    version: str
     line: int
-    remove: bool
+    remove: int
 
 
 class Compared(NamedTuple):
@@ -47,72 +55,119 @@ class Staging(Protocol):
 
     def fill(self, staged: Iterable[Staged]) -> None: ...
 
+    def drop_repeated(self) -> None: ...
+
     def compare(self, *, whole: bool) -> Compared: ...
 
-    def merge(self, *, whole: bool) -> None: ...
+    def merge(self) -> None: ...
 
     def note(self, **values: int | str) -> None: ...
 
     def commit(self) -> None: ...
 
 
-class _Statements:
-    """The statements of a merge; the two databases differ in how they take JSON apart."""
+@dataclass(frozen=True, slots=True)
+class _Dialect:
+    """Where the two databases differ: taking JSON apart, and finding a staged row again."""
 
-    def __init__(self, kind: PayerRecordKind, alternates: str) -> None:
-        table = kind.table
-        # A member has a row for each number, and counts by the one that is its own.
-        own = "{0}.key = {0}.member" if kind.name == "members" else "1 = 1"
-        of_file, of_table = own.format("s"), own.format("t")
-        whose = "payer IN (SELECT DISTINCT payer FROM stage)"
-        gone = f"NOT EXISTS (SELECT 1 FROM stage s WHERE {_SAME})"
-        differs = f"SELECT count(*) FROM stage s JOIN {table} t ON {_SAME} WHERE {of_file}"
-        self.records = f"SELECT count(*) FROM stage s WHERE {of_file}"
-        self.added = (
-            f"SELECT count(*) FROM stage s LEFT JOIN {table} t ON {_SAME} "
-            f"WHERE t.payer IS NULL AND s.remove = 0 AND {of_file}"
+    born: str
+    alternates: str
+    place: str
+
+
+_SQLITE = _Dialect(
+    born="json_extract(o.record, '$.birth_date')",
+    alternates="json_each(o.record, '$.alternates') a",
+    place="rowid",
+)
+_POSTGRES = _Dialect(
+    born="(o.record::json ->> 'birth_date')",
+    alternates="json_array_elements_text(o.record::json -> 'alternates') a(value)",
+    place="ctid",
+)
+
+
+class _Statements:
+    """The statements of an import, over three temporary tables.
+
+    `stage` is the file, `fresh` its rows that are not in the table as they are, `gone` the table's
+    rows that are to leave. A record is counted by its own row: a member has one for each number.
+    """
+
+    def __init__(self, kind: PayerRecordKind, dialect: _Dialect) -> None:
+        table, place = kind.table, dialect.place
+        members = kind.name == "members"
+        self.identity = "payer, id" if members else "payer, key, id"
+        own = "substr({0}.key, 1, length({0}.member) + 1) = {0}.member || ' '"
+        of_stage, of_table = (own.format(t) if members else "1 = 1" for t in "st")
+        as_it_is = f"{_SAME} AND t.version = s.version"
+        self.is_empty = f"SELECT NOT EXISTS (SELECT 1 FROM {table})"
+        self.records = f"SELECT count(*) FROM stage s WHERE {of_stage}"
+        self.repeated = (
+            f"CREATE TEMP TABLE repeated AS SELECT {self.identity}, max(line) AS line FROM stage "
+            f"GROUP BY {self.identity} HAVING min(line) <> max(line)"
         )
-        self.changed = f"{differs} AND s.remove = 0 AND t.version <> s.version"
-        self.removed_whole = (
-            f"SELECT count(*) FROM {table} t WHERE {whose} AND {of_table} AND {gone}"
+        self.drop_repeated = (
+            f"DELETE FROM stage WHERE {place} IN (SELECT s.{place} FROM stage s JOIN repeated r "
+            f"ON {_equal(self.identity, 's', 'r')} AND s.line < r.line)"
         )
-        self.removed_delta = f"{differs} AND s.remove = 1"
-        self.remove_whole = f"DELETE FROM {table} AS t WHERE {whose} AND {gone}"
-        # A changed member may have lost numbers.
-        self.remove_numbers = (
-            f"DELETE FROM {table} AS t WHERE (payer, key, id) IN ("
-            f"SELECT o.payer, a.value, o.id FROM stage s JOIN {table} o "
-            f"ON o.payer = s.payer AND o.key = s.key AND o.id = s.id, {alternates} "
-            "WHERE o.version <> s.version OR s.remove = 1) "
-            f"AND NOT EXISTS (SELECT 1 FROM stage s WHERE {_SAME} AND s.remove = 0)"
+        self.fresh = (
+            f"CREATE TEMP TABLE fresh AS SELECT s.{place} AS place, {_of('s', self.identity)}, "
+            f"{of_stage} AS own FROM stage s WHERE s.remove = 0 "
+            f"AND NOT EXISTS (SELECT 1 FROM {table} t WHERE {as_it_is})"
         )
-        self.remove_delta = (
-            f"DELETE FROM {table} AS t "
-            f"WHERE EXISTS (SELECT 1 FROM stage s WHERE {_SAME} AND s.remove = 1)"
+        self.gone_whole = (
+            f"CREATE TEMP TABLE gone AS SELECT t.payer, t.key, t.id, {of_table} AS own "
+            f"FROM {table} t WHERE t.payer IN (SELECT DISTINCT payer FROM stage) "
+            f"AND NOT EXISTS (SELECT 1 FROM stage s WHERE {as_it_is})"
         )
-        self.has_any = f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1) t"
-        self.put_first = (
-            f"INSERT INTO {table} ({_COLUMNS}) SELECT DISTINCT ON (payer, key, id) {_COLUMNS} "
-            "FROM raw WHERE remove = 0 ORDER BY payer, key, id, line DESC"
+        # Under whichever birth date: a corrected one changes a member, and adds none.
+        found = (
+            "o.payer = s.payer AND o.id = s.id AND o.key > s.member || ' ' "
+            "AND o.key < s.member || '!'"
+            if members
+            else _SAME.replace("t.", "o.")
         )
-        self.own_in_table = f"SELECT count(*) FROM {table} t WHERE {of_table}"
-        # Not ON CONFLICT alone: it would lock, and so write, each unchanged row.
-        self.put = (
-            f"INSERT INTO {table} ({_COLUMNS}) "
-            "SELECT s.payer, s.key, s.id, s.member, s.record, s.version "
-            f"FROM stage s LEFT JOIN {table} t ON {_SAME} "
-            "WHERE s.remove = 0 AND (t.payer IS NULL OR t.version <> s.version) "
-            "ON CONFLICT (payer, key, id) DO UPDATE SET member = excluded.member, "
-            "record = excluded.record, version = excluded.version"
+        self.old = (
+            f"CREATE TEMP TABLE old AS SELECT o.payer, o.key, o.id, o.record, s.remove "
+            f"FROM stage s JOIN {table} o ON {found} "
+            f"WHERE {of_stage} AND (s.remove = 1 OR o.version <> s.version)"
         )
+        self.gone_delta = (
+            "CREATE TEMP TABLE gone AS SELECT payer, key, id, remove, 1 = 1 AS own FROM old o"
+        )
+        self.gone_alternates = (
+            f"INSERT INTO gone SELECT o.payer, a.value || ' ' || {dialect.born}, o.id, o.remove, "
+            f"1 = 0 FROM old o, {dialect.alternates}"
+        )
+        same = _equal(self.identity, "g", "f")
+        self.changed = f"SELECT count(*) FROM gone g JOIN fresh f ON {same} WHERE g.own AND f.own"
+        self.removed = "SELECT count(*) FROM gone WHERE own"
+        self.added = "SELECT count(*) FROM fresh WHERE own"
+        self.remove = (
+            f"DELETE FROM {table} WHERE (payer, key, id) IN (SELECT payer, key, id FROM gone)"
+        )
+        put = f"INSERT INTO {table} ({_COLUMNS}) SELECT {_of('s', _COLUMNS)} FROM stage s"
+        # In the index's order, each page of it is written once.
+        self.put_all = f"{put} WHERE s.remove = 0 ORDER BY s.payer, s.key, s.id"
+        self.put = f"{put} JOIN fresh f ON f.place = s.{place} ORDER BY s.payer, s.key, s.id"
+
+
+def _of(table: str, columns: str) -> str:
+    return ", ".join(f"{table}.{name}" for name in columns.split(", "))
+
+
+def _equal(columns: str, one: str, other: str) -> str:
+    return " AND ".join(f"{one}.{name} = {other}.{name}" for name in columns.split(", "))
 
 
 class _Merging:
     """The common part of both databases. `_number` and `_run` take SQL without parameters."""
 
-    def __init__(self, kind: PayerRecordKind, alternates: str) -> None:
+    def __init__(self, kind: PayerRecordKind, dialect: _Dialect) -> None:
         self._kind = kind
-        self._sql = _Statements(kind, alternates)
+        self._sql = _Statements(kind, dialect)
+        self._first = False
 
     def _number(self, query: str) -> int:
         raise NotImplementedError
@@ -120,43 +175,65 @@ class _Merging:
     def _run(self, statement: str) -> None:
         raise NotImplementedError
 
+    def drop_repeated(self) -> None:
+        """Of lines about one record the last one counts, with its numbers alone."""
+        self._run(self._sql.repeated)
+        self._run(self._sql.drop_repeated)
+
     def compare(self, *, whole: bool) -> Compared:
         sql = self._sql
-        removed = sql.removed_whole if whole else sql.removed_delta
-        wanted = (sql.records, sql.added, sql.changed, removed)
-        return Compared(*(self._number(query) for query in wanted))
-
-    def merge(self, *, whole: bool) -> None:
+        records = self._number(sql.records)
+        self._first = bool(self._number(sql.is_empty))
+        if self._first:
+            # Nothing to compare with.
+            added = self._number(f"{sql.records} AND s.remove = 0")
+            return Compared(records, added, 0, 0)
+        self._run(sql.fresh)
         if whole:
-            self._run(self._sql.remove_whole)
+            self._run(sql.gone_whole)
         else:
+            self._run(sql.old)
+            self._run(sql.gone_delta)
             if self._kind.name == "members":
-                self._run(self._sql.remove_numbers)
-            self._run(self._sql.remove_delta)
-        self._run(self._sql.put)
+                self._run(sql.gone_alternates)
+        self._compared()
+        changed = self._number(sql.changed)
+        added, removed = self._number(sql.added), self._number(sql.removed)
+        return Compared(records, added - changed, changed, removed - changed)
+
+    def _compared(self) -> None:
+        """The differences are known."""
+
+    def merge(self) -> None:
+        if self._first:
+            self._run(self._sql.put_all)
+        else:
+            self._run(self._sql.remove)
+            self._run(self._sql.put)
 
 
 class _SqliteStaging(_Merging):
     def __init__(self, connection: sqlite3.Connection, kind: PayerRecordKind) -> None:
-        super().__init__(kind, "json_each(o.record, '$.alternates') a")
+        super().__init__(kind, _SQLITE)
         self._connection = connection
         connection.execute("PRAGMA temp_store = FILE")
         # Deleted member data are overwritten.
         connection.execute("PRAGMA secure_delete = ON")
+        connection.execute(f"PRAGMA cache_size = -{_SQLITE_CACHE_KIB}")
         connection.execute(
-            "CREATE TEMP TABLE stage (payer, key, id, member, record, version, line, remove, "
-            "PRIMARY KEY (payer, key, id)) WITHOUT ROWID"
+            "CREATE TEMP TABLE stage (payer, key, id, member, record, version, line, remove)"
         )
 
     def fill(self, staged: Iterable[Staged]) -> None:
-        rows = iter((*s.row, s.line, int(s.remove)) for s in staged)
         self._connection.execute("BEGIN")
-        while some := list(islice(rows, _AT_ONCE)):
-            self._connection.executemany(
-                "INSERT OR REPLACE INTO stage VALUES (?, ?, ?, ?, ?, ?, ?, ?)", some
-            )
+        self._connection.executemany("INSERT INTO stage VALUES (?, ?, ?, ?, ?, ?, ?, ?)", staged)
         self._connection.execute("COMMIT")
         self._connection.execute("BEGIN IMMEDIATE")
+
+    def compare(self, *, whole: bool) -> Compared:
+        if whole and not self._number(self._sql.is_empty):
+            self._run("CREATE INDEX temp.stage_key ON stage (payer, key, id, version)")
+        return super().compare(whole=whole)
 
     def note(self, **values: int | str) -> None:
         named = ", ".join(f":{name.strip()}" for name in _NOTED.split(","))
@@ -172,52 +249,36 @@ class _SqliteStaging(_Merging):
         self._connection.execute(statement)
 
 
-_POSTGRES_ALTERNATES = "jsonb_array_elements_text(o.record::jsonb -> 'alternates') a(value)"
-
-
 class _PostgresStaging(_Merging):
     def __init__(self, connection: psycopg.Connection, kind: PayerRecordKind) -> None:
-        super().__init__(kind, _POSTGRES_ALTERNATES)
+        super().__init__(kind, _POSTGRES)
         self._connection = connection
-        self._first = False
-        columns = ", ".join(f"{name} text NOT NULL" for name in _COLUMNS.split(", "))
+        columns = ", ".join(f'{name} text COLLATE "C" NOT NULL' for name in _COLUMNS.split(", "))
         connection.execute("SET LOCAL work_mem = '256MB'")
         # One import at a time: an import must not change what another compares.
         connection.execute("SELECT pg_advisory_xact_lock(hashtext('covercard payer data'))")
         connection.execute(
-            f"CREATE TEMP TABLE raw ({columns}, line bigint, remove int) ON COMMIT DROP"
+            f"CREATE TEMP TABLE stage ({columns}, line bigint, remove int) ON COMMIT DROP"
         )
 
     def fill(self, staged: Iterable[Staged]) -> None:
-        copy_in = f"COPY raw ({_COLUMNS}, line, remove) FROM STDIN"
+        copy_in = f"COPY stage ({_COLUMNS}, line, remove) FROM STDIN"
         with self._connection.cursor() as cursor, cursor.copy(copy_in) as copy:
-            rows = iter(staged)
-            while some := list(islice(rows, _AT_ONCE)):
-                copy.write("".join(map(_copied, some)))
-
-    def compare(self, *, whole: bool) -> Compared:
-        if not self._number(self._sql.has_any):
-            # The first of its kind: there is nothing to compare, and so no second copy to make.
-            self._first = True
-            self._run(self._sql.put_first)
-            records = self._number(self._sql.own_in_table)
-            return Compared(records, records, 0, 0)
-        self._connection.execute(
-            "CREATE TEMP TABLE stage ON COMMIT DROP AS SELECT DISTINCT ON (payer, key, id) * "
-            "FROM raw ORDER BY payer, key, id, line DESC"
-        )
-        self._connection.execute("DROP TABLE raw")
-        self._connection.execute("CREATE INDEX ON stage (payer, key, id)")
-        self._connection.execute("ANALYZE stage")
-        return super().compare(whole=whole)
+            lines = map(_copied, staged)
+            while some := "".join(islice(lines, _AT_ONCE)):
+                copy.write(some)
+        self._run("ANALYZE stage")
 
     def note(self, **values: int | str) -> None:
         named = ", ".join(f"%({name.strip()})s" for name in _NOTED.split(","))
         self._connection.execute(f"INSERT INTO payer_import ({_NOTED}) VALUES ({named})", values)
 
-    def merge(self, *, whole: bool) -> None:
-        if not self._first:
-            super().merge(whole=whole)
+    def _compared(self) -> None:
+        self._run("ANALYZE fresh")
+        self._run("ANALYZE gone")
+
+    def merge(self) -> None:
+        super().merge()
         self._run(f"ANALYZE {self._kind.table}")
 
     def commit(self) -> None:
@@ -233,10 +294,12 @@ class _PostgresStaging(_Merging):
 
 def _copied(staged: Staged) -> str:
     """A line in COPY's text format."""
-    text = "\t".join(staged.row)
-    if "\\" in text or "\n" in text or "\r" in text or text.count("\t") != len(staged.row) - 1:
-        text = "\t".join(map(_escaped, staged.row))
-    return f"{text}\t{staged.line}\t{int(staged.remove)}\n"
+    payer, key, own_id, member, record, version, line, remove = staged
+    text = f"{payer}\t{key}\t{own_id}\t{member}\t{record}\t{version}\t{line}\t{remove}\n"
+    if "\\" in text or "\r" in text or text.count("\t") != _TABS or text.count("\n") != 1:
+        written = "\t".join(map(_escaped, staged[:6]))
+        return f"{written}\t{line}\t{remove}\n"
+    return text
 
 
 def _escaped(value: str) -> str:

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -95,14 +96,21 @@ def test_each_fixture_of_a_coverage_of_these_payers_has_its_member(payer: Plan, 
     source = open_embedded(payer.url)
     deadline = time.monotonic() + 5
     payers = sorted(set(PAYERS.values()))
-    found = [source.look_up(Wanted(p, frozenset({number})), deadline).members for p in payers]
+    patient = beneficiary_of(path, coverage)
+    born = date.fromisoformat(patient["birthDate"])
+    wanted = [Wanted(p, frozenset({number}), born) for p in payers]
+    found = [source.look_up(w, deadline).members for w in wanted]
     source.close()
     known = [(m.given, m.birth_date.isoformat()) for members in found for m in members]
-    beneficiary = coverage["beneficiary"]["reference"].replace("/", "-")
-    patient = json.loads((path.parent / f"{beneficiary}.json").read_text("utf-8"))
     told = patient["name"][0]["given"][0], patient["birthDate"]
     others = {"unknown-payer-ivy", "no-identifier-joy"}
     assert known == ([] if coverage["id"] in others else [told])
+
+
+def beneficiary_of(path: Path, coverage: dict[str, Any]) -> dict[str, Any]:
+    beneficiary = coverage["beneficiary"]["reference"].replace("/", "-")
+    patient: dict[str, Any] = json.loads((path.parent / f"{beneficiary}.json").read_text("utf-8"))
+    return patient
 
 
 def test_the_trace_of_the_first_fixture_names_the_members_record(payer: Plan) -> None:

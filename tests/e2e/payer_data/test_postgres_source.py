@@ -15,7 +15,7 @@ from service.payer_data.embedded import open_embedded
 from service.payer_data.port import CIRCUIT_OPEN, PayerData, Wanted
 from tests.e2e.decision_log.postgres import Postgres
 from tests.unit.payer_data.conftest import Import
-from tests.unit.payer_data.people import PAYER
+from tests.unit.payer_data.people import BORN, PAYER
 from tests.unit.payer_data.test_forgetting import (  # noqa: F401
     test_a_number_of_nobody_forgets_nothing,
     test_all_numbers_of_the_person_go_and_what_is_under_them,
@@ -105,7 +105,7 @@ def test_a_server_that_hangs_costs_no_more_than_the_deadline_and_opens_the_circu
 
 
 def look(source: PayerData, seconds: float) -> None:
-    source.look_up(Wanted(PAYER, frozenset({"77"})), time.monotonic() + seconds)
+    source.look_up(Wanted(PAYER, frozenset({"77"}), BORN), time.monotonic() + seconds)
 
 
 def test_a_connection_that_the_server_has_closed_is_made_anew(

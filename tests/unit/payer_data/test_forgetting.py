@@ -10,13 +10,13 @@ from service.payer_data.embedded import open_embedded
 from service.payer_data.forgetting import Forgotten, forget
 from service.payer_data.port import Wanted
 from tests.unit.payer_data.conftest import OTHER_PAYER, Import
-from tests.unit.payer_data.people import PAYER
+from tests.unit.payer_data.people import BORN, PAYER
 
 MEMBERS = """number,person,program,birth_date,family,given,alternates,starts,ends
 M1,ann,medicare_advantage,1951-04-12,Testcase,Ann,SHARED;MBI1,2022-01-01,2025-12-31
 M2,ann,medicare_advantage,1951-04-12,Testcase,Ann,SHARED;MBI1,2026-01-01,
 M4,ann,medicare_advantage,1951-04-12,Testcase,Ann,,2020-01-01,2021-12-31
-M3,al,medicare_advantage,1950-04-12,Testcase,Al,SHARED,2022-01-01,
+M3,al,medicare_advantage,1951-04-12,Testcase,Al,SHARED,2022-01-01,
 """
 AUTHORIZATIONS = "number,member,codes,status\nA1,M1,76390,approved\nA3,M3,76390,approved\n"
 HISTORY = "member,code,day\nM2,76390,2026-03-01\nM2,70551,2026-03-01\nM3,76390,2026-03-01\n"
@@ -25,7 +25,7 @@ HISTORY = "member,code,day\nM2,76390,2026-03-01\nM2,70551,2026-03-01\nM3,76390,2
 def known(url: str, number: str) -> set[str]:
     source = open_embedded(url)
     codes = frozenset({"http://www.ama-assn.org/go/cpt|76390"})
-    found = source.look_up(Wanted(PAYER, frozenset({number}), codes), time.monotonic() + 5)
+    found = source.look_up(Wanted(PAYER, frozenset({number}), BORN, codes), time.monotonic() + 5)
     source.close()
     own = {a.number for a in found.authorizations} | {str(s.day) for s in found.services}
     return {m.number for m in found.members} | own

@@ -20,15 +20,16 @@ from service.payer_data.record_rows import KINDS
 from service.policies.program_table import load_programs
 from tests.conftest import ROOT
 from tests.unit.payer_data.conftest import AT, OTHER_PAYER, Import
-from tests.unit.payer_data.people import PAYER
+from tests.unit.payer_data.people import BORN, PAYER
 
 HEADER = "number,program,birth_date,family,given,alternates,starts,ends\n"
 ANN = "TEST-MEMBER-0001,medicare_advantage,1951-04-12,Testcase,Ann,1AB2-C3D;77,2022-01-01,\n"
-BO = "TEST-MEMBER-0002,original_medicare,1948-09-30,Sampleson,Bo,,2022-01-01,2026-12-31\n"
+BO = "TEST-MEMBER-0002,original_medicare,1951-04-12,Sampleson,Bo,,2022-01-01,2026-12-31\n"
 
 
 def ask(source: PayerData, *numbers: str, payer: str = PAYER, **more: frozenset[str]) -> Records:
-    return source.look_up(Wanted(payer, frozenset(numbers), **more), time.monotonic() + 5)
+    wanted = Wanted(payer, frozenset(numbers), BORN, **more)
+    return source.look_up(wanted, time.monotonic() + 5)
 
 
 def names(records: Records) -> set[str]:
@@ -205,8 +206,8 @@ def test_who_reads_sees_the_old_state_until_an_import_is_whole(
     seen: list[set[str]] = []
     merge = staging._Merging.merge
 
-    def while_reading(self: staging._Merging, *, whole: bool) -> None:
-        merge(self, whole=whole)
+    def while_reading(self: staging._Merging) -> None:
+        merge(self)
         seen.append(names(ask(source, "77", "TESTMEMBER0002")))
 
     monkeypatch.setattr(staging._Merging, "merge", while_reading)
@@ -222,8 +223,8 @@ def test_an_import_that_breaks_off_leaves_everything_as_it_was(
 
     merge = staging._Merging.merge
 
-    def breaks_off(self: staging._Merging, *, whole: bool) -> None:
-        merge(self, whole=whole)
+    def breaks_off(self: staging._Merging) -> None:
+        merge(self)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(staging._Merging, "merge", breaks_off)
