@@ -48,6 +48,11 @@ class Client:
     fhir_servers: frozenset[str] | None = frozenset()
     apps: Mapping[str, str] = field(default_factory=dict, hash=False)
 
+    @property
+    def told_apart_as(self) -> str:
+        """Its name; "" in open mode, which does not tell callers apart."""
+        return self.name if self.issuer else ""
+
 
 ANYONE = Client(issuer="", name="anyone", fhir_servers=None)
 """The caller in open mode, which is for loopback only."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from flask import Flask
 
 from cards.questionnaires import Forms, load_forms
 from cards.texts import Texts
+from service.auth.clients import TrustedClient
 from service.bootstrap.security import secure
 from service.bootstrap.wire_pages import wire_pages
 from service.crd.call_limits import CallLimits
@@ -44,6 +45,7 @@ from service.response.notice_forms import NoticeForms, NoticeSuggestion
 from service.response.offer_cards import OfferCards
 from service.response.response_links import ResponseLinks
 from service.review.decide import DecideStep
+from service.review.fhir_server_check import FhirServerCheck
 from service.review.order_review import OrderReview
 from service.review.payer_records import PayerRecords
 from service.review.submitted_forms import FormsOnFile
@@ -107,11 +109,12 @@ def wire_review(
     fetcher: ResourceFetcher | None = None,
     versions: CrdVersions | None = None,
     payer_records: PayerRecords | None = None,
+    server_check: FhirServerCheck | None = None,
 ) -> OrderReview:
     """The order review, also for decisions without a server.
 
     `fetcher` replaces the EHR fetcher, `versions` the registered CRD versions, `payer_records` the
-    configured source of the payer's records.
+    configured source of the payer's records. `server_check` tells the clients' FHIR servers.
     """
     forms = load_forms(library.questionnaires, settings.form_bases)
     links = wire_links(settings, library, forms)
@@ -140,6 +143,7 @@ def wire_review(
         zone=settings.zone,
         limits=call_limits(settings),
         aliases=settings.aliases,
+        server_check=server_check,
     )
 
 
@@ -176,6 +180,14 @@ def call_limits(settings: Settings) -> CallLimits:
         orders=settings.max_orders,
         references=settings.max_references,
     )
+
+
+def wire_server_check(
+    settings: Settings, clients: Collection[TrustedClient] | None
+) -> FhirServerCheck:
+    """The check of a call's FHIR server, by the servers that clients list; None in open mode."""
+    listed = [url for each in clients or () for url in each.client.fhir_servers or ()]
+    return FhirServerCheck(listed, settings.fhir_servers.split())
 
 
 def wire_decide_step(
@@ -279,7 +291,8 @@ def create_app(
     count_refusals(app, metrics)
     clients = secure(app, settings, clock)
     payer_records = wire_payer_records(settings, library, metrics)
-    review = wire_review(settings, library, clock, None, versions, payer_records)
+    server_check = wire_server_check(settings, clients)
+    review = wire_review(settings, library, clock, None, versions, payer_records, server_check)
     app.register_blueprint(hooks_blueprint(review, discovery(SERVICES, versions), call_logger))
     app.register_blueprint(feedback_blueprint(call_logger))
     forms = load_forms(library.questionnaires, settings.form_bases)

@@ -15,12 +15,16 @@ from sqlalchemy.pool import NullPool
 
 from service.database.urls import is_sqlite
 from service.errors import ConfigurationError
+from service.private_files import check_private, make_private_file
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
 CONNECT_SECONDS = 2
 _READ_LOCK_SECONDS = 10
+
+SQLITE_COMPANIONS = ("-wal", "-shm", "-journal")
+"""Endings of the names of the files that SQLite keeps beside a database."""
 
 
 def database_file(url: str) -> Path:
@@ -45,7 +49,7 @@ def open_engine(url: str) -> Engine:
         }
     engine = create_engine(parsed, poolclass=NullPool, connect_args=arguments, hide_parameters=True)
     if is_sqlite(url):
-        make_private_file(database_file(url))
+        make_database_private(database_file(url))
         event.listen(engine, "connect", _durable)
     return engine
 
@@ -57,7 +61,7 @@ def open_pool(url: str, connections: int) -> Engine:
     """
     try:
         if is_sqlite(url):
-            make_private_file(database_file(url))
+            make_database_private(database_file(url))
             engine = create_engine(url, hide_parameters=True, connect_args={"timeout": 10})
             event.listen(engine, "connect", _quick)
             return engine
@@ -74,10 +78,15 @@ def open_pool(url: str, connections: int) -> Engine:
         raise ConfigurationError(f"COVERCARD_DATABASE_URL: cannot be used ({kind})") from None
 
 
-def make_private_file(path: Path) -> None:
-    """Create a file readable by its owner only, with its folder: it will contain patient data."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.touch(mode=0o600, exist_ok=True)
+def make_database_private(file: Path) -> None:
+    """Create an SQLite file for its owner only, or check it with the files beside it.
+
+    SQLite gives the files that it creates the mode of the database. Raises as
+    `service.private_files`.
+    """
+    make_private_file(file)
+    for suffix in SQLITE_COMPANIONS:
+        check_private(file.with_name(file.name + suffix))
 
 
 def _durable(connection: DBAPIConnection, _record: object) -> None:

@@ -13,10 +13,11 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.database.database_errors import trouble
-from service.database.engines import database_file, make_private_file, open_engine
+from service.database.engines import database_file, open_engine
 from service.database.urls import is_sqlite
 from service.deadline import run_with_deadline
 from service.errors import ConfigurationError, StoreUnavailable
+from service.private_files import make_folder_of, open_private
 
 _LOOK_SECONDS = 4
 
@@ -109,8 +110,8 @@ def _one_at_a_time(url: str) -> Iterator[None]:
         return
     lock = database_file(url).with_suffix(".lock")
     try:
-        make_private_file(lock)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+        make_folder_of(lock)
+        descriptor = open_private(lock, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise StoreUnavailable(trouble(error)) from error
     try:

@@ -1,8 +1,8 @@
 """Coverage assertion id: the same facts and answer give the same id, on any instance.
 
-It is a hash of the EHR's order, its patient, coverage, codes and stated day of service, the policy
-version and the answer. A day that the order does not state is excluded: Monday's answer is
-Tuesday's while the policy stays.
+It is a hash of the client, the EHR's order, its patient, coverage, codes and stated day of service,
+the policy version and the answer. A day that the order does not state is excluded: Monday's answer
+is Tuesday's while the policy stays.
 """
 
 from __future__ import annotations
@@ -17,17 +17,21 @@ from service.decision.order import Order, ServiceDay
 _OURS = re.compile(r"cc[0-9a-f]{30}")
 
 
-def coverage_assertion_id(determination: Determination, ehr: str, said: Sequence[str]) -> str:
+def coverage_assertion_id(
+    determination: Determination, client: str, ehr: str, said: Sequence[str]
+) -> str:
     """The id as "cc" and 30 hexadecimal digits.
 
-    `ehr` is the EHR's FHIR base URL, or "", to distinguish equal ids of EHRs. `said` is the content
-    of the coverage information beyond the determination: stated answer, reason without a
+    `client` is the name of the calling client, or "" where callers are not told apart; `ehr`, the
+    EHR's FHIR base URL, or "": two clients or EHRs may have orders with equal ids. `said` is the
+    content of the coverage information beyond the determination: stated answer, reason without a
     determination, requested forms. Hooks with and without forms thus assert different ids.
     """
     d = determination
     told = d.order.service_day
     coverage = d.finding.coverage
     facts = (
+        *((f"client {client}",) if client else ()),
         ehr.rstrip("/"),
         d.order.reference,
         d.order.patient or "",

@@ -57,9 +57,11 @@ def call_detail(connection: Connection, call_id: str) -> CallDetail | None:
     return None if call is None else CallDetail(call, _said(connection, call))
 
 
-def by_assertion(connection: Connection, assertion_id: str) -> DecisionDetail | None:
-    """The latest decision with this assertion id, or None."""
-    found = queries.by_assertion(connection, assertion_id, _MOST_CALLS)
+def by_assertion(
+    connection: Connection, assertion_id: str, client: str | None = None
+) -> DecisionDetail | None:
+    """The latest decision with this assertion id, or None; of one client, or of all."""
+    found = queries.by_assertion(connection, assertion_id, _MOST_CALLS, client)
     return _whole(connection, found[0], found[1:]) if found else None
 
 

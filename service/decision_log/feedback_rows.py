@@ -14,7 +14,9 @@ from typing import Any
 import msgspec
 
 from service.decision_log.instants import microseconds
-from service.decision_log.rows import FeedbackRow, told
+from service.decision_log.rows import LONGEST_TEXT, FeedbackRow
+from service.decision_log.rows import told as as_kept
+from service.decision_log.token_removal import without_tokens_in
 from service.errors import MalformedRequest
 
 ACCEPTED = "accepted"
@@ -26,6 +28,11 @@ _MOST_SUGGESTIONS = 100
 _YEARS = range(1970, 9999)
 """Years that every time zone can display; the calendar's first and last cannot."""
 _json = msgspec.json.Encoder().encode
+
+
+def told(text: str | None, longest: int = LONGEST_TEXT) -> str | None:
+    """A text of a client as it is stored: cut to length, without a token."""
+    return as_kept(without_tokens_in(text), longest)
 
 
 def read_feedback(

@@ -82,9 +82,13 @@ class TimeSpan:
     until: datetime | None = None
 
 
-def by_assertion(connection: Connection, assertion_id: str, most: int) -> list[LoggedDecision]:
-    """At most `most` determinations with this assertion id, newest first."""
+def by_assertion(
+    connection: Connection, assertion_id: str, most: int, client: str | None = None
+) -> list[LoggedDecision]:
+    """At most `most` determinations with this assertion id, newest first; of one client, or all."""
     wanted = _decisions().where(determination.c.assertion_id == assertion_id)
+    if client is not None:
+        wanted = wanted.where(call.c.client == client)
     newest = wanted.order_by(determination.c.call_id.desc()).limit(most)
     return [_decision(row) for row in connection.execute(newest)]
 
@@ -103,12 +107,14 @@ def find(
     patient: str | None = None,
     orders: Sequence[str] = (),
     ehr: str | None = None,
+    client: str | None = None,
     span: TimeSpan | None = None,
     most: int,
 ) -> list[LoggedDecision]:
     """Determinations of a patient ("Patient/id") or one of some orders ("Type/id"), newest first.
 
-    Ids are unique within one EHR only; `ehr` is its FHIR base URL as in its calls.
+    Ids are unique within one EHR only; `ehr` is its FHIR base URL as in its calls, `client` the
+    client's name.
     """
     wanted = _decisions()
     if patient is not None:
@@ -117,6 +123,8 @@ def find(
         wanted = wanted.where(determination.c.order_ref.in_(orders))
     if ehr is not None:
         wanted = wanted.where(call.c.ehr == ehr)
+    if client is not None:
+        wanted = wanted.where(call.c.client == client)
     for condition in within(determination.c.call_id, span or TimeSpan()):
         wanted = wanted.where(condition)
     newest = wanted.order_by(determination.c.call_id.desc(), determination.c.position).limit(most)
@@ -124,12 +132,12 @@ def find(
 
 
 def replaced_by_log(connection: Connection, decision: LoggedDecision) -> str | None:
-    """The previous assertion id on the same order and coverage."""
+    """The client's previous assertion id on the same order and coverage."""
     return _neighbor(connection, decision, later=False)
 
 
 def replacement(connection: Connection, decision: LoggedDecision) -> str | None:
-    """The next assertion id on the same order and coverage."""
+    """The client's next assertion id on the same order and coverage."""
     return _neighbor(connection, decision, later=True)
 
 
@@ -146,6 +154,7 @@ def _neighbor(connection: Connection, decision: LoggedDecision, *, later: bool) 
             d.coverage == this.coverage,
             d.assertion_id.is_not(None),
             d.assertion_id != this.assertion_id,
+            call.c.client == decision.client,
             call.c.patient == decision.patient,
             func.coalesce(call.c.ehr, "") == (decision.ehr or ""),
         )

@@ -9,10 +9,11 @@ import sqlite3
 import time
 from collections.abc import Iterator
 
-from service.database.engines import database_file, make_private_file, open_engine
+from service.database.engines import database_file, open_engine
 from service.decision_log.inserts import SqliteInserts
 from service.decision_log.rows import LogEntry
 from service.errors import EntryRejected, StoreUnavailable
+from service.private_files import open_private
 
 _TURN_SECONDS = 0.001
 _BUSY_SECONDS = 0.001
@@ -82,8 +83,7 @@ class SqliteStore:
         connection.isolation_level = None
         connection.execute("PRAGMA busy_timeout=0")  # waiting is `_begin`'s
         lock = database_file(self._url).with_suffix(".lock")
-        make_private_file(lock)
-        self._connection, self._turn = connection, os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+        self._connection, self._turn = connection, open_private(lock, os.O_RDWR | os.O_CREAT)
 
 
 @contextlib.contextmanager

@@ -138,7 +138,7 @@ class CoverageInformationWriter:
             assumptions=_assumptions(d, self.links.texts),
             stated_on=to.now.date(),
             expires_on=expires,
-            assertion_id=coverage_assertion_id(d, to.ehr, [to.version.name, *asserted]),
+            assertion_id=coverage_assertion_id(d, to.client, to.ehr, [to.version.name, *asserted]),
             documentation=(
                 *(self._documentation(n, editions, to.version) for n in editions),
                 *(self._own_form(f, to.version) for f in forms),
@@ -187,7 +187,7 @@ class CoverageInformationWriter:
             reasons=(_reason(wording.reason, d, to, self.links.texts.phrases),),
             stated_on=to.now.date(),
             assertion_id=coverage_assertion_id(
-                d, to.ehr, [to.version.name, covered.value, gap, *asserted_by_records(d)]
+                d, to.client, to.ehr, [to.version.name, covered.value, gap, *asserted_by_records(d)]
             ),
             reason_code=wording.reason_code,
             instructions=wording.instructions,

@@ -36,7 +36,8 @@ class Decided:
 class ResponseContext:
     """The facts of the call that shape its answer. References are "Type/id".
 
-    `now` is in the service's time zone; `ehr` is the caller's FHIR base URL or "";
+    `now` is in the service's time zone; `client` is the caller's name, "" in open mode; `ehr` is
+    its FHIR base URL or "";
     `orders_in_request` counts all orders, decided or not; `orders_unread` are named orders that
     could not be read ("Type/id", or words for an invalid reference). `questionnaires_missing` are
     canonicals with version that the EHR was asked for and does not have. `person` is the patient,
@@ -60,3 +61,4 @@ class ResponseContext:
     hook: str = ""
     apps: Mapping[str, str] = field(default_factory=dict)
     coverages: Mapping[str, Resource] = field(default_factory=dict)
+    client: str = ""

@@ -31,6 +31,7 @@ from service.fhir.resources import Resources
 from service.response import Asserted, Decided, Responder, ResponseContext
 from service.review.decide import DecideStep, DecisionContext
 from service.review.fact_needs import fact_needs, is_of_coverage, searched_in_full
+from service.review.fhir_server_check import FhirServerCheck
 from service.review.submitted_forms import FormsOnFile
 
 
@@ -53,7 +54,7 @@ class OrderReview:
 
     `forms` finds submitted forms; `fetcher` reads missing resources from the EHR; `clock` gives the
     current time with a time zone; `zone` is the time zone of a day; `limits` bound a call's size;
-    `aliases` are the other addresses of EHRs.
+    `aliases` are the other addresses of EHRs; `server_check` tells a client's servers.
     """
 
     def __init__(
@@ -69,7 +70,9 @@ class OrderReview:
         zone: tzinfo,
         limits: CallLimits,
         aliases: ServerAliases = NO_ALIASES,
+        server_check: FhirServerCheck | None = None,
     ) -> None:
+        self._server_check = server_check or FhirServerCheck()
         self._aliases = aliases
         self._readers: Mapping[str, RequestReader] = {
             s.id: RequestReader(s, versions, limits) for s in services
@@ -89,16 +92,19 @@ class OrderReview:
         body: bytes,
         allowed_fhir_servers: frozenset[str] | None = None,
         apps: Mapping[str, str] | None = None,
+        client: str = "",
     ) -> Review:
         """Answer the call in `body`. Raises a RequestError with each wrong place.
 
         `allowed_fhir_servers` are the FHIR base URLs of the calling client; None in open mode.
-        `apps` are the launch URLs of the client's SMART apps by name.
+        `apps` are the launch URLs of the client's SMART apps by name; `client` is its name, "" in
+        open mode: assertion ids are each client's own.
         """
         reader = self._readers.get(service_id)
         if reader is None:
             raise UnknownService("no CDS service has this id; GET /cds-services lists them")
         request = reader.read(body)
+        self._server_check.check(request, allowed_fhir_servers)
         now, started = self._clock().astimezone(self._zone), time.monotonic()
         resources = request.resources(self._aliases.hosts_of(request.fhir_server))
         self._limits.check_resources([*resources])
@@ -141,6 +147,7 @@ class OrderReview:
             options=request.options,
             patient=request.patient,
             encounter=f"Encounter/{request.encounter_id}" if request.encounter_id else None,
+            client=client,
             ehr=request.fhir_server or "",
             orders_in_request=max(_counted(asked, decided) + len(unread), drafts(resources)),
             orders_unread=unread,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from flask import Flask, Response, g, request
 
 from cards.vocabulary import Answer, Card
 from service import __version__
-from service.crd.hook_request import HookRequest
 from service.crd.hooks import SERVICES
 from service.decision.determination import Determination
 from service.decision.policy import PolicyVersion
@@ -21,6 +19,7 @@ from service.decision_log.call_record import CallRecord, CardShown, Determinatio
 from service.decision_log.fetched_resources import written
 from service.decision_log.instants import new_call_id
 from service.decision_log.recorder import Recorder
+from service.decision_log.token_removal import without_tokens
 from service.errors import RecordsUnavailable, RequestError, UnknownService
 from service.response import Asserted
 from service.review.order_review import Review
@@ -29,13 +28,6 @@ from service.web.metrics import Metrics
 from service.web.problems import internal_error
 
 _HOOKS: Mapping[str, str] = {s.id: s.hook for s in SERVICES}
-_AUTHORIZATION = "fhirAuthorization"
-_TOKEN = "access_token"  # noqa: S105  the name of the member
-_TOKEN_ELSEWHERE = re.compile(rb"access_token|\\u00[4-7]", re.IGNORECASE)
-"""The member's name, or an escaped letter that could spell it."""
-_SHORTEST_SECRET = 8
-_EMPTY = msgspec.Raw(b'""')
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def count_refusals(app: Flask, metrics: Metrics) -> None:
@@ -85,7 +77,7 @@ class ReceivedCall:
         shown = tuple(cards_shown(review.answer, review.determinations))
         record = msgspec.structs.replace(
             self._record(200, payload),
-            request=without_token(call),
+            request=call.document.body,
             hook_instance=call.hook_instance,
             crd_version=call.version.name,
             ehr=call.fhir_server,
@@ -114,8 +106,7 @@ class ReceivedCall:
             payload, status, outcome = encode(error.operation_outcome()), error.status, "refused"
         else:
             payload, status, outcome = encode(internal_error()), 500, "failed"
-        request = readable_without_token(self.body)
-        record = msgspec.structs.replace(self._record(status, payload), request=request)
+        record = msgspec.structs.replace(self._record(status, payload), request=self.body)
         self._keep(record, "", outcome)
 
     def _record(self, status: int, payload: bytes) -> CallRecord:
@@ -134,7 +125,7 @@ class ReceivedCall:
 
     def _keep(self, record: CallRecord, version: str, outcome: str) -> None:
         try:
-            self.call_logger.recorder.record(record)
+            self.call_logger.recorder.record(without_tokens(record))
         except RecordsUnavailable:
             outcome = "unavailable"
             raise
@@ -175,29 +166,3 @@ def _card_shown(card: Card, policies: Mapping[str, PolicyVersion]) -> CardShown:
 
 def _starts_form(resource: object) -> bool:
     return isinstance(resource, Mapping) and resource.get("resourceType") == "Task"
-
-
-def without_token(call: HookRequest) -> bytes:
-    """The body as received, without the EHR's access token."""
-    body = call.document.body
-    if call.access_token is None:
-        return body
-    authorization = call.document.raw((_AUTHORIZATION,))
-    token = call.document.raw((_AUTHORIZATION, _TOKEN))
-    # Empty rather than absent, so that the body is still a valid call.
-    kept = {**_members.decode(authorization), _TOKEN: _EMPTY}
-    body = body.replace(authorization, encode(kept))
-    # Removed from other places too; a shorter token may be a common word.
-    return body.replace(token, _EMPTY) if len(token) >= _SHORTEST_SECRET else body
-
-
-def readable_without_token(body: bytes) -> bytes | None:
-    """A refused call's body without its authorization; None if removal is uncertain."""
-    try:
-        members = _members.decode(body)
-    except (ValueError, RecursionError):
-        return None
-    members.pop(_AUTHORIZATION, None)
-    kept = encode(members)
-    # A client with its call in the wrong place may have its token there, too.
-    return None if _TOKEN_ELSEWHERE.search(kept) else kept

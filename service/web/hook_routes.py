@@ -39,7 +39,9 @@ def hooks_blueprint(
         name_call(received.id)
         try:
             with timed("review"):
-                reviewed = review.review(service_id, body, client.fhir_servers, client.apps)
+                reviewed = review.review(
+                    service_id, body, client.fhir_servers, client.apps, client.told_apart_as
+                )
         except Exception as error:
             received.fail(error)
             raise

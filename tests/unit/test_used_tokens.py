@@ -76,8 +76,10 @@ def test_what_has_expired_is_forgotten_and_nothing_else(engine: Engine) -> None:
 
 
 def test_where_uses_cannot_be_recorded_nobody_is_let_in(tmp_path: Path) -> None:
+    pool = open_pool(f"sqlite:///{tmp_path}/file.sqlite3", 8)
+    (tmp_path / "file.sqlite3").unlink()
     (tmp_path / "file.sqlite3").mkdir()
-    store = SqlReplayStore(open_pool(f"sqlite:///{tmp_path}/file.sqlite3", 8))
+    store = SqlReplayStore(pool)
     with pytest.raises(Unavailable):
         store.first_use("a", "1", SOON)
     (tmp_path / "file.sqlite3").rmdir()

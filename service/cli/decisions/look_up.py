@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from service.cli.decisions.options import load, mention_spool, opened, span_of, span_options
+from service.cli.decisions.options import (
+    client_option,
+    load,
+    mention_spool,
+    opened,
+    span_of,
+    span_options,
+)
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -22,7 +29,8 @@ if TYPE_CHECKING:
 @click.option(
     "--cards", "body", flag_value="cards", help="Show the cards as a clinician sees them."
 )
-def show(identifier: str, body: str | None) -> None:
+@client_option
+def show(identifier: str, body: str | None, client: str | None) -> None:
     """Show the decision behind a coverage-assertion-id: request, answer and reason.
 
     Of several assertions with this id, the latest is shown and the others are listed. A call's id
@@ -37,8 +45,9 @@ def show(identifier: str, body: str | None) -> None:
 
     settings = load()
     identifier = identifier.strip().lower()
-    with opened(settings, "show", {"assertion_id": identifier, "body": body}) as connection:
-        found = by_assertion(connection, identifier)
+    asked = {"assertion_id": identifier, "body": body, "client": client}
+    with opened(settings, "show", asked) as connection:
+        found = by_assertion(connection, identifier, client)
         looked_at = call_detail(connection, identifier) if found is None else None
     call = found.call if found else looked_at.call if looked_at else None
     if call is None:
@@ -61,6 +70,7 @@ def show(identifier: str, body: str | None) -> None:
 @click.option("--patient", help="The patient as in the call: Patient/ann or ann.")
 @click.option("--order", help="The order as in the call: ServiceRequest/mrs-brain or mrs-brain.")
 @click.option("--ehr", help="The EHR's FHIR base URL; ids are unique within one EHR only.")
+@client_option
 @span_options
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -68,6 +78,7 @@ def find(
     patient: str | None,
     order: str | None,
     ehr: str | None,
+    client: str | None,
     since: datetime | None,
     until: datetime | None,
     limit: int,
@@ -83,11 +94,23 @@ def find(
     settings = load()
     patient = patient_reference(patient) if patient is not None else None
     orders = order_references(order) if order is not None else ()
-    asked = {"patient": patient, "order": order, "ehr": ehr, "since": since, "until": until}
-    span = span_of(since, until)
+    asked = {
+        "patient": patient,
+        "order": order,
+        "ehr": ehr,
+        "client": client,
+        "since": since,
+        "until": until,
+    }
     with opened(settings, "find", asked) as connection:
         found = queries.find(
-            connection, patient=patient, orders=orders, ehr=ehr, span=span, most=limit + 1
+            connection,
+            patient=patient,
+            orders=orders,
+            ehr=ehr,
+            client=client,
+            span=span_of(since, until),
+            most=limit + 1,
         )
     mention_spool(settings)
     if as_json:

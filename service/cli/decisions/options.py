@@ -63,6 +63,11 @@ def span_options(command: F) -> F:
     return since(until(command))
 
 
+client_option = click.option(
+    "--client", help="Only calls of this client, by its name in the clients file."
+)
+
+
 def load() -> Settings:
     from service.settings import load_settings
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from service.auth.clients import ANYONE
 from service.bootstrap.app import Library, wire_review
 from service.decision_log.display import short_codes
 from service.decision_log.fetched_resources import FetchedBefore
@@ -56,7 +57,8 @@ class Replay:
         self._now = logged.received_at
         self._fetched = FetchedBefore(logged.kept.fetched)
         try:
-            review = self._review.review(logged.row.service_id, logged.kept.request)
+            client = "" if logged.row.client == ANYONE.name else logged.row.client
+            review = self._review.review(logged.row.service_id, logged.kept.request, client=client)
         except RequestError as error:
             yield _change(logged, None, "status", "200", str(error.status))
             return

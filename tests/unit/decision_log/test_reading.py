@@ -30,6 +30,37 @@ def test_a_decision_is_found_by_its_assertion_id_newest_first(log: Log, engine: 
     assert found[0].determination.covered == "conditional"
 
 
+def test_a_decision_can_be_looked_up_among_those_of_one_client(log: Log, engine: Engine) -> None:
+    log(call(client="clinic"), call(client="hospital", at=AT + HOUR))
+    with engine.connect() as connection:
+        for client in ("clinic", "hospital"):
+            (by_id,) = queries.by_assertion(connection, "cc-1", 10, client)
+            (found,) = queries.find(connection, client=client, most=10)
+            detail = decision_detail.by_assertion(connection, "cc-1", client)
+            assert by_id.client == found.client == client
+            assert detail is not None
+            assert detail.call.row.client == client
+            assert detail.same_id_elsewhere == ()
+        assert queries.by_assertion(connection, "cc-1", 10, "nobody") == []
+
+
+def test_another_clients_assertion_replaces_nothing(log: Log, engine: Engine) -> None:
+    """Two clients whose EHRs do not tell their address may have the same ids."""
+    log(
+        call(assertion_id="cc-1"),
+        call(assertion_id="cc-2", at=AT + HOUR, client="hospital"),
+        call(assertion_id="cc-3", at=AT + 2 * HOUR),
+    )
+    with engine.connect() as connection:
+        first, second, third = (
+            decision_detail.by_assertion(connection, f"cc-{n}") for n in (1, 2, 3)
+        )
+    assert first and second and third
+    assert (first.replaces, first.replaced_by) == (None, "cc-3")
+    assert (second.replaces, second.replaced_by) == (None, None)
+    assert (third.replaces, third.replaced_by) == ("cc-1", None)
+
+
 def test_decisions_are_found_by_patient_order_and_time(log: Log, engine: Engine) -> None:
     log(
         call(patient="Patient/ann", order="ServiceRequest/1"),

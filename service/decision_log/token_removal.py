@@ -1,0 +1,313 @@
+"""Token removal: what admits somebody to an EHR stays in no column of the log.
+
+A token is told by the name of its member (`access_token`, also misspelled), by its value wherever
+that stands, or by its form: a JWT, "Bearer …", a parameter of a URL. Accepted and refused calls
+are treated alike. A call with its token in its own place only, as nearly all are, costs a search
+of its bytes; any other is walked, and all its columns with it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote, quote_plus, unquote
+
+import msgspec
+
+from service.decision.determination import Determination
+from service.decision_log.call_record import CallRecord, DeterminationRecord
+from service.decision_log.stored_json import read_kept
+
+REMOVED = "token-removed"
+"""What stands in the place of a token within other text; a valid id of FHIR."""
+
+_AUTHORIZATION = "fhirAuthorization"
+_SHORTEST = 8
+"""Characters: a shorter text may be a common word, and is a token by its member's name only."""
+
+_HARMLESS = frozenset({"tokentype", "expiresin", "scope", "subject", "patient"})
+"""Members of fhirAuthorization that admit nobody (CDS Hooks 2.0), normalized."""
+_SECRETS = frozenset({"secret", "clientsecret", "password", "apikey", "bearer", "jwt"})
+_TOKEN = "accesstoken"  # noqa: S105  the name of the member
+_HOLDERS = ("fhirauthorization", "authorization")
+_LETTERS_OFF = 2
+_HINTS = (b"token", b"acces", b"authori", b"secret", b"bearer", b"eyj")
+"""Lower-case parts of names and forms: without one of them, a body is not walked."""
+_USER_IN_URL = re.compile(rb"://[^/\s?#@\"]+@")
+_ESCAPE = re.compile(rb"\\u([0-9A-Fa-f]{4})")
+
+_JWT = re.compile(r"eyJ[\w-]{5,}(?:\.[\w=-]*){1,4}", re.ASCII)
+_BEARER = re.compile(r"(?<=\bbearer )\s*(?=\S*[\d._~+/=-])[\w.~+/=-]{8,}", re.ASCII | re.IGNORECASE)
+_PARAMETER = re.compile(r"(?P<name>[\w.%-]+)=(?P<value>[^&;#\s\"'<>]+)")
+_USER = re.compile(r"://[^/\s?#@]+@")
+_WORDS = re.compile(r"\s|://")
+_NAMED_BY = ("url", "name", "key")
+"""Members that name what a sibling `value…` holds, as in FHIR's extensions."""
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_string = msgspec.json.Decoder(str).decode
+_encode = msgspec.json.Encoder().encode
+_EMPTY = b'""'
+_NOTHING = (b"", b"null", b"{}")
+
+
+def without_tokens(record: CallRecord) -> CallRecord:
+    """The record of a call without any token; its `request` comes in as received.
+
+    `request` is None afterwards where the body is no JSON object: nothing can be told of it. The
+    value of a token's own member becomes "", so that the body is still a call; within other text a
+    token becomes REMOVED.
+    """
+    if record.request is None:
+        return record
+    removal = _Removal()
+    try:
+        request, is_elsewhere = removal.request(record.request)
+    except (ValueError, RecursionError):
+        return msgspec.structs.replace(record, request=None)
+    cleaned = msgspec.structs.replace(record, request=request)
+    if is_elsewhere or (record.fetched is not None and removal.is_suspicious(record.fetched)):
+        return removal.columns(cleaned)
+    return cleaned
+
+
+def without_tokens_in(text: str | None) -> str | None:
+    """A text of a client, such as a comment, without what has the form of a token."""
+    return None if text is None else _Removal().text(text)
+
+
+class _Removal:
+    """The removal of tokens from one call; learns their values from its body."""
+
+    def __init__(self) -> None:
+        self._values: list[str] = []
+
+    def request(self, body: bytes) -> tuple[bytes, bool]:
+        """The body without tokens, and whether there was a sign of one outside its own place.
+
+        Raises ValueError or RecursionError for what is no JSON object.
+        """
+        members = _members(body)
+        authorization = bytes(members.get(_AUTHORIZATION, b""))
+        cleaned, rest, is_alone = authorization, body, True
+        if authorization not in _NOTHING:
+            self._learn(_tokens_in(read_kept(authorization), is_token=True))
+            cleaned = self._walk(authorization, is_token=True)
+            rest = body.replace(authorization, b"").replace(b'"fhirAuthorization"', b"", 1)
+            is_alone = body.count(authorization) == 1
+        if is_alone and not self.is_suspicious(rest):
+            whole = body if cleaned == authorization else body.replace(authorization, cleaned)
+            return whole, False
+        self._learn(_tokens_in(read_kept(body)))
+        return self._walk(body), True
+
+    def is_suspicious(self, data: bytes) -> bool:
+        """Whether a JSON text may have a token in it."""
+        lowered = data.lower()
+        if any(hint in lowered for hint in _HINTS):
+            return True
+        if any(value.lower().encode() in lowered for value in self._values):
+            return True
+        if b"@" in data and _USER_IN_URL.search(data):
+            return True
+        if b"\\" not in data:
+            return False
+        # Written with escapes, a token shows after decoding only.
+        letters = set().union(*self._values)
+        if b"\\/" in data and "/" in letters:
+            return True
+        spelled = {chr(int(digits, 16)) for digits in _ESCAPE.findall(data)}
+        return any(c in letters or (c.isascii() and c.isalnum()) for c in spelled) or (
+            any(c > "\uffff" for c in letters) and any("\ud800" <= c < "\ue000" for c in spelled)
+        )
+
+    def text(self, text: str) -> str:
+        """A text without tokens."""
+        for value in self._values:
+            text = text.replace(value, REMOVED)
+        if "=" in text:
+            text = _PARAMETER.sub(_without_value, text)
+        if "@" in text:
+            text = _USER.sub(f"://{REMOVED}@", text)
+        for form in _forms_of(text):
+            text = form.sub(REMOVED, text)
+        return text
+
+    def columns(self, record: CallRecord) -> CallRecord:
+        """The record with each of its texts and JSON values cleaned."""
+        return msgspec.structs.replace(
+            record,
+            answer=self._walk(record.answer),
+            fetched=None if record.fetched is None else self._walk(record.fetched),
+            decided=tuple(map(self._decided, record.decided)),
+            **{
+                name: None if (text := getattr(record, name)) is None else self.text(text)
+                for name in ("hook_instance", "ehr", "patient", "encounter")
+            },
+        )
+
+    def _learn(self, tokens: Iterable[str]) -> None:
+        """Know these values, also in upper case, as codes are kept, and as parts of a URL."""
+        found = {*self._values}
+        for token in tokens:
+            if len(token) >= _SHORTEST:
+                found |= {token, token.upper(), quote(token, safe=""), quote_plus(token)}
+        self._values = sorted(found, key=len, reverse=True)
+
+    def _walk(self, raw: bytes, *, is_token: bool = False) -> bytes:
+        """A JSON value without tokens; what is not changed keeps its written form.
+
+        `is_token`: by its name the value is a token, or holds one.
+        """
+        first = raw.lstrip()[:1]
+        if first == b"{":
+            members = _members(raw)
+            named = _names_its_value(members)
+            kept: dict[str, msgspec.Raw] = {}
+            for name, value in members.items():
+                holds = _is_token_name(name) or (is_token and _plain(name) not in _HARMLESS)
+                holds = holds or (named and name.startswith("value"))
+                kept[self.text(name)] = msgspec.Raw(self._walk(bytes(value), is_token=holds))
+            return _encode(kept)
+        if first == b"[":
+            return _encode(
+                [msgspec.Raw(self._walk(bytes(v), is_token=is_token)) for v in _elements(raw)]
+            )
+        if first == b'"':
+            if is_token:
+                return _EMPTY
+            text = _string(raw)
+            cleaned = self.text(text)
+            return raw if cleaned == text else _encode(cleaned)
+        is_number = first not in (b"t", b"f", b"n")
+        known = raw.strip().decode("ascii", "replace") in self._values
+        return _EMPTY if is_number and (is_token or known) else raw
+
+    def _decided(self, record: DeterminationRecord) -> DeterminationRecord:
+        d = record.determination
+        cleaned: Determination = dataclasses.replace(
+            d,
+            order=self._value(d.order),
+            finding=self._value(d.finding),
+            billing_codes=self._value(d.billing_codes),
+            trace=self._value(d.trace),
+        )
+        replaces = None if record.replaces is None else self.text(record.replaces)
+        return msgspec.structs.replace(record, determination=cleaned, replaces=replaces)
+
+    def _value(self, value: Any) -> Any:
+        """A value of the decision with its texts cleaned."""
+        if type(value) is str:  # no member of an enumeration
+            return self.text(value)
+        if isinstance(value, tuple):
+            parts = [self._value(part) for part in value]
+            return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            parts_by_name = {
+                f.name: self._value(getattr(value, f.name)) for f in dataclasses.fields(value)
+            }
+            return dataclasses.replace(value, **parts_by_name)
+        return value
+
+
+def _tokens_in(data: Any, *, is_token: bool = False, is_named: bool = False) -> Iterator[str]:
+    """The values in plain data that are tokens by their name or form.
+
+    `is_token` as in `_walk`; `is_named`: the name is a token's, not that of something beside one.
+    """
+    if isinstance(data, str):
+        if is_token and (is_named or _looks_random(data)):
+            yield data
+        yield from _formed_tokens(data)
+    elif isinstance(data, list):
+        for item in data:
+            yield from _tokens_in(item, is_token=is_token, is_named=is_named)
+    elif isinstance(data, dict):
+        named = _names_its_value(data)
+        for name, value in data.items():
+            holds = _is_token_name(name) or (is_token and _plain(name) not in _HARMLESS)
+            by_sibling = named and name.startswith("value")
+            yield from _tokens_in(
+                value, is_token=holds or by_sibling, is_named=_is_token(_plain(name)) or by_sibling
+            )
+
+
+def _formed_tokens(text: str) -> Iterator[str]:
+    """The parts of a text that have the form of a token."""
+    for form in _forms_of(text):
+        yield from (found[0].strip() for found in form.finditer(text))
+    if "@" in text:
+        yield from (found[0][3:-1] for found in _USER.finditer(text))
+    if "=" in text:
+        for parameter in _PARAMETER.finditer(text):
+            if _is_token_name(unquote(parameter["name"])):
+                yield parameter["value"]
+                yield unquote(parameter["value"])
+
+
+def _forms_of(text: str) -> Iterator[re.Pattern[str]]:
+    """The forms that a text may have; most have none, and a search for a part is quick."""
+    if "eyJ" in text:
+        yield _JWT
+    if "earer " in text or "EARER " in text:
+        yield _BEARER
+
+
+def _names_its_value(members: Mapping[str, Any]) -> bool:
+    """Whether an object says by its url, name or key that its value is a token."""
+    for name in _NAMED_BY:
+        told = members.get(name)
+        if isinstance(told, msgspec.Raw):
+            raw = bytes(told)
+            told = _string(raw) if raw[:1] == b'"' else None
+        if isinstance(told, str) and _is_token(_plain(re.split(r"[/#:.|]", told)[-1])):
+            return True
+    return False
+
+
+def _looks_random(text: str) -> bool:
+    """Whether a text of an unknown member may be a token, and no word or address."""
+    has_both = any(c.isdigit() for c in text) and any(c.isalpha() for c in text)
+    return len(text) >= 2 * _SHORTEST and has_both and not _WORDS.search(text)
+
+
+@lru_cache(maxsize=2048)
+def _is_token_name(name: str) -> bool:
+    """Whether a member of this name holds a token, or the authorization around one."""
+    plain = _plain(name)
+    return _is_token(plain) or any(_is_near(plain, holder) for holder in _HOLDERS)
+
+
+def _is_token(plain: str) -> bool:
+    if plain in _HARMLESS:
+        return False
+    return "token" in plain or plain in _SECRETS or _is_near(plain, _TOKEN)
+
+
+@lru_cache(maxsize=2048)
+def _plain(name: str) -> str:
+    """A name without case and separators: "Access-Token" is "accesstoken"."""
+    return "".join(c for c in name.casefold() if c.isalnum())
+
+
+def _is_near(word: str, wanted: str) -> bool:
+    """Whether a word is at most _LETTERS_OFF letters off (Levenshtein)."""
+    if abs(len(word) - len(wanted)) > _LETTERS_OFF:
+        return False
+    row = list(range(len(wanted) + 1))
+    for n, letter in enumerate(word, 1):
+        before, row[0] = row[0], n
+        for m, other in enumerate(wanted, 1):
+            change = before + (letter != other)
+            before, row[m] = row[m], min(row[m] + 1, row[m - 1] + 1, change)
+    return row[-1] <= _LETTERS_OFF
+
+
+def _without_value(parameter: re.Match[str]) -> str:
+    if not _is_token_name(unquote(parameter["name"])):
+        return parameter[0]
+    return f"{parameter['name']}={REMOVED}"
