@@ -154,6 +154,9 @@ class Settings(BaseSettings):
     header_timeout: int = Field(
         10, ge=1, le=60, description="Seconds in which a request's headers must have come."
     )
+    body_timeout: int = Field(
+        10, ge=1, le=60, description="Seconds in which a request's body must have come; then 408."
+    )
     workbench: Literal["auto", "on", "off"] = Field(
         "auto", description="Workbench page: on, off, or auto (on loopback only)."
     )
@@ -396,6 +399,13 @@ class Settings(BaseSettings):
             return min(self.max_concurrent_calls_per_client, self.max_concurrent_calls)
         alone = not self.asks_for_clients or self.max_concurrent_calls == 1
         return self.max_concurrent_calls if alone else self.max_concurrent_calls // 2
+
+    @cached_property
+    def bodies_at_a_time(self) -> int:
+        """Bodies that one worker reads at a time, of all clients; one client's are as many as its
+        calls.
+        """
+        return 2 * self.max_concurrent_calls
 
     @cached_property
     def counts_in_database(self) -> bool:

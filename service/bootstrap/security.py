@@ -25,6 +25,7 @@ from service.auth.fallback import (
     FallbackReplayStore,
     InstanceReplayStore,
 )
+from service.auth.places import Places
 from service.auth.rate_limit import CallCounts, CallLimit, MemoryCallCounts, SqlCallCounts
 from service.auth.replay_detection import SqlReplayStore
 from service.auth.tokens import TokenChecker
@@ -92,6 +93,7 @@ def wire_admission(
         concurrent=ConcurrentCalls(settings.share_of_calls),
         stored=StoredBytes(settings.bytes_per_minute, MinuteCounts()),
         limit=_call_limit(settings),
+        bodies=Places("request bodies", settings.bodies_at_a_time, settings.share_of_calls),
         slots=BoundedSemaphore(settings.max_concurrent_calls),
     )
 
