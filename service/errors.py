@@ -155,6 +155,16 @@ class BodyTooLarge(RequestError):
     issue_code = "too-long"
 
 
+class BodyTooSlow(RequestError):
+    """A body that did not come in time."""
+
+    status = 408
+    issue_code = "timeout"
+
+    def __init__(self) -> None:
+        super().__init__("the body did not come in time")
+
+
 class UnknownService(RequestError):
     status = 404
     issue_code = "not-found"

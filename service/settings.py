@@ -25,6 +25,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.accepted_risks import RISKS, refused_risks
 from service.addresses import is_loopback
 from service.ehr.allowlist import parse_base
 from service.ehr.server_aliases import ServerAliases
@@ -154,6 +155,14 @@ class Settings(BaseSettings):
     header_timeout: int = Field(
         10, ge=1, le=60, description="Seconds in which a request's headers must have come."
     )
+    body_timeout: int = Field(
+        10, ge=1, le=60, description="Seconds in which a request's body must have come; then 408."
+    )
+    accepted_risks: str = Field(
+        "",
+        description="Risks that the operator accepts, separated by blanks: `all-addresses`,"
+        " `wide-networks`, `unbounded-limits`. The start is refused for those that are not named.",
+    )
     workbench: Literal["auto", "on", "off"] = Field(
         "auto", description="Workbench page: on, off, or auto (on loopback only)."
     )
@@ -269,7 +278,26 @@ class Settings(BaseSettings):
     def _no_trailing_slash(cls, url: str) -> str:
         if url and not url.startswith(("http://", "https://")):
             raise ValueError("must begin with https:// (or http:// on loopback)")
+        if url and not _is_plain(url):
+            raise ValueError(
+                "must be a base URL such as https://covercard.example.org: host, port and path, and"
+                " no user, password, query or fragment"
+            )
         return url.rstrip("/")
+
+    @field_validator("former_base_urls")
+    @classmethod
+    def _plain_bases(cls, urls: str) -> str:
+        if not all(map(_is_plain, urls.split())):
+            raise ValueError("list base URLs: host, port and path, and no user, query or fragment")
+        return urls
+
+    @field_validator("accepted_risks")
+    @classmethod
+    def _known_risks(cls, names: str) -> str:
+        if unknown := set(names.split()) - set(RISKS):
+            raise ValueError(f"no such risk: {min(unknown)}; known are {', '.join(RISKS)}")
+        return names
 
     @model_validator(mode="before")
     @classmethod
@@ -360,6 +388,11 @@ class Settings(BaseSettings):
         return ServerAliases(self.fhir_aliases.split())
 
     @cached_property
+    def accepted(self) -> frozenset[str]:
+        """The names of accepted risks."""
+        return frozenset(self.accepted_risks.split())
+
+    @cached_property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.time_zone)
 
@@ -398,6 +431,13 @@ class Settings(BaseSettings):
         return self.max_concurrent_calls if alone else self.max_concurrent_calls // 2
 
     @cached_property
+    def bodies_at_a_time(self) -> int:
+        """Bodies that one worker reads at a time, of all clients; one client's are as many as its
+        calls.
+        """
+        return 2 * self.max_concurrent_calls
+
+    @cached_property
     def counts_in_database(self) -> bool:
         """Whether calls are counted across workers."""
         if self.call_counts is None:
@@ -406,7 +446,7 @@ class Settings(BaseSettings):
 
     def check_exposure(self) -> None:
         """Raise ConfigurationError if the service is reachable by callers that it does not
-        authenticate.
+        authenticate, or runs a risk that was not accepted.
         """
         wrong: list[str] = []
         if self.on_loopback and self.client_auth == "open" and not self.for_this_machine:
@@ -433,6 +473,7 @@ class Settings(BaseSettings):
         parts = urlsplit(self.base_url)
         if parts.scheme == "http" and self.public_url and not is_loopback(parts.hostname or ""):
             wrong.append("COVERCARD_PUBLIC_URL: must begin with https:// outside loopback")
+        wrong.extend(refused_risks(self))
         if wrong:
             raise ConfigurationError("\n".join(wrong))
 
@@ -447,6 +488,17 @@ class Settings(BaseSettings):
         if self.asks_for_clients:  # a browser has no client token
             return False
         return self.for_this_machine
+
+
+def _is_plain(url: str) -> bool:
+    """Whether a URL is a base: a host with or without port and path, and nothing else."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port  # read: a wrong one is an error
+    except ValueError:
+        return False
+    extra = parts.username is not None or {"?", "#", "\\", " "} & set(url) or port == 0
+    return bool(parts.hostname) and not extra and url.isascii() and url.isprintable()
 
 
 def misnamed_settings(names: Iterable[str]) -> Iterator[str]:

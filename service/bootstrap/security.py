@@ -12,6 +12,7 @@ from flask import Flask
 from sqlalchemy import Engine
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from service.accepted_risks import accepted_risks
 from service.auth.client_share import (
     ConcurrentCalls,
     FailedTokens,
@@ -25,6 +26,7 @@ from service.auth.fallback import (
     FallbackReplayStore,
     InstanceReplayStore,
 )
+from service.auth.places import Places
 from service.auth.rate_limit import CallCounts, CallLimit, MemoryCallCounts, SqlCallCounts
 from service.auth.replay_detection import SqlReplayStore
 from service.auth.tokens import TokenChecker
@@ -50,9 +52,12 @@ def secure(
     """Add logging, limits, admission and error translation, before any blueprint is registered.
 
     Returns the registered clients; None in open mode. Raises ConfigurationError if the settings
-    expose the service without authentication, or for a wrong clients file.
+    expose the service without authentication or run a risk that was not accepted, or for a wrong
+    clients file.
     """
     settings.check_exposure()
+    for risk, message in accepted_risks(settings):
+        log.warning("RISK ACCEPTED", risk=risk, setting=message)
     if settings.proxies:
         # The caller's address is what the nearest proxies say; what stands before is the caller's.
         proxied = ProxyFix(
@@ -92,6 +97,7 @@ def wire_admission(
         concurrent=ConcurrentCalls(settings.share_of_calls),
         stored=StoredBytes(settings.bytes_per_minute, MinuteCounts()),
         limit=_call_limit(settings),
+        bodies=Places("request bodies", settings.bodies_at_a_time, settings.share_of_calls),
         slots=BoundedSemaphore(settings.max_concurrent_calls),
     )
 

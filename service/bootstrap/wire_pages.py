@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from threading import BoundedSemaphore
+from urllib.parse import urlsplit
 
 from flask import Flask, Response
 
 from cards.texts import Texts
-from service.auth.rate_limit import CallLimit
+from service.auth.client_share import MinuteCounts
+from service.auth.places import Places
 from service.auth.readers import load_readers
 from service.auth.sessions import Sessions
+from service.auth.sign_in_limits import SignInLimits
 from service.bootstrap.security import wire_counts, wire_used
 from service.crd.cds_service import CdsService
 from service.crd.versions import CrdVersions
@@ -30,11 +32,24 @@ from service.web.fixtures import load_fixtures
 from service.web.pages import Tab, frame_pages
 from service.web.policy_pages import PolicyPages, policy_pages_blueprint
 from service.web.reader_session import ReaderAuth
+from service.web.visitors import VisitorLimits
 from service.web.workbench import Workbench, workbench_blueprint
 
-SIGN_INS_PER_MINUTE = 20
+SIGN_INS_OF_AN_ADDRESS = 20
+SIGN_INS_OF_A_NAME = 60
+"""Attempts a minute."""
+
 LOOKS_AT_A_TIME = 4
-"""Fewer than the spare threads: a slow look-up delays no call and no policy page."""
+LOOKS_OF_A_READER = 3
+
+VISITORS_AT_A_TIME = 8
+"""Of each group of pages: policies, workbench, sign-in."""
+VISITORS_OF_AN_ADDRESS = 4
+VISITS_PER_MINUTE = 1200
+"""Of one address, for each group of pages."""
+
+MOST_VISITORS = 3 * VISITORS_AT_A_TIME + LOOKS_AT_A_TIME
+"""Requests of visitors and readers at a time: each may hold a thread."""
 
 
 def wire_pages(
@@ -56,7 +71,7 @@ def wire_pages(
     """
     tabs = [Tab("Policies", "/policies")]
     pages = PolicyPages(policies, notices, settings.base_url, clock, settings.zone)
-    app.register_blueprint(policy_pages_blueprint(pages))
+    app.register_blueprint(policy_pages_blueprint(pages, visitor_limits("page requests")))
     if settings.workbench_on:
         tabs.insert(0, Tab("Workbench", "/"))
         workbench = Workbench(
@@ -69,7 +84,8 @@ def wire_pages(
             fixtures=load_fixtures(settings.fixtures_dir),
             today=lambda: clock().astimezone(settings.zone).date(),
         )
-        app.register_blueprint(workbench_blueprint(workbench))
+        limits = visitor_limits("workbench requests")
+        app.register_blueprint(workbench_blueprint(workbench, limits))
     else:
         app.add_url_rule("/", "home", open_to_all(_to_the_policies))
     if settings.readers_file is not None:
@@ -86,10 +102,18 @@ def wire_door(settings: Settings, readers_file: Path, clock: Callable[[], dateti
     """Reader authentication; attempts are counted like calls."""
     return ReaderAuth(
         sessions=Sessions(load_readers(readers_file), wire_used(settings), clock),
-        attempts=CallLimit(SIGN_INS_PER_MINUTE, wire_counts(settings)),
-        looks=BoundedSemaphore(LOOKS_AT_A_TIME),
+        attempts=SignInLimits(SIGN_INS_OF_AN_ADDRESS, SIGN_INS_OF_A_NAME, wire_counts(settings)),
+        visitors=visitor_limits("requests for the sign-in"),
+        looks=Places("look-ups", LOOKS_AT_A_TIME, LOOKS_OF_A_READER),
         encrypted=settings.base_url.startswith("https://"),
+        public_host=urlsplit(settings.base_url).netloc,
     )
+
+
+def visitor_limits(what: str) -> VisitorLimits:
+    """The limits of one group of pages; `what` names its requests."""
+    places = Places(what, VISITORS_AT_A_TIME, VISITORS_OF_AN_ADDRESS)
+    return VisitorLimits(places, VISITS_PER_MINUTE, MinuteCounts())
 
 
 def wire_decisions(

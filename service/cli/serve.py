@@ -24,11 +24,17 @@ if TYPE_CHECKING:
 def wsgi_app() -> Flask:
     """The application of one worker process, wired from the environment."""
     from service.bootstrap.app import RECORDER, create_app
+    from service.cli.late_answers import late_answer
     from service.logs import configure_logging
     from service.settings import load_settings
+    from service.web.body_deadline import BodyDeadline, BodyWatch
 
     configure_logging()
-    app = create_app(load_settings())
+    settings = load_settings()
+    app = create_app(settings)
+    watch = BodyWatch(late_answer)
+    watch.start()
+    app.wsgi_app = BodyDeadline(app.wsgi_app, watch, settings.body_timeout)  # type: ignore[method-assign]
     app.extensions[RECORDER].start()
     end_with(int(os.environ[_SERVER_VARIABLE]))
     # Objects created so far live as long as the process: excluded from garbage collection.
@@ -116,13 +122,23 @@ def serve() -> None:
             ),
             "respawn_failed_workers": True,
             "workers_kill_timeout": SECONDS_TO_STOP,
-            # Spare threads for discovery, pages and refusals.
-            "blocking_threads": settings.max_concurrent_calls + SPARE_THREADS,
+            "blocking_threads": most_threads(settings),
         }
         os.register_at_fork(after_in_child=end_when_told)
         at = f"http://{settings.host}:{settings.port}/cds-services"
         click.echo(f"Covercard on {at} (stop: Ctrl-C)", err=True)
         Granian("service.cli.serve:wsgi_app", factory=True, **options).serve()
+
+
+def most_threads(settings: Settings) -> int:
+    """The threads of a worker, which the server starts on demand.
+
+    One for each call, for each body under way and for each place of visitors and readers, and spare
+    ones for discovery, health and refusals.
+    """
+    from service.bootstrap.wire_pages import MOST_VISITORS
+
+    return settings.max_concurrent_calls + settings.bodies_at_a_time + MOST_VISITORS + SPARE_THREADS
 
 
 def check_port(host: str, port: int, patience: float = SECONDS_FOR_PORT) -> None:

@@ -14,8 +14,10 @@ from flask import Flask, Response, g, request
 
 from service.auth.client_share import ConcurrentCalls, StoredBytes
 from service.auth.clients import ANYONE, Client
+from service.auth.places import Places
 from service.auth.rate_limit import CallLimit
 from service.errors import Unauthenticated, Unavailable
+from service.web.json_body import receive_body
 from service.web.request_log import note
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -47,8 +49,8 @@ class Admission:
     `client_of` takes a token, the called URL and the caller's address, and returns the client or
     raises an error of service.errors; None in open mode. `base_url` is the service's public base
     URL. `checks` limit the tokens checked at a time; `concurrent` the calls at a time of one
-    client, `stored` its bytes a minute, `limit` its calls a minute, None without a limit; `slots`
-    the calls at a time of all.
+    client, `stored` its bytes a minute, `limit` its calls a minute, None without a limit; `bodies`
+    the bodies read at a time, `slots` the calls at a time of all.
     """
 
     client_of: Callable[[str, str, str], Client] | None
@@ -57,14 +59,15 @@ class Admission:
     concurrent: ConcurrentCalls
     stored: StoredBytes
     limit: CallLimit | None
+    bodies: Places
     slots: threading.BoundedSemaphore
 
 
 def require_client(app: Flask, admission: Admission) -> None:
     """Require a client before each view of `app` that is not `open_to_all`.
 
-    Runs before the body is read, and sets `current_client()`. Refusals are 401, 429 and 503, as
-    OperationOutcomes.
+    Checks the token before the body is read, reads the body, and sets `current_client()`. Refusals
+    are 401, 429 and 503, as OperationOutcomes.
     """
 
     @app.before_request
@@ -76,6 +79,9 @@ def require_client(app: Flask, admission: Admission) -> None:
         if admission.limit is not None:
             admission.limit.count(client)
         admission.stored.check(client)
+        # A body that does not come holds no place of a call.
+        with admission.bodies.held(client.issuer):
+            receive_body()
         if not admission.slots.acquire(blocking=False):
             raise Unavailable("too many calls at a time", retry_after=1)
         g.held = [admission.slots.release]

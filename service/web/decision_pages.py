@@ -33,7 +33,7 @@ from service.decision_log.policy_stats import PolicyStats, policy_stats
 from service.decision_log.queries import TimeSpan
 from service.errors import ConfigurationError, TooManyCalls, Unavailable
 from service.web.client_auth import open_to_all
-from service.web.pages import page, problem_page
+from service.web.pages import later_page, page, problem_page
 from service.web.reader_session import HOME, ReaderAuth, ask_for_a_reader, current_session
 from service.web.response_view import OrderChange, ShownAnswer, order_changes
 
@@ -245,10 +245,7 @@ def decisions_blueprint(pages: DecisionPages, reader_auth: ReaderAuth) -> Bluepr
     @blueprint.errorhandler(Unavailable)
     @blueprint.errorhandler(TooManyCalls)
     def later(error: Unavailable | TooManyCalls) -> Response:
-        text = f"{str(error).capitalize()}. Please try again in {error.retry_after} seconds."
-        response = problem_page(error.status, "Not now", text)
-        response.headers.update(error.headers)
-        return response
+        return later_page(error)
 
     @blueprint.errorhandler(ConfigurationError)
     def not_of_this_version(_: ConfigurationError) -> Response:

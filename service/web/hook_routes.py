@@ -32,8 +32,7 @@ def hooks_blueprint(
     def call(service_id: str) -> Response:
         if service_id in _HOOKS:
             note(service=service_id, hook=_HOOKS[service_id])
-        with timed("read"):
-            body = read_json_body()
+        body = read_json_body()
         client = current_client()
         received = call_logger.received(service_id, client.name, body)
         name_call(received.id)

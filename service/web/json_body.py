@@ -7,14 +7,27 @@ from flask import Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from service.errors import BodyTooLarge, UnsupportedMediaType
+from service.web.request_log import timed
 
 encode = msgspec.json.Encoder().encode
 
 _JSON_TYPES = frozenset({"application/json", "application/fhir+json", "application/json+fhir"})
 
 
+def receive_body() -> None:
+    """Read the body of a JSON request, for `read_json_body`; nothing if there is none."""
+    if request.content_length or "Transfer-Encoding" in request.headers:
+        with timed("read"):
+            g.body = _received()
+
+
 def read_json_body() -> bytes:
     """The bytes of a JSON request; 415 for another content type, 413 above the limit."""
+    body: bytes = g.pop("body") if "body" in g else _received()
+    return body
+
+
+def _received() -> bytes:
     if request.mimetype not in _JSON_TYPES:
         raise UnsupportedMediaType("expected Content-Type: application/json")
     limit = request.max_content_length

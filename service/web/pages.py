@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from flask import Blueprint, Flask, Response, render_template, request
 
 from service import __version__
+from service.errors import TooManyCalls, Unavailable
 from service.web.assets import Assets, assets_blueprint
 from service.web.markdown import markdown_html
 
@@ -35,6 +36,14 @@ def page(template: str, status: int = 200, cache: str = "no-store", **values: ob
 def problem_page(status: int, title: str, text: str) -> Response:
     """An error page with its reason and the next step."""
     return page("problem.html", status, code=status, title=title, text=text)
+
+
+def later_page(error: TooManyCalls | Unavailable) -> Response:
+    """The page for a refusal that ends with time."""
+    text = f"{str(error).capitalize()}. Please try again in {error.retry_after} seconds."
+    response = problem_page(error.status, "Not now", text)
+    response.headers.update(error.headers)
+    return response
 
 
 def page_wanted() -> bool:

@@ -23,6 +23,7 @@ from service.policies.rules_in_words import codes_in_words, rules_in_words, valu
 from service.web.client_auth import open_to_all
 from service.web.json_body import encode
 from service.web.pages import page, problem_page
+from service.web.visitors import VisitorLimits, limit_visitors
 
 CACHE = "public, max-age=300"
 """A policy's page changes with its files and, for overdue reviews, with the day."""
@@ -116,9 +117,10 @@ class PolicyPages:
         return f"{self._base_url}/policies/{policy.id}?on={policy.version}"
 
 
-def policy_pages_blueprint(pages: PolicyPages) -> Blueprint:
+def policy_pages_blueprint(pages: PolicyPages, limits: VisitorLimits) -> Blueprint:
     """The pages' routes; the suffix `.json` or an Accept header selects JSON."""
     blueprint = Blueprint("policies", __name__)
+    limit_visitors(blueprint, limits)
 
     @blueprint.app_template_filter("filled")
     def filled(template: str, policy: PolicyVersion) -> str:

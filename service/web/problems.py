@@ -8,6 +8,7 @@ from werkzeug.exceptions import HTTPException
 
 from service.errors import (
     RequestError,
+    TooManyCalls,
     Unauthenticated,
     Unavailable,
     UnhandledPayer,
@@ -15,7 +16,7 @@ from service.errors import (
 )
 from service.logs import place_of
 from service.web.json_body import json_response
-from service.web.pages import http_error_page
+from service.web.pages import http_error_page, later_page, page_wanted
 from service.web.request_log import note
 
 _ISSUE_CODES = {404: "not-found", 405: "not-supported", 413: "too-long", 415: "not-supported"}
@@ -39,6 +40,8 @@ def translate_errors(app: Flask) -> None:
             note(claim=error.claim, why=error.why, address=request.remote_addr)
         if isinstance(error, UnhandledPayer) and error.payers:
             note(payer=", ".join(error.payers))
+        if isinstance(error, TooManyCalls | Unavailable) and page_wanted():
+            return later_page(error)
         response = json_response(error.operation_outcome(), error.status)
         response.headers.update(error.headers)
         return response

@@ -2,45 +2,65 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, g, request
 from werkzeug.exceptions import ClientDisconnected
 
-from service.auth.clients import Client
-from service.auth.rate_limit import CallLimit
+from service.auth.places import Places
 from service.auth.sessions import Session, Sessions
-from service.errors import Unavailable
+from service.auth.sign_in_limits import SignInLimits
 from service.web.client_auth import open_to_all
 from service.web.pages import page, problem_page
 from service.web.request_log import note
+from service.web.visitors import VisitorLimits, give_back_place, take_place, visitor
 
 HOME = "/decisions"
 SIGN_IN = "/decisions/sign-in"
 
 _MOST_BYTES = 8192
-_SIGNING_IN = Client(issuer="sign-in to the decisions page", name="sign-in")
-"""Rate limit key of all attempts together: behind a proxy they share one address."""
+_OWN_SITES = ("same-origin", "none")
+"""Values of Sec-Fetch-Site; none is the reader's own action, such as reloading a page."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReaderAuth:
     """Reader authentication of the pages.
 
-    `attempts` limits tries of a secret; `looks`, the requests at a time; `encrypted` is true behind
-    https.
+    `attempts` limits tries of a secret; `visitors`, the requests for the sign-in; `looks`, those of
+    readers, by name; `encrypted` is true behind https; `public_host` is the host, with its port, of
+    the public URL.
     """
 
     sessions: Sessions
-    attempts: CallLimit
-    looks: threading.BoundedSemaphore
+    attempts: SignInLimits
+    visitors: VisitorLimits
+    looks: Places
     encrypted: bool
+    public_host: str
 
     @property
     def cookie(self) -> str:
         """The cookie's name; `__Host-` binds it to this host and to TLS."""
         return "__Host-covercard-reader" if self.encrypted else "covercard-reader"
+
+    def sent_from_here(self) -> bool:
+        """Whether a form was sent by a page of this service.
+
+        By Sec-Fetch-Site or, for browsers older than that, by Origin; its scheme is left out, since
+        a proxy ends TLS. A request without either is of no browser that another site could use.
+        """
+        site, origin = (request.headers.get(name) for name in ("Sec-Fetch-Site", "Origin"))
+        if site is not None:
+            return site in _OWN_SITES
+        if origin is None:
+            return True
+        try:
+            host = urlsplit(origin).netloc.lower()
+        except ValueError:
+            return False
+        return host in (request.host.lower(), self.public_host.lower())
 
     def keep(self, response: Response, session: Session | None) -> None:
         """Set the session's cookie with its last use now; None deletes it."""
@@ -71,24 +91,32 @@ def ask_for_a_reader(blueprint: Blueprint, reader_auth: ReaderAuth) -> None:
 
     @blueprint.before_request
     def admit() -> Response | None:
-        if not reader_auth.looks.acquire(blocking=False):
-            raise Unavailable("too many readers at a time", retry_after=2)
-        g.look = reader_auth.looks
-        if request.method == "POST":
-            refusal = _refused_form()
-            if refusal is not None:
-                return refusal
+        # The session first: a stranger takes nothing that readers share, and no body is read.
         g.reader_session = reader_auth.sessions.found(request.cookies.get(reader_auth.cookie, ""))
         if request.path == SIGN_IN:
+            take_place(reader_auth.visitors)
+            if request.method == "POST":
+                if not reader_auth.sent_from_here():
+                    return _not_from_here()
+                reader_auth.attempts.count_address(visitor())
+                return _refused_form()
             return None
         if g.reader_session is None:
             return _led_to(SIGN_IN)
-        note(reader=g.reader_session.reader.name)
-        if request.method == "POST" and not g.reader_session.allows_form(
-            request.form.get("form_token", "")
-        ):
+        name = g.reader_session.reader.name
+        note(reader=name)
+        reader_auth.looks.take(name)
+        g.look = name
+        if request.method != "POST":
+            return None
+        if not reader_auth.sent_from_here():
             return _not_from_here()
-        return None
+        refusal = _refused_form()
+        if refusal is not None:
+            return refusal
+        if g.reader_session.allows_form(request.form.get("form_token", "")):
+            return None
+        return _not_from_here()
 
     @blueprint.after_request
     def keep_session(response: Response) -> Response:
@@ -99,9 +127,10 @@ def ask_for_a_reader(blueprint: Blueprint, reader_auth: ReaderAuth) -> None:
 
     @blueprint.teardown_request
     def leave(_: BaseException | None) -> None:
-        look = g.pop("look", None)
-        if look is not None:
-            look.release()
+        name = g.pop("look", None)
+        if name is not None:
+            reader_auth.looks.give_back(name)
+        give_back_place()
 
     @blueprint.get(SIGN_IN)
     @open_to_all
@@ -111,9 +140,9 @@ def ask_for_a_reader(blueprint: Blueprint, reader_auth: ReaderAuth) -> None:
     @blueprint.post(SIGN_IN)
     @open_to_all
     def sign_in() -> Response:
-        reader_auth.attempts.count(_SIGNING_IN)
-        name, secret = request.form.get("name", ""), request.form.get("secret", "")
-        session = reader_auth.sessions.begin(name.strip(), secret.strip())
+        name, secret = (request.form.get(part, "").strip() for part in ("name", "secret"))
+        reader_auth.attempts.count_name(name)
+        session = reader_auth.sessions.begin(name, secret)
         g.reader_session = session
         if session is None:
             note(refused="SignIn")
@@ -136,12 +165,7 @@ def _led_to(path: str) -> Response:
 
 
 def _refused_form() -> Response | None:
-    """The error page for a form of another site, or larger than any form here; None if it is
-    valid.
-    """
-    # "none" is the reader's own action, such as reloading a page.
-    if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
-        return _not_from_here()
+    """The error page for what is no form, or larger than any form here; None if it is valid."""
     if request.mimetype != "application/x-www-form-urlencoded":
         return problem_page(415, "This is no form", "The page takes what its own forms send.")
     if request.content_length is None or request.content_length > _MOST_BYTES:

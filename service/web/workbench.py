@@ -24,6 +24,7 @@ from service.web.fixtures import Fixtures
 from service.web.json_body import encode, json_response, read_json_body
 from service.web.pages import page
 from service.web.response_view import order_changes, read_answer
+from service.web.visitors import VisitorLimits, limit_visitors
 
 _FIRST = "order-sign/mrs-medicare-advantage.json"
 """The first fixture on the page, if it exists."""
@@ -104,9 +105,10 @@ class Workbench:
             return None, error
 
 
-def workbench_blueprint(workbench: Workbench) -> Blueprint:
+def workbench_blueprint(workbench: Workbench, limits: VisitorLimits) -> Blueprint:
     """The routes of page, fixtures and explanation."""
     blueprint = Blueprint("workbench", __name__)
+    limit_visitors(blueprint, limits)
 
     @blueprint.get("/")
     @open_to_all
@@ -123,6 +125,10 @@ def workbench_blueprint(workbench: Workbench) -> Blueprint:
         response.headers["Cache-Control"] = "no-cache"
         return response
 
+    # Open also where it decides a call: it does so only where no client is asked for. So it counts
+    # among visitors, and takes no place of a call.
+    @blueprint.post("/workbench/explain")
+    @open_to_all
     def explain() -> Response:
         try:
             fired = msgspec.json.decode(read_json_body(), type=FiredCall)
@@ -130,9 +136,6 @@ def workbench_blueprint(workbench: Workbench) -> Blueprint:
             raise MalformedRequest("expected service, request, status and answer") from None
         return workbench.trace(fired) if _json_wanted() else workbench.explain(fired)
 
-    if workbench.review is None:
-        open_to_all(explain)
-    blueprint.post("/workbench/explain")(explain)
     return blueprint
 
 

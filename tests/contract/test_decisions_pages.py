@@ -22,6 +22,7 @@ from tests.conftest import FIXTURES, NOW, fixture_text, in_folder
 from tests.e2e.readers import READER, SECRET, readers_file
 
 REQUEST = fixture_text(FIXTURES / "order-sign" / "mrs-medicare-advantage.json").encode()
+SIGNS_IN = {"name": READER, "secret": SECRET}
 BROWSER = {"Accept": "text/html,*/*;q=0.8"}
 
 
@@ -41,7 +42,7 @@ def app(own: Settings) -> Iterator[Flask]:
 def reader(app: Flask) -> FlaskClient:
     """Somebody who has signed in."""
     client = app.test_client()
-    reply = client.post("/decisions/sign-in", data={"name": READER, "secret": SECRET})
+    reply = client.post("/decisions/sign-in", data=SIGNS_IN)
     assert reply.status_code == 303
     return client
 
@@ -128,10 +129,14 @@ def test_more_readers_than_there_are_places_are_told_to_come_again(
     own: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.bootstrap.wire_pages.LOOKS_AT_A_TIME", 0)
-    reply = create_app(own).test_client().get("/decisions", headers=BROWSER)
+    client = create_app(own).test_client()
+    stranger = client.get("/decisions", headers=BROWSER)
+    assert (stranger.status_code, stranger.headers["Location"]) == (303, "/decisions/sign-in")
+    assert client.post("/decisions/sign-in", data=SIGNS_IN).status_code == 303
+    reply = client.get("/decisions", headers=BROWSER)
     assert reply.status_code == 503
-    assert reply.headers["Retry-After"] == "2"
-    assert "Too many readers at a time" in words(reply)
+    assert reply.headers["Retry-After"] == "1"
+    assert "Too many look-ups at a time" in words(reply)
 
 
 def test_the_place_of_a_reader_is_free_again_after_each_look(reader: FlaskClient) -> None:

@@ -192,7 +192,7 @@ def test_a_key_host_that_drips_costs_another_client_nothing(tmp_path: Path, orde
     with dripping(b"HTTP/1.1 200 OK\r\nX-Drops: ", b"x") as url:
         file = write_clients(tmp_path, {"issuer": ISSUER, "jwks_url": url}, entry(other))
         with running(
-            tmp_path, clients_file=file, max_concurrent_calls=4, calls_per_minute=0
+            tmp_path, clients_file=file, max_concurrent_calls=4, calls_per_minute=1_000_000
         ) as server:
             theirs = World(server, Listener(""), Listener(""), other, order)
             ended = threading.Event()

@@ -150,3 +150,21 @@ def test_behind_a_proxy_tokens_name_the_public_url(tmp_path: Path, order: bytes)
             headers = {"Content-Type": "application/json", **signer.call(called)}
             reply = requests.post(server.base + path, data=order, headers=headers, timeout=30)
             assert reply.status_code == status
+
+
+@pytest.mark.threat("open-by-mistake")
+def test_every_address_of_the_machine_is_refused_until_it_is_said_aloud(
+    tmp_path: Path, clients_file: Path
+) -> None:
+    settings = {
+        "host": "0.0.0.0",
+        "clients_file": clients_file,
+        "public_url": "https://covercard.example.org",
+    }
+    said = refused_start(tmp_path, **settings)
+    assert "COVERCARD_HOST: every address of this machine, without TLS" in said
+    assert "to accept it: all-addresses in COVERCARD_ACCEPTED_RISKS" in said
+    with running(tmp_path, **settings, accepted_risks="all-addresses") as server:
+        (warning, *_) = server.lines("RISK ACCEPTED")
+        assert warning["risk"] == "all-addresses"
+        assert warning["level"] == "warning"

@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 
 from service.auth.client_share import ConcurrentCalls, FailedTokens, MinuteCounts, StoredBytes
 from service.auth.clients import ANYONE, Client
+from service.auth.places import Places
 from service.bootstrap.app import create_app
 from service.errors import TooManyCalls, Unauthenticated
 from service.settings import Settings
@@ -36,6 +37,7 @@ def admission(
     *,
     at_a_time: int = 100,
     bytes_a_minute: int = 1_000_000,
+    bodies: Places | None = None,
 ) -> Admission:
     return Admission(
         client_of=of,
@@ -44,6 +46,7 @@ def admission(
         concurrent=ConcurrentCalls(at_a_time),
         stored=StoredBytes(bytes_a_minute, MinuteCounts(lambda: 90.0)),
         limit=None,
+        bodies=bodies or Places("request bodies", 100, 100),
         slots=slots,
     )
 
@@ -120,6 +123,7 @@ def test_without_a_free_place_a_call_is_to_come_again(
     http = guarded.test_client()
     refused = http.get("/later/feature", headers={"Authorization": "Bearer good"})
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+    assert refused.json is not None and refused.json["resourceType"] == "OperationOutcome"
     assert http.get("/later/page").status_code == 200
     slots.release()
     assert http.get("/later/feature", headers={"Authorization": "Bearer good"}).status_code == 200
@@ -161,6 +165,20 @@ def test_a_client_that_has_had_its_bytes_waits_for_the_next_minute_alone() -> No
     assert get(http, "other") == (200, None)
 
 
+@pytest.mark.threat("slow-body")
+def test_a_body_under_way_holds_no_place_of_a_call_and_counts_for_its_client_alone(
+    slots: BoundedSemaphore,
+) -> None:
+    bodies = Places("request bodies", 2, 1)
+    http = application(admission(slots, bodies=bodies)).test_client()
+    with bodies.held(HOSPITAL.issuer):
+        assert get(http, "good") == (429, "1")
+        assert get(http, "other") == (200, None)
+        with bodies.held("https://ehr.third.example.org"):
+            assert get(http, "other") == (503, "1")
+    assert get(http, "good") == (200, None)
+
+
 def test_counts_of_a_minute_end_with_it_and_keep_only_so_many_keys() -> None:
     now = 0.0
     counts = MinuteCounts(lambda: now)
@@ -195,6 +213,7 @@ OPEN_TO_ALL = {
     "/policies.json",
     "/policies/<policy_id>",
     "/static/<version>/<name>",
+    "/workbench/explain",  # decides nothing where clients are asked for
     "/workbench/fixtures/<path:name>",
     "/livez",
     "/readyz",

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from annotated_types import Le
 
+from service.accepted_risks import LARGEST, RISKS, accepted_risks
 from service.errors import ConfigurationError
 from service.settings import Settings, load_settings, misnamed_settings
 
@@ -27,7 +29,7 @@ def test_beyond_loopback_open_is_refused(host: str) -> None:
 
 
 def test_beyond_loopback_clients_are_asked_for_without_being_told_to() -> None:
-    settings = Settings(host="0.0.0.0", public_url=PUBLIC, clients_file=FILE)
+    settings = Settings(host="192.0.2.7", public_url=PUBLIC, clients_file=FILE)
     settings.check_exposure()
     assert settings.asks_for_clients
 
@@ -71,6 +73,95 @@ def test_a_clients_file_means_that_clients_are_asked_for() -> None:
 def test_what_is_missing_or_unsafe_is_named(settings: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigurationError, match=named):
         Settings(**settings).check_exposure()
+
+
+@pytest.mark.threat("open-by-mistake")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user@covercard.example.org",
+        "https://user:opensesame@covercard.example.org/payer",
+        "https://:opensesame@covercard.example.org",
+        "https://covercard.example.org?key=opensesame",
+        "https://covercard.example.org/?",
+        "https://covercard.example.org/payer#part",
+        "https://covercard.example.org\\@evil.example.org",
+        "https://covercard.example.org:port",
+        "https://covercard.example.org:0",
+        "https://[covercard",
+        "https://",
+        "https:///payer",
+        "https://covercard.example.org/a b",
+        "https://covercard.example.org/\x1b[31m",
+    ],
+)
+def test_a_public_url_is_a_base_url_and_nothing_else(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"COVERCARD_PUBLIC_URL: .*base URL") as refused:
+        load_settings(public_url=url)
+    assert "opensesame" not in str(refused.value)
+    assert "\x1b" not in str(refused.value)
+    with pytest.raises(ConfigurationError, match="COVERCARD_FORMER_BASE_URLS"):
+        load_settings(former_base_urls=f"https://old.example.org {url}")
+
+
+def test_a_public_url_with_port_and_path_is_a_base_url() -> None:
+    assert load_settings(public_url=f"{PUBLIC}:8443/payer/").base_url == f"{PUBLIC}:8443/payer"
+    assert load_settings(public_url="http://[::1]:8642").base_url == "http://[::1]:8642"
+
+
+RISKS_RUN: list[tuple[dict[str, Any], str, str]] = [
+    ({"host": "0.0.0.0", "public_url": PUBLIC, "clients_file": FILE}, "HOST", "all-addresses"),
+    ({"host": "::", "public_url": PUBLIC, "clients_file": FILE}, "HOST", "all-addresses"),
+    ({"host": "[::]", "public_url": PUBLIC, "clients_file": FILE}, "HOST", "all-addresses"),
+    ({"fhir_networks": "0.0.0.0/0"}, "FHIR_NETWORKS", "wide-networks"),
+    ({"fhir_networks": "10.1.0.0/16 ::/0"}, "FHIR_NETWORKS", "wide-networks"),
+    ({"fhir_networks": "0.0.0.0/1 128.0.0.0/1"}, "FHIR_NETWORKS", "wide-networks"),
+    ({"calls_per_minute": 0}, "CALLS_PER_MINUTE", "unbounded-limits"),
+    *(({name: largest + 1}, name.upper(), "unbounded-limits") for name, largest in LARGEST.items()),
+]
+
+
+@pytest.mark.threat("open-by-mistake")
+@pytest.mark.parametrize(("settings", "named", "risk"), RISKS_RUN)
+def test_a_risk_is_refused_by_its_setting_until_it_is_said_aloud(
+    settings: dict[str, Any], named: str, risk: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=rf"COVERCARD_{named}: .*{risk} in") as refused:
+        Settings(**settings).check_exposure()
+    assert "COVERCARD_ACCEPTED_RISKS" in str(refused.value)
+    others = " ".join(set(RISKS) - {risk})
+    with pytest.raises(ConfigurationError, match=f"COVERCARD_{named}"):
+        Settings(**settings, accepted_risks=others).check_exposure()
+    accepted = Settings(**settings, accepted_risks=risk)
+    accepted.check_exposure()
+    assert {name for name, _ in accepted_risks(accepted)} == {risk}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"fhir_networks": "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fc00::/7"},
+        dict(LARGEST),
+    ],
+)
+def test_what_is_bounded_is_no_risk(settings: dict[str, Any]) -> None:
+    Settings(**settings).check_exposure()
+    assert list(accepted_risks(Settings(**settings, accepted_risks=" ".join(RISKS)))) == []
+
+
+def test_every_limit_of_size_without_a_bound_of_its_own_has_a_largest_value() -> None:
+    unbounded = {
+        name
+        for name, field in Settings.model_fields.items()
+        if field.annotation is int and not any(isinstance(m, Le) for m in field.metadata)
+    }
+    assert unbounded - {"retention_days"} == set(LARGEST)
+
+
+def test_a_risk_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"COVERCARD_ACCEPTED_RISKS: .*all-addresses"):
+        load_settings(accepted_risks="everything")
 
 
 def test_calls_are_counted_together_where_there_are_several_workers() -> None:
