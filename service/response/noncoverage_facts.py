@@ -13,7 +13,12 @@ from service.decision.policy import Authority, Covered, Program, Wording
 from service.response.card_group import CardGroup
 from service.response.form_filler import named_services
 from service.response.from_payer_records import by_records, decided_before
-from service.response.notice_status import on_file_sentences, record_kind, rejected_sentences
+from service.response.notice_status import (
+    form_sentences,
+    record_kind,
+    rejected_sentences,
+    unfit_modifiers,
+)
 from service.response.response_context import ResponseContext
 from service.response.response_links import ResponseLinks
 
@@ -56,7 +61,7 @@ def noncoverage_facts(group: CardGroup, to: ResponseContext, links: ResponseLink
 
 
 # How long a line stays where there are too many words, see `cards.brevity`.
-_WHAT, _DO_NOT, _DO, _CALL, _OF_THE_PATIENT = range(5)
+_AFTERWARDS, _WHAT, _DO_NOT, _DO, _CALL, _OF_THE_PATIENT = range(6)
 
 
 def _words(group: CardGroup, links: ResponseLinks) -> Wording:
@@ -65,7 +70,7 @@ def _words(group: CardGroup, links: ResponseLinks) -> Wording:
     """
     first = group.first
     if first.caveat is None:
-        if (on_file := _of_the_notice_on_file(first, links)) is not None:
+        if (on_file := _of_the_notice_on_file(group, links)) is not None:
             return on_file
         own = group.policy_determination.wording
         return own or group.policy.wording[first.program.program]
@@ -78,10 +83,15 @@ def _words(group: CardGroup, links: ResponseLinks) -> Wording:
     )
 
 
-def _of_the_notice_on_file(d: Determination, links: ResponseLinks) -> Wording | None:
-    """The words of a notice that is on file; None while it is not known which notice it takes."""
-    kind = record_kind(d, links)
-    if kind is None or kind.summary is None or d.program.program is Program.UNKNOWN:
+def _of_the_notice_on_file(group: CardGroup, links: ResponseLinks) -> Wording | None:
+    """The words of a notice that is on file for every order; None while it is not known which
+    notice it takes.
+    """
+    kinds = [record_kind(d, links) for d in group.determinations]
+    kind = kinds[0]
+    if kind is None or kind.summary is None or any(k != kind for k in kinds):
+        return None
+    if group.first.program.program is Program.UNKNOWN:
         return None
     return Wording(kind.summary, "", kind.do, kind.do_not)
 
@@ -129,19 +139,21 @@ def _of_the_patient(group: CardGroup, to: ResponseContext, links: ResponseLinks)
     )
     yield from (Line(f"**{sentence}**", keep=_OF_THE_PATIENT) for sentence in said)
     if to.tier is HookTier.PRIMARY:
-        label = links.texts.phrases.labels.on_file
-        yield from (Line(s, label, _OF_THE_PATIENT) for s in _on_file(group, links))
+        yield from _on_file(group, links)
         rejected = dict.fromkeys(
             s for d in group.determinations for s in rejected_sentences(d, links, to.now.date())
         )
         yield from (Line(s, keep=_OF_THE_PATIENT) for s in rejected)
 
 
-def _on_file(group: CardGroup, links: ResponseLinks) -> Iterator[str]:
+def _on_file(group: CardGroup, links: ResponseLinks) -> Iterator[Line]:
+    """The form on file of each order; the modifiers that do not apply stand after "More"."""
+    label = links.texts.phrases.labels.on_file
     for d in group.determinations:
-        sentences = on_file_sentences(d, links, named_services([d]))
-        if text := " ".join(sentences):
-            yield text
+        if text := " ".join(form_sentences(d, links, named_services([d]))):
+            yield Line(text, label, _OF_THE_PATIENT)
+    for text in dict.fromkeys(s for d in group.determinations for s in unfit_modifiers(d, links)):
+        yield Line(text, keep=_AFTERWARDS)
 
 
 def _coverage_note(d: Determination, links: ResponseLinks) -> str | None:

@@ -20,6 +20,14 @@ def on_file_sentences(
 
     From the edition that the form is of.
     """
+    yield from form_sentences(d, links, services)
+    yield from unfit_modifiers(d, links)
+
+
+def form_sentences(
+    d: Determination, links: ResponseLinks, services: Sequence[NamedService]
+) -> Iterator[str]:
+    """The same without the modifiers that do not apply."""
     found = d.notice_on_file
     if found is None:
         return
@@ -35,8 +43,16 @@ def on_file_sentences(
     if modifier is not None:
         phrases = links.texts.phrases
         yield phrases.modifier_fits.format(code=modifier.code, because=modifier.when)
+
+
+def unfit_modifiers(d: Determination, links: ResponseLinks) -> Iterator[str]:
+    """The modifiers that the claim does not take, where it takes one."""
+    found = d.notice_on_file
+    notice = links.notices.edition(found.notice, found.edition) if found else None
+    if notice is not None and claim_modifier(d, notice) is not None:
         for unfit in notice.why_not:
-            yield phrases.modifier_unfit.format(code=unfit.code, because=unfit.because)
+            template: str = links.texts.phrases.modifier_unfit
+            yield template.format(code=unfit.code, because=unfit.because)
 
 
 def record_kind(d: Determination, links: ResponseLinks) -> RecordKind | None:
