@@ -32,6 +32,7 @@ _ServicesOfProgram = Annotated[Text, Placeholders("services", "codes", "program"
 _Count = Annotated[Text, Placeholders("count")]
 _Services = Annotated[Text, Placeholders("services", "codes")]
 _ProgramSince = Annotated[Text, Placeholders("program", "since")]
+_Number = Annotated[Text, Placeholders("number")]
 _NumberDecided = Annotated[Text, Placeholders("number", "decided")]
 _NumberCodesUntil = Annotated[Text, Placeholders("number", "codes", "until")]
 
@@ -258,6 +259,7 @@ class PayerTexts(Model):
     since: _Day
     until: _Day
     decided: _Day
+    numbered: _Number
     contradictions: Contradictions
     situations: dict[str, Sentence]
     authorization: dict[str, _NumberDecided]

@@ -78,12 +78,19 @@ def _services(policy: PolicyVersion) -> Iterator[RenderableType]:
 
 
 def _dates(policy: PolicyVersion, today: date) -> Iterator[RenderableType]:
-    until = f" to {policy.ends}" if policy.ends else ""
-    yield Text(f"In force from {policy.starts}{until}; published {policy.published}")
+    yield Text(f"Published {policy.published}{''.join(_in_force(policy))}")
     review = Text(f"Last review {policy.review_last}; next review {policy.review_next}")
     if policy.review_overdue_on(today):
         review.append(" OVERDUE", style="bold red")
     yield review
+
+
+def _in_force(policy: PolicyVersion) -> Iterator[str]:
+    """What the source says of its force beside the day of publication."""
+    if policy.starts != policy.published:
+        yield f"; in force from {policy.starts}"
+    if policy.ends:
+        yield f"; in force to {policy.ends}"
 
 
 def _authority(authority: Authority) -> Text:

@@ -20,12 +20,19 @@ from service.decision.programs import NOTHING_TOLD, Pays, ProgramFinding
 class PolicyLink(NamedTuple):
     """A policy that a payer applies, and the payer's own page of it where there is one.
 
-    `programs` are those that the payer says it speaks of by this policy, ids of the table.
+    `programs` are those that the payer says it speaks of by this policy, ids of the table; None
+    where it says nothing of it: then the policy is for Medicare Advantage.
     """
 
     policy_id: str
     url: str | None = None
-    programs: frozenset[str] = frozenset({Program.MEDICARE_ADVANTAGE.value})
+    programs: frozenset[str] | None = None
+
+    @property
+    def applied_to(self) -> frozenset[str]:
+        """The programs that the policy is for."""
+        unsaid = frozenset({Program.MEDICARE_ADVANTAGE.value})
+        return unsaid if self.programs is None else self.programs
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +72,17 @@ class Payer:
     @property
     def speaks_of(self) -> frozenset[str]:
         """The programs that any of its policies is for."""
-        return frozenset(p for link in self.policies for p in link.programs)
+        return frozenset(p for link in self.policies for p in link.applied_to)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The programs that its entry names: only what it says itself can contradict a type."""
+        return frozenset(p for link in self.policies for p in link.programs or ())
 
     def applies(self, policy_id: str, program_id: str) -> bool:
         """Whether it says that the policy is for the program."""
         return any(
-            link.policy_id == policy_id and program_id in link.programs for link in self.policies
+            link.policy_id == policy_id and program_id in link.applied_to for link in self.policies
         )
 
     @property

@@ -74,15 +74,32 @@ class Caveat(StrEnum):
     """The policy's review is overdue, and its file says that the plan is asked then."""
 
 
+class PriorDecision(NamedTuple):
+    """The payer's decision before the service, from its records or as the call tells it.
+
+    `said` is a value of the fact DECISION, or CONTRADICTORY where the call holds several that
+    differ. `number` is untrusted.
+    """
+
+    said: str
+    number: str | None = None
+    day: date | None = None
+
+
+CONTRADICTORY = "contradictory"
+
+
 @dataclass(frozen=True, slots=True)
 class NoticeOnFile:
-    """An advance notice on file: notice, form, day and choice.
+    """An advance notice on file: notice, edition, form, day and choice.
 
-    `notice` and `form` are ids, `record` the form's "Type/id". `option` is the patient's choice, if
-    the form has one; None after a refusal to sign.
+    `notice` and `form` are ids, `edition` the first day of the edition that the form is of,
+    `record` the form's "Type/id". `option` is the patient's choice, if the form has one; None after
+    a refusal to sign.
     """
 
     notice: str
+    edition: date
     form: str
     record: str
     day: date
@@ -92,10 +109,13 @@ class NoticeOnFile:
 
 @dataclass(frozen=True, slots=True)
 class RejectedForm:
-    """A rejected form for this patient and order: its id, and the reason as a key of texts."""
+    """A rejected form for this patient and order: its id and notice, and the reason as a key of
+    texts.
+    """
 
     form: str
     why: str
+    notice: str
 
 
 class TraceStep(NamedTuple):
@@ -125,7 +145,8 @@ class Determination:
     the policy's rules leave open, and `possible` are then the answers that can still come.
     `approval` is the number of a prior authorization that is on file. `payer` is what the payer's
     own records say, None where they were not asked. `caveat` says why the policy does not settle
-    the order, None where it does.
+    the order, None where it does. `decision` is the payer's before the service, short of an
+    approval.
     """
 
     order: Order
@@ -148,6 +169,7 @@ class Determination:
     payer: PayerFinding | None = None
     caveat: Caveat | None = None
     situations: tuple[SituationFound, ...] = ()
+    decision: PriorDecision | None = None
 
     @property
     def billing_expressions(self) -> tuple[Code, ...]:

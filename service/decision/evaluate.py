@@ -7,13 +7,19 @@ from datetime import date
 
 from service.decision.coverage import CoverageFinding, CoverageOutcome, Payer
 from service.decision.determination import (
+    CONTRADICTORY,
     Caveat,
     Determination,
+    PriorDecision,
     TraceStep,
     UndeterminedReason,
 )
 from service.decision.facts import (
     APPROVAL,
+    APPROVED,
+    DECISION,
+    DECISION_DAY,
+    DECISION_NUMBER,
     IS_APPROVED,
     NOT_TOLD,
     ORDER_DAY,
@@ -231,6 +237,7 @@ class _Evaluation:
             approval=self._approval(determined),
             payer=self.payer,
             situations=self.found,
+            decision=self._decision(),
         )
 
     def _caveat(self, policy: PolicyVersion) -> Caveat | None:
@@ -259,6 +266,21 @@ class _Evaluation:
         """True where the call tells an approval before the service."""
         return self.facts.get(TABLE[IS_APPROVED]).value is True
 
+    def _decision(self) -> PriorDecision | None:
+        """The payer's decision before the service, short of an approval."""
+        fact = self.facts.get(TABLE[DECISION])
+        said = CONTRADICTORY if fact.why is Why.CONTRADICTORY else fact.value
+        if not isinstance(said, str) or said == APPROVED:
+            return None
+        self._note("payer", f"decision: {said}", ", ".join(fact.places))
+        number = self.facts.get(TABLE[DECISION_NUMBER]).value
+        day = self.facts.get(TABLE[DECISION_DAY]).value
+        return PriorDecision(
+            said,
+            number if isinstance(number, str) else None,
+            day if isinstance(day, date) else None,
+        )
+
     def _with_caveat(
         self, caveat: Caveat, policy: PolicyVersion, matched: tuple[PolicyService, ...]
     ) -> Determination:
@@ -279,6 +301,7 @@ class _Evaluation:
             trace=tuple(self.trace),
             payer=self.payer,
             caveat=caveat,
+            decision=self._decision(),
         )
 
     def _by_rules(self, policy: PolicyVersion) -> Decision[PolicyDetermination] | None:
@@ -341,10 +364,6 @@ class _Evaluation:
 
     def _notices(self, policy: PolicyVersion, said: PolicyDetermination) -> tuple[str, ...]:
         if said.covered is Covered.COVERED or not said.notices:
-            return ()
-        if self.payer is not None and self.payer.authorization is not None:
-            # A request exists: pending, or denied with its own notice.
-            self._note("notice", "none", "a decision before the service has been asked for")
             return ()
         notices = policy.notices[self.program.program]
         self._note("notice", ", ".join(notices) or "none", self.program.program.value)

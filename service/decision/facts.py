@@ -166,6 +166,13 @@ ORDER_DAY = "order.day"
 QUANTITY = "order.quantity"
 APPROVAL = "earlier.approval"
 IS_APPROVED = "earlier.approved"
+DECISION = "earlier.decision"
+DECISION_NUMBER = "earlier.decision_number"
+DECISION_DAY = "earlier.decision_day"
+
+APPROVED, PENDING, DENIED, PARTLY = "approved", "pending", "denied", "partly"
+UNREAD = "unread"
+"""Of DECISION: the order names a decision that is not at hand."""
 _TABLE = (
     # --- the order
     FactSpec(
@@ -246,6 +253,12 @@ _TABLE = (
         asks="timeframe",
     ),
     FactSpec("order.replaces", FactKind.FLAG, "whether it replaces another order", ("replaces",)),
+    FactSpec(
+        "order.study",
+        FactKind.FLAG,
+        "whether it belongs to a clinical study",
+        ("extension:workflow-researchStudy", "ResearchSubject"),
+    ),
     # --- the patient
     FactSpec(
         "patient.age",
@@ -378,6 +391,31 @@ _TABLE = (
         "whether an approval is on file",
         ("extension:coverage-information", "ClaimResponse.preAuthRef"),
         needs=("ClaimResponse",),
+    ),
+    FactSpec(
+        DECISION,
+        FactKind.CHOICE,
+        "the payer's decision before the service",
+        ("extension:coverage-information", "ClaimResponse"),
+        needs=("ClaimResponse",),
+        choices=frozenset({APPROVED, PENDING, DENIED, PARTLY, UNREAD}),
+        may_be_nothing=True,
+    ),
+    FactSpec(
+        DECISION_NUMBER,
+        FactKind.CHOICE,
+        "the number of that decision",
+        ("ClaimResponse.preAuthRef", "ClaimResponse.item.adjudication"),
+        needs=("ClaimResponse",),
+        may_be_nothing=True,
+    ),
+    FactSpec(
+        DECISION_DAY,
+        FactKind.DAY,
+        "the day of that decision",
+        ("ClaimResponse.created",),
+        needs=("ClaimResponse",),
+        may_be_nothing=True,
     ),
 )
 

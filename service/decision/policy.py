@@ -206,9 +206,9 @@ class PolicyVersion:
     each list with the program's determination as its `otherwise`; a program without rules has none,
     and its determination is all that is said. `open` is set where there are rules. `facts` are
     those that the policy declares for itself. `owner`, `approved` and `evidence` are None where the
-    policy's file does not tell them. `when_overdue` is the effect of an overdue review.
-    `reserved_for` are the programs of a reservation; one
-    that it leaves out is for all.
+    policy's file does not tell them; `to_be_checked` is what no source tells for certain.
+    `when_overdue` is the effect of an overdue review. `reserved_for` are the programs of a
+    reservation; one that it leaves out is for all.
     """
 
     id: str
@@ -232,6 +232,7 @@ class PolicyVersion:
     owner: str | None = None
     approved: Approval | None = None
     evidence: Evidence | None = None
+    to_be_checked: tuple[str, ...] = ()
     when_overdue: ReviewEffect = ReviewEffect.WARN
     reserved_for: Mapping[str, frozenset[Program]] = field(default_factory=dict)
     rules: Mapping[Program, RuleList[PolicyDetermination]] = field(default_factory=dict)

@@ -101,15 +101,15 @@ class ProgramTable:
         self,
         types: Sequence[Code],
         line_of_business: str = Program.UNKNOWN,
-        speaks_of: Iterable[str] = (),
+        named: Iterable[str] = (),
         payer: str = "",
     ) -> ProgramFinding:
         """The program that a coverage's types and its payer tell together.
 
-        `line_of_business` and `speaks_of`, the programs that the payer's policies are for, are ids
-        of the table; `payer` is its name for the trace. A type of Medicare without saying which
-        leaves it to the line of business. Two programs at once, or a type of another program than
-        the payer has, contradict each other: then nothing is told, and that is said.
+        `line_of_business` and `named`, the programs that the payer's entry names at its policies,
+        are ids of the table; `payer` is its name for the trace. A type of Medicare without saying
+        which leaves it to the line of business. Two programs at once, or a type of another program
+        than the payer has, contradict each other: then nothing is told, and that is said.
         """
         told = {c.value: self.of_type(c.value) for c in types if c.system == SOURCE_OF_PAYMENT}
         codes = ", ".join(sorted(told))
@@ -134,7 +134,7 @@ class ProgramTable:
                 next((e for e in told.values() if e), None),
             )
         entry = next(iter(found.values()))
-        known = {*speaks_of, *([own.id] if own else ())}
+        known = {*named, *([own.id] if own else ())}
         if own is not None and entry.pays is Pays.MEDICAL and not self._fits(entry, known):
             evidence = f"type of payment {codes} is {entry.name}; payers file, {payer}: {own.name}"
             return _contradiction(evidence)

@@ -22,24 +22,32 @@ PAYERS_FACT = "member."
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """A situation of a notice; the notice is `given` all the same, or not."""
+    """A situation of a notice; the notice is `given` all the same, or not.
+
+    `on_file_counts` says whether a form of the notice that was completed in time counts, although
+    the notice is given no more.
+    """
 
     id: str
     rule: RuleList[bool]
     given: bool = False
+    on_file_counts: bool = False
 
 
-def situation(id: str, when: Condition, *, given: bool) -> Situation:
+def situation(id: str, when: Condition, *, given: bool, on_file_counts: bool = False) -> Situation:
     """The situation that holds where the condition is true."""
-    return Situation(id, RuleList([Rule(id, when, True)], False), given)
+    return Situation(id, RuleList([Rule(id, when, True)], False), given, on_file_counts)
 
 
 class SituationFound(NamedTuple):
-    """A situation that holds: its notice and its id, and whether the notice is given."""
+    """A situation that holds: its notice and its id, whether the notice is given, and whether a
+    form on file counts where it is not.
+    """
 
     notice: str
     id: str
     given: bool
+    on_file_counts: bool = False
 
 
 Situations = Mapping[str, Sequence[Situation]]
@@ -54,7 +62,8 @@ def situations_of(
         for each in situations.get(notice, ()):
             decision = each.rule.decide(facts)
             if decision.outcome is True:
-                yield SituationFound(notice, each.id, each.given), decision.results[0]
+                found = SituationFound(notice, each.id, each.given, each.on_file_counts)
+                yield found, decision.results[0]
 
 
 @dataclass(frozen=True, slots=True)

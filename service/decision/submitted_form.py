@@ -82,19 +82,21 @@ def with_notices_on_file(
     it is for this patient and order, or may be: some form fillers leave out whom it is for.
     """
     d = determination
-    if not d.notices or not records:
+    notices = (*d.notices, *_given_no_more(d))
+    if not notices or not records:
         return d
     steps: list[TraceStep] = []
     counting: list[tuple[int, date, NoticeOnFile]] = []
     rejected_forms: list[RejectedForm] = []
     for record in records:
-        rule = _rule(record, d, rules)
+        rule = _rule(record, notices, rules)
         objection = next(_objections(record, rule, d, patient, today), None)
         because = f"{record.reference}: {record.form}"
         if objection is not None:
             steps.append(TraceStep("notice", "does not count", f"{because}: {objection.because}"))
-            if _may_be_for(record, d, patient):
-                rejected_forms.append(RejectedForm(record.form, objection.why))
+            notice = next((r.notice for r in rules if r.form == record.form), None)
+            if notice in notices and _may_be_for(record, d, patient):
+                rejected_forms.append(RejectedForm(record.form, objection.why, notice))
         elif rule is not None and record.day is not None:
             steps.append(TraceStep("notice", "on file", f"{because} of {record.day}"))
             counting.append((rule.strength, record.day, _on_file(rule, record, record.day)))
@@ -103,7 +105,16 @@ def with_notices_on_file(
         told = sorted(set(rejected_forms), key=lambda f: (f.form, f.why))
         return replace(d, trace=trace, rejected_forms=tuple(told))
     best = min(counting, key=lambda c: (c[0], -c[1].toordinal(), c[2].record))[2]
-    return replace(d, notices=(), notice_on_file=best, trace=trace)
+    # What was completed in time is not too late.
+    left = tuple(s for s in d.situations if s.notice != best.notice or s.given)
+    return replace(d, notices=(), notice_on_file=best, trace=trace, situations=left)
+
+
+def _given_no_more(d: Determination) -> tuple[str, ...]:
+    """The notices that are kept back, of which a form that was completed in time counts."""
+    back = [s for s in d.situations if not s.given]
+    out = {s.notice for s in back if not s.on_file_counts}
+    return tuple(dict.fromkeys(s.notice for s in back if s.notice not in out))
 
 
 def _may_be_for(record: SubmittedForm, d: Determination, patient: str) -> bool:
@@ -117,11 +128,13 @@ def _may_be_for(record: SubmittedForm, d: Determination, patient: str) -> bool:
 
 def _on_file(rule: FormAcceptanceRule, record: SubmittedForm, day: date) -> NoticeOnFile:
     option = None if record.refused else record.option
-    return NoticeOnFile(rule.notice, record.form, record.reference, day, option, record.refused)
+    return NoticeOnFile(
+        rule.notice, rule.starts, record.form, record.reference, day, option, record.refused
+    )
 
 
 def _rule(
-    record: SubmittedForm, d: Determination, rules: Iterable[FormAcceptanceRule]
+    record: SubmittedForm, notices: Sequence[str], rules: Iterable[FormAcceptanceRule]
 ) -> FormAcceptanceRule | None:
     """The rule for the record's form on its day, or on any day without one.
 
@@ -131,7 +144,7 @@ def _rule(
     fitting = [
         r
         for r in rules
-        if r.form == record.form and r.notice in d.notices and (day is None or r.in_force_on(day))
+        if r.form == record.form and r.notice in notices and (day is None or r.in_force_on(day))
     ]
     printed = (r for r in fitting if r.prints_expiry == record.edition)
     return next(printed, max(fitting, key=lambda r: r.starts, default=None))

@@ -6,20 +6,25 @@ is first asked for, and once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from cards.coverage_information.reader import read_coverage_information
+from cards.coverage_information.reader import (
+    WrittenCoverageInformation,
+    read_coverage_information,
+)
 from service.decision.conditions import shifted
 from service.decision.coverage import Coverage, CoverageFinding
 from service.decision.evaluate import day_fact
 from service.decision.facts import (
+    APPROVED,
     NOT_TOLD,
     NOTHING,
     ORDER_DAY,
+    UNREAD,
     Between,
     Fact,
     FactKind,
@@ -35,7 +40,9 @@ from service.decision.programs import NO_COVERAGE
 from service.decision.units import convert
 from service.fhir.dates import day_range, period_range
 from service.fhir.document import Resource
+from service.fhir.elements import codings, extensions, mappings, reference_of, text
 from service.fhir.encounters import EncounterClasses, encounters_of, urgency_of
+from service.fhir.prior_decisions import DecisionReader, PriorDecision
 from service.fhir.questionnaire_responses import answers_of, orders_of
 from service.fhir.resources import Resources
 from service.fhir.systems import US_NPI, canonical_code
@@ -67,6 +74,7 @@ class FhirFacts:
     unreachable: Set[str] = frozenset()
     _known: dict[str, Fact] = field(default_factory=dict)
     _places: dict[str, str] = field(default_factory=dict)
+    _decisions: Sequence[PriorDecision] | None = None
 
     def get(self, spec: FactSpec) -> Fact:
         """The fact with its value or the reason for which it is unknown; never an exception."""
@@ -93,12 +101,12 @@ class FhirFacts:
 
     def target(self, reference: object) -> Resource | None:
         """The target of a Reference of the order; None if it is not at hand."""
-        written = _reference(reference)
+        written = reference_of(reference)
         return self.resources.get(written) if written else None
 
     def unread(self, reference: object) -> Fact:
         """The fact that a reference leads to, where that is not at hand."""
-        written = _reference(reference)
+        written = reference_of(reference)
         local = self.resources.local(written) if written else ""
         kind = local.partition("/")[0]
         if local in self.unreachable:
@@ -108,6 +116,27 @@ class FhirFacts:
     @property
     def coverage(self) -> Coverage | None:
         return self.finding.usable
+
+    @property
+    def decision_reader(self) -> DecisionReader:
+        """The reader of the payer's decisions on this order."""
+        return DecisionReader(
+            self.order, self.resource, self.resources, self.patient, self.day, self.coverage
+        )
+
+    def decisions(self) -> Sequence[PriorDecision]:
+        """The newest decisions before the service; several contradict each other."""
+        if self._decisions is None:
+            self._decisions = self.decision_reader.decisions()
+        return self._decisions
+
+    def statements(self) -> Iterator[WrittenCoverageInformation]:
+        """The order's coverage information, without that on another coverage."""
+        chosen = self.finding.coverage
+        for info in read_coverage_information(self.resource.data):
+            on = info.coverage
+            if chosen is None or on is None or self.resources.local(on) == chosen.reference:
+                yield info
 
 
 # --- codes
@@ -146,7 +175,7 @@ class _Codes:
         self.lacking = self.lacking or fact
 
     def _add(self, concept: Mapping[str, Any], place: str) -> None:
-        read = [c for coding in _mappings(concept.get("coding")) if (c := _code(coding))]
+        read = [c for coding in mappings(concept.get("coding")) if (c := _code(coding))]
         for code in read:
             self.add(code, place)
         if not read:
@@ -177,7 +206,7 @@ def _order_codes(facts: FhirFacts) -> Fact:
 def _reason(facts: FhirFacts) -> Fact:
     data, found = facts.resource.data, _Codes()
     found.add_concepts(data.get("reasonCode"), facts.place("reasonCode"))
-    for i, reference in enumerate(_mappings(data.get("reasonReference"))):
+    for i, reference in enumerate(mappings(data.get("reasonReference"))):
         target = facts.target(reference)
         if target is None:
             if not str(reference.get("reference", "")).startswith("Condition/"):
@@ -213,8 +242,8 @@ def _performer(facts: FhirFacts) -> Fact:
             own = target.data.get("identifier")
             identifiers.extend(own if isinstance(own, list) else ())
             found.add_concepts(target.data.get("specialty") or None, f"{place}.specialty")
-        for identifier in _mappings(identifiers):
-            code = canonical_code(_text(identifier.get("system")), _text(identifier.get("value")))
+        for identifier in mappings(identifiers):
+            code = canonical_code(text(identifier.get("system")), text(identifier.get("value")))
             if code is not None and code.system == US_NPI:
                 found.add(code, place)
         if target is None and not found.codes:
@@ -225,7 +254,7 @@ def _performer(facts: FhirFacts) -> Fact:
 def _place_of_service(facts: FhirFacts) -> Fact:
     data, found = facts.resource.data, _Codes()
     found.add_concepts(data.get("locationCode"), facts.place("locationCode"))
-    for i, reference in enumerate(_mappings(data.get("locationReference"))):
+    for i, reference in enumerate(mappings(data.get("locationReference"))):
         target = facts.target(reference)
         if target is None:
             found.lack(facts.unread(reference))
@@ -272,7 +301,7 @@ def _frequency(facts: FhirFacts) -> Fact:
         return NOT_TOLD
     place = (facts.place("occurrenceTiming.repeat"),)
     times = _decimal(repeat.get("frequency", 1))
-    period, unit = _decimal(repeat.get("period")), _text(repeat.get("periodUnit"))
+    period, unit = _decimal(repeat.get("period")), text(repeat.get("periodUnit"))
     rate = None
     if times is not None and period and unit is not None:
         rate = convert(times / period, f"/{unit}", "/d")
@@ -300,6 +329,26 @@ def _replaces(facts: FhirFacts) -> Fact:
     return Fact(False, (facts.place("replaces (absent)"),))
 
 
+_STUDY = "http://hl7.org/fhir/StructureDefinition/workflow-researchStudy"
+_IN_A_STUDY = frozenset({"candidate", "eligible", "follow-up", "on-study", "on-study-intervention",
+                         "on-study-observation", "pending-on-study", "potential-candidate",
+                         "screening"})  # fmt: skip
+"""ResearchSubject.status of who is in a study, or about to be."""
+
+
+def _study(facts: FhirFacts) -> Fact:
+    """A study that the order belongs to, or in which the call shows the patient."""
+    if extensions(facts.resource.data, _STUDY):
+        return Fact(True, (facts.place("extension"),))
+    for subject in facts.resources.of_type("ResearchSubject"):
+        who = reference_of(subject.data.get("individual"))
+        if who is None or facts.resources.local(who) != facts.patient:
+            continue
+        if subject.data.get("status") in _IN_A_STUDY:
+            return Fact(True, (subject.place,))
+    return NOT_TOLD
+
+
 # --- patient, coverage, encounter
 
 
@@ -324,7 +373,7 @@ def _gender(facts: FhirFacts) -> Fact:
     patient = _patient(facts)
     if patient is None:
         return _no_patient(facts)
-    written = _text(patient.data.get("gender"))
+    written = text(patient.data.get("gender"))
     return Fact(written, (facts.place_in(patient, "gender"),)) if written else NOT_TOLD
 
 
@@ -365,9 +414,9 @@ def _coverage_class(facts: FhirFacts, kind: str) -> Fact:
         return _of_coverage(facts)
     values = {
         value: f"{coverage.place}.class[{i}]"
-        for i, entry in enumerate(_mappings(at_hand.data.get("class")))
-        if kind in {c.get("code") for c in _codings(entry.get("type"))}
-        and (value := _text(entry.get("value")))
+        for i, entry in enumerate(mappings(at_hand.data.get("class")))
+        if kind in {c.get("code") for c in codings(entry.get("type"))}
+        and (value := text(entry.get("value")))
     }
     if len(values) > 1:
         return Fact(why=Why.CONTRADICTORY, places=tuple(values.values()))
@@ -447,8 +496,8 @@ def _encounter(facts: FhirFacts, element: str, words: Mapping[str, str]) -> Fact
 
 
 def _written_codes(written: object) -> list[str]:
-    found = [written] if isinstance(written, Mapping) and "code" in written else _codings(written)
-    return [c for coding in found if (c := _text(coding.get("code")))]
+    found = [written] if isinstance(written, Mapping) and "code" in written else codings(written)
+    return [c for coding in found if (c := text(coding.get("code")))]
 
 
 # --- what was before
@@ -462,120 +511,78 @@ def _earlier_answer(facts: FhirFacts) -> Fact:
     return Fact(NOTHING)
 
 
+def _decision(facts: FhirFacts) -> Fact:
+    """The payer's decision before the service, as far as the call tells it."""
+    for info in facts.statements():
+        if _is_satisfied(info):
+            return Fact(APPROVED, (facts.place("extension"),))
+    found = facts.decisions()
+    if len(found) > 1:
+        places = tuple(d.place for d in found)
+        return Fact(why=Why.CONTRADICTORY, places=places, because="decisions differ")
+    for decision in found:
+        return Fact(decision.said, (decision.place,))
+    if _names_an_unread_decision(facts):
+        return Fact(UNREAD, (facts.place("insurance"),))
+    return Fact(NOTHING)
+
+
+def _decision_number(facts: FhirFacts) -> Fact:
+    for decision in facts.decisions()[:1]:
+        if decision.number:
+            return Fact(decision.number, (decision.place,))
+    return Fact(NOTHING)
+
+
+def _decision_day(facts: FhirFacts) -> Fact:
+    for decision in facts.decisions()[:1]:
+        if decision.made:
+            return _day_told(decision.made, f"{decision.place}.created")
+    return Fact(NOTHING)
+
+
 def _approval(facts: FhirFacts) -> Fact:
-    for info in read_coverage_information(facts.resource.data):
+    for info in facts.statements():
         for part in info.parts:
             if part.url == "satisfied-pa-id" and part.text:
                 return Fact(part.text, (facts.place("extension"),))
-    unread: Fact | None = None
-    for i, reference in enumerate(_mappings(facts.resource.data.get("insurance"))):
-        target = facts.target(reference)
-        if target is not None and target.type == "ClaimResponse":
-            number = _approved(target, facts)
-            if number is not None and not _refused(target.data):
-                place = facts.place(f"insurance[{i}]")
-                return Fact(number, (f"{place} → {target.place}.preAuthRef",))
-        elif target is None and str(reference.get("reference", "")).startswith("ClaimResponse/"):
-            unread = unread or facts.unread(reference)
-    for response in facts.resources.of_type("ClaimResponse"):
-        patient = _reference(response.data.get("patient"))
-        if patient is None or facts.resources.local(patient) != facts.patient:
-            continue
-        number = _approved(response, facts)
-        if number is not None and _answers_order(response, facts):
-            return Fact(number, (facts.place_in(response, "preAuthRef"),))
-    return unread or Fact(NOTHING)
-
-
-def _approved(response: Resource, facts: FhirFacts) -> str | None:
-    """The number of an authorization that stands on the day of service."""
-    data = response.data
-    first, last = period_range(data.get("preAuthPeriod"))
-    on_the_day = (first or date.min) <= facts.day.earliest and facts.day.latest <= (
-        last or date.max
-    )
-    stands = (data.get("status"), data.get("use"), data.get("outcome")) == (
-        "active",
-        "preauthorization",
-        "complete",
-    )
-    return _text(data.get("preAuthRef")) if stands and on_the_day else None
-
-
-_PAS = "http://hl7.org/fhir/us/davinci-pas/StructureDefinition/extension-"
-_REVIEW_ACTION, _REVIEW_CODE = _PAS + "reviewAction", _PAS + "reviewActionCode"
-_AUTHORIZED, _REQUESTED = _PAS + "itemAuthorizedDetail", _PAS + "requestedService"
-_CERTIFIED = "A1"
-"""X12 306: certified in total. Partly certified, modified, pended and refused say less."""
-
-
-def _refused(part: Mapping[str, Any]) -> bool:
-    """Whether a review action (PAS) of a response, or of one item, is not a certification."""
-    adjudications = [*_mappings(part.get("adjudication")), *_mappings(part.get("item"))]
-    return any(_refused(inner) for inner in adjudications) or any(
-        coding.get("code") != _CERTIFIED
-        for action in _extensions(part, _REVIEW_ACTION)
-        for said in _extensions(action, _REVIEW_CODE)
-        for coding in _codings(said.get("valueCodeableConcept"))
-    )
-
-
-def _answers_order(response: Resource, facts: FhirFacts) -> bool:
-    """Whether an authorization is for the order or a service of it, by what it answers.
-
-    Items are joined by their number to those of the Claim that `request` names, if it is at hand.
-    """
-    data = response.data
-    asked = _reference(data.get("request"))
-    if asked is not None and facts.resources.local(asked) == facts.order.reference:
-        return not _refused(data)
-    claim = facts.target(data.get("request"))
-    items = list(_mappings(data.get("item")))
-    refused = {_sequence(item.get("itemSequence")) for item in items if _refused(item)}
-    if _refused({**data, "item": []}):
-        return False
-    asked_for = claim.data.get("item") if claim is not None and claim.type == "Claim" else None
-    for item in _mappings(asked_for):
-        if _sequence(item.get("sequence")) not in refused and _is_for_order(item, facts):
-            return True
-    answered = [item for item in items if not _refused(item)]
-    added = [item for item in _mappings(data.get("addItem")) if not _refused(item)]
-    return any(_is_for_order(item, facts) for item in (*answered, *added))
-
-
-def _is_for_order(item: Mapping[str, Any], facts: FhirFacts) -> bool:
-    """Whether an item of a Claim or of its response names the order, or a code of it."""
-    concepts = [item.get("productOrService")]
-    for detail in _extensions(item, _AUTHORIZED):
-        concepts.extend(
-            part.get("valueCodeableConcept") for part in _extensions(detail, "productOrServiceCode")
-        )
-    own = {coding.code for coding in facts.order.codings}
-    if any(_code(coding) in own - {None} for c in concepts for coding in _codings(c)):
-        return True
-    references = (_reference(e.get("valueReference")) for e in _extensions(item, _REQUESTED))
-    return any(
-        r is not None and facts.resources.local(r) == facts.order.reference for r in references
-    )
-
-
-def _sequence(value: object) -> int | None:
-    return value if isinstance(value, int) else None
-
-
-def _extensions(holder: Mapping[str, Any], url: str) -> list[Mapping[str, Any]]:
-    return [e for e in _mappings(holder.get("extension")) if e.get("url") == url]
+    decision = _decision(facts)
+    if decision.value == UNREAD:
+        return _unread_decision(facts)
+    if not decision.known:
+        return decision
+    return _decision_number(facts) if decision.value == APPROVED else Fact(NOTHING)
 
 
 def _is_approved(facts: FhirFacts) -> Fact:
-    for info in read_coverage_information(facts.resource.data):
-        for part in info.parts:
-            if part.url == "pa-needed" and part.value == "satisfied":
-                return Fact(True, (facts.place("extension"),))
-    number = _approval(facts)
-    if number.why is not None:
-        return number
-    return Fact(number.value is not NOTHING, number.places)
+    decision = _decision(facts)
+    if decision.value == UNREAD:
+        return _unread_decision(facts)
+    if not decision.known:
+        return decision
+    return Fact(
+        decision.value == APPROVED or _approval(facts).value is not NOTHING, decision.places
+    )
+
+
+def _is_satisfied(info: WrittenCoverageInformation) -> bool:
+    return any(
+        (part.url == "pa-needed" and part.value == "satisfied")
+        or (part.url == "satisfied-pa-id" and part.text)
+        for part in info.parts
+    )
+
+
+def _names_an_unread_decision(facts: FhirFacts) -> bool:
+    return None in facts.decision_reader.named()
+
+
+def _unread_decision(facts: FhirFacts) -> Fact:
+    for reference in mappings(facts.resource.data.get("insurance")):
+        written = reference_of(reference) or ""
+        if "ClaimResponse/" in written and facts.target(reference) is None:
+            return facts.unread(reference)
+    return Fact(NOTHING)
 
 
 # --- facts that a policy declares
@@ -603,7 +610,7 @@ def _observation(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact:
 
 def _with_components(resource: Resource) -> Iterator[tuple[Mapping[str, Any], str]]:
     yield resource.data, resource.place
-    for i, component in enumerate(_mappings(resource.data.get("component"))):
+    for i, component in enumerate(mappings(resource.data.get("component"))):
         yield component, f"{resource.place}.component[{i}]"
 
 
@@ -656,7 +663,7 @@ def _answer(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact:
         canonical = data.get("questionnaire")
         if not isinstance(canonical, str) or facts.form_of(canonical) != source.questionnaire:
             continue
-        subject = _reference(data.get("subject"))
+        subject = reference_of(data.get("subject"))
         if subject is None or facts.resources.local(subject) != facts.patient:
             continue
         if data.get("status") not in ("completed", "amended"):
@@ -664,7 +671,7 @@ def _answer(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact:
         if facts.order.reference not in orders_of(data, facts.resources):
             continue
         values = answers_of(data).get(source.link_id or "", [])
-        written = _text(data.get("authored")) or ""
+        written = text(data.get("authored")) or ""
         if newest is None or written >= newest[0]:
             place = f"{response.place}.item[linkId={source.link_id}]"
             newest = written, _answered(spec, values, place)
@@ -691,7 +698,7 @@ def _answer_value(spec: FactSpec, values: list[Any]) -> Value | None:
     if spec.kind is FactKind.FLAG:
         return first if isinstance(first, bool) else None
     if spec.kind is FactKind.CHOICE:
-        return _text(first.get("code")) if isinstance(first, Mapping) else _text(first)
+        return text(first.get("code")) if isinstance(first, Mapping) else text(first)
     if spec.kind is FactKind.DAY:
         days = day_range(first)
         return days[0] if days and days[0] == days[1] else None
@@ -702,13 +709,13 @@ def _answer_value(spec: FactSpec, values: list[Any]) -> Value | None:
 
 def _of_patient(facts: FhirFacts, *types: str) -> Iterator[Resource]:
     for resource in facts.resources.of_type(*types):
-        subject = _reference(resource.data.get("subject"))
+        subject = reference_of(resource.data.get("subject"))
         if subject is not None and facts.resources.local(subject) == facts.patient:
             yield resource
 
 
 def _is_of(concept: object, source: FactSource, facts: FhirFacts) -> bool:
-    codes = [c for coding in _codings(concept) if (c := _code(coding))]
+    codes = [c for coding in codings(concept) if (c := _code(coding))]
     if source.codes is None:
         own = {c.code for c in facts.order.codings}
         return any(code in own for code in codes)
@@ -746,7 +753,7 @@ def _measured(quantity: object, unit: str, place: str) -> Fact:
         return Fact(why=Why.NOT_READABLE, places=(place,), because="it has no number")
     if quantity.get("comparator"):
         return Fact(why=Why.NOT_READABLE, places=(place,), because="it is less or more than told")
-    written = _text(quantity.get("code")) or _text(quantity.get("unit"))
+    written = text(quantity.get("code")) or text(quantity.get("unit"))
     if written is None or unit == "1":
         return Fact(value, (place,))
     converted = convert(value, written, unit)
@@ -775,27 +782,7 @@ def _decimal(value: object) -> Decimal | None:
 
 
 def _code(coding: Mapping[str, Any]) -> Code | None:
-    return canonical_code(_text(coding.get("system")), _text(coding.get("code")))
-
-
-def _codings(concept: object) -> list[Mapping[str, Any]]:
-    if isinstance(concept, list):
-        return [coding for one in concept for coding in _codings(one)]
-    return list(_mappings(concept.get("coding"))) if isinstance(concept, Mapping) else []
-
-
-def _mappings(value: object) -> Iterator[Mapping[str, Any]]:
-    for item in value if isinstance(value, list) else ():
-        if isinstance(item, Mapping):
-            yield item
-
-
-def _reference(value: object) -> str | None:
-    return _text(value.get("reference")) if isinstance(value, Mapping) else None
-
-
-def _text(value: object) -> str | None:
-    return value.strip() if isinstance(value, str) and value.strip() else None
+    return canonical_code(text(coding.get("system")), text(coding.get("code")))
 
 
 READERS: Mapping[str, Callable[[FhirFacts], Fact]] = {
@@ -812,6 +799,7 @@ READERS: Mapping[str, Callable[[FhirFacts], Fact]] = {
     "order.place": _place_of_service,
     ORDER_DAY: _day_of_service,
     "order.replaces": _replaces,
+    "order.study": _study,
     "patient.age": _birth,
     "patient.gender": _gender,
     "patient.deceased": _deceased,
@@ -829,6 +817,9 @@ READERS: Mapping[str, Callable[[FhirFacts], Fact]] = {
     "earlier.answer": _earlier_answer,
     "earlier.approval": _approval,
     "earlier.approved": _is_approved,
+    "earlier.decision": _decision,
+    "earlier.decision_number": _decision_number,
+    "earlier.decision_day": _decision_day,
 }
 """How each fact of the decision's table is read."""
 

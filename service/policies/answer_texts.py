@@ -25,8 +25,8 @@ from cards.texts.wording import (
     UndeterminedTexts,
 )
 from service.decision.coverage import CoverageOutcome
-from service.decision.determination import Caveat, UndeterminedReason
-from service.decision.payer_finding import AuthorizationStatus
+from service.decision.determination import CONTRADICTORY, Caveat, UndeterminedReason
+from service.decision.facts import APPROVED, DECISION, TABLE
 from service.ehr.fetch_report import UnreadBecause
 from service.errors import Finding, LibraryError
 from service.field_path import FieldPath
@@ -51,7 +51,7 @@ _NOT_CHECKED = {
     UndeterminedReason.COVERAGE_NOT_FOUND,
     *(f"coverage_{outcome}" for outcome in _NO_COVERAGE),
 }
-_AUTHORIZATION = {*AuthorizationStatus} - {AuthorizationStatus.APPROVED}
+_AUTHORIZATION = {*(TABLE[DECISION].choices or ()), CONTRADICTORY} - {APPROVED}
 
 
 def load_texts(folder: Path = FOLDER) -> Texts:

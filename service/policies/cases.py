@@ -138,9 +138,8 @@ class CaseCoverage(Model):
     line_of_business: ProgramId = Field(
         Program.UNKNOWN.value, description="What the payers file says of the payer."
     )
-    programs: Some[ProgramId] = Field(
-        (Program.MEDICARE_ADVANTAGE.value,),
-        description="The programs that the payer speaks of by the policy.",
+    programs: Told[Some[ProgramId]] = Field(
+        None, description="The programs that the payer speaks of by the policy, as in its entry."
     )
     payer: Literal["ours", "unknown", "not_told"] = "ours"
     order: Told[Annotated[int, Field(ge=1)]] = Field(
@@ -155,7 +154,7 @@ class CaseCoverage(Model):
         types = tuple(Code(SOURCE_OF_PAYMENT, t) for t in self.type)
         table = _programs()
         told = (
-            table.find(types, payer.line_of_business, payer.speaks_of, payer.identifier)
+            table.find(types, payer.line_of_business, payer.names, payer.identifier)
             if payer
             else table.find(types)
         )
@@ -173,13 +172,16 @@ class CaseCoverage(Model):
             order=self.order,
         )
 
+    def _named(self) -> frozenset[str] | None:
+        return frozenset(self.programs) if self.programs is not None else None
+
     def _payer(self, policy: str) -> Payer:
         return Payer(
             system="urn:oid:2.999.7.1",
             identifier="payer-of-the-case",
             name="Payer of the Case",
             line_of_business=self.line_of_business,
-            policies=(PolicyLink(policy, programs=frozenset(self.programs)),),
+            policies=(PolicyLink(policy, programs=self._named()),),
         )
 
 

@@ -15,8 +15,9 @@ class PolicyChange:
 
     `section` is "title", "summary", "coverage", "rules", "wording", "services", "authorities",
     "reason", "for-patient", "evidence", "advance-notice", "reservations", "citations", "owner",
-    "approved" or "review"; `item` is what within it (a code, a program, a citation's id), "" where
-    the section is one text. `before` is None for what was added, `after` for what was removed.
+    "approved", "to-be-checked" or "review"; `item` is what within it (a code, a program, a
+    citation's id), "" where the section is one text. `before` is None for what was added, `after`
+    for what was removed.
     """
 
     section: str
@@ -67,6 +68,8 @@ def _statements(version: PolicyVersion) -> Iterator[tuple[tuple[str, str], str]]
         yield ("owner", ""), version.owner
     if version.approved:
         yield ("approved", ""), f"{version.approved.by}, {version.approved.on}"
+    for sentence in version.to_be_checked:
+        yield ("to-be-checked", sentence), sentence
     yield ("review", "last"), version.review_last
     yield ("review", "next"), version.review_next
     yield ("review", "when overdue"), version.when_overdue.value

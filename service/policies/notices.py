@@ -34,6 +34,7 @@ from service.policies.fields import (
     Url,
     Write,
 )
+from service.policies.sources import SourceEntry, ToBeChecked
 
 _REASON, _EDITION = "{reason}", "{edition}"
 
@@ -117,6 +118,11 @@ class RecordKind(Model):
         description="What is said of the form on file; {day} is the day of it, {due} the first "
         "day of service for which a new one is due."
     )
+    summary: Told[Template] = Field(
+        None, description="The card's summary once it is on file, in place of the policy's."
+    )
+    do: Told[Template] = Field(None, description="What to do then, likewise.")
+    do_not: Told[Template] = Field(None, description="What not to do then, likewise.")
     refused: Told[OnFile] = Field(
         None, description="The same of a refusal to sign; without it a refusal does not count."
     )
@@ -152,6 +158,11 @@ class SituationEntry(Model):
     id: Id
     when: ConditionEntry
     given: bool = Field(False, description="Whether the notice is given all the same.")
+    on_file_counts: bool = Field(
+        False,
+        description="Whether a form of the notice that was completed in time counts, although the"
+        " notice is given no more.",
+    )
     summary: Told[Template] = Field(
         None, description="The card's summary in this situation, in place of the policy's."
     )
@@ -241,6 +252,8 @@ class Notice(Model):
     options: Several[Option] = ()
     modifiers: Several[Modifier] = ()
     why_not: Several[UnfitModifier] = ()
+    sources: Several[SourceEntry] = Field((), description="Where it is said.")
+    to_be_checked: ToBeChecked = Field((), description="What no source tells for certain.")
 
     @property
     def doc_needed(self) -> DocNeeded:
@@ -340,7 +353,12 @@ class NoticeLibrary:
         if key not in self._compiled_by_edition:
             compiler = Compiler({}, lambda _where, _problem, _repair: None)
             self._compiled_by_edition[key] = tuple(
-                situation(s.id, compiler.condition(s.when, {}, ()), given=s.given)
+                situation(
+                    s.id,
+                    compiler.condition(s.when, {}, ()),
+                    given=s.given,
+                    on_file_counts=s.on_file_counts,
+                )
                 for s in notice.situations
             )
         return self._compiled_by_edition[key]

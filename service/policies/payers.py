@@ -11,7 +11,6 @@ from cards.texts.placeholders import wrong
 from service.decision import coverage as core
 from service.decision.coverage import Payer, PolicyLink
 from service.decision.order import Code
-from service.decision.policy import Program
 from service.decision.programs import ProgramFinding, ProgramTable
 from service.policies.fields import (
     EachOnce,
@@ -61,10 +60,15 @@ class AppliedPolicy(Model):
 
     id: Id
     url: Told[Url] = Field(None, description="The payer's own page of the policy.")
-    programs: Annotated[Some[ProgramId], EachOnce] = Field(
-        (Program.MEDICARE_ADVANTAGE.value,),
-        description="The programs that it speaks of by this policy, ids of the programs' file.",
+    programs: Told[Annotated[Some[ProgramId], EachOnce]] = Field(
+        None,
+        description="The programs that it speaks of by this policy, ids of the programs' file;"
+        " Medicare Advantage where left out.",
     )
+
+    def link(self) -> PolicyLink:
+        programs = frozenset(self.programs) if self.programs is not None else None
+        return PolicyLink(self.id, self.url, programs)
 
 
 class PayerEntry(Model):
@@ -112,7 +116,7 @@ class PayerEntry(Model):
             other_identifiers=tuple((o.system, o.value) for o in others),
             name=self.name,
             line_of_business=self.line_of_business,
-            policies=tuple(PolicyLink(p.id, p.url, frozenset(p.programs)) for p in self.policies),
+            policies=tuple(p.link() for p in self.policies),
             contact=told.core() if told else None,
             requests=(self.requests.send_to, self.requests.call) if self.requests else None,
             member_systems=frozenset(self.member_systems or ()),
@@ -166,4 +170,4 @@ class Payers:
         """The program that a coverage's types and its payer tell together."""
         if payer is None:
             return self.programs.find(types)
-        return self.programs.find(types, payer.line_of_business, payer.speaks_of, payer.identifier)
+        return self.programs.find(types, payer.line_of_business, payer.names, payer.identifier)

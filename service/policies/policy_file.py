@@ -40,6 +40,7 @@ from service.policies.fields import (
     Write,
 )
 from service.policies.offer_fields import OffersEntry
+from service.policies.sources import ToBeChecked
 from service.policies.value_set_files import NamedSet
 
 SYSTEMS: Mapping[str, str] = {name: CODE_SYSTEMS[name] for name in ("cpt", "hcpcs")}
@@ -368,6 +369,7 @@ class PolicyFile(Model):
     owner: Told[Text] = Field(None, description="Who keeps the policy: an office, no person.")
     approved: Told[ApprovalEntry] = None
     evidence: Told[EvidenceEntry] = None
+    to_be_checked: ToBeChecked = Field((), description="What no source tells for certain.")
     summary: Sentence
     services: Some[ServiceGroup]
     ama_notice: Told[Text] = Field(None, description="What is said of the AMA's rights in CPT.")
@@ -476,6 +478,7 @@ class PolicyFile(Model):
             owner=self.owner,
             approved=core.Approval(self.approved.by, self.approved.on) if self.approved else None,
             evidence=_evidence(self.evidence),
+            to_be_checked=self.to_be_checked,
             when_overdue=self.review.when_overdue,
             summary=self.summary,
             services=tuple(self._services(sets)),

@@ -13,6 +13,7 @@ from service.errors import Finding, LibraryError
 from service.policies import files
 from service.policies.fields import EachOnce, Model, ProgramName, Several, Some, Text, Write
 from service.policies.files import LibraryFile
+from service.policies.sources import SourceEntry, ToBeChecked
 
 PROGRAMS_FILE = Path(__file__).parent / "programs.yaml"
 """The one that comes with the service."""
@@ -45,6 +46,8 @@ class ProgramsFile(Model):
     """Every program, with its types of payment: programs.yaml"""
 
     programs: Some[ProgramLine]
+    sources: Several[SourceEntry] = ()
+    to_be_checked: ToBeChecked = Field((), description="What no source tells for certain.")
 
     def table(self) -> ProgramTable:
         """The table that decides."""

@@ -64,6 +64,7 @@ def policy_document(
         "owner": policy.owner,
         "approved": _approval(policy),
         "evidence": policy.evidence._asdict() if policy.evidence else None,
+        "to_be_checked": list(policy.to_be_checked),
         "summary": policy.summary,
         "coverage": {
             program.value: {
@@ -146,6 +147,8 @@ def _notice(notice: Notice, policy: PolicyVersion, program: Program, on: date) -
         "advice": [fill(a, services) for a in notice.advice_on(on, reason)],
         "links": [{"label": link.label, "url": link.url} for link in notice.links],
         "for_patients": notice.for_patients.model_dump() if notice.for_patients else None,
+        "sources": [source.model_dump() for source in notice.sources],
+        "to_be_checked": list(notice.to_be_checked),
     }
 
 

@@ -66,6 +66,7 @@ def grouped(determinations: Iterable[Determination]) -> Iterator[CardGroup]:
                 d.caveat,
                 d.policy_determination,
                 d.situations,
+                d.decision,
             )
             groups.setdefault(key, []).append(d)
     for group in groups.values():

@@ -37,6 +37,7 @@ from service.response.form_filler import named_services
 from service.response.from_payer_records import (
     asserted_by_records,
     coded_reasons,
+    decided_before,
     pa_needed,
     still_needed,
     taken_as_sent,
@@ -119,6 +120,7 @@ class CoverageInformationWriter:
             _of_program(n, fill(n.instruction or n.summary, services), editions) for n in editions
         ]
         if full:
+            said.extend(decided_before(d, self.links.texts.payer, str))
             said.extend(on_file_sentences(d, self.links, services))
             said.extend(self.links.situation_orders(d, to.now.date(), services))
         expires = _expires_on(d, policy, to.now.date())
@@ -214,7 +216,7 @@ class CoverageInformationWriter:
         """Details on the notice on file and on the claim modifier at present."""
         found = d.notice_on_file
         if found is not None:
-            editions = [self.links.notices.edition(found.notice, found.day)]
+            editions = [self.links.notices.edition(found.notice, found.edition)]
             text = " ".join(on_file_sentences(d, self.links, named_services([d])))
             # A response without an id cannot be referenced.
             known = found.record.startswith("QuestionnaireResponse/")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 
 from cards.authorization import AuthorizationFacts
 from cards.coverage_information import PaNeeded
 from cards.texts.wording import PayerTexts
+from cards.untrusted import as_text
 from service.decision.determination import Determination, UndeterminedReason
-from service.decision.payer_finding import AuthorizationStatus, PayerFinding, PayerOutcome
+from service.decision.payer_finding import PayerFinding, PayerOutcome
 from service.decision.policy import Covered, FormNeed, PriorAuthorization
 from service.response.card_group import pointed_at
 from service.response.response_context import Decided
@@ -35,12 +36,22 @@ def by_records(payer: PayerFinding | None, words: PayerTexts) -> Iterator[str]:
     for situation in payer.situations:
         if situation in words.situations:
             yield words.situations[situation]
-    found = payer.authorization
-    if found is not None and found.status is not AuthorizationStatus.APPROVED:
-        template = words.authorization[found.status.value]
-        yield template.format(number=found.number, decided=_day(words.decided, found.decided))
     if payer.out_of_network:
         yield words.out_of_network
+
+
+def decided_before(
+    d: Determination, words: PayerTexts, written: Callable[[str], str] = as_text
+) -> Iterator[str]:
+    """The sentence on the payer's decision before the service, short of an approval.
+
+    `written` writes the number, which is untrusted: for a card's Markdown, where left out.
+    """
+    found = d.decision
+    if found is not None:
+        number = words.numbered.format(number=written(found.number)) if found.number else ""
+        template = words.authorization[found.said]
+        yield template.format(number=number, decided=_day(words.decided, found.day))
 
 
 def authorizations(
@@ -114,7 +125,9 @@ def taken_as_sent(payer: PayerFinding | None, words: PayerTexts) -> tuple[str, .
 
 
 def asserted_by_records(d: Determination) -> Iterator[str]:
-    """The facts of the records that change the assertion id."""
+    """The facts of the records, and the payer's decision, that change the assertion id."""
+    if d.decision is not None:
+        yield f"{d.decision.said} {d.decision.number} {d.decision.day}"
     if d.payer is None:
         return
     approval = d.payer.approved

@@ -9,11 +9,16 @@ from cards.brevity import Line
 from cards.noncoverage import Noncoverage, SearchedAuthority
 from service.crd.cds_service import HookTier
 from service.decision.determination import Determination
-from service.decision.policy import Authority, Covered, Wording
+from service.decision.policy import Authority, Covered, Program, Wording
 from service.response.card_group import CardGroup
 from service.response.form_filler import named_services
-from service.response.from_payer_records import by_records
-from service.response.notice_status import on_file_sentences
+from service.response.from_payer_records import by_records, decided_before
+from service.response.notice_status import (
+    form_sentences,
+    record_kind,
+    rejected_sentences,
+    unfit_modifiers,
+)
 from service.response.response_context import ResponseContext
 from service.response.response_links import ResponseLinks
 
@@ -56,13 +61,17 @@ def noncoverage_facts(group: CardGroup, to: ResponseContext, links: ResponseLink
 
 
 # How long a line stays where there are too many words, see `cards.brevity`.
-_WHAT, _DO_NOT, _DO, _CALL, _OF_THE_PATIENT = range(5)
+_AFTERWARDS, _WHAT, _DO_NOT, _DO, _CALL, _OF_THE_PATIENT = range(6)
 
 
 def _words(group: CardGroup, links: ResponseLinks) -> Wording:
-    """The policy's words for the program, or those of what keeps it from settling the order."""
+    """The policy's words for the program, or those of what keeps it from settling the order, or of
+    the notice on file.
+    """
     first = group.first
     if first.caveat is None:
+        if (on_file := _of_the_notice_on_file(group, links)) is not None:
+            return on_file
         own = group.policy_determination.wording
         return own or group.policy.wording[first.program.program]
     said = links.texts.caveats[first.caveat]
@@ -72,6 +81,19 @@ def _words(group: CardGroup, links: ResponseLinks) -> Wording:
         said.statement.replace("{program}", program),
         said.do,
     )
+
+
+def _of_the_notice_on_file(group: CardGroup, links: ResponseLinks) -> Wording | None:
+    """The words of a notice that is on file for every order; None while it is not known which
+    notice it takes.
+    """
+    kinds = [record_kind(d, links) for d in group.determinations]
+    kind = kinds[0]
+    if kind is None or kind.summary is None or any(k != kind for k in kinds):
+        return None
+    if group.first.program.program is Program.UNKNOWN:
+        return None
+    return Wording(kind.summary, "", kind.do, kind.do_not)
 
 
 def _in_its_situation(words: Wording, d: Determination, day: date, links: ResponseLinks) -> Wording:
@@ -110,18 +132,28 @@ def _lines(
 def _of_the_patient(group: CardGroup, to: ResponseContext, links: ResponseLinks) -> Iterator[Line]:
     """Lines on this patient, before all others: the payer's records and the forms on file."""
     words = links.texts.payer
-    said = dict.fromkeys(s for d in group.determinations for s in by_records(d.payer, words))
+    said = dict.fromkeys(
+        sentence
+        for d in group.determinations
+        for sentence in (*by_records(d.payer, words), *decided_before(d, words))
+    )
     yield from (Line(f"**{sentence}**", keep=_OF_THE_PATIENT) for sentence in said)
     if to.tier is HookTier.PRIMARY:
-        label = links.texts.phrases.labels.on_file
-        yield from (Line(s, label, _OF_THE_PATIENT) for s in _on_file(group, links))
+        yield from _on_file(group, links)
+        rejected = dict.fromkeys(
+            s for d in group.determinations for s in rejected_sentences(d, links, to.now.date())
+        )
+        yield from (Line(s, keep=_OF_THE_PATIENT) for s in rejected)
 
 
-def _on_file(group: CardGroup, links: ResponseLinks) -> Iterator[str]:
+def _on_file(group: CardGroup, links: ResponseLinks) -> Iterator[Line]:
+    """The form on file of each order; the modifiers that do not apply stand after "More"."""
+    label = links.texts.phrases.labels.on_file
     for d in group.determinations:
-        sentences = on_file_sentences(d, links, named_services([d]))
-        if text := " ".join(sentences):
-            yield text
+        if text := " ".join(form_sentences(d, links, named_services([d]))):
+            yield Line(text, label, _OF_THE_PATIENT)
+    for text in dict.fromkeys(s for d in group.determinations for s in unfit_modifiers(d, links)):
+        yield Line(text, keep=_AFTERWARDS)
 
 
 def _coverage_note(d: Determination, links: ResponseLinks) -> str | None:

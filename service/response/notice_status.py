@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 
 from cards.naming import NamedService, fill
 from service.decision.determination import Determination
 from service.decision.policy import Program
 from service.decision.submitted_form import months_after
-from service.policies.notices import Modifier, Notice
+from service.policies.notices import Modifier, Notice, RecordKind
 from service.response.response_links import ResponseLinks
 
 
@@ -18,13 +18,21 @@ def on_file_sentences(
 ) -> Iterator[str]:
     """Sentences on the form on file, the patient's choice and the claim; none without a form.
 
-    From the edition in force on the day of the form.
+    From the edition that the form is of.
     """
+    yield from form_sentences(d, links, services)
+    yield from unfit_modifiers(d, links)
+
+
+def form_sentences(
+    d: Determination, links: ResponseLinks, services: Sequence[NamedService]
+) -> Iterator[str]:
+    """The same without the modifiers that do not apply."""
     found = d.notice_on_file
     if found is None:
         return
-    notice = links.notices.edition(found.notice, found.day)
-    kind = next((r for r in notice.records if r.questionnaire == found.form), None)
+    notice = links.notices.edition(found.notice, found.edition)
+    kind = record_kind(d, links)
     template = kind and (kind.refused if found.refused else kind.text)
     if kind and template:
         due = months_after(found.day, kind.valid_months) + timedelta(days=1)
@@ -35,8 +43,38 @@ def on_file_sentences(
     if modifier is not None:
         phrases = links.texts.phrases
         yield phrases.modifier_fits.format(code=modifier.code, because=modifier.when)
+
+
+def unfit_modifiers(d: Determination, links: ResponseLinks) -> Iterator[str]:
+    """The modifiers that the claim does not take, where it takes one."""
+    found = d.notice_on_file
+    notice = links.notices.edition(found.notice, found.edition) if found else None
+    if notice is not None and claim_modifier(d, notice) is not None:
         for unfit in notice.why_not:
-            yield phrases.modifier_unfit.format(code=unfit.code, because=unfit.because)
+            template: str = links.texts.phrases.modifier_unfit
+            yield template.format(code=unfit.code, because=unfit.because)
+
+
+def record_kind(d: Determination, links: ResponseLinks) -> RecordKind | None:
+    """What the notice's file says of the form on file; None without one."""
+    found = d.notice_on_file
+    if found is None:
+        return None
+    notice = links.notices.edition(found.notice, found.edition)
+    return next((r for r in notice.records if r.questionnaire == found.form), None)
+
+
+def rejected_sentences(d: Determination, links: ResponseLinks, day: date) -> Iterator[str]:
+    """Why a form that came back does not count, of a notice that is given no more.
+
+    A notice that is still to be given says it on its own card.
+    """
+    phrases = links.texts.phrases
+    for rejected in d.rejected_forms:
+        if rejected.notice not in d.notices:
+            notice = links.notices.edition(rejected.notice, day)
+            because = phrases.why_rejected.of(rejected.why)
+            yield phrases.rejected_forms.format(notice=notice.short_name, because=because)
 
 
 def claim_modifier(d: Determination, notice: Notice) -> Modifier | None:

@@ -8,6 +8,9 @@ from datetime import date
 
 from service.decision.facts import (
     APPROVAL,
+    DECISION,
+    DECISION_DAY,
+    DECISION_NUMBER,
     IS_APPROVED,
     NOTHING,
     Between,
@@ -77,6 +80,22 @@ def _approved(finding: PayerFinding) -> Fact | None:
     return Fact(True, (PLACE,)) if finding.approved else None
 
 
+def _decision(finding: PayerFinding) -> Fact | None:
+    """What is on file, before what the call tells."""
+    found = finding.authorization
+    return Fact(found.status.value, (PLACE,)) if found else None
+
+
+def _decision_number(finding: PayerFinding) -> Fact | None:
+    found = finding.authorization
+    return Fact(found.number, (PLACE,)) if found else None
+
+
+def _decision_day(finding: PayerFinding) -> Fact | None:
+    found = finding.authorization
+    return Fact(found.decided or NOTHING, (PLACE,)) if found else None
+
+
 def _program(finding: PayerFinding) -> Fact | None:
     return Fact(finding.program.words_for.value, (PLACE,)) if finding.program else None
 
@@ -96,6 +115,9 @@ def _situation(name: str) -> Callable[[PayerFinding], Fact | None]:
 _READERS: Mapping[str, Callable[[PayerFinding], Fact | None]] = {
     APPROVAL: _approval,
     IS_APPROVED: _approved,
+    DECISION: _decision,
+    DECISION_NUMBER: _decision_number,
+    DECISION_DAY: _decision_day,
     "coverage.program": _program,
     "coverage.in_force": _in_force,
     "patient.deceased": _deceased,

@@ -275,9 +275,53 @@ def test_a_form_signed_after_the_service_is_too_late_and_nothing_is_offered(
     answer = sign_with(signed(signed_on="2026-11-12"), context=context)
     (card,) = answer["cards"]
     assert card["summary"].startswith("Too late for an ABN")
+    assert "it is too late, its day is after the service" in card["detail"]
     assert "Never back-date one." in card["detail"]
     assert "suggestions" not in card
     assert "notice-on-file" not in details(answer)
+    assert "claim-modifier" not in details(answer)
+
+
+@pytest.mark.parametrize("version", ["2.0", "2.2"])
+def test_a_form_signed_before_a_service_that_is_past_counts(
+    sign_with: Sign, signed: Fill, fixture: Read, version: str
+) -> None:
+    context = fixture("order-sign/mrs-original-medicare")["context"]
+    (order,) = (e["resource"] for e in context["draftOrders"]["entry"])
+    order["occurrenceDateTime"] = "2026-11-10"
+    answer = sign_with(signed(signed_on="2026-11-09"), context=context, version=version)
+    (card,) = answer["cards"]
+    assert card["summary"].endswith("The ABN is on file.")
+    assert "is on file, dated 2026-11-09" in card["detail"]
+    assert "Too late" not in str(answer)
+    assert "back-date" not in str(answer)
+    assert details(answer)["claim-modifier"][0] == "GA"
+
+
+def test_in_an_emergency_no_signed_form_counts(
+    sign_with: Sign, signed: Fill, fixture: Read
+) -> None:
+    context = fixture("order-sign/mrs-original-medicare")["context"]
+    (order,) = (e["resource"] for e in context["draftOrders"]["entry"])
+    order["priority"] = "stat"
+    answer = sign_with(signed(), context=context)
+    (card,) = answer["cards"]
+    assert "give needed care now" in card["summary"]
+    assert "notice-on-file" not in details(answer)
+
+
+def test_the_card_on_a_form_on_file_asks_for_no_form_any_more(
+    sign_with: Sign, signed: Fill
+) -> None:
+    (card,) = sign_with(signed())["cards"]
+    assert (
+        card["summary"] == "Medicare may not pay for MR spectroscopy (76390). The ABN is on file."
+    )
+    glance = card["detail"].partition("**More**")[0]
+    assert "must be signed" not in card["summary"] + glance
+    assert "gives the patient" not in glance
+    assert "**Call:** Example Payer provider services, +1-555-555-0111." in glance
+    assert "Not GY" not in glance
 
 
 @pytest.mark.form_rule("crd-other-form")

@@ -305,7 +305,11 @@ def test_each_notice_has_a_paragraph_for_the_patient_in_english_and_spanish(
     page = re.sub(r"\s+", " ", client.get(PAGE, headers=BROWSER).text)
     coverage = client.get(f"{PAGE}.json").get_json()["coverage"]
     for program, condition in (
-        ("original_medicare", "You may have to pay only if you sign the ABN"),
+        (
+            "original_medicare",
+            "You may have to pay only if Medicare does not pay and, before the service, you signed "
+            "the ABN, or refused to sign it and that was noted on the form.",
+        ),
         ("medicare_advantage", "Nobody has decided yet."),
     ):
         (notice,) = coverage[program]["advance_notices"]

@@ -66,6 +66,9 @@ EXPECTED = {
     ),
     "folder_holds_a_version": Expected("empty-scan", None, "(folder)", "holds no version"),
     "review_is_not_overdue": Expected(POLICY, 6, "review.next", "due 2024-05 and is overdue"),
+    "nothing_is_to_be_checked": Expected(
+        POLICY, 8, "to_be_checked[0]", "to be checked: Which committee approved it."
+    ),
     "nothing_is_left_to_fill_in": Expected(POLICY, 2, "title", "is still to be filled in"),
     # the manifest
     "published_file_is_not_edited": Expected(

@@ -16,6 +16,7 @@ from service.decision.determination import Determination
 from service.decision.order import Code, Order, ServiceDay
 from service.decision.policy import Covered, Program
 from service.decision.programs import ProgramFinding
+from service.decision.situations import SituationFound
 from service.decision.submitted_form import (
     FormAcceptanceRule,
     SubmittedForm,
@@ -139,6 +140,45 @@ def test_either_edition_counts_on_the_days_on_which_it_was_usable(
 ) -> None:
     found = judged(replace(SIGNED, edition=edition, day=day))
     assert (found.notice_on_file is not None) is counts
+
+
+@pytest.mark.parametrize(
+    ("edition", "first_day"), [(OLDER, date(2023, 6, 30)), (NEWER, date(2026, 3, 1))]
+)
+def test_a_form_on_file_is_of_the_edition_that_it_names_though_both_were_usable(
+    edition: date, first_day: date
+) -> None:
+    found = judged(replace(SIGNED, edition=edition, day=date(2026, 4, 1))).notice_on_file
+    assert found is not None
+    assert found.edition == first_day
+    assert load_notices(LIBRARY).edition("abn", found.edition).prints_expiry == edition
+
+
+def too_late(*situations: SituationFound) -> Determination:
+    past = determined(day=date(2026, 11, 21))
+    return replace(past, notices=(), situations=situations)
+
+
+PAST = SituationFound("abn", "past-day", given=False, on_file_counts=True)
+
+
+def test_a_form_that_was_completed_before_a_past_service_counts_and_is_not_too_late() -> None:
+    found = judged(SIGNED, too_late(PAST))
+    assert found.notice_on_file is not None
+    assert found.situations == ()
+
+
+def test_a_form_that_was_completed_after_a_past_service_is_rejected_as_too_late() -> None:
+    found = judged(replace(SIGNED, day=date(2026, 11, 22)), too_late(PAST))
+    assert found.notice_on_file is None
+    assert found.situations == (PAST,)
+    assert [(r.notice, r.why) for r in found.rejected_forms] == [("abn", "after_service")]
+
+
+def test_where_no_form_is_valid_one_that_was_completed_in_time_counts_as_little() -> None:
+    emergency = SituationFound("abn", "emergency", given=False)
+    found = judged(SIGNED, too_late(PAST, emergency))
+    assert (found.notice_on_file, found.rejected_forms) == (None, ())
 
 
 def test_the_day_printed_on_a_form_does_not_end_its_edition() -> None:

@@ -16,10 +16,12 @@ def find(
     *types: str, line_of_business: str = "not_told", **payer: tuple[str, ...]
 ) -> ProgramFinding:
     codes = [Code(SOURCE_OF_PAYMENT, t) for t in types]
-    return TABLE.find(codes, line_of_business, payer.get("speaks_of", ()), "p")
+    return TABLE.find(codes, line_of_business, payer.get("named", ()), "p")
 
 
-@pytest.mark.parametrize("code", ["11", "111", "112", "113", "119", "123", "141", "142"])
+@pytest.mark.parametrize(
+    "code", ["11", "111", "1111", "1112", "112", "113", "119", "123", "141", "142"]
+)
 def test_medicare_advantage_is_told_by_its_types_of_payment(code: str) -> None:
     found = find(code)
     assert (found.program, found.source) == (Program.MEDICARE_ADVANTAGE, "Coverage.type")
@@ -41,12 +43,17 @@ def test_an_ambiguous_type_of_payment_leaves_it_to_the_line_of_business(code: st
     ("code", "entry"),
     [
         ("122", "medicare_drugs"),
+        ("191", "medicare_drugs"),
+        ("291", "drugs"),
         ("2", "medicaid"),
         ("21", "medicaid"),
-        ("191", "medicaid"),
         ("32", "other_government"),
+        ("3123", "medicare_supplement"),
         ("512", "commercial"),
+        ("523", "medicare_supplement"),
         ("81", "self_pay"),
+        ("823", "clinical_study"),
+        ("84", "no_payer"),
     ],
 )
 def test_what_is_not_medicare_is_told_by_its_types_of_payment(code: str, entry: str) -> None:
@@ -54,6 +61,22 @@ def test_what_is_not_medicare_is_told_by_its_types_of_payment(code: str, entry: 
     assert found.program is Program.NOT_MEDICARE
     assert found.entry is not None
     assert found.entry.id == entry
+
+
+@pytest.mark.parametrize("code", ["7", "71", "99", "9999"])
+def test_a_type_that_tells_nothing_contradicts_nothing(code: str) -> None:
+    assert find(code).program is Program.UNKNOWN
+    found = find(code, line_of_business="commercial")
+    assert (found.program, found.contradictory) == (Program.NOT_MEDICARE, False)
+
+
+@pytest.mark.parametrize("line_of_business", ["pace", "medicare_cost", "commercial", "medicaid"])
+def test_a_type_of_medicare_advantage_contradicts_a_payer_of_another_program(
+    line_of_business: str,
+) -> None:
+    assert find("111", line_of_business=line_of_business).contradictory
+    named = ("medicare_advantage",)
+    assert not find("111", line_of_business=line_of_business, named=named).contradictory
 
 
 def test_a_drug_plan_pays_for_drugs_and_medicaid_for_what_is_left() -> None:
@@ -72,9 +95,9 @@ def test_a_type_of_another_program_than_the_payer_has_contradicts_it(code: str) 
     assert found.program is Program.UNKNOWN
 
 
-def test_a_payer_that_speaks_of_both_programs_is_believed_the_type() -> None:
+def test_a_payer_that_names_both_programs_is_believed_the_type() -> None:
     both = ("medicare_advantage", "original_medicare")
-    found = find("121", line_of_business="medicare_advantage", speaks_of=both)
+    found = find("121", line_of_business="medicare_advantage", named=both)
     assert (found.program, found.contradictory) == (Program.ORIGINAL_MEDICARE, False)
 
 

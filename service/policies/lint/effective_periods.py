@@ -73,6 +73,18 @@ _EFFECTS = {
 }
 
 
+def nothing_is_to_be_checked(folder: LibraryFolder, on: date) -> Iterator[Finding]:
+    """What rests on no source that was read stays in sight until somebody has read one."""
+    for file in folder.every_file:
+        period = file.data.effective
+        for i, said in enumerate(file.data.to_be_checked):
+            if period.end is None or on <= period.end:
+                repair = "read the source, correct the file, and take the line out"
+                yield file.finding(
+                    ("to_be_checked", i), f"to be checked: {said}", repair, warning=True
+                )
+
+
 def review_is_not_overdue(folder: LibraryFolder, on: date) -> Iterator[Finding]:
     for file in folder.versions:
         due = file.data.review.next

@@ -52,7 +52,7 @@ def unknown_programs(payers: LibraryFile[PayersFile], programs: ProgramTable) ->
         for j, policy in enumerate(payer.policies):
             named += [
                 (("payers", i, "policies", j, "programs", k), program)
-                for k, program in enumerate(policy.programs)
+                for k, program in enumerate(policy.programs or ())
             ]
         for where, program in named:
             if programs.get(program) is None:
@@ -66,7 +66,7 @@ def programs_have_words(
     """A policy that is applied to a program needs words for it."""
     for i, payer in enumerate(payers.data.payers):
         for j, policy in enumerate(payer.policies):
-            for k, named in enumerate(policy.programs):
+            for k, named in enumerate(policy.programs or ()):
                 program = programs.get(named)
                 if program is None or program.words_for is not Program.NOT_MEDICARE:
                     continue

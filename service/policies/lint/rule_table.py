@@ -104,6 +104,7 @@ ALL: tuple[Rule, ...] = (*CONTENT, *PUBLISHED)
 
 DATED: tuple[DatedRule, ...] = (
     effective_periods.review_is_not_overdue,
+    effective_periods.nothing_is_to_be_checked,
     notice_rules.notice_has_not_expired,
 )
 """Rules that depend on the day; their findings are warnings."""
