@@ -25,8 +25,10 @@ from ruamel.yaml.events import (
     StreamEndEvent,
     StreamStartEvent,
 )
-from ruamel.yaml.main import CParser
 from ruamel.yaml.nodes import ScalarNode
+
+_Parser: Any = YAML(typ="safe").Parser
+_IN_C = _Parser.__name__ == "CParser"
 
 
 class NotPlain(Exception):
@@ -35,10 +37,10 @@ class NotPlain(Exception):
 
 def read_plain(text: str) -> object:
     """The data of a text, as the general reader gives it. Raises NotPlain for all others."""
-    if CParser is None:  # pragma: no cover - only where the parser in C is not installed
+    if not _IN_C:  # pragma: no cover - only where ruamel.yaml.clib is not installed
         raise NotPlain
     try:
-        return _Reader(CParser(text).get_event).document()
+        return _Reader(_Parser(text).get_event).document()
     except (YAMLError, ValueError) as error:
         raise NotPlain from error
 

@@ -20,11 +20,16 @@ def load_yaml(path: Path) -> object:
     """The plain data of a file. Raises OSError, ValueError (encoding, impossible day),
     YAMLError.
     """
-    text = path.read_text("utf-8")
+    return read_yaml(path.read_text("utf-8"))
+
+
+def read_yaml(text: str) -> object:
+    """The plain data of a text. Raises ValueError (impossible day), YAMLError."""
     try:
         return read_plain(text)
     except NotPlain:
-        return YAML(typ="safe").load(text)
+        loaded: object = YAML(typ="safe").load(text)
+        return loaded
 
 
 def field_name(where: FieldPath) -> str:

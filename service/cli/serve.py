@@ -18,6 +18,7 @@ import click
 if TYPE_CHECKING:
     from flask import Flask
 
+    from service.bootstrap.app import Library
     from service.settings import Settings
 
 
@@ -28,7 +29,7 @@ def wsgi_app() -> Flask:
     from service.settings import load_settings
 
     configure_logging()
-    app = create_app(load_settings())
+    app = create_app(load_settings(), library=_of_the_server)
     app.extensions[RECORDER].start()
     end_with(int(os.environ[_SERVER_VARIABLE]))
     # Objects created so far live as long as the process: excluded from garbage collection.
@@ -61,6 +62,11 @@ def end_when_told() -> None:
     for told in (signal.SIGTERM, signal.SIGINT):
         signal.signal(told, signal.SIG_DFL)
 
+
+_of_the_server: Library | None = None
+"""The library that the server read before it forked its workers: none reads it again, and all
+answer by the same until the service is started anew.
+"""
 
 _LOOK_SECONDS = 0.5
 _SERVER_VARIABLE = "COVERCARD_SERVER_PROCESS"
@@ -95,9 +101,11 @@ def serve() -> None:
     settings = load_settings()
     check_port(settings.host, settings.port)
     with metrics_folder():
-        from service.bootstrap.app import create_app
+        from service.bootstrap.app import Library, create_app
 
-        create_app(settings)  # a wrong file stops the start here
+        global _of_the_server
+        _of_the_server = Library(settings)
+        create_app(settings, library=_of_the_server)  # a wrong file stops the start here
         prepare_log(settings)
         prepare_payer_data(settings)
         os.environ[_SERVER_VARIABLE] = str(os.getpid())
@@ -122,6 +130,8 @@ def serve() -> None:
         os.register_at_fork(after_in_child=end_when_told)
         at = f"http://{settings.host}:{settings.port}/cds-services"
         click.echo(f"Covercard on {at} (stop: Ctrl-C)", err=True)
+        gc.collect()
+        gc.freeze()  # what the workers share stays shared: no collection writes to it
         Granian("service.cli.serve:wsgi_app", factory=True, **options).serve()
 
 
