@@ -219,6 +219,11 @@ class Settings(BaseSettings):
         Path("var/spool"),
         description="Folder of durable records while the database is unavailable.",
     )
+    cache_dir: Path = Field(
+        Path("var/cache"),
+        description="Folder where a large policy library is kept as it was read, for a faster next"
+        " start; written by this service alone.",
+    )
     record_timeout_ms: int = Field(
         250,
         ge=20,

@@ -13,14 +13,23 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from service.field_path import FieldPath, written_path
+from service.plain_yaml import NotPlain, read_plain
 
 
 def load_yaml(path: Path) -> object:
     """The plain data of a file. Raises OSError, ValueError (encoding, impossible day),
     YAMLError.
     """
-    loaded: object = YAML(typ="safe").load(path.read_text("utf-8"))
-    return loaded
+    return read_yaml(path.read_text("utf-8"))
+
+
+def read_yaml(text: str) -> object:
+    """The plain data of a text. Raises ValueError (impossible day), YAMLError."""
+    try:
+        return read_plain(text)
+    except NotPlain:
+        loaded: object = YAML(typ="safe").load(text)
+        return loaded
 
 
 def field_name(where: FieldPath) -> str:

@@ -35,6 +35,7 @@ from service.policies.library import load_library
 from service.policies.notices import NoticeLibrary
 from service.policies.payers import Payers
 from service.policies.policy_store import PolicyStore
+from service.policies.reading_cache import ReadingCache
 from service.response import Responder
 from service.response.card_writer import CardWriter
 from service.response.coverage_corrections import CoverageCorrections
@@ -86,7 +87,10 @@ class Application(Flask):
 
 
 class Library:
-    """Library of answers, loaded once: policies, notices, payers and wording."""
+    """Library of answers, loaded once: policies, notices, payers and wording.
+
+    It is never changed: worker processes share the one of the server that they are forked from.
+    """
 
     def __init__(self, settings: Settings) -> None:
         on_file = load_library(
@@ -94,6 +98,7 @@ class Library:
             settings.payers_file,
             settings.added_policies_dir,
             settings.programs_file,
+            ReadingCache(settings.cache_dir, settings.policies_dir),
         )
         self.policies: PolicyStore = on_file.policies
         self.notices: NoticeLibrary = on_file.notices
@@ -277,13 +282,14 @@ def create_app(
     settings: Settings,
     clock: Callable[[], datetime] = now,
     crd_versions: Sequence[CrdVersion] = VERSIONS,
+    library: Library | None = None,
 ) -> Flask:
-    """The WSGI application for these CRD versions.
+    """The WSGI application for these CRD versions; `library` where it is loaded already.
 
     Raises ConfigurationError for a wrong file, setting or version.
     """
     versions = CrdVersions(crd_versions)
-    library = Library(settings)
+    library = library or Library(settings)
     app = Application("service", static_folder=None)
     recorder = app.extensions[RECORDER] = wire_recorder(settings)
     metrics = Metrics()

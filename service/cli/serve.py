@@ -18,6 +18,7 @@ import click
 if TYPE_CHECKING:
     from flask import Flask
 
+    from service.bootstrap.app import Library
     from service.settings import Settings
 
 
@@ -31,7 +32,7 @@ def wsgi_app() -> Flask:
 
     configure_logging()
     settings = load_settings()
-    app = create_app(settings)
+    app = create_app(settings, library=_of_the_server)
     watch = BodyWatch(late_answer)
     watch.start()
     app.wsgi_app = BodyDeadline(app.wsgi_app, watch, settings.body_timeout)  # type: ignore[method-assign]
@@ -68,6 +69,11 @@ def end_when_told() -> None:
         signal.signal(told, signal.SIG_DFL)
 
 
+_of_the_server: Library | None = None
+"""The library that the server read before it forked its workers: none reads it again, and all
+answer by the same until the service is started anew.
+"""
+
 _LOOK_SECONDS = 0.5
 _SERVER_VARIABLE = "COVERCARD_SERVER_PROCESS"
 _FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -101,9 +107,11 @@ def serve() -> None:
     settings = load_settings()
     check_port(settings.host, settings.port)
     with metrics_folder():
-        from service.bootstrap.app import create_app
+        from service.bootstrap.app import Library, create_app
 
-        create_app(settings)  # a wrong file stops the start here
+        global _of_the_server
+        _of_the_server = Library(settings)
+        create_app(settings, library=_of_the_server)  # a wrong file stops the start here
         prepare_log(settings)
         prepare_payer_data(settings)
         os.environ[_SERVER_VARIABLE] = str(os.getpid())
@@ -127,6 +135,8 @@ def serve() -> None:
         os.register_at_fork(after_in_child=end_when_told)
         at = f"http://{settings.host}:{settings.port}/cds-services"
         click.echo(f"Covercard on {at} (stop: Ctrl-C)", err=True)
+        gc.collect()
+        gc.freeze()  # what the workers share stays shared: no collection writes to it
         Granian("service.cli.serve:wsgi_app", factory=True, **options).serve()
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
@@ -38,8 +37,7 @@ class CodeSpan(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ValueSetEntry:
+class ValueSetEntry(NamedTuple):
     """One line of a value set: a code or a span of codes, and the days on which it belongs."""
 
     what: Code | CodeSpan
@@ -60,16 +58,20 @@ class ValueSet:
         codes: dict[Code, tuple[Period, ...]] = {}
         spans: list[tuple[CodeSpan, Period]] = []
         edges: set[date] = set()
-        for entry in entries:
-            period = (entry.first, entry.last)
-            if entry.first != date.min:
-                edges.add(entry.first)
-            if entry.last != date.max:
-                edges.add(date.fromordinal(entry.last.toordinal() + 1))
-            if isinstance(entry.what, CodeSpan):
-                spans.append((entry.what, period))
+        periods: dict[Period, tuple[Period, ...]] = {}
+        for what, first, last in entries:
+            only = periods.get((first, last))
+            if only is None:
+                # Most lines of a set share their days: one tuple serves them all.
+                only = periods[first, last] = ((first, last),)
+                if first != date.min:
+                    edges.add(first)
+                if last != date.max:
+                    edges.add(date.fromordinal(last.toordinal() + 1))
+            if isinstance(what, CodeSpan):
+                spans.append((what, only[0]))
             else:
-                codes[entry.what] = (*codes.get(entry.what, ()), period)
+                codes[what] = (*codes[what], *only) if what in codes else only
         self.id = id
         self.title = title or id
         self._codes = codes

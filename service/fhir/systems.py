@@ -59,6 +59,8 @@ _CANONICAL = {
     ),
 }
 
+_AS_WRITTEN = frozenset(_CANONICAL.values())
+
 _CATEGORY = 3
 """How many characters an ICD-10-CM code has before its dot."""
 
@@ -68,6 +70,8 @@ def canonical_system(written: str) -> str:
 
     An unknown system is returned without padding.
     """
+    if written in _AS_WRITTEN:
+        return written
     trimmed = written.strip()
     key = trimmed.lower().removeprefix("http://").removeprefix("https://").rstrip("/")
     return _CANONICAL.get(key, trimmed)

@@ -48,26 +48,32 @@ def code_system(written: str) -> str | None:
 
 def read_token(written: str) -> Code | CodeSpan:
     """A code, a prefix or a range. Raises ValueError that says what is wrong with it."""
-    name, bar, value = written.partition("|")
-    system, value = code_system(name.strip()), value.strip()
-    if not bar or not value:
-        raise ValueError(f"{written!r} is no system and code")
+    name, _, value = written.partition("|")
+    return read_code(name, value)
+
+
+def read_code(name: str, value: str) -> Code | CodeSpan:
+    """The same of a system and a code, prefix or range that stand apart."""
+    name, value = name.strip(), value.strip()
+    if not value:
+        raise ValueError(f"{name!r} is no system and code")
+    system = code_system(name)
     if system is None:
         raise ValueError(f"the code system {name!r} is not known here")
-    if value.endswith("*"):
-        first = _canonical(system, value[:-1], written)
-        return CodeSpan(system, first, first)
-    first, hyphen, last = value.partition("-")
-    if hyphen and system in WITH_RANGES:
-        low, high = _canonical(system, first, written), _canonical(system, last, written)
-        if high < low:
+    if value[-1] == "*":
+        first = _canonical(system, value[:-1])
+        return CodeSpan(first.system, first.value, first.value)
+    if "-" in value and system in WITH_RANGES:
+        start, _, end = value.partition("-")
+        low, high = _canonical(system, start), _canonical(system, end)
+        if high.system != low.system or high < low:
             raise ValueError(f"the range {value} ends before it begins")
-        return CodeSpan(system, low, high)
-    return Code(system, _canonical(system, value, written))
+        return CodeSpan(low.system, low.value, high.value)
+    return _canonical(system, value)
 
 
-def _canonical(system: str, value: str, written: str) -> str:
+def _canonical(system: str, value: str) -> Code:
     code = canonical_code(system, value)
     if code is None:
-        raise ValueError(f"{written!r} has no code")
-    return code.value
+        raise ValueError(f"a code of {system} is missing")
+    return code

@@ -99,7 +99,7 @@ class ConditionEntry(Model):
 
     def operand(self, operator: str) -> object:
         """The operand of an operator, None where it is not written."""
-        return getattr(self, {"in": "in_", "is": "is_"}.get(operator, operator))
+        return getattr(self, _FIELD_OF[operator])
 
     def facts(self) -> Iterator[str]:
         """The names of all facts in it, as often as they stand there."""
@@ -122,6 +122,7 @@ _OPERATORS = (
     *("in", "is", "at_least", "at_most", "above", "below"),
     *("before", "after", "on_or_before", "on_or_after", "within"),
 )
+_FIELD_OF = {name: {"in": "in_", "is": "is_"}.get(name, name) for name in _OPERATORS}
 _OF_KIND: Mapping[FactKind, tuple[str, ...]] = {
     FactKind.CODES: ("in",),
     FactKind.CHOICE: ("is", "in"),

@@ -153,7 +153,10 @@ class ByProgram(Model, Generic[T]):
 
     def given(self) -> Iterator[tuple[Program, T]]:
         """Each program that has a value, with it."""
-        for program in Program:
-            value: T | None = getattr(self, program.value)
+        for program, name in _PROGRAMS:
+            value: T | None = getattr(self, name)
             if value is not None:
                 yield program, value
+
+
+_PROGRAMS = tuple((program, program.value) for program in Program)

@@ -17,7 +17,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from service.errors import Finding, LibraryError
 from service.field_path import FieldPath
 from service.policies import complaints
-from service.yaml_files import field_name, line_of, load_yaml, written_at
+from service.policies.reading_cache import ReadingCache
+from service.yaml_files import field_name, line_of, load_yaml, read_yaml, written_at
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -48,19 +49,19 @@ def finding(
     return Finding(path, field_name(where), problem, repair, line_of(path, where), warning)
 
 
-def load(path: Path, model: type[M]) -> LibraryFile[M]:
+def load(path: Path, model: type[M], cache: ReadingCache | None = None) -> LibraryFile[M]:
     """Read and validate a file. Raises LibraryError with all findings."""
-    data = parse(path)
+    data = parse(path, cache)
     try:
         return LibraryFile(path, model.model_validate(data))
     except ValidationError as error:
         raise LibraryError(_findings(path, model, data, error)) from None
 
 
-def parse(path: Path) -> object:
+def parse(path: Path, cache: ReadingCache | None = None) -> object:
     """The plain data of a file. Raises LibraryError if it is unreadable or no strict YAML."""
     try:
-        return load_yaml(path)
+        return load_yaml(path) if cache is None else cache.data(path.read_bytes(), read_yaml)
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
         raise _broken(path, problem, "check that it exists and may be read") from error

@@ -9,14 +9,18 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
+from service.decision.policy import PolicyVersion
 from service.errors import Finding, LibraryError
+from service.field_path import FieldPath
 from service.policies import files
 from service.policies.cases import CASES, CasesFile
+from service.policies.condition_models import Compiler
 from service.policies.files import LibraryFile
 from service.policies.manifest import MANIFEST, Manifest
 from service.policies.notices import Notice
-from service.policies.policy_file import PolicyFile
+from service.policies.policy_file import CompiledRules, PolicyFile
 from service.policies.questionnaire_files import QuestionnaireFile, read_questionnaires
+from service.policies.reading_cache import ReadingCache
 from service.policies.value_set_files import NamedSet, read_value_sets
 
 M = TypeVar("M", bound=BaseModel)
@@ -48,6 +52,9 @@ class LibraryFolder:
     value_sets: Mapping[str, NamedSet]
     questionnaires: Mapping[str, Mapping[str, QuestionnaireFile]]
     findings: tuple[Finding, ...]
+    _compiled: dict[Path, tuple[CompiledRules, tuple[Finding, ...]]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def versions(self) -> Iterator[Version]:
@@ -61,6 +68,27 @@ class LibraryFolder:
         for editions in self.notices.values():
             yield from editions
 
+    def compiled(self, file: Version) -> tuple[CompiledRules, tuple[Finding, ...]]:
+        """A version's rules by the value sets on file, and what is wrong with them.
+
+        With a finding the rules are of no use.
+        """
+        found = self._compiled.get(file.path)
+        if found is None:
+            wrong: list[Finding] = []
+
+            def say(where: FieldPath, problem: str, repair: str) -> None:
+                wrong.append(file.finding(where, problem, repair))
+
+            sets = {id: named.codes for id, named in self.value_sets.items()}
+            rules = file.data.compiled(Compiler(sets, say))
+            found = self._compiled[file.path] = (rules, tuple(dict.fromkeys(wrong)))
+        return found
+
+    def version(self, file: Version) -> PolicyVersion:
+        """The version of a file, where nothing stops it (see lint.rule_table.STOPPING)."""
+        return file.data.version(self.value_sets, self.compiled(file)[0])
+
     @property
     def every_file(self) -> Iterator[Version | Edition]:
         """Every version of every policy and every edition of every notice."""
@@ -69,16 +97,22 @@ class LibraryFolder:
 
 
 def read_folder(
-    directory: Path, *, policies: bool = True, notices: bool = True, checks: bool = True
+    directory: Path,
+    *,
+    policies: bool = True,
+    notices: bool = True,
+    checks: bool = True,
+    cache: ReadingCache | None = None,
 ) -> LibraryFolder:
     """Read a library, or some kinds of its files; `checks` are cases and manifest.
 
-    Invalid files are findings. Raises LibraryError if `directory` is no directory.
+    `cache` has policies and notices as they were read before. Invalid files are findings. Raises
+    LibraryError if `directory` is no directory.
     """
     if not directory.is_dir():
         problem, repair = "is not a directory", "set COVERCARD_POLICIES_DIR to the policy folder"
         raise LibraryError([Finding(directory, "(folder)", problem, repair)])
-    reader = _Reader()
+    reader = _Reader(cache)
     value_sets = read_value_sets(directory, reader.findings) if policies else {}
     policy_folders = _folders(directory)
     notice_folders = _folders(directory / NOTICES)
@@ -106,6 +140,7 @@ def _folders(place: Path) -> list[Path]:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
+    cache: ReadingCache | None
     findings: list[Finding] = field(default_factory=list)
 
     def dated(self, folder: Path, model: type[Dated]) -> tuple[LibraryFile[Dated], ...]:
@@ -125,7 +160,7 @@ class _Reader:
 
     def read(self, path: Path, model: type[M]) -> LibraryFile[M] | None:
         try:
-            return files.load(path, model)
+            return files.load(path, model, self.cache)
         except LibraryError as error:
             self.findings.extend(error.findings)
             return None

@@ -5,7 +5,9 @@ Errors that would make an answer wrong or ambiguous stop the loading, with all f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import gc
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +28,7 @@ from service.policies.notices import NoticeLibrary
 from service.policies.payers import Payers, PayersFile
 from service.policies.policy_store import PolicyStore
 from service.policies.program_table import PROGRAMS_FILE, load_programs
+from service.policies.reading_cache import ReadingCache
 
 
 class OnFile(NamedTuple):
@@ -42,18 +45,31 @@ def load_library(
     payers_file: Path,
     added: Path | None = None,
     programs_file: Path = PROGRAMS_FILE,
+    cache: ReadingCache | None = None,
 ) -> OnFile:
     """Read the policies and notices under `directory`, the payers and the programs.
 
     `added` is a further folder, of policies alone: one of ours and one of another's stay apart.
+    `cache` has the library as it was read before, and keeps it for the next time.
     Raises LibraryError with all errors that would make an answer wrong: those of a single policy or
     notice, a notice of another program or without its reason, a payer with an unknown policy.
     """
-    folder = read_folder(directory, checks=False)
+    with _without_collections():
+        return _library(directory, payers_file, added, programs_file, cache)
+
+
+def _library(
+    directory: Path,
+    payers_file: Path,
+    added: Path | None,
+    programs_file: Path,
+    cache: ReadingCache | None,
+) -> OnFile:
+    folder = read_folder(directory, checks=False, cache=cache)
     found = _found(folder, START)
     folders = [folder]
     if added is not None:
-        further = read_folder(added, notices=False, checks=False)
+        further = read_folder(added, notices=False, checks=False, cache=cache)
         found.extend((*_found(further, STOPPING), *twice_on_file(folder, further)))
         folders.append(further)
     payers = _payers(payers_file, found)
@@ -65,8 +81,22 @@ def load_library(
             found.extend(programs_have_words(payers, programs, *folders))
     if found or payers is None or programs is None:
         raise LibraryError(found)
+    if cache is not None:
+        cache.keep()
     forms = [q.resource for f in folders for own in f.questionnaires.values() for q in own.values()]
     return OnFile(_policies(*folders), _notices(folder), Payers.of(payers.data, programs), forms)
+
+
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """No garbage collections meanwhile: all that is read stays, and they would look through it."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def load_policies(directory: Path) -> PolicyStore:
@@ -106,9 +136,7 @@ def _stop(found: list[Finding]) -> None:
 
 
 def _policies(*folders: LibraryFolder) -> PolicyStore:
-    return PolicyStore(
-        [file.data.version(folder.value_sets) for folder in folders for file in folder.versions]
-    )
+    return PolicyStore([folder.version(file) for folder in folders for file in folder.versions])
 
 
 def _notices(folder: LibraryFolder) -> NoticeLibrary:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field, PlainValidator, model_validator
 
@@ -250,7 +250,7 @@ class DeterminationEntry(Model):
             info_needed=tuple(self.info_needed),
             details=tuple(d.detail() for d in self.details),
             valid_days=self.valid_days,
-            billing_codes=tuple(code for code in policy.codes if code.value in self.billing_codes),
+            billing_codes=tuple(policy.billed_by(self.billing_codes)),
             contact=(contact.name, contact.system, contact.value) if contact else None,
             notices=self.notices,
         )
@@ -357,6 +357,13 @@ class CitationEntry(Model):
     url: Told[Url] = Field(None, description="Its address, only where it is really known.")
 
 
+class CompiledRules(NamedTuple):
+    """The declared facts by name, and a condition for each rule, in the file's order."""
+
+    facts: Mapping[str, FactSpec]
+    conditions: tuple[Condition, ...]
+
+
 class PolicyFile(Model):
     """One published version of a coverage policy: <id>/<effective start>.yaml"""
 
@@ -418,6 +425,11 @@ class PolicyFile(Model):
         """Every code with its entry."""
         return {c.canonical: c for group in self.services for c in group.codes}
 
+    def billed_by(self, values: Collection[str]) -> Iterator[Code]:
+        """The policy's codes with these values."""
+        if values:
+            yield from (code for code in self.codes if code.value in values)
+
     @property
     def governing(self) -> AuthorityEntry | None:
         """The first authority found, in the sequence of the search."""
@@ -436,35 +448,40 @@ class PolicyFile(Model):
         entry = self.questionnaires[form_id]
         return core.FormNeed(entry.needed, entry.purpose, form_id, entry.reason)
 
-    def specs(self, compiler: Compiler) -> Mapping[str, FactSpec]:
-        """The facts that the policy declares."""
-        return {
+    def compiled(self, compiler: Compiler) -> CompiledRules:
+        """The facts that the policy declares, and the rules' conditions."""
+        specs = {
             name: compiler.fact(name, entry, self.questionnaires.keys(), ("facts", name))
             for name, entry in self.facts.items()
         }
-
-    def conditions(self, compiler: Compiler) -> Sequence[Condition]:
-        """The rules' conditions, one each."""
-        specs = self.specs(compiler)
-        return [
+        conditions = tuple(
             compiler.condition(rule.when, specs, ("rules", i, "when"))
             for i, rule in enumerate(self.rules)
-        ]
+        )
+        return CompiledRules(specs, conditions)
 
-    def version(self, sets: Mapping[str, NamedSet]) -> PolicyVersion:
+    def version(self, sets: Mapping[str, NamedSet], compiled: CompiledRules) -> PolicyVersion:
         """The version, where nothing stops it (see lint.rule_table.STOPPING).
 
-        `sets` are the value sets on file.
+        `sets` are the value sets on file, `compiled` is what `compiled` makes by them.
         """
-        compiler = Compiler({id: s.codes for id, s in sets.items()}, _nothing_to_say)
-        specs = self.specs(compiler)
-        conditions = self.conditions(compiler)
+        specs, conditions = compiled
         citations = {c.id: core.Citation(c.id, c.title, c.section, c.url) for c in self.citations}
         own = {p: d.outcome(self, citations) for p, d in self.determinations.given()}
         outcomes = [rule.then.outcome(self, citations) for rule in self.rules]
 
+        lists: dict[object, RuleList[core.PolicyDetermination]] = {}
+
         def listed(program: Program) -> RuleList[core.PolicyDetermination] | None:
-            return self._rules_of(program, conditions, outcomes, own[program])
+            mine = tuple(i for i, entry in enumerate(self.rules) if program in entry.programs)
+            if not mine:
+                return None
+            # Programs with the same rules and the same determination share a list.
+            key = (mine, own[program])
+            if key not in lists:
+                rules = [Rule(self.rules[i].id, conditions[i], outcomes[i]) for i in mine]
+                lists[key] = RuleList(rules, own[program])
+            return lists[key]
 
         return PolicyVersion(
             id=self.id,
@@ -495,20 +512,6 @@ class PolicyFile(Model):
             open=self._open(specs, conditions),
             facts=specs,
         )
-
-    def _rules_of(
-        self,
-        program: Program,
-        conditions: Sequence[Condition],
-        outcomes: Sequence[core.PolicyDetermination],
-        otherwise: core.PolicyDetermination,
-    ) -> RuleList[core.PolicyDetermination] | None:
-        rules = [
-            Rule(entry.id, when, outcome)
-            for entry, when, outcome in zip(self.rules, conditions, outcomes, strict=True)
-            if program in entry.programs
-        ]
-        return RuleList(rules, otherwise) if rules else None
 
     def _open(
         self, specs: Mapping[str, FactSpec], conditions: Sequence[Condition]
@@ -556,10 +559,6 @@ def _authority(entry: AuthorityEntry, citations: Mapping[str, core.Citation]) ->
 
 def _evidence(entry: EvidenceEntry | None) -> core.Evidence | None:
     return core.Evidence(entry.summary, entry.rationale) if entry else None
-
-
-def _nothing_to_say(where: FieldPath, problem: str, repair: str) -> None:
-    """No complaint: a file with a finding does not get as far as a version."""
 
 
 def _wording(entry: CardWording) -> core.Wording:

@@ -58,7 +58,7 @@ def _entries(
 
 
 def _failed(folder: LibraryFolder) -> Iterator[Finding]:
-    policies = PolicyStore([file.data.version(folder.value_sets) for file in folder.versions])
+    policies = PolicyStore([folder.version(file) for file in folder.versions])
     notices = NoticeLibrary([file.data for file in folder.editions])
     for policy, file in folder.cases.items():
         for i, case in enumerate(file.data.of(policy)):

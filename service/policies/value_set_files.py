@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator, Field
 
@@ -21,13 +21,14 @@ from service.decision.value_sets import CodeSpan, ValueSet, ValueSetEntry
 from service.errors import Finding, LibraryError
 from service.fhir.systems import canonical_code
 from service.policies import files
-from service.policies.code_tokens import HOW_TO_WRITE, code_system, read_token
+from service.policies.code_tokens import HOW_TO_WRITE, code_system, read_code, read_token
 from service.policies.fields import Day, Id, Model, Some, Text, Told, text_only
 
 VALUE_SETS = "_value_sets"
 KINDS = (".yaml", ".csv", ".json")
 
-_COLUMNS = ("system", "code")
+_COLUMNS = ("system", "code", "first", "last", "name")
+_NEEDED = ("system", "code")
 
 
 class ListedCode(Model):
@@ -53,8 +54,7 @@ class ValueSetFile(Model):
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(NamedTuple):
     what: Code | CodeSpan
     first: date = date.min
     last: date = date.max
@@ -63,11 +63,12 @@ class _Line:
 
 @dataclass(frozen=True, slots=True)
 class NamedSet:
-    """A value set with the names that its files give to codes, where they give any."""
+    """A value set with the names that its files give to codes, where they give any; and these."""
 
     codes: ValueSet
     names: Mapping[Code, str]
     lines: Sequence[ValueSetEntry]
+    files: Sequence[Path] = ()
 
 
 def read_value_sets(directory: Path, findings: list[Finding]) -> Mapping[str, NamedSet]:
@@ -96,16 +97,18 @@ def _read(folder: Path) -> NamedSet:
             raise _broken(path, f"another file begins on {start}", "leave one of the two")
         title, lines = _READERS[path.suffix](path)
         empty = True
-        for line in lines:
+        for what, first, last, name in lines:
             empty = False
-            first, last = max(line.first, start), min(line.last, until)
+            first = first if first > start else start
+            last = last if last < until else until
             if first <= last:
-                entries.append(ValueSetEntry(line.what, first, last))
-            if line.name and isinstance(line.what, Code):
-                names[line.what] = line.name
+                entries.append(ValueSetEntry(what, first, last))
+            if name and isinstance(what, Code):
+                names[what] = name
         if empty:
             raise _broken(path, "the value set is empty", "list a code, or remove the file")
-    return NamedSet(ValueSet(folder.name, entries, title), names, tuple(entries))
+    codes = ValueSet(folder.name, entries, title)
+    return NamedSet(codes, names, tuple(entries), tuple(path for _, path in dated))
 
 
 def _starts(path: Path) -> date:
@@ -136,30 +139,43 @@ def _yaml(path: Path) -> tuple[str, Iterator[_Line]]:
 
 def _csv(path: Path) -> tuple[str, Iterator[_Line]]:
     """Columns system, code, and where wanted first, last and name."""
+    return path.parent.name, _csv_lines(path)
 
-    def lines() -> Iterator[_Line]:
-        with path.open(encoding="utf-8-sig", newline="") as opened:
-            rows = csv.DictReader(opened)
-            if not set(_COLUMNS) <= set(rows.fieldnames or ()):
-                problem = "the first line does not name the columns system and code"
-                raise _broken(path, problem, "begin with: system,code,first,last,name", 1)
+
+def _csv_lines(path: Path) -> Iterator[_Line]:
+    with path.open(encoding="utf-8-sig", newline="") as opened:
+        rows = csv.reader(opened, strict=True)
+        try:
+            at, width = _columns(path, next(rows, []))
             for row in rows:
-                try:
-                    yield _csv_line(row)
-                except ValueError as error:
-                    raise _broken(path, str(error), "fix the line", rows.line_num) from None
+                if len(row) > width:
+                    raise ValueError(f"the line has more than {width} cells")
+                cells = (*row, *("",) * (width + 1 - len(row)))
+                system, code, first, last, name = (cells[i] for i in at)
+                if row:
+                    yield _Line(
+                        read_code(system, code),
+                        date.fromisoformat(first) if first else date.min,
+                        date.fromisoformat(last) if last else date.max,
+                        name or None,
+                    )
+        except UnicodeDecodeError as error:
+            raise _broken(path, "is not UTF-8", "save it as UTF-8") from error
+        except (ValueError, csv.Error) as error:
+            problem = str(error).replace("Invalid isoformat string:", "there is no day")
+            repair = 'fix the line: "icd10,M54.5,2026-01-31,2026-12-31,name"'
+            raise _broken(path, problem, repair, rows.line_num) from None
 
-    return path.parent.name, lines()
 
-
-def _csv_line(row: Mapping[str, str | None]) -> _Line:
-    system = row["system"] or ""
-    return _Line(
-        read_token(f"{system}|{row['code'] or ''}"),
-        date.fromisoformat(row.get("first") or date.min.isoformat()),
-        date.fromisoformat(row.get("last") or date.max.isoformat()),
-        row.get("name") or None,
-    )
+def _columns(path: Path, named: Sequence[str]) -> tuple[Sequence[int], int]:
+    """Positions of the columns (past the end, of one that is absent), and their number."""
+    repair = f"begin with: {','.join(_COLUMNS)}"
+    if not set(_NEEDED) <= set(named):
+        problem = "the first line does not name the columns system and code"
+        raise _broken(path, problem, repair, 1)
+    if unknown := [c for c in named if c not in _COLUMNS]:
+        raise _broken(path, f"there is no column {unknown[0]!r}", repair, 1)
+    return [named.index(c) if c in named else len(named) for c in _COLUMNS], len(named)
 
 
 def _fhir(path: Path) -> tuple[str, Iterator[_Line]]:

@@ -1,12 +1,18 @@
 """The service starts only where who can reach it fits whom it trusts."""
 
+import contextlib
+import os
+import shutil
+import signal
+import time
+from multiprocessing import get_start_method
 from pathlib import Path
 
 import pytest
 import requests
 
 from tests.e2e.conftest import HOSPITAL
-from tests.e2e.servers import ROOT, refused_start, running
+from tests.e2e.servers import ROOT, Server, refused_start, running
 from tests.e2e.signing import ec_signer, entry, write_clients
 
 SANDBOX = "https://sandbox.cds-hooks.org"
@@ -168,3 +174,32 @@ def test_every_address_of_the_machine_is_refused_until_it_is_said_aloud(
         (warning, *_) = server.lines("RISK ACCEPTED")
         assert warning["risk"] == "all-addresses"
         assert warning["level"] == "warning"
+
+
+def workers_of(server: Server) -> list[int]:
+    """The process ids of a server's workers."""
+    pid = server.process.pid
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.skipif(get_start_method() != "fork", reason="workers are not forked here")
+def test_workers_answer_by_the_library_that_the_server_read(tmp_path: Path) -> None:
+    """It is read once; a worker that takes another's place does not answer by other policies."""
+    library = shutil.copytree(ROOT / "examples" / "policies", tmp_path / "policies")
+    with running(tmp_path, policies_dir=library) as server:
+        before = server.get("/policies/lumbar-mri.json").json()
+        shutil.rmtree(library / "lumbar-mri")
+        (dead,) = workers_of(server)
+        os.kill(dead, signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while workers_of(server) in ([], [dead]) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        (alive,) = workers_of(server)
+        assert alive != dead
+        for _ in range(100):
+            with contextlib.suppress(requests.ConnectionError):
+                assert server.get("/policies/lumbar-mri.json").json() == before
+                break
+            time.sleep(0.1)
+        else:
+            raise AssertionError("the new worker does not answer")

@@ -81,7 +81,7 @@ def test_the_next_file_takes_the_place_of_the_one_before(tmp_path: Path) -> None
         ("2026-01-01.csv", "system,code\n", "None: the value set is empty"),
         ("2026-01-01.csv", "code\nX0001\n", "1: the first line does not name the columns system"),
         ("2026-01-01.csv", "system,code\nhcpx,X0001\n", "2: the code system 'hcpx' is not known"),
-        ("2026-01-01.csv", "system,code,first\nhcpcs,X0001,soon\n", "2: Invalid isoformat"),
+        ("2026-01-01.csv", "system,code,first\nhcpcs,X0001,soon\n", "2: there is no day 'soon'"),
         ("soon.csv", "system,code\nhcpcs,X0001\n", "None: soon is no day"),
         ("2026-01-01.json", "{", "None: is not JSON"),
         ("2026-01-01.json", '{"resourceType": "ValueSet"}', "None: has no expansion.contains"),

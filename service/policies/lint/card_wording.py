@@ -40,8 +40,9 @@ def summary_fits_a_card(folder: LibraryFolder) -> Iterator[Finding]:
     """A card's summary is under 140 characters for any of its services."""
     latest = {edition.folder: edition for edition in folder.editions}
     for file in folder.versions:
+        together = list(_named_together(file.data))
         for holder, where, template in _summaries(file, latest):
-            longest = max((fill(template, s) for s in _named_together(file.data)), key=len)
+            longest = max((fill(template, services) for services in together), key=len)
             if len(longest) > SUMMARY_LIMIT:
                 problem = f"{len(longest)} characters once filled in: {longest}"
                 yield holder.finding(where, problem, f"stay within {SUMMARY_LIMIT}")

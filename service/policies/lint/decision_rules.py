@@ -13,7 +13,7 @@ from service.decision.rules import Rule, RuleList, condition, holds
 from service.errors import Finding
 from service.field_path import FieldPath
 from service.policies.cases import Case, CaseFacts
-from service.policies.condition_models import Compiler, fact_value
+from service.policies.condition_models import fact_value
 from service.policies.folder import LibraryFolder, Version
 from service.policies.rule_coverage import uncovered_sides
 
@@ -21,9 +21,7 @@ from service.policies.rule_coverage import uncovered_sides
 def rules_can_be_read(folder: LibraryFolder) -> Iterator[Finding]:
     """Facts, value sets, codes, units and days of every condition."""
     for file in folder.versions:
-        found: list[Finding] = []
-        file.data.conditions(_compiler(folder, file, found))
-        yield from dict.fromkeys(found)
+        yield from folder.compiled(file)[1]
 
 
 def forms_of_rules_are_on_file(folder: LibraryFolder) -> Iterator[Finding]:
@@ -57,7 +55,7 @@ def facts_of_cases_can_be_read(folder: LibraryFolder) -> Iterator[Finding]:
     for policy, cases in folder.cases.items():
         specs: dict[str, FactSpec] = dict(TABLE)
         for file in folder.policies.get(policy, ()):
-            specs.update(file.data.specs(_compiler(folder, file, [])))
+            specs.update(folder.compiled(file)[0].facts)
         for i, entry in enumerate(cases.data.cases):
             for name, written in entry.facts.items():
                 where: FieldPath = ("cases", i, "facts", name)
@@ -73,7 +71,7 @@ def facts_of_cases_can_be_read(folder: LibraryFolder) -> Iterator[Finding]:
 def every_rule_can_decide(folder: LibraryFolder) -> Iterator[Finding]:
     """A rule that is true only where an earlier one is says nothing to anybody."""
     for file in _with_rules(folder):
-        conditions = file.data.conditions(_compiler(folder, file, []))
+        conditions = folder.compiled(file)[0].conditions
         for program, _ in file.data.determinations.given():
             mine = [i for i, r in enumerate(file.data.rules) if program in r.programs]
             listed = RuleList([Rule(str(i), conditions[i], i) for i in mine], otherwise=-1)
@@ -94,7 +92,7 @@ def every_rule_can_decide(folder: LibraryFolder) -> Iterator[Finding]:
 def overlaps_have_a_case(folder: LibraryFolder) -> Iterator[Finding]:
     """Overlaps: two rules with different answers that can both be true have a case of both."""
     for file in _with_rules(folder):
-        conditions = file.data.conditions(_compiler(folder, file, []))
+        conditions = folder.compiled(file)[0].conditions
         told = [CaseFacts(case) for case in _cases(folder, file)]
         for (i, one), (j, other) in combinations(enumerate(file.data.rules), 2):
             if one.then.covered == other.then.covered or not set(one.programs) & set(
@@ -112,7 +110,7 @@ def overlaps_have_a_case(folder: LibraryFolder) -> Iterator[Finding]:
 def both_sides_have_a_case(folder: LibraryFolder) -> Iterator[Finding]:
     """Every condition is true in one case and false in another."""
     for file in _with_rules(folder):
-        version = file.data.version(folder.value_sets)
+        version = folder.version(file)
         for rule, words, side in uncovered_sides(version, _cases(folder, file)):
             i = next(i for i, r in enumerate(file.data.rules) if r.id == rule)
             problem = f"no case in which “{words}” is {side}"
@@ -155,9 +153,7 @@ def _days(file: Version, conditions: Sequence[Condition]) -> list[date]:
 def _with_rules(folder: LibraryFolder) -> Iterator[Version]:
     """The versions with rules that can be read."""
     for file in folder.versions:
-        found: list[Finding] = []
-        file.data.conditions(_compiler(folder, file, found))
-        if file.data.rules and not found:
+        if file.data.rules and not folder.compiled(file)[1]:
             yield file
 
 
@@ -168,11 +164,3 @@ def _cases(folder: LibraryFolder, file: Version) -> list[Case]:
         for case in (cases.data.of(file.folder) if cases else ())
         if case.day is not None and file.data.effective.holds(case.day)
     ]
-
-
-def _compiler(folder: LibraryFolder, file: Version, found: list[Finding]) -> Compiler:
-    def say(where: FieldPath, problem: str, repair: str) -> None:
-        found.append(file.finding(where, problem, repair))
-
-    sets = {id: named.codes for id, named in folder.value_sets.items()}
-    return Compiler(sets, say)
