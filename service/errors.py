@@ -12,7 +12,11 @@
     │   ├── TooManyCalls           429  more calls a minute than allowed for a client
     │   ├── UnknownService         404
     │   ├── UnknownPolicy          404  no such policy, or none in force that day
-    │   └── UnknownContext         404  no answer of this client with that assertion id
+    │   ├── UnknownContext         404  no answer of this client with that assertion id
+    │   ├── NothingPackaged        422  no form could be told for anything that was asked
+    │   │   └── UnknownForm        404  each form asked for is one that is not on file
+    │   ├── UnknownValueSet        404  no value set of this canonical is on file
+    │   └── NotExpandable          422  a value set whose codes cannot be listed
     ├── FetchFailed                data of the EHR could not be read; reported in the answer
     ├── PayerDataUnavailable       the payer's records could not be read; reported in the answer
     ├── Unavailable                503  a failure of the service: retry later
@@ -165,6 +169,13 @@ class UnknownPolicy(RequestError):
     issue_code = "not-found"
 
 
+class UnknownValueSet(RequestError):
+    """No value set of this canonical is on file, or not in this version."""
+
+    status = 404
+    issue_code = "not-found"
+
+
 class FetchFailed(CovercardError):
     """A failed query to the EHR; `outcome` is a value of ehr.fetch_report.Outcome."""
 
@@ -186,6 +197,36 @@ class UnknownContext(RequestError):
 
     status = 404
     issue_code = "not-found"
+
+
+class NothingPackaged(RequestError):
+    """No form could be told for anything that a package was asked for (DTR 2.2 spec-130).
+
+    `issues` are FHIR's, one for each parameter.
+    """
+
+    status = 422
+
+    def __init__(self, issues: Sequence[Mapping[str, object]]) -> None:
+        super().__init__("expected an order or a form that is known here")
+        self.issues = tuple(issues)
+
+    def operation_outcome(self) -> dict[str, object]:
+        issues = [{**issue, "severity": "error"} for issue in self.issues]
+        return {"resourceType": "OperationOutcome", "issue": issues}
+
+
+class UnknownForm(NothingPackaged):
+    """Each form that a package was asked for is one that is not on file."""
+
+    status = 404
+
+
+class NotExpandable(RequestError):
+    """A value set with prefixes or ranges, or with more codes than one answer may hold."""
+
+    status = 422
+    issue_code = "too-costly"
 
 
 class Unavailable(CovercardError):
