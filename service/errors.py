@@ -6,6 +6,9 @@
     │   ├── UnprocessableRequest   422  in CRD 2.0: JSON, but no CDS Hooks or no FHIR (163)
     │   ├── UnhandledPayer         400  no coverage of a configured payer (CRD 2.2.1 hook-13)
     │   ├── Unauthenticated        401  no registered client, or an invalid token (CDS Hooks 2.0)
+    │   │   └── RejectedAccessToken 401  an access token of this service that has ended
+    │   ├── InsufficientScope      403  an access token without the scope of the operation
+    │   ├── OAuthRefusal      400, 401  no access token is issued (RFC 6749 §5.2)
     │   ├── PreconditionFailed     412  data neither prefetched nor readable (CDS Hooks 2.0 §4.5)
     │   ├── UnsupportedMediaType   415
     │   ├── BodyTooLarge           413
@@ -132,6 +135,48 @@ class Unauthenticated(RequestError):
         # RFC 6750 §3: no error code for a request without a token.
         error = ', error="invalid_token"' if self.claim else ""
         return {"WWW-Authenticate": f'Bearer realm="covercard"{error}'}
+
+
+class RejectedAccessToken(Unauthenticated):
+    """An access token that this service did issue: its client is told why it no longer counts."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        said = f'error="invalid_token", error_description="{self.why}"'
+        return {"WWW-Authenticate": f'Bearer realm="covercard", {said}'}
+
+
+class InsufficientScope(RequestError):
+    """A valid access token without the scope that the operation needs (RFC 6750 §3.1)."""
+
+    status = 403
+    issue_code = "forbidden"
+
+    def __init__(self, needed: str) -> None:
+        super().__init__(f"expected an access token with the scope {needed}")
+        self.needed = needed
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        said = f'error="insufficient_scope", scope="{self.needed}"'
+        return {"WWW-Authenticate": f'Bearer realm="covercard", {said}'}
+
+
+class OAuthRefusal(RequestError):
+    """A token request that gets no token; `error` is a code of RFC 6749 §5.2.
+
+    `why` is for the log where the answer does not tell it, and quotes nothing.
+    """
+
+    def __init__(self, error: str, description: str, why: str = "") -> None:
+        super().__init__(description)
+        self.error = error
+        self.description = description
+        self.why = why or description
+
+    @property
+    def response_status(self) -> int:
+        return 401 if self.error == "invalid_client" else 400
 
 
 class TooManyCalls(RequestError):

@@ -62,7 +62,12 @@ from service.web.capability_statement import capability_statement
 from service.web.client_auth import current_client
 from service.web.feedback import feedback_blueprint
 from service.web.fhir_operations import FhirOperations
-from service.web.fhir_resources import SEARCHED, fhir_blueprints, say_that_it_is_fhir
+from service.web.fhir_resources import (
+    FHIR_PREFIXES,
+    SEARCHED,
+    fhir_blueprints,
+    say_that_it_is_fhir,
+)
 from service.web.hook_routes import hooks_blueprint
 from service.web.metrics import Metrics
 from service.web.operations import (
@@ -72,6 +77,7 @@ from service.web.operations import (
     policies_check,
     records_check,
 )
+from service.web.smart_routes import TOKEN_PATH, smart_blueprint
 
 
 def now() -> datetime:
@@ -303,6 +309,7 @@ def wire_fhir(
             made_at,
             [rule.removeprefix(prefix) for rule in rules if rule.startswith(f"{prefix}/")],
             SEARCHED,
+            settings.base_url + TOKEN_PATH if TOKEN_PATH in map(str, routes.iter_rules()) else None,
         )
 
     say_that_it_is_fhir(app)
@@ -336,7 +343,9 @@ def create_app(
     metrics = Metrics()
     call_logger = CallLogger(recorder, metrics, clock)
     count_refusals(app, metrics)
-    clients = secure(app, settings, clock)
+    secured = secure(app, settings, clock)
+    if secured.token_endpoint is not None:
+        app.register_blueprint(smart_blueprint(secured.token_endpoint, FHIR_PREFIXES))
     payer_records = wire_payer_records(settings, library, metrics)
     review = wire_review(settings, library, clock, None, versions, payer_records)
     app.register_blueprint(hooks_blueprint(review, discovery(SERVICES, versions), call_logger))
@@ -359,7 +368,7 @@ def create_app(
     checks = [
         records_check(recorder.health),
         policies_check(library.policies, lambda: clock().astimezone(settings.zone).date()),
-        clients_check(clients),
+        clients_check(secured.clients),
         payer_data_check(payer_records.source),
     ]
     app.register_blueprint(operations_blueprint(checks, metrics, recorder.health))

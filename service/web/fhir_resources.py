@@ -25,6 +25,9 @@ from service.web.json_body import encode
 _AN_HOUR = 3600
 _PREFIX = "/fhir"
 
+FHIR_PREFIXES = (_PREFIX, *(f"{_PREFIX}/{v.name}" for v in VERSIONS))
+"""Addresses of the FHIR endpoint: of both versions, and that of each."""
+
 Statement = Callable[[str, Map], Mapping[str, object]]
 
 
