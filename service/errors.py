@@ -6,13 +6,20 @@
     │   ├── UnprocessableRequest   422  in CRD 2.0: JSON, but no CDS Hooks or no FHIR (163)
     │   ├── UnhandledPayer         400  no coverage of a configured payer (CRD 2.2.1 hook-13)
     │   ├── Unauthenticated        401  no registered client, or an invalid token (CDS Hooks 2.0)
+    │   │   └── RejectedAccessToken 401  an access token of this service that has ended
+    │   ├── InsufficientScope      403  an access token without the scope of the operation
+    │   ├── OAuthRefusal      400, 401  no access token is issued (RFC 6749 §5.2)
     │   ├── PreconditionFailed     412  data neither prefetched nor readable (CDS Hooks 2.0 §4.5)
     │   ├── UnsupportedMediaType   415
     │   ├── BodyTooLarge           413
     │   ├── TooManyCalls           429  more calls a minute than allowed for a client
     │   ├── UnknownService         404
     │   ├── UnknownPolicy          404  no such policy, or none in force that day
-    │   └── UnknownContext         404  no answer of this client with that assertion id
+    │   ├── UnknownContext         404  no answer of this client with that assertion id
+    │   ├── NothingPackaged        422  no form could be told for anything that was asked
+    │   │   └── UnknownForm        404  each form asked for is one that is not on file
+    │   ├── UnknownValueSet        404  no value set of this canonical is on file
+    │   └── NotExpandable          422  a value set whose codes cannot be listed
     ├── FetchFailed                data of the EHR could not be read; reported in the answer
     ├── PayerDataUnavailable       the payer's records could not be read; reported in the answer
     ├── Unavailable                503  a failure of the service: retry later
@@ -130,6 +137,48 @@ class Unauthenticated(RequestError):
         return {"WWW-Authenticate": f'Bearer realm="covercard"{error}'}
 
 
+class RejectedAccessToken(Unauthenticated):
+    """An access token that this service did issue: its client is told why it no longer counts."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        said = f'error="invalid_token", error_description="{self.why}"'
+        return {"WWW-Authenticate": f'Bearer realm="covercard", {said}'}
+
+
+class InsufficientScope(RequestError):
+    """A valid access token without the scope that the operation needs (RFC 6750 §3.1)."""
+
+    status = 403
+    issue_code = "forbidden"
+
+    def __init__(self, needed: str) -> None:
+        super().__init__(f"expected an access token with the scope {needed}")
+        self.needed = needed
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        said = f'error="insufficient_scope", scope="{self.needed}"'
+        return {"WWW-Authenticate": f'Bearer realm="covercard", {said}'}
+
+
+class OAuthRefusal(RequestError):
+    """A token request that gets no token; `error` is a code of RFC 6749 §5.2.
+
+    `why` is for the log where the answer does not tell it, and quotes nothing.
+    """
+
+    def __init__(self, error: str, description: str, why: str = "") -> None:
+        super().__init__(description)
+        self.error = error
+        self.description = description
+        self.why = why or description
+
+    @property
+    def response_status(self) -> int:
+        return 401 if self.error == "invalid_client" else 400
+
+
 class TooManyCalls(RequestError):
     """Rate limit exceeded; `retry_after` in seconds."""
 
@@ -175,6 +224,13 @@ class UnknownPolicy(RequestError):
     issue_code = "not-found"
 
 
+class UnknownValueSet(RequestError):
+    """No value set of this canonical is on file, or not in this version."""
+
+    status = 404
+    issue_code = "not-found"
+
+
 class FetchFailed(CovercardError):
     """A failed query to the EHR; `outcome` is a value of ehr.fetch_report.Outcome."""
 
@@ -196,6 +252,36 @@ class UnknownContext(RequestError):
 
     status = 404
     issue_code = "not-found"
+
+
+class NothingPackaged(RequestError):
+    """No form could be told for anything that a package was asked for (DTR 2.2 spec-130).
+
+    `issues` are FHIR's, one for each parameter.
+    """
+
+    status = 422
+
+    def __init__(self, issues: Sequence[Mapping[str, object]]) -> None:
+        super().__init__("expected an order or a form that is known here")
+        self.issues = tuple(issues)
+
+    def operation_outcome(self) -> dict[str, object]:
+        issues = [{**issue, "severity": "error"} for issue in self.issues]
+        return {"resourceType": "OperationOutcome", "issue": issues}
+
+
+class UnknownForm(NothingPackaged):
+    """Each form that a package was asked for is one that is not on file."""
+
+    status = 404
+
+
+class NotExpandable(RequestError):
+    """A value set with prefixes or ranges, or with more codes than one answer may hold."""
+
+    status = 422
+    issue_code = "too-costly"
 
 
 class Unavailable(CovercardError):

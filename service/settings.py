@@ -109,6 +109,12 @@ class Settings(BaseSettings):
         description="Longest lifetime of a client's token, exp less iat, in seconds; Epic's live"
         " 900.",
     )
+    access_token_key_file: Path | None = Field(
+        None,
+        description="Key that signs the access tokens of SMART Backend Services, the same for all"
+        " instances: at least 32 random bytes; made where there is none. Default:"
+        " `access-token-key` in `COVERCARD_SPOOL_DIR`.",
+    )
     calls_per_minute: int = Field(
         6000, ge=0, description="Calls that one client may make in a minute; 0 is no limit."
     )
@@ -426,6 +432,11 @@ class Settings(BaseSettings):
         if self.client_auth is None:
             return not self.for_this_machine or self.clients_file is not None
         return self.client_auth == "required"
+
+    @cached_property
+    def token_key_file(self) -> Path:
+        """The file of the key that signs access tokens."""
+        return self.access_token_key_file or self.spool_dir / "access-token-key"
 
     @cached_property
     def share_of_calls(self) -> int:

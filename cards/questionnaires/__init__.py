@@ -37,7 +37,7 @@ class Form:
 
     def link_ids(self) -> Iterator[str]:
         """Every item's linkId, those of inner items included."""
-        pending: list[Any] = list(self.resource["item"])
+        pending: list[Any] = list(self.resource.get("item", ()))
         for item in pending:
             yield item["linkId"]
             pending.extend(item.get("item", ()))
@@ -110,7 +110,8 @@ def load_forms(further: Iterable[Mapping[str, Any]] = (), served_at: Iterable[st
     """
     read = [*_files().values(), *further]
     forms = (_form(each, f"{CANONICAL_BASE}/{each['id']}") for each in read)
-    others = tuple(f"{url}/fhir/Questionnaire" for url in served_at)
+    below = ("fhir", "fhir/2.0", "fhir/2.2")
+    others = tuple(f"{url}/{path}/Questionnaire" for url in served_at for path in below)
     return Forms({form.id: form for form in forms}, others)
 
 

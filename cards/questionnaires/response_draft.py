@@ -78,7 +78,7 @@ def begun_response(form: Form, begun: ResponseDraft) -> Json:
     if begun.encounter:
         response["encounter"] = {"reference": begun.encounter}
     response["authored"] = begun.authored.isoformat(timespec="seconds")
-    response["item"] = list(_items(form.resource["item"], begun))
+    response["item"] = list(_items(form.resource.get("item", ()), begun))
     return response
 
 

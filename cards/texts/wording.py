@@ -16,6 +16,7 @@ from cards.texts.wording_fields import Model, Sentence, Text
 # One type for each set of placeholders. `needed` are those without which a text says nothing.
 _Reason = Annotated[Text, Placeholders("reason", needed=True)]
 _CodeBecause = Annotated[Text, Placeholders("code", "because", needed=True)]
+_Canonical = Annotated[Text, Placeholders("canonical", needed=True)]
 _Title = Annotated[Text, Placeholders("title", needed=True)]
 _Name = Annotated[Text, Placeholders("name", needed=True)]
 _FormDay = Annotated[Text, Placeholders("form", "day", needed=True)]
@@ -224,6 +225,7 @@ class PackageTexts(Model):
     coverage_inactive: Sentence
     program_not_told: Sentence
     unchanged: _Title
+    dependency_unknown: _Canonical
 
 
 class Contradictions(Model):

@@ -60,11 +60,14 @@ ANYONE = Client(issuer="", name="anyone", fhir_servers=None)
 
 @dataclass(frozen=True, slots=True)
 class TrustedClient:
-    """A client with the keys of its tokens; `demo`: its private key is public."""
+    """A client with the keys of its tokens; `demo`: its private key is public. `client_id` is its
+    name at the token endpoint, None if it gets no access tokens.
+    """
 
     client: Client
     keys: KeySource
     demo: bool = False
+    client_id: str | None = None
 
 
 class _ClientEntry(BaseModel):
@@ -74,6 +77,7 @@ class _ClientEntry(BaseModel):
 
     issuer: str = Field(min_length=1, max_length=255)
     name: str | None = Field(None, pattern=r"^[\w .,:/()&'-]{1,60}$")
+    client_id: str | None = Field(None, min_length=1, max_length=255)
     jwks_file: str | None = None
     jwks_url: str | None = None
     jwks: dict[str, Any] | None = None
@@ -146,6 +150,7 @@ def load_clients(
     trusted: dict[str, TrustedClient] = {}
     findings: list[Finding] = []
     names = {ANYONE.name}
+    client_ids: set[str | None] = set()
     waiting = threading.BoundedSemaphore(MOST_WAITING_IN_ALL)
     fetched = partial(FetchedKeys, fetch=fetch, seconds=seconds, keep_for=keep_for, waiting=waiting)
     for index, entry in enumerate(read.clients):
@@ -162,7 +167,10 @@ def load_clients(
             field = "jwks_file" if entry.jwks_file is not None else "jwks"
             findings.append(_finding(path, ("clients", index, field), _said(error)))
             continue
-        trusted[entry.issuer] = TrustedClient(client, keys, entry.demo)
+        if entry.client_id is not None and entry.client_id in client_ids:
+            findings.append(_finding(path, ("clients", index, "client_id"), "is taken"))
+        client_ids.add(entry.client_id)
+        trusted[entry.issuer] = TrustedClient(client, keys, entry.demo, entry.client_id)
     if findings:
         raise LibraryError(findings)
     _warn_of_demonstrations(trusted.values())

@@ -36,7 +36,7 @@ LEEWAY = 30
 _ROUNDING = 2
 """Seconds: some clients read their clock separately for iat and exp."""
 
-_LONGEST_JTI = 256
+LONGEST_JTI = 256
 
 _LATEST = 1e12
 """Seconds since 1970, beyond the calendar's end."""
@@ -76,15 +76,15 @@ class TokenChecker:
         """
         issuer = ""
         try:
-            header, claims = _parts(token)
-            trusted = self._clients.get(_text(claims, "iss"))
+            header, claims = parts_of(token)
+            trusted = self._clients.get(text_claim(claims, "iss"))
             if trusted is None:
                 # Names that are no client's count together: there are as many as one likes.
                 self._failed.check(issuer, address)
                 raise Unauthenticated("iss", "is no client of this service")
             issuer = trusted.client.issuer
             self._failed.check(issuer, address)
-            _check_signature(token, _signing_keys(header, trusted))
+            check_signature(token, signing_keys(header, trusted))
             self._check_claims(claims, url)
         except Unauthenticated:
             self._failed.add(issuer, address)
@@ -96,24 +96,24 @@ class TokenChecker:
         if url not in (audience if isinstance(audience, list) else [audience]):
             raise Unauthenticated("aud", "must be the URL that is called")
         now = self._clock().timestamp()
-        issued, expires = _seconds(claims, "iat"), _seconds(claims, "exp")
+        issued, expires = seconds_claim(claims, "iat"), seconds_claim(claims, "exp")
         if issued > now + LEEWAY:
             raise Unauthenticated("iat", "lies in the future")
         if expires <= now - LEEWAY:
             raise Unauthenticated("exp", "has passed")
         if not 0 < expires - issued <= self._lifetime + _ROUNDING:
             raise Unauthenticated("exp", f"must be at most {self._lifetime} seconds after iat")
-        if "nbf" in claims and _seconds(claims, "nbf") > now + LEEWAY:
+        if "nbf" in claims and seconds_claim(claims, "nbf") > now + LEEWAY:
             raise Unauthenticated("nbf", "lies in the future")
-        jti = _text(claims, "jti")
-        if not 0 < len(jti) <= _LONGEST_JTI:
-            raise Unauthenticated("jti", f"must have 1 to {_LONGEST_JTI} characters")
+        jti = text_claim(claims, "jti")
+        if not 0 < len(jti) <= LONGEST_JTI:
+            raise Unauthenticated("jti", f"must have 1 to {LONGEST_JTI} characters")
         forget_after = datetime.fromtimestamp(expires + LEEWAY, UTC)
-        if not self._used.first_use(_text(claims, "iss"), jti, forget_after):
+        if not self._used.first_use(text_claim(claims, "iss"), jti, forget_after):
             raise Unauthenticated("jti", "was used before")
 
 
-def _parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def parts_of(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Header and claims, not yet verified."""
     if len(token) > LONGEST_TOKEN:
         raise Unauthenticated("token", f"is longer than {LONGEST_TOKEN} characters")
@@ -137,7 +137,7 @@ def _json_object(segment: str, part: str) -> dict[str, Any]:
     return value
 
 
-def _signing_keys(header: Mapping[str, Any], trusted: TrustedClient) -> Sequence[PublicKey]:
+def signing_keys(header: Mapping[str, Any], trusted: TrustedClient) -> Sequence[PublicKey]:
     """The keys that the header refers to, all of this client."""
     alg = header.get("alg")
     if alg not in ALGORITHMS:
@@ -156,7 +156,8 @@ def _signing_keys(header: Mapping[str, Any], trusted: TrustedClient) -> Sequence
     return keys
 
 
-def _check_signature(token: str, keys: Sequence[PublicKey]) -> None:
+def check_signature(token: str, keys: Sequence[PublicKey]) -> None:
+    """Raise Unauthenticated unless one of the keys signed the token."""
     registry = _Registry(algorithms=ALGORITHMS, strict_check_header=False)
     for key in keys:
         try:
@@ -167,14 +168,16 @@ def _check_signature(token: str, keys: Sequence[PublicKey]) -> None:
     raise Unauthenticated("signature", "does not fit")
 
 
-def _text(claims: Mapping[str, Any], name: str) -> str:
+def text_claim(claims: Mapping[str, Any], name: str) -> str:
+    """A claim that must be text. Raises Unauthenticated."""
     value = claims.get(name)
     if not isinstance(value, str):
         raise Unauthenticated(name, "is missing" if value is None else "must be text")
     return value
 
 
-def _seconds(claims: Mapping[str, Any], name: str) -> float:
+def seconds_claim(claims: Mapping[str, Any], name: str) -> float:
+    """A claim that must be a time, in seconds since 1970. Raises Unauthenticated."""
     value = claims.get(name)
     if value is None:
         raise Unauthenticated(name, "is missing")

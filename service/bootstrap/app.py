@@ -7,9 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flask import Flask
+from werkzeug.routing import Map
 
 from cards.questionnaires import Forms, load_forms
+from cards.questionnaires.form_libraries import load_libraries
 from cards.texts import Texts
+from cards.vocabulary import Json
 from service.auth.clients import TrustedClient
 from service.bootstrap.security import secure
 from service.bootstrap.wire_pages import wire_pages
@@ -22,9 +25,15 @@ from service.crd.versions import VERSIONS, CrdVersions
 from service.decision_log.instants import new_call_id
 from service.decision_log.opening import open_recorder
 from service.decision_log.recorder import Recorder
+from service.dtr.adaptive_forms import AdaptiveForms
 from service.dtr.dtr_version import dtr_version
+from service.dtr.fhir_value_sets import FhirValueSets
+from service.dtr.form_dependencies import FormDependencies
 from service.dtr.logged_calls import LoggedCalls, RecordedCalls
+from service.dtr.next_questions import NextQuestions
 from service.dtr.package import QuestionnairePackages
+from service.dtr.packaged_forms import PackagedForms
+from service.dtr.value_set_requests import ValueSetExpansion
 from service.ehr.allowlist import OutboundPolicy, Resolver, resolve
 from service.ehr.fhir_client import FhirClients, Limits
 from service.ehr.resource_fetcher import EhrFetcher, ResourceFetcher
@@ -55,7 +64,13 @@ from service.web.call_logger import CallLogger, count_refusals
 from service.web.capability_statement import capability_statement
 from service.web.client_auth import current_client
 from service.web.feedback import feedback_blueprint
-from service.web.fhir_resources import fhir_blueprint
+from service.web.fhir_operations import FhirOperations
+from service.web.fhir_resources import (
+    FHIR_PREFIXES,
+    SEARCHED,
+    fhir_blueprints,
+    say_that_it_is_fhir,
+)
 from service.web.hook_routes import hooks_blueprint
 from service.web.metrics import Metrics
 from service.web.operations import (
@@ -65,6 +80,7 @@ from service.web.operations import (
     policies_check,
     records_check,
 )
+from service.web.smart_routes import TOKEN_PATH, smart_blueprint
 
 
 def now() -> datetime:
@@ -105,6 +121,8 @@ class Library:
         self.payers: Payers = on_file.payers
         self.texts: Texts = load_texts()
         self.questionnaires = on_file.questionnaires
+        self.form_libraries = load_libraries(on_file.form_libraries)
+        self.value_sets = FhirValueSets(on_file.value_sets)
 
 
 def wire_review(
@@ -249,6 +267,8 @@ def wire_packages(
     """The use case of $questionnaire-package; `logged_calls` looks up earlier calls."""
     forms = load_forms(library.questionnaires, settings.form_bases)
     links = wire_links(settings, library, forms)
+    dependencies = FormDependencies(library.form_libraries, library.value_sets)
+    packaged = PackagedForms(dependencies, settings.base_url, settings.zone)
     return QuestionnairePackages(
         services=SERVICES,
         forms=forms,
@@ -264,8 +284,54 @@ def wire_packages(
         clock=clock,
         zone=settings.zone,
         limits=call_limits(settings),
+        packaged=packaged,
+        questions=NextQuestions(
+            AdaptiveForms(forms, library.policies),
+            library.policies,
+            packaged,
+            clock,
+            settings.zone,
+            call_limits(settings),
+            dtr_version(settings.dtr_version),
+        ),
         version=dtr_version(settings.dtr_version),
     )
+
+
+def wire_fhir(
+    app: Flask,
+    settings: Settings,
+    library: Library,
+    packages: QuestionnairePackages,
+    client_of_call: Callable[[], str],
+    clock: Callable[[], datetime] = now,
+) -> None:
+    """Add the endpoints below /fhir to `app`; `client_of_call` gives the current client's name."""
+    operations = FhirOperations(
+        forms=packages.forms,
+        packages=packages,
+        questions=packages.questions,
+        expansion=ValueSetExpansion(
+            library.value_sets, clock, settings.zone, call_limits(settings)
+        ),
+        client_of_call=client_of_call,
+    )
+    made_at = clock()
+
+    def statement(prefix: str, routes: Map) -> Json:
+        rules = (rule.rule for rule in routes.iter_rules())
+        return capability_statement(
+            f"{settings.base_url}{prefix}",
+            library.payers.operator_name,
+            made_at,
+            [rule.removeprefix(prefix) for rule in rules if rule.startswith(f"{prefix}/")],
+            SEARCHED,
+            settings.base_url + TOKEN_PATH if TOKEN_PATH in map(str, routes.iter_rules()) else None,
+        )
+
+    say_that_it_is_fhir(app)
+    for blueprint in fhir_blueprints(operations, library.form_libraries, statement):
+        app.register_blueprint(blueprint)
 
 
 RECORDER = "covercard.recorder"
@@ -295,20 +361,17 @@ def create_app(
     metrics = Metrics()
     call_logger = CallLogger(recorder, metrics, clock)
     count_refusals(app, metrics)
-    clients = secure(app, settings, clock)
+    secured = secure(app, settings, clock)
+    if secured.token_endpoint is not None:
+        app.register_blueprint(smart_blueprint(secured.token_endpoint, FHIR_PREFIXES))
     payer_records = wire_payer_records(settings, library, metrics)
-    server_check = wire_server_check(settings, clients)
+    server_check = wire_server_check(settings, secured.clients)
     review = wire_review(settings, library, clock, None, versions, payer_records, server_check)
     app.register_blueprint(hooks_blueprint(review, discovery(SERVICES, versions), call_logger))
     app.register_blueprint(feedback_blueprint(call_logger))
-    forms = load_forms(library.questionnaires, settings.form_bases)
     logged_calls = RecordedCalls(settings.database_url)
     packages = wire_packages(settings, library, logged_calls, clock, versions, payer_records)
-    statement = capability_statement(
-        f"{settings.base_url}/fhir", library.payers.operator_name, clock()
-    )
-    fhir = fhir_blueprint(forms, packages, lambda: current_client().name, statement)
-    app.register_blueprint(fhir)
+    wire_fhir(app, settings, library, packages, lambda: current_client().name, clock)
     wire_pages(
         app,
         settings,
@@ -324,7 +387,7 @@ def create_app(
     checks = [
         records_check(recorder.health),
         policies_check(library.policies, lambda: clock().astimezone(settings.zone).date()),
-        clients_check(clients),
+        clients_check(secured.clients),
         payer_data_check(payer_records.source),
     ]
     app.register_blueprint(operations_blueprint(checks, metrics, recorder.health))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import datetime
 from threading import BoundedSemaphore
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import structlog
@@ -13,6 +15,9 @@ from sqlalchemy import Engine
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from service.accepted_risks import accepted_risks
+from service.auth.access_tokens import AccessTokens
+from service.auth.backend_services import BackendServices
+from service.auth.bearer_tokens import BearerTokens
 from service.auth.client_share import (
     ConcurrentCalls,
     FailedTokens,
@@ -28,7 +33,8 @@ from service.auth.fallback import (
 )
 from service.auth.places import Places
 from service.auth.rate_limit import CallCounts, CallLimit, MemoryCallCounts, SqlCallCounts
-from service.auth.replay_detection import SqlReplayStore
+from service.auth.replay_detection import FirstUses, SqlReplayStore
+from service.auth.token_key import token_key
 from service.auth.tokens import TokenChecker
 from service.database.engines import open_pool
 from service.errors import ConfigurationError
@@ -39,6 +45,7 @@ from service.web.headers import secure_headers
 from service.web.limits import refuse_compressed_bodies, refuse_other_names
 from service.web.problems import translate_errors
 from service.web.request_log import log_calls
+from service.web.smart_routes import TokenEndpoint
 
 log = structlog.get_logger(__name__)
 
@@ -46,14 +53,21 @@ TOKEN_CHECKS = 8
 """Tokens checked at a time; half of them may wait for a key set (service.auth.key_sets)."""
 
 
-def secure(
-    app: Flask, settings: Settings, clock: Callable[[], datetime]
-) -> Collection[TrustedClient] | None:
+class Secured(NamedTuple):
+    """The registered clients, None in open mode; the token endpoint, None if no client has an id
+    there.
+    """
+
+    clients: Collection[TrustedClient] | None
+    token_endpoint: TokenEndpoint | None
+
+
+def secure(app: Flask, settings: Settings, clock: Callable[[], datetime]) -> Secured:
     """Add logging, limits, admission and error translation, before any blueprint is registered.
 
-    Returns the registered clients; None in open mode. Raises ConfigurationError if the settings
+    Raises ConfigurationError if the settings
     expose the service without authentication or run a risk that was not accepted, or for a wrong
-    clients file.
+    clients file or key.
     """
     settings.check_exposure()
     for risk, message in accepted_risks(settings):
@@ -80,8 +94,12 @@ def secure(
         )
         refuse_other_names(app, own_names(settings))
     clients = _clients(settings)
-    require_client(app, wire_admission(settings, clients, clock))
-    return None if clients is None else clients.values()
+    admission = wire_admission(settings, clients, clock)
+    endpoint = None
+    if clients is not None and any(trusted.client_id for trusted in clients.values()):
+        endpoint, admission = wire_backend_services(settings, clients, clock, admission)
+    require_client(app, admission)
+    return Secured(None if clients is None else clients.values(), endpoint)
 
 
 def wire_admission(
@@ -102,6 +120,36 @@ def wire_admission(
     )
 
 
+def wire_backend_services(
+    settings: Settings,
+    clients: Mapping[str, TrustedClient],
+    clock: Callable[[], datetime],
+    admission: Admission,
+) -> tuple[TokenEndpoint, Admission]:
+    """The token endpoint, and admission that takes its access tokens beside clients' own."""
+    by_id = {t.client_id: t for t in clients.values() if t.client_id is not None}
+    access = AccessTokens(
+        {client_id: trusted.client for client_id, trusted in by_id.items()},
+        token_key(settings.token_key_file, "COVERCARD_ACCESS_TOKEN_KEY_FILE"),
+        settings.base_url,
+        f"{settings.base_url}/fhir",
+        clock,
+    )
+    failed = FailedTokens(settings.failed_tokens_per_minute, MinuteCounts())
+    services = BackendServices(by_id, access, _used_tokens(settings), failed, clock)
+    endpoint = TokenEndpoint(
+        services,
+        settings.base_url,
+        BoundedSemaphore(TOKEN_CHECKS),
+        admission.limit,
+        admission.stored,
+    )
+    if admission.client_of is None:
+        return endpoint, admission
+    bearer = BearerTokens(admission.client_of, access, settings.base_url)
+    return endpoint, replace(admission, client_of=bearer.client_of)
+
+
 def _clients(settings: Settings) -> Mapping[str, TrustedClient] | None:
     """Clients by issuer; None in open mode."""
     if not settings.asks_for_clients:
@@ -114,12 +162,16 @@ def _clients(settings: Settings) -> Mapping[str, TrustedClient] | None:
 def _token_checker(
     settings: Settings, clients: Mapping[str, TrustedClient], clock: Callable[[], datetime]
 ) -> Callable[[str, str, str], Client]:
-    used = SqlReplayStore(_shared(settings))
-    lifetime = settings.token_lifetime
-    file = settings.spool_dir / "used-tokens.sqlite3"
-    seen = FallbackReplayStore(used, InstanceReplayStore(file, lifetime=lifetime))
     failed = FailedTokens(settings.failed_tokens_per_minute, MinuteCounts())
-    return TokenChecker(clients, seen, failed, clock, lifetime).client_of
+    seen = _used_tokens(settings)
+    return TokenChecker(clients, seen, failed, clock, settings.token_lifetime).client_of
+
+
+def _used_tokens(settings: Settings) -> FirstUses:
+    """The record of used tokens, of all workers and instances."""
+    used = SqlReplayStore(_shared(settings))
+    file = settings.spool_dir / "used-tokens.sqlite3"
+    return FallbackReplayStore(used, InstanceReplayStore(file, lifetime=settings.token_lifetime))
 
 
 def wire_used(settings: Settings) -> DeadlineReplayStore:

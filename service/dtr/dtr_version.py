@@ -1,7 +1,8 @@
-"""DTR versions, as far as $questionnaire-package differs, and which one a caller speaks.
+"""DTR versions, as far as the operations differ, and which one a caller speaks.
 
-The operation has no parameter for it. So a caller's own words decide: the version of the profile
-that its input names, else the version of CRD of the answer that its context names, else a setting.
+Each version has an address of its own below /fhir. At /fhir itself a caller's own words decide: the
+version of the profile that its input names, else the version of CRD of the answer that its context
+names, else a setting.
 """
 
 from __future__ import annotations
@@ -10,21 +11,55 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cards.questionnaires.response_draft import DtrShape
+from service.crd.v2_0 import V2_0
+from service.crd.v2_2 import V2_2
+from service.dtr.form_shape import FormShape
+
+_DTR = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/"
+
 
 @dataclass(frozen=True, slots=True)
 class DtrVersion:
-    """One version of DTR. `name` is "major.minor"; `package` and `outcome` are the names of the
-    operation's output parameters.
+    """One version of DTR.
+
+    `name` is "major.minor", and the version's address below /fhir; `package` and `outcome` are the
+    names of the output parameters of $questionnaire-package; `response` and `form` tell what is
+    different in QuestionnaireResponses and Questionnaires.
     """
 
     name: str
     package: str
     outcome: str
+    response: DtrShape
+    form: FormShape
 
 
-DTR_2_0 = DtrVersion("2.0", "PackageBundle", "operationOutcome")
+DTR_2_0 = DtrVersion(
+    "2.0",
+    "PackageBundle",
+    "operationOutcome",
+    response=V2_0.dtr,
+    form=FormShape(
+        unknown=frozenset(
+            _DTR + name
+            for name in (
+                "alternativeExpression",
+                "estimated-completion-time",
+                "questionnaireAudience",
+                "request-specific",
+            )
+        ),
+        plain_cql=True,
+        # Published clients of 2.0 look a library up by its URL alone.
+        bare_libraries=True,
+        conditions=False,  # dtr-questionnaire-adapt: enableWhen 0..0
+        search_has_items=True,
+    ),
+)
 """DTR 2.0.1; 2.1 has the same names."""
-DTR_2_2 = DtrVersion("2.2", "packagebundle", "outcome")
+DTR_2_2 = DtrVersion("2.2", "packagebundle", "outcome", response=V2_2.dtr, form=FormShape())
+VERSIONS = (DTR_2_0, DTR_2_2)
 
 _BY_NAME = {"2.0": DTR_2_0, "2.1": DTR_2_0, "2.2": DTR_2_2}
 _INPUT = re.compile(r".*/dtr-qpackage-input-parameters\|(\d+\.\d+)(\.\d+.*)?")

@@ -1,4 +1,4 @@
-"""$questionnaire-package: the forms of orders, each with a prefilled response (DTR 2.2).
+"""$questionnaire-package: the forms of orders, each with a prefilled response (DTR).
 
 Prefilled from this caller's data only: this call, or its own logged call of the assertion id.
 """
@@ -16,15 +16,18 @@ from cards.vocabulary import Json
 from service.crd.call_limits import CallLimits
 from service.crd.cds_service import CdsService, ReviewTarget
 from service.crd.hook_request import RequestReader
-from service.crd.v2_2 import V2_2
 from service.crd.versions import CrdVersions
 from service.decision.coverage import Coverage, CoverageOutcome
 from service.decision.policy import Program
+from service.dtr.adaptive_forms import CONTAINED_ID, AdaptiveForm, AdaptiveForms
+from service.dtr.begun_context import BegunContext, context_of
 from service.dtr.dtr_version import DTR_2_2, DtrVersion, of_crd
 from service.dtr.logged_calls import LoggedCalls
+from service.dtr.next_questions import RESPONSE_PROFILE, NextQuestions, begun_items
 from service.dtr.package_output import Issue, output_parameters, package_bundle
 from service.dtr.package_request import PackageRequest, read_package_request
-from service.errors import UnknownContext
+from service.dtr.packaged_forms import PackagedForm, PackagedForms
+from service.errors import NothingPackaged, UnknownContext, UnknownForm
 from service.fhir.coverages import PayerDirectory, read_coverage
 from service.fhir.document import Resource
 from service.fhir.member_identity import card_number
@@ -36,8 +39,6 @@ from service.response.form_filler import FormFiller, PrefillContext
 from service.response.response_context import Decided
 from service.review.decide import DecideStep, DecisionContext
 
-_GUIDE = V2_2
-"""The CRD version that DTR 2.2 builds on."""
 _PURPOSE_OF_NO_NOTICE = "retain-doc"
 
 
@@ -54,20 +55,21 @@ class RecalledOrder:
 
 
 @dataclass(slots=True)
-class PackagedForm:
-    """A form of the answer, with its notice and its orders."""
+class WantedForm:
+    """A form of the answer, with its notice and its orders; `adaptive` where that is asked for."""
 
     form: Form
     notice: Notice | None
     orders: list[Decided] = field(default_factory=list)
     purpose: str = _PURPOSE_OF_NO_NOTICE
+    adaptive: AdaptiveForm | None = None
 
 
 class QuestionnairePackages:
     """The use case of the package operation. Stateless; dependencies are parameters.
 
     `clock` gives the current time with a time zone; `zone` is the time zone of a day; `version` is
-    answered in where a call does not tell its own.
+    answered in where neither the address nor the call tells one.
     """
 
     def __init__(
@@ -84,9 +86,13 @@ class QuestionnairePackages:
         clock: Callable[[], datetime],
         zone: tzinfo,
         limits: CallLimits,
+        packaged: PackagedForms,
+        questions: NextQuestions,
         version: DtrVersion = DTR_2_2,
     ) -> None:
         self.limits = limits
+        self.packaged = packaged
+        self.questions = questions
         self.version = version
         self.readers: Mapping[str, RequestReader] = {
             s.id: RequestReader(s, versions, limits) for s in services
@@ -101,15 +107,26 @@ class QuestionnairePackages:
         self._clock = clock
         self._zone = zone
 
-    def package(self, body: bytes, client: str, form: str | None = None) -> Json:
+    def package(
+        self,
+        body: bytes,
+        client: str,
+        form: str | None = None,
+        version: DtrVersion | None = None,
+    ) -> Json:
         """The output Parameters for the input Parameters in `body`, for the client of this name.
 
-        `form` is the canonical of a call on one form. Raises a RequestError: 400 or 422 for an
-        invalid call, 404 for a context alone that is not of this client.
+        `form` is the canonical of a call on one form, `version` that of the address called. Raises
+        a RequestError: 400 or 422 for an invalid call, 404 for a context alone that is not of this
+        client, 404 or 422 where no form could be told for anything that was asked.
         """
         asked = read_package_request(body, self.limits, form)
         now = self._clock().astimezone(self._zone)
-        return _Packaging(self, asked, self._recall(asked, client), now).run()
+        return _Packaging(self, asked, self._recall(asked, client), now, version).run()
+
+    @property
+    def adaptive_forms(self) -> AdaptiveForms:
+        return self.questions.forms
 
     def _recall(self, asked: PackageRequest, client: str) -> RecalledOrder | None:
         """The logged call of the context, if it is of this client and patient."""
@@ -140,40 +157,57 @@ class _Packaging:
         asked: PackageRequest,
         recalled: RecalledOrder | None,
         now: datetime,
+        version: DtrVersion | None = None,
     ) -> None:
         self.shared = shared
         self.words = shared.texts.packages
         self.asked = asked
         self.recalled = recalled
         self.now = now
+        of_context = recalled.version if recalled else None
+        self.version = version or asked.version or of_context or shared.version
         self.coverage = _addressed(
             read_coverage(asked.coverage, asked.resources, shared.payers), shared.payers
         )
         self.decided: list[Decided] = []
-        self.wanted: dict[str, PackagedForm] = {}
+        self.wanted: dict[str, WantedForm] = {}
         self.issues: list[Issue] = []
 
     def run(self) -> Json:
         for order in self.asked.orders:
             self._consider(order, self.asked.resources, None, self.words.order_settled)
         self._consider_context()
-        named: dict[str, PackagedForm] = {}
+        named: dict[str, WantedForm] = {}
         for questionnaire in self.asked.questionnaires:
-            form = self.shared.forms.by_canonical(questionnaire.canonical)
-            if form is None:
+            found = self._named(questionnaire.canonical)
+            if found is None:
                 self._say("warning", "not-found", self.words.form_unknown, questionnaire.place)
             else:
-                notice = self._notice_of(form)
-                self.wanted.setdefault(form.id, PackagedForm(form, notice, list(self.decided)))
-                named[form.id] = self.wanted[form.id]
+                named[found.form.id] = self.wanted.setdefault(found.form.id, found)
         # What was asked for by name comes first: some clients read no further.
         wanted = {**named, **self.wanted}
-        bundles = [self._bundle(w) for w in wanted.values() if self._has_changed(w.form)]
-        return output_parameters(bundles, list(dict.fromkeys(self.issues)), self._version())
+        bundles = [bundle for w in wanted.values() for bundle in self._bundle(w)]
+        issues = list(dict.fromkeys(self.issues))
+        if not bundles and issues and all(i.severity == "warning" for i in issues):
+            unknown = all(i.code == "not-found" for i in issues)
+            failed = UnknownForm if unknown else NothingPackaged
+            raise failed([i.as_json() for i in issues])
+        return output_parameters(bundles, issues, self.version)
 
-    def _version(self) -> DtrVersion:
-        of_context = self.recalled.version if self.recalled else None
-        return self.asked.version or of_context or self.shared.version
+    def _named(self, canonical: str) -> WantedForm | None:
+        """The form of a canonical, with the orders of this call."""
+        adaptive = self.shared.adaptive_forms.by_canonical(canonical)
+        form = adaptive.form if adaptive else self.shared.forms.by_canonical(canonical)
+        if form is None:
+            return None
+        whole = adaptive.whole if adaptive else form
+        wanted = WantedForm(form, self._notice_of(whole), list(self.decided), adaptive=adaptive)
+        if whole.id in self.wanted:
+            wanted.purpose = self.wanted[whole.id].purpose
+            if adaptive is not None:
+                # Of one form the answer has one: the way of filling it in that was asked for.
+                del self.wanted[whole.id]
+        return wanted
 
     def _consider_context(self) -> None:
         recalled = self.recalled
@@ -229,7 +263,7 @@ class _Packaging:
         policy_says = determination.policy_determination
         for need in policy_says.forms if policy_says else ():
             form = self.shared.filler.links.form(need.form)
-            wanted = self.wanted.setdefault(form.id, PackagedForm(form, None, purpose=need.purpose))
+            wanted = self.wanted.setdefault(form.id, WantedForm(form, None, purpose=need.purpose))
             wanted.orders.append(decided)
         if policy_says is not None and policy_says.forms:
             return
@@ -243,7 +277,7 @@ class _Packaging:
         for notice_id in determination.notices:
             notice = self.shared.notices.edition(notice_id, self.now.date())
             form = self.shared.filler.links.form(notice.questionnaire)
-            wanted = self.wanted.setdefault(form.id, PackagedForm(form, notice))
+            wanted = self.wanted.setdefault(form.id, WantedForm(form, notice))
             wanted.orders.append(decided)
 
     def _notice_of(self, form: Form) -> Notice | None:
@@ -254,18 +288,69 @@ class _Packaging:
                 return notice
         return None
 
-    def _has_changed(self, form: Form) -> bool:
-        since = self.asked.changed_since
-        if since is None or form.changed > since:
-            return True
-        self._say("information", "informational", self.words.unchanged.format(title=form.title))
-        return False
+    def _bundle(self, wanted: WantedForm) -> Iterator[Json]:
+        """The package of a form; nothing where it has not changed since the time that was told."""
+        context = self._context(wanted)
+        begun = self._begun(wanted, context)
+        packaged = self._packaged(wanted, begun)
+        if self._is_unchanged(wanted.form, packaged):
+            return
+        for canonical in packaged.unknown:
+            said = self.words.dependency_unknown.format(canonical=canonical)
+            self._say("warning", "not-found", said)
+        response = self.shared.filler.begun(wanted.form, self._filling(wanted))
+        if wanted.adaptive is not None:
+            response = self._begun_response(response, wanted.adaptive, context, begun)
+        yield package_bundle(packaged, response)
 
-    def _bundle(self, wanted: PackagedForm) -> Json:
+    def _context(self, wanted: WantedForm) -> BegunContext:
+        """The context of an adaptive form; several orders have none that is one's."""
+        if wanted.adaptive is None or len(wanted.orders) != 1:
+            return BegunContext()
+        (decided,) = wanted.orders
+        return context_of(decided.determination, decided.facts)
+
+    def _begun(self, wanted: WantedForm, context: BegunContext) -> tuple[str, ...]:
+        if wanted.adaptive is None:
+            return ()
+        questions = self.shared.questions
+        return questions.begin(wanted.adaptive, context, self.version, self.now.date())
+
+    def _packaged(self, wanted: WantedForm, begun: tuple[str, ...]) -> PackagedForm:
+        if wanted.adaptive is None:
+            return self.shared.packaged.of(wanted.form, self.version, self.now)
+        items = wanted.adaptive.pruned(begun, conditions=self.version.form.conditions)
+        return self.shared.packaged.of_adaptive(wanted.adaptive, items, self.version, self.now)
+
+    def _begun_response(
+        self, response: Json, form: AdaptiveForm, context: BegunContext, begun: tuple[str, ...]
+    ) -> Json:
+        """The response of an adaptive form: it contains its questions, and has no answer yet."""
+        contained = self.shared.questions.contained(
+            form, context, begun, self.version, self.now.date()
+        )
+        made: Json = {}
+        for name, value in response.items():
+            if name == "extension":
+                made["contained"] = [contained]  # at its place in FHIR's sequence of elements
+            made[name] = value
+        made["meta"] = {"profile": [RESPONSE_PROFILE]}
+        made["questionnaire"] = f"#{CONTAINED_ID}"
+        made["item"] = begun_items(contained.get("item", []))
+        return {name: value for name, value in made.items() if value != []}
+
+    def _is_unchanged(self, form: Form, packaged: PackagedForm) -> bool:
+        since = self.asked.changed_since
+        if since is None or packaged.changed > since:
+            return False
+        self._say("information", "informational", self.words.unchanged.format(title=form.title))
+        return True
+
+    def _filling(self, wanted: WantedForm) -> PrefillContext:
         encounter_id = self.recalled.encounter_id if self.recalled else None
         payer = self.coverage.payer
         systems = payer.member_systems if payer else frozenset()
-        filling = PrefillContext(
+        return PrefillContext(
             patient=self.asked.patient,
             person=self._person(),
             member_id=card_number(self.asked.coverage, systems),
@@ -277,10 +362,9 @@ class _Packaging:
             facts=tuple(c.facts for c in wanted.orders),
             notice=wanted.notice,
             purpose=wanted.notice.doc_purpose if wanted.notice else wanted.purpose,
-            shape=_GUIDE.dtr,
+            shape=self.version.response,
             now=self.now,
         )
-        return package_bundle(wanted.form, self.shared.filler.begun(wanted.form, filling))
 
     def _person(self) -> Person | None:
         """The patient of this call, else of the logged call."""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cards.questionnaires import Form
 from cards.vocabulary import Json
 from service.dtr.dtr_version import DtrVersion
+from service.dtr.packaged_forms import PackagedForm
 
 _PROFILES = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/"
 OUTPUT_PROFILE = _PROFILES + "dtr-qpackage-output-parameters"
@@ -34,15 +34,16 @@ class Issue:
         return made
 
 
-def package_bundle(form: Form, response: Json) -> Json:
-    """A form with its prefilled response, the form first (DTR 2.2 dtrb-1)."""
+def package_bundle(packaged: PackagedForm, response: Json) -> Json:
+    """A form with what it depends on and its response, the form first (DTR 2.2 dtrb-1)."""
     return {
         "resourceType": "Bundle",
         "meta": {"profile": [BUNDLE_PROFILE]},
         "type": "collection",
         "entry": [
-            {"fullUrl": form.url, "resource": form.resource},
+            packaged.questionnaire,
             {"fullUrl": f"urn:uuid:{response['id']}", "resource": response},
+            *packaged.dependencies,
         ],
     }
 

@@ -674,14 +674,15 @@ def _answer(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact:
         written = text(data.get("authored")) or ""
         if newest is None or written >= newest[0]:
             place = f"{response.place}.item[linkId={source.link_id}]"
-            newest = written, _answered(spec, values, place)
+            newest = written, answered(spec, values, place)
     if newest is not None:
         return newest[1]
     unread = "QuestionnaireResponse" in facts.unreachable
     return Fact(why=Why.NOT_REACHABLE if unread else Why.NOT_TOLD, because="the form is not back")
 
 
-def _answered(spec: FactSpec, values: list[Any], place: str) -> Fact:
+def answered(spec: FactSpec, values: list[Any], place: str) -> Fact:
+    """The fact that an item's answers tell; `place` is the item's in the request."""
     if not values:
         return Fact(why=Why.NOT_TOLD, places=(place,), because="the form leaves it open")
     value = _answer_value(spec, values)

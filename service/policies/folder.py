@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -19,7 +19,11 @@ from service.policies.files import LibraryFile
 from service.policies.manifest import MANIFEST, Manifest
 from service.policies.notices import Notice
 from service.policies.policy_file import CompiledRules, PolicyFile
-from service.policies.questionnaire_files import QuestionnaireFile, read_questionnaires
+from service.policies.questionnaire_files import (
+    QuestionnaireFile,
+    read_form_libraries,
+    read_questionnaires,
+)
 from service.policies.reading_cache import ReadingCache
 from service.policies.value_set_files import NamedSet, read_value_sets
 
@@ -40,7 +44,7 @@ class LibraryFolder:
 
     Versions and editions are sorted by their start; `notice_ids` are known also for unread notices;
     `manifest` is None if it is absent or unread; `questionnaires` are the policies' own, by policy
-    and id; `findings` are of invalid files.
+    and id, `form_libraries` the CQL libraries beside them; `findings` are of invalid files.
     """
 
     directory: Path
@@ -51,6 +55,7 @@ class LibraryFolder:
     manifest: LibraryFile[Manifest] | None
     value_sets: Mapping[str, NamedSet]
     questionnaires: Mapping[str, Mapping[str, QuestionnaireFile]]
+    form_libraries: tuple[Mapping[str, Any], ...]
     findings: tuple[Finding, ...]
     _compiled: dict[Path, tuple[CompiledRules, tuple[Finding, ...]]] = field(
         default_factory=dict, repr=False, compare=False
@@ -127,6 +132,12 @@ def read_folder(
         questionnaires={
             f.name: read_questionnaires(f, reader.findings) for f in policy_folders if policies
         },
+        form_libraries=tuple(
+            library
+            for f in policy_folders
+            if policies
+            for library in read_form_libraries(f, reader.findings)
+        ),
         findings=tuple(reader.findings),
     )
 

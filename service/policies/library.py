@@ -29,15 +29,20 @@ from service.policies.payers import Payers, PayersFile
 from service.policies.policy_store import PolicyStore
 from service.policies.program_table import PROGRAMS_FILE, load_programs
 from service.policies.reading_cache import ReadingCache
+from service.policies.value_set_files import NamedSet
 
 
 class OnFile(NamedTuple):
-    """`questionnaires` are the policies' own, as FHIR JSON."""
+    """`questionnaires` are the policies' own, as FHIR JSON, `form_libraries` the CQL libraries
+    beside them; `value_sets` are by id.
+    """
 
     policies: PolicyStore
     notices: NoticeLibrary
     payers: Payers
     questionnaires: Sequence[Mapping[str, Any]]
+    form_libraries: Sequence[Mapping[str, Any]]
+    value_sets: Mapping[str, NamedSet]
 
 
 def load_library(
@@ -84,7 +89,14 @@ def _library(
     if cache is not None:
         cache.keep()
     forms = [q.resource for f in folders for own in f.questionnaires.values() for q in own.values()]
-    return OnFile(_policies(*folders), _notices(folder), Payers.of(payers.data, programs), forms)
+    return OnFile(
+        policies=_policies(*folders),
+        notices=_notices(folder),
+        payers=Payers.of(payers.data, programs),
+        questionnaires=forms,
+        form_libraries=[library for f in folders for library in f.form_libraries],
+        value_sets={id: named for f in folders for id, named in f.value_sets.items()},
+    )
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""A policy's own questionnaires: <policy>/questionnaires/<id>.json, FHIR R4."""
+"""A policy's own forms with their libraries: <policy>/questionnaires/<id>.json, FHIR R4."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 from service.errors import Finding
 
 QUESTIONNAIRES = "questionnaires"
+LIBRARIES = "libraries"
+"""Folder of the CQL libraries, beside the questionnaires."""
 
 _NEEDED = ("id", "version", "title", "status", "date", "item")
 
@@ -102,3 +104,27 @@ _TYPES = (
     *("group", "display", "boolean", "decimal", "integer", "date", "dateTime", "time", "string"),
     *("text", "url", "choice", "open-choice", "attachment", "reference", "quantity"),
 )
+
+
+_OF_A_LIBRARY = ("id", "url", "version", "name", "status", "content")
+
+
+def read_form_libraries(policy: Path, findings: list[Finding]) -> Iterator[Mapping[str, Any]]:
+    """The CQL libraries of a policy's questionnaires: questionnaires/libraries/<id>.json.
+
+    What does not fit is added to `findings`.
+    """
+    place = policy / QUESTIONNAIRES / LIBRARIES
+    for path in sorted(place.glob("*.json")) if place.is_dir() else ():
+        try:
+            resource = json.loads(path.read_text("utf-8"))
+        except ValueError as error:
+            findings.append(Finding(path, "(file)", f"is not JSON: {error}", "fix it"))
+            continue
+        if not isinstance(resource, dict) or resource.get("resourceType") != "Library":
+            findings.append(Finding(path, "resourceType", "is no Library", "write a FHIR Library"))
+            continue
+        missing = [name for name in _OF_A_LIBRARY if not resource.get(name)]
+        findings.extend(Finding(path, name, "is missing", "add it") for name in missing)
+        if not missing:
+            yield resource

@@ -1,6 +1,6 @@
-"""GET /fhir/metadata, /fhir/Questionnaire and /fhir/Questionnaire/<id>; $questionnaire-package.
+"""The resources below /fhir: CapabilityStatement, Questionnaires, Libraries and ValueSets.
 
-The forms are open: they contain no patient data. The package is for clients.
+They are open: they contain no patient data. The operations are for clients.
 """
 
 from __future__ import annotations
@@ -8,82 +8,121 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Flask, Response, current_app, request
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import NotFound
+from werkzeug.routing import Map
 
 from cards.questionnaires import Form, Forms
-from service.dtr.package import QuestionnairePackages
+from cards.questionnaires.form_libraries import FormLibraries
+from cards.vocabulary import Json
+from service.dtr.dtr_version import VERSIONS, DtrVersion
 from service.errors import MalformedRequest
 from service.web.client_auth import open_to_all
-from service.web.json_body import encode, json_response, read_json_body
+from service.web.fhir_operations import MEDIA_TYPE, FhirOperations, add_operations
+from service.web.json_body import encode
 
-MEDIA_TYPE = "application/fhir+json"
 _AN_HOUR = 3600
 _PREFIX = "/fhir"
 
+FHIR_PREFIXES = (_PREFIX, *(f"{_PREFIX}/{v.name}" for v in VERSIONS))
+"""Addresses of the FHIR endpoint: of both versions, and that of each."""
 
-def fhir_blueprint(
-    forms: Forms,
-    packages: QuestionnairePackages,
-    client_of_call: Callable[[], str],
-    statement: Mapping[str, object],
-) -> Blueprint:
-    """The endpoints below /fhir; `client_of_call` gives the name of the current client.
+Statement = Callable[[str, Map], Mapping[str, object]]
 
-    `statement` is the CapabilityStatement.
+
+def fhir_blueprints(
+    operations: FhirOperations, libraries: FormLibraries, statement: Statement
+) -> list[Blueprint]:
+    """The endpoints below /fhir, and those of each version of DTR below /fhir/<version>.
+
+    `statement` makes the CapabilityStatement of a prefix from the application's routes.
     """
-    fhir = Blueprint("fhir", __name__, url_prefix=_PREFIX)
-    stated = encode(statement)
-    written = {form.id: encode(form.resource) for form in forms}
+    bases = [(_PREFIX, None), *((f"{_PREFIX}/{v.name}", v) for v in VERSIONS)]
+    return [_blueprint(operations, libraries, statement, *base) for base in bases]
+
+
+def _blueprint(
+    operations: FhirOperations,
+    libraries: FormLibraries,
+    statement: Statement,
+    prefix: str,
+    version: DtrVersion | None,
+) -> Blueprint:
+    name = "fhir" if version is None else f"fhir-{version.name.replace('.', '-')}"
+    fhir = Blueprint(name, __name__, url_prefix=prefix)
+    forms, packages = operations.forms, operations.packages
+    value_sets = operations.expansion.value_sets
+    stated: list[bytes] = []
+
+    def written(form: Form) -> Json:
+        """The form in the shape of the address; at /fhir itself, as it stands on file."""
+        if version is None:
+            return form.resource
+        today = operations.expansion.now.date()
+        return packages.packaged.shaped(form.resource, form, version, today)
 
     @fhir.get("/metadata")
     @open_to_all
     def metadata() -> Response:
-        return _cacheable(stated, [])
+        if not stated:
+            # When it is first asked for, all routes are there.
+            stated.append(encode(statement(prefix, current_app.url_map)))
+        return _cacheable(stated[0], [])
 
     @fhir.get("/Questionnaire", strict_slashes=False)
     @open_to_all
     def search() -> Response:
         asked = _understood(request.args, request.headers.get("Prefer", ""))
         found = [form for form in forms if all(_fits(forms, form, *each) for each in asked)]
-        return _cacheable(encode(_searchset(found, forms, asked)), found)
+        base = f"{forms.served_at.removesuffix(_PREFIX + '/Questionnaire')}{prefix}/Questionnaire"
+        return _cacheable(encode(_searchset(found, base, asked, written)), found)
 
     @fhir.get("/Questionnaire/<form_id>", strict_slashes=False)
     @open_to_all
     def read(form_id: str) -> Response:
         form = forms.get(form_id)
-        if form is None:
+        if form is not None:
+            return _cacheable(encode(written(form)), [form])
+        adaptive = packages.adaptive_forms.get(form_id)
+        if adaptive is None:
             raise NotFound
-        return _cacheable(written[form.id], [form])
+        address = packages.packaged.address(version or packages.version)
+        return _cacheable(encode(adaptive.first_form(address)), [adaptive.form])
 
-    @fhir.post("/Questionnaire/$questionnaire-package")
-    def questionnaire_package() -> Response:
-        return json_response(packages.package(read_json_body(), client_of_call()))
-
-    @fhir.post("/Questionnaire/<form_id>/$questionnaire-package")
-    def package_of_one(form_id: str) -> Response:
-        # Clients put the operation behind the canonical that they have, a version included.
-        id, _, version = form_id.partition("|")
-        form = forms.get(id)
-        if form is None:
+    @fhir.get("/Library/<library_id>", strict_slashes=False)
+    @open_to_all
+    def library(library_id: str) -> Response:
+        found = libraries.by_id(library_id)
+        if found is None:
             raise NotFound
-        canonical = f"{form.url}|{version}" if version else form.url
-        return json_response(packages.package(read_json_body(), client_of_call(), canonical))
+        return _cacheable(encode(found), [])
 
-    # Of the application, not of the blueprint alone: a refused token and an unknown path below
-    # /fhir are answered by others.
-    @fhir.after_app_request
-    def say_that_it_is_fhir(response: Response) -> Response:
-        below = request.path == _PREFIX or request.path.startswith(f"{_PREFIX}/")
-        if below and response.mimetype == "application/json":
-            response.content_type = MEDIA_TYPE
-        return response
+    @fhir.get("/ValueSet/<set_id>", strict_slashes=False)
+    @open_to_all
+    def value_set(set_id: str) -> Response:
+        if not value_sets.has(set_id):
+            raise NotFound
+        today = operations.expansion.now.date()
+        return _cacheable(encode(value_sets.definition(set_id, today)), [])
 
+    add_operations(fhir, operations, version)
     return fhir
 
 
-_SEARCHED: Mapping[str, Callable[[Form], Collection[str]]] = {
+def say_that_it_is_fhir(app: Flask) -> None:
+    """Give what is answered below /fhir FHIR's media type, refusals and unknown paths included."""
+
+    @app.after_request
+    def say(response: Response) -> Response:
+        below = request.path == _PREFIX or request.path.startswith(f"{_PREFIX}/")
+        is_smart = request.path.endswith("/.well-known/smart-configuration")
+        if below and not is_smart and response.mimetype == "application/json":
+            response.content_type = MEDIA_TYPE
+        return response
+
+
+SEARCHED: Mapping[str, Callable[[Form], Collection[str]]] = {
     "_id": lambda form: {form.id},
     "url": lambda form: {form.canonical},
     "version": lambda form: {form.version},
@@ -102,36 +141,36 @@ def _understood(args: MultiDict[str, str], prefer: str) -> _Asked:
     so (FHIR R4, search, handling of unknown parameters).
     """
     given = [(name, value) for name, value in args.items(multi=True) if value]
-    unknown = {name for name, _ in given} - _SEARCHED.keys() - _OF_THE_RESULT
+    unknown = {name for name, _ in given} - SEARCHED.keys() - _OF_THE_RESULT
     if unknown and "handling=strict" in prefer.replace(" ", "").lower():
-        raise MalformedRequest(f"expected no search parameters but {', '.join(_SEARCHED)}")
-    return [(name, value) for name, value in given if name in _SEARCHED]
+        raise MalformedRequest(f"expected no search parameters but {', '.join(SEARCHED)}")
+    return [(name, value) for name, value in given if name in SEARCHED]
 
 
 def _fits(forms: Forms, form: Form, name: str, value: str) -> bool:
     """Whether a form has one of a parameter's values, which commas part; titles by their start."""
-    own = forms.canonicals_of(form) if name == "url" else _SEARCHED[name](form)
+    own = forms.canonicals_of(form) if name == "url" else SEARCHED[name](form)
     if name == "title":
         return any(t.lower().startswith(value.lower()) for t in own)
     return any(wanted in own for wanted in value.split(","))
 
 
-def _searchset(found: list[Form], forms: Forms, asked: _Asked) -> Mapping[str, object]:
-    """The result; its `self` link tells which parameters were searched by."""
-    base = forms.served_at
-    if asked:
-        base = f"{base}?{urlencode(asked)}"
+def _searchset(
+    found: list[Form], base: str, asked: _Asked, written: Callable[[Form], Json]
+) -> Mapping[str, object]:
+    """The result at `base`; its `self` link tells which parameters were searched by."""
+    searched = f"{base}?{urlencode(asked)}" if asked else base
     bundle: dict[str, object] = {
         "resourceType": "Bundle",
         "type": "searchset",
         "total": len(found),
-        "link": [{"relation": "self", "url": base}],
+        "link": [{"relation": "self", "url": searched}],
     }
     if found:
         bundle["entry"] = [
             {
-                "fullUrl": f"{forms.served_at}/{f.id}",
-                "resource": f.resource,
+                "fullUrl": f"{base}/{f.id}",
+                "resource": written(f),
                 "search": {"mode": "match"},
             }
             for f in found

@@ -13,14 +13,12 @@ from fhir.resources.R4B.parameters import Parameters
 from flask import Flask
 from flask.testing import FlaskClient
 
-from cards.questionnaires import load_forms
-from service.bootstrap.app import Library, wire_packages
+from service.bootstrap.app import Library, wire_fhir, wire_packages
 from service.decision_log.recall import RecalledCall
 from service.dtr.logged_calls import LoggedCalls
 from service.dtr.package import QuestionnairePackages
 from service.fhir.document import Document, Resource
 from service.settings import Settings
-from service.web.fhir_resources import fhir_blueprint
 from service.web.problems import translate_errors
 from tests.conftest import FIXTURES, NOW, fixture_text
 from tests.filling import answers_of
@@ -223,19 +221,29 @@ def test_a_form_that_has_not_changed_since_does_not_come_again(
 
 
 @pytest.mark.form_rule("dtr-no-form")
+def test_an_order_that_needs_no_form_is_answered_without_one(
+    package: Package, fixture: Read
+) -> None:
+    output = package(asked(fixture("order-sign/do-not-perform")))
+    assert bundles(output) == []
+    (issue,) = issues(output)
+    assert issue["severity"] == "information"
+    assert "not to be carried out" in issue["diagnostics"]
+
+
+@pytest.mark.form_rule("dtr-nothing-resolved")
 @pytest.mark.parametrize(
-    ("name", "severity", "says"),
+    ("name", "says"),
     [
-        ("unlisted-code", "warning", "No coverage policy"),
-        ("code-as-text-only", "warning", "no billing code"),
-        ("before-the-policy", "warning", "none was in force"),
-        ("do-not-perform", "information", "not to be carried out"),
-        ("unknown-payer", "warning", "payer is not one handled here"),
-        ("expired-coverage", "warning", "not active on the day of service"),
+        ("unlisted-code", "No coverage policy"),
+        ("code-as-text-only", "no billing code"),
+        ("before-the-policy", "none was in force"),
+        ("unknown-payer", "payer is not one handled here"),
+        ("expired-coverage", "not active on the day of service"),
     ],
 )
-def test_where_no_form_can_be_told_the_outcome_says_why(
-    package: Package, fixture: Read, name: str, severity: str, says: str
+def test_where_no_form_can_be_told_at_all_the_refusal_says_why(
+    client: FlaskClient, fixture: Read, name: str, says: str
 ) -> None:
     request = fixture(f"order-sign/{name}")
     payers = [
@@ -243,20 +251,45 @@ def test_where_no_form_can_be_told_the_outcome_says_why(
         for e in request["prefetch"]["coverage"]["entry"]
         if e["resource"]["resourceType"] == "Organization"
     ]
-    output = package(asked(request, *payers))
-    assert bundles(output) == []
-    (issue,) = issues(output)
-    assert issue["severity"] == severity
+    (issue,) = refused(client, asked(request, *payers))
+    assert issue["severity"] == "error"
     assert says in issue["diagnostics"]
     assert issue["expression"][0].startswith("parameter[")
 
 
-def test_an_order_of_another_patient_gets_no_form(package: Package, fixture: Read) -> None:
+@pytest.mark.form_rule("dtr-nothing-resolved")
+def test_a_form_alone_that_is_not_there_is_not_found(client: FlaskClient, fixture: Read) -> None:
+    unknown = ("questionnaire", {"valueCanonical": "http://other.example.org/secret-form"})
+    body = asked(fixture("order-sign/mrs-original-medicare"), unknown, orders=False)
+    (issue,) = refused(client, body, 404)
+    assert issue["code"] == "not-found"
+    assert "secret-form" not in str(issue)
+
+
+def test_of_two_orders_one_without_a_form_is_a_warning(package: Package, fixture: Read) -> None:
+    request = fixture("order-sign/mrs-original-medicare")
+    (other,) = orders_of(fixture("order-sign/unlisted-code"))
+    other["subject"] = orders_of(request)[0]["subject"]
+    output = package(asked(request, ("order", other)))
+    assert len(bundles(output)) == 1
+    assert [i["severity"] for i in issues(output)] == ["warning"]
+
+
+def refused(client: FlaskClient, body: Json, status: int = 422) -> list[Json]:
+    """The issues of a call that no form could be told for."""
+    reply = client.post(OPERATION, json=body)
+    assert reply.status_code == status, reply.get_data(as_text=True)
+    outcome = reply.get_json()
+    OperationOutcome.model_validate(outcome)
+    found: list[Json] = outcome["issue"]
+    return found
+
+
+def test_an_order_of_another_patient_gets_no_form(client: FlaskClient, fixture: Read) -> None:
     request = fixture("order-sign/mrs-original-medicare")
     order = orders_of(request)[0] | {"subject": {"reference": "Patient/ann"}}
-    output = package(parameters(("coverage", coverage_of(request)), ("order", order)))
-    assert bundles(output) == []
-    assert "another patient" in issues(output)[0]["diagnostics"]
+    (issue,) = refused(client, parameters(("coverage", coverage_of(request)), ("order", order)))
+    assert "another patient" in issue["diagnostics"]
 
 
 def booked(fixture: Read) -> tuple[Json, Json]:
@@ -278,15 +311,14 @@ def test_an_appointment_of_several_patients_gets_the_form_of_the_one_asked_about
 
 
 def test_an_appointment_for_an_order_that_was_not_sent_is_no_all_clear(
-    package: Package, fixture: Read
+    client: FlaskClient, fixture: Read
 ) -> None:
     request, appointment = booked(fixture)
     appointment["basedOn"] = [{"reference": "ServiceRequest/elsewhere"}]
     appointment["serviceType"] = [{"text": "Scan"}]
-    output = package(parameters(("coverage", coverage_of(request)), ("order", appointment)))
-    assert bundles(output) == []
-    (issue,) = issues(output)
-    assert (issue["severity"], issue["code"]) == ("warning", "incomplete")
+    body = parameters(("coverage", coverage_of(request)), ("order", appointment))
+    (issue,) = refused(client, body)
+    assert (issue["severity"], issue["code"]) == ("error", "incomplete")
     assert "code of the order could not be read" in issue["diagnostics"]
 
 
@@ -400,8 +432,13 @@ class TestContext:
         assert answers["patient-name"] == "Bo Sampleson"
         assert answers["service-code"] == "76390"
         assert response["encounter"] == {"reference": "Encounter/visit-bo"}
-        (context,) = [e for e in response["extension"] if e["url"] == DTR + "qr-context"]
-        assert context["valueReference"] == {"reference": "ServiceRequest/mrs-brain"}
+        # The logged call spoke CRD 2.0: in DTR 2.0.1 the coverage is one of the context's.
+        context = [
+            e["valueReference"]["reference"]
+            for e in response["extension"]
+            if e["url"] == DTR + "qr-context"
+        ]
+        assert context == ["ServiceRequest/mrs-brain", "Coverage/om-bo"]
 
     @pytest.mark.form_rule("dtr-assertion-id")
     def test_another_client_is_told_the_same_as_for_an_unknown_one(
@@ -479,11 +516,9 @@ def test_an_order_that_was_fetched_for_the_logged_call_is_known_by_its_context(
 def served(log: LoggedCalls, client: str) -> FlaskClient:
     """The operation with a decision log behind it, called by one client."""
     settings = Settings()
-    packages: QuestionnairePackages = wire_packages(
-        settings, Library(settings), log, clock=lambda: NOW
-    )
+    library = Library(settings)
+    packages: QuestionnairePackages = wire_packages(settings, library, log, clock=lambda: NOW)
     app = Flask("package")
     translate_errors(app)
-    forms = load_forms()
-    app.register_blueprint(fhir_blueprint(forms, packages, lambda: client, {}))
+    wire_fhir(app, settings, library, packages, lambda: client, clock=lambda: NOW)
     return app.test_client()

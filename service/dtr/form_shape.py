@@ -1,0 +1,74 @@
+"""Questionnaire in the shape of a version of DTR, with a version on each of its references."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cards.vocabulary import Json
+
+CQF_LIBRARY = "http://hl7.org/fhir/StructureDefinition/cqf-library"
+_CQL = frozenset({"text/cql-identifier", "text/cql-expression"})
+_REFERENCES = frozenset({"answerValueSet", "derivedFrom", "reference", "valueCanonical"})
+"""Elements that hold a canonical of an artifact."""
+
+
+@dataclass(frozen=True, slots=True)
+class FormShape:
+    """Differences of a Questionnaire between versions of DTR.
+
+    `unknown` are the URLs of extensions that the version lacks. With `plain_cql`, each CQL media
+    type is written text/cql. With `bare_libraries`, cqf-library has no version. With `conditions`,
+    items of an adaptive form may have enableWhen. With `search_has_items`, the first form of an
+    adaptive one brings items.
+    """
+
+    unknown: frozenset[str] = frozenset()
+    plain_cql: bool = False
+    bare_libraries: bool = False
+    conditions: bool = True
+    search_has_items: bool = False
+
+
+def shaped(resource: Mapping[str, Any], shape: FormShape, versions: Mapping[str, str]) -> Json:
+    """A copy of a Questionnaire or Library in this shape.
+
+    `versions` are those of the artifacts at hand, by URL; a reference that has a version keeps it.
+    """
+    made: Json = _Shaping(shape, versions).of(resource)
+    return made
+
+
+class _Shaping:
+    def __init__(self, shape: FormShape, versions: Mapping[str, str]) -> None:
+        self._shape = shape
+        self._versions = versions
+
+    def of(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self.of(each) for each in value if not self._is_unknown(each)]
+        if not isinstance(value, Mapping):
+            return value
+        bare = self._shape.bare_libraries and value.get("url") == CQF_LIBRARY
+        made: Json = {}
+        for name, inner in value.items():
+            if name in _REFERENCES and not bare:
+                made[name] = self._with_version(inner)
+            elif name == "language" and self._shape.plain_cql and inner in _CQL:
+                made[name] = "text/cql"
+            else:
+                made[name] = self.of(inner)
+        # An element without content is no valid FHIR.
+        return {name: inner for name, inner in made.items() if inner != [] or value[name] == []}
+
+    def _is_unknown(self, value: Any) -> bool:
+        return isinstance(value, Mapping) and value.get("url") in self._shape.unknown
+
+    def _with_version(self, reference: Any) -> Any:
+        if isinstance(reference, list):
+            return [self._with_version(each) for each in reference]
+        if not isinstance(reference, str):
+            return self.of(reference)
+        version = self._versions.get(reference)
+        return f"{reference}|{version}" if version else reference
