@@ -7,6 +7,8 @@ import is one transaction, and both databases keep old rows for concurrent reade
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import sqlite3
 import threading
 import time
@@ -40,10 +42,10 @@ WITH m AS (
   SELECT record, member FROM payer_member WHERE payer = {payer} AND key {numbers}
 )
 SELECT 'members', record FROM m
-UNION ALL SELECT 'authorizations', record FROM payer_authorization
-  WHERE payer = {payer} AND key IN (SELECT member FROM m)
-UNION ALL SELECT 'history', record FROM payer_service
-  WHERE payer = {payer} AND key IN (SELECT m.member || ' ' || c.value FROM m, {codes} c)
+UNION ALL SELECT 'authorizations', a.record FROM m CROSS JOIN payer_authorization a
+  WHERE a.payer = {payer} AND a.key = m.member
+UNION ALL SELECT 'history', s.record FROM m CROSS JOIN {codes} c CROSS JOIN payer_service s
+  WHERE s.payer = {payer} AND s.key = m.member || ' ' || c.value
 UNION ALL SELECT 'network', record FROM payer_network WHERE payer = {payer} AND key {providers}
 UNION ALL SELECT 'exemptions', record FROM payer_exemption
   WHERE payer = {payer} AND key {providers}
@@ -53,18 +55,52 @@ UNION ALL SELECT 'history known', ''
   WHERE EXISTS (SELECT 1 FROM payer_service WHERE payer = {payer})
 """
 
-_SQLITE = _STATEMENT.format(
-    payer=":payer",
-    numbers="IN (SELECT value FROM json_each(:numbers))",
-    codes="json_each(:codes)",
-    providers="IN (SELECT value FROM json_each(:providers))",
-)
-_POSTGRES = _STATEMENT.format(
+POSTGRES = _STATEMENT.format(
     payer="%(payer)s",
     numbers="= ANY(%(numbers)s::text[])",
-    codes="unnest(%(codes)s::text[])",
+    codes="(SELECT unnest(%(codes)s::text[]) AS value)",
     providers="= ANY(%(providers)s::text[])",
-).replace("c.value", "c")
+)
+
+_FEW = 8
+_OF_MANY = _STATEMENT.format(
+    payer="?1",
+    numbers="IN (SELECT value FROM json_each(?2))",
+    codes="json_each(?3)",
+    providers="IN (SELECT value FROM json_each(?4))",
+)
+
+
+@functools.cache
+def _of_few(numbers: int, codes: int, providers: int) -> str:
+    """SQLite's statement for so many values, each bound: half the work of a JSON list."""
+    places = iter(range(2, 2 + numbers + codes + providers))
+    bound = [[f"?{next(places)}" for _ in range(n)] for n in (numbers, codes, providers)]
+    columns = " UNION ALL ".join(f"SELECT {place} AS value" for place in bound[1])
+    return _STATEMENT.format(
+        payer="?1",
+        numbers=f"IN ({', '.join(bound[0])})",
+        codes=f"({columns or 'SELECT 0 AS value WHERE 0'})",
+        providers=f"IN ({', '.join(bound[2])})",
+    )
+
+
+def sqlite_query(wanted: Wanted) -> tuple[str, tuple[str, ...]]:
+    """A look-up on SQLite: the statement with its parameters."""
+    lists = wanted.member_keys, sorted(wanted.codes), sorted(wanted.providers)
+    if max(map(len, lists)) <= _FEW:
+        return _of_few(*map(len, lists)), (wanted.payer, *itertools.chain(*lists))
+    return _OF_MANY, (wanted.payer, *(_json(each).decode() for each in lists))
+
+
+def parameters(wanted: Wanted) -> dict[str, Any]:
+    """The parameters of a look-up on PostgreSQL."""
+    return {
+        "payer": wanted.payer,
+        "numbers": wanted.member_keys,
+        "codes": sorted(wanted.codes),
+        "providers": sorted(wanted.providers),
+    }
 
 
 def open_embedded(url: str, circuit: CircuitBreaker | None = None) -> PayerData:
@@ -90,15 +126,7 @@ class SqliteSource:
     def _look_up(self, wanted: Wanted) -> Records:
         try:
             connection = self._taken()
-            rows = connection.execute(
-                _SQLITE,
-                {
-                    "payer": wanted.payer,
-                    "numbers": _json(wanted.member_keys).decode(),
-                    "codes": _json(list(wanted.codes)).decode(),
-                    "providers": _json(list(wanted.providers)).decode(),
-                },
-            ).fetchall()
+            rows = connection.execute(*sqlite_query(wanted)).fetchall()
         except sqlite3.Error as error:
             # Not returned: a failed connection is not used again.
             raise PayerDataUnavailable(type(error).__name__) from None
@@ -157,13 +185,7 @@ class PostgresSource:
         return self._circuit.call(lambda: self._look_up(wanted, deadline))
 
     def _look_up(self, wanted: Wanted, deadline: float) -> Records:
-        parameters = {
-            "payer": wanted.payer,
-            "numbers": wanted.member_keys,
-            "codes": sorted(wanted.codes),
-            "providers": sorted(wanted.providers),
-        }
-        job = _Job(parameters, deadline)
+        job = _Job(parameters(wanted), deadline)
         self._hand_over(job)
         try:
             answer = job.answer.get(timeout=max(deadline - time.monotonic(), 0))
@@ -183,42 +205,42 @@ class PostgresSource:
 
     def _serve(self) -> None:
         connection: psycopg.Connection | None = None
-        while True:
-            with self._lock:
-                self._idle += 1
-            job = self._jobs.get()
-            with self._lock:
-                self._idle -= 1
-            if job is None:
-                break
-            if time.monotonic() > job.deadline:  # its caller has given up
-                continue
-            connection = self._answer(job, connection)
+        self._count_idle(1)
+        while (job := self._jobs.get()) is not None:
+            self._count_idle(-1)
+            answer: Sequence[tuple[str, str]] | PayerDataUnavailable | None = None
+            if time.monotonic() <= job.deadline:  # else its caller has given up
+                connection, answer = self._answer(job, connection)
+            # Idle before the caller goes on: its next look-up then needs no other connection.
+            self._count_idle(1)
+            if answer is not None:
+                job.answer.put(answer)
         if connection is not None:
             connection.close()
 
+    def _count_idle(self, more: int) -> None:
+        with self._lock:
+            self._idle += more
+
     def _answer(
         self, job: _Job, connection: psycopg.Connection | None
-    ) -> psycopg.Connection | None:
+    ) -> tuple[psycopg.Connection | None, Sequence[tuple[str, str]] | PayerDataUnavailable]:
         import psycopg
 
         try:
             try:
-                connection, rows = _asked(self._url, connection, job)
+                return _asked(self._url, connection, job)
             except psycopg.OperationalError:
                 if connection is None:
                     raise
                 # A kept connection that the server has closed in the meantime.
-                connection, rows = _asked(self._url, None, job)
+                return _asked(self._url, None, job)
         except Exception as error:
             # A thread's exception has no caller: the waiting one gets its type.
-            job.answer.put(PayerDataUnavailable(trouble(error)))
             if connection is not None:
                 with contextlib.suppress(psycopg.Error):
                     connection.close()
-            return None
-        job.answer.put(rows)
-        return connection
+            return None, PayerDataUnavailable(trouble(error))
 
     def health(self) -> SourceHealth:
         c = self._circuit
@@ -235,7 +257,7 @@ def _asked(
     url: str, connection: psycopg.Connection | None, job: _Job
 ) -> tuple[psycopg.Connection, Sequence[tuple[str, str]]]:
     connection = connection or _connected(url)
-    return connection, connection.execute(_POSTGRES, job.parameters, prepare=True).fetchall()
+    return connection, connection.execute(POSTGRES, job.parameters, prepare=True).fetchall()
 
 
 def _connected(url: str) -> psycopg.Connection:

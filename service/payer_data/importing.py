@@ -20,7 +20,7 @@ from service.errors import ConfigurationError
 from service.payer_data.record_files import ReadLine, RecordReader, Refusal
 from service.payer_data.record_rows import PayerRecordKind
 from service.payer_data.repetitions import Repetitions
-from service.payer_data.staging import Staged, Staging, open_staging
+from service.payer_data.staging import Staged, open_staging
 
 _TOLD = 1_000
 """Reported refusals; further ones are counted."""
@@ -84,8 +84,10 @@ def import_file(
         if not report.records:
             raise ConfigurationError(f"{path}: has no record in it; nothing was changed")
         if repetitions.suspected():
-            staging.drop_repeated()
-        _merge(staging, report)
+            report.repeated = staging.drop_repeated()
+        found = staging.compare(report.records - report.repeated, whole=whole)
+        report.added, report.changed, report.removed = found
+        staging.merge()
         staging.note(
             at=microseconds(at),
             kind=kind.name,
@@ -99,13 +101,6 @@ def import_file(
         staging.commit()
     report.done = True
     return report
-
-
-def _merge(staging: Staging, report: ImportReport) -> None:
-    found = staging.compare(whole=report.whole)
-    report.repeated = report.records - found.records
-    report.added, report.changed, report.removed = found.added, found.changed, found.removed
-    staging.merge()
 
 
 def _staged(
@@ -124,8 +119,9 @@ def _staged(
             records += 1
             rows = kind.rows(line.record)
             repetitions.add(kind.identity(rows[0]))
+            remove = int(line.remove)
             for row in rows:
-                yield Staged(*row, line.line, line.remove)
+                yield Staged(*row, line.line, remove)
     report.records = records
 
 

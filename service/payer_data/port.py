@@ -50,10 +50,10 @@ class Records:
     """The records of a look-up, of any day.
 
     `members` are all that carry one of the numbers and have the birth date; authorizations and
-    services are those of these
-    members, contracts and exemptions those of the providers. `network_known` and
-    `history_known` are whether the source has any contracts and services of this payer: without, a
-    missing one says nothing. `read_at` is when the source was read, where that may be a while ago.
+    services are those of these members, contracts and exemptions those of the providers.
+    `network_known` and `history_known` are whether the source has any contracts and services of
+    this payer: without, a missing one says nothing. `read_at` is when the source was read, where
+    that may be a while ago.
     """
 
     members: tuple[Member, ...] = ()

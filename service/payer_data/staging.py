@@ -42,9 +42,8 @@ class Staged(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """Preview of a merge, in records: size of the file, and differences."""
+    """Preview of a merge: the differences, in records."""
 
-    records: int
     added: int
     changed: int
     removed: int
@@ -55,9 +54,9 @@ class Staging(Protocol):
 
     def fill(self, staged: Iterable[Staged]) -> None: ...
 
-    def drop_repeated(self) -> None: ...
+    def drop_repeated(self) -> int: ...
 
-    def compare(self, *, whole: bool) -> Compared: ...
+    def compare(self, records: int, *, whole: bool) -> Compared: ...
 
     def merge(self) -> None: ...
 
@@ -102,15 +101,16 @@ class _Statements:
         of_stage, of_table = (own.format(t) if members else "1 = 1" for t in "st")
         as_it_is = f"{_SAME} AND t.version = s.version"
         self.is_empty = f"SELECT NOT EXISTS (SELECT 1 FROM {table})"
-        self.records = f"SELECT count(*) FROM stage s WHERE {of_stage}"
+        self.removals = f"SELECT count(*) FROM stage s WHERE s.remove = 1 AND {of_stage}"
         self.repeated = (
             f"CREATE TEMP TABLE repeated AS SELECT {self.identity}, max(line) AS line FROM stage "
             f"GROUP BY {self.identity} HAVING min(line) <> max(line)"
         )
-        self.drop_repeated = (
-            f"DELETE FROM stage WHERE {place} IN (SELECT s.{place} FROM stage s JOIN repeated r "
-            f"ON {_equal(self.identity, 's', 'r')} AND s.line < r.line)"
+        of_repeated = (
+            f"FROM stage s JOIN repeated r ON {_equal(self.identity, 's', 'r')} AND s.line < r.line"
         )
+        self.superseded = f"SELECT count(*) {of_repeated} WHERE {of_stage}"
+        self.drop_repeated = f"DELETE FROM stage WHERE {place} IN (SELECT s.{place} {of_repeated})"
         self.fresh = (
             f"CREATE TEMP TABLE fresh AS SELECT s.{place} AS place, {_of('s', self.identity)}, "
             f"{of_stage} AS own FROM stage s WHERE s.remove = 0 "
@@ -175,19 +175,20 @@ class _Merging:
     def _run(self, statement: str) -> None:
         raise NotImplementedError
 
-    def drop_repeated(self) -> None:
-        """Of lines about one record the last one counts, with its numbers alone."""
+    def drop_repeated(self) -> int:
+        """Drop lines about records of which a later line tells more; their number."""
         self._run(self._sql.repeated)
+        superseded = self._number(self._sql.superseded)
         self._run(self._sql.drop_repeated)
+        return superseded
 
-    def compare(self, *, whole: bool) -> Compared:
+    def compare(self, records: int, *, whole: bool) -> Compared:
+        """The differences of a file with so many records from the table."""
         sql = self._sql
-        records = self._number(sql.records)
         self._first = bool(self._number(sql.is_empty))
         if self._first:
             # Nothing to compare with.
-            added = self._number(f"{sql.records} AND s.remove = 0")
-            return Compared(records, added, 0, 0)
+            return Compared(records - (0 if whole else self._number(sql.removals)), 0, 0)
         self._run(sql.fresh)
         if whole:
             self._run(sql.gone_whole)
@@ -199,7 +200,7 @@ class _Merging:
         self._compared()
         changed = self._number(sql.changed)
         added, removed = self._number(sql.added), self._number(sql.removed)
-        return Compared(records, added - changed, changed, removed - changed)
+        return Compared(added - changed, changed, removed - changed)
 
     def _compared(self) -> None:
         """The differences are known."""
@@ -230,10 +231,10 @@ class _SqliteStaging(_Merging):
         self._connection.execute("COMMIT")
         self._connection.execute("BEGIN IMMEDIATE")
 
-    def compare(self, *, whole: bool) -> Compared:
+    def compare(self, records: int, *, whole: bool) -> Compared:
         if whole and not self._number(self._sql.is_empty):
             self._run("CREATE INDEX temp.stage_key ON stage (payer, key, id, version)")
-        return super().compare(whole=whole)
+        return super().compare(records, whole=whole)
 
     def note(self, **values: int | str) -> None:
         named = ", ".join(f":{name.strip()}" for name in _NOTED.split(","))

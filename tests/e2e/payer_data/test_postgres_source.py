@@ -5,15 +5,15 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from typing import Any
 
-import psycopg
 import pytest
 
 from service.errors import PayerDataUnavailable
+from service.payer_data import embedded
 from service.payer_data.embedded import open_embedded
 from service.payer_data.port import CIRCUIT_OPEN, PayerData, Wanted
 from tests.e2e.decision_log.postgres import Postgres
+from tests.e2e.payer_data.wire import counted
 from tests.unit.payer_data.conftest import Import
 from tests.unit.payer_data.people import BORN, PAYER
 from tests.unit.payer_data.test_forgetting import (  # noqa: F401
@@ -26,9 +26,13 @@ from tests.unit.payer_data.test_importing import (  # noqa: F401
     HEADER,
     ask,
     names,
+    test_a_corrected_birth_date_changes_the_member_and_leaves_none_behind,
     test_a_delta_adds_changes_and_removes_what_it_names,
+    test_a_delta_of_another_kind_changes_and_removes_what_it_names,
+    test_a_delta_removes_a_member_by_all_its_numbers,
     test_a_file_in_another_encoding_is_refused,
     test_a_file_that_is_none_is_refused_and_nothing_is_changed,
+    test_a_first_delta_adds_what_it_does_not_remove,
     test_a_member_is_found_by_each_of_its_numbers,
     test_a_record_has_another_version_once_it_has_changed,
     test_a_refused_line_stops_the_import_unless_so_many_may_be,
@@ -37,6 +41,7 @@ from tests.unit.payer_data.test_importing import (  # noqa: F401
     test_an_import_that_breaks_off_leaves_everything_as_it_was,
     test_each_import_is_on_record_without_a_word_of_a_member,
     test_ndjson_says_the_same_as_csv,
+    test_of_a_superseded_line_no_number_is_left,
     test_of_lines_about_one_record_the_last_counts,
     test_the_same_file_again_changes_nothing,
     test_what_bears_on_an_order_comes_with_the_member,
@@ -56,25 +61,42 @@ def test_what_is_odd_in_a_name_comes_through_copy(put: Import, source: PayerData
     assert (member.family, member.given) == ("Back\\slash\ttab\nline", 'Ann "A"')
 
 
-def test_a_number_of_nobody_and_one_of_somebody_are_one_statement_each(
-    put: Import,
-    source: PayerData,
-    monkeypatch: pytest.MonkeyPatch,
+SOMEBODYS = "TEST-MEMBER-0003,medicare_advantage,1948-09-30,Placeholder,Cy,,2022-01-01,\n"
+OPTIONS = "sslmode=disable&gssencmode=disable"
+
+
+@pytest.mark.threat("member-enumeration")
+def test_a_look_up_is_one_round_trip_whoever_has_the_number(
+    put: Import, server: Postgres, url: str
 ) -> None:
-    put("members", HEADER + ANN)
-    sent: list[str] = []
-    execute = psycopg.Connection.execute
+    put("members", HEADER + ANN + SOMEBODYS)
+    with counted(server.port) as wire:
+        source = open_embedded(f"{url.replace(str(server.port), str(wire.port))}?{OPTIONS}")
+        assert names(ask(source, "77")) == {"Ann"}  # connects and prepares the statement
+        for number, found in (("77", {"Ann"}), ("NOBODYS", set()), ("TESTMEMBER0003", set())):
+            before = wire.round_trips
+            assert names(ask(source, number)) == found
+            assert wire.round_trips - before == 1
+        assert wire.connections == 1
+        source.close()
 
-    def counting(self: psycopg.Connection, query: str, *arguments: Any, **options: Any) -> Any:
-        sent.append(query)
-        return execute(self, query, *arguments, **options)
 
-    ask(source, "77")
-    monkeypatch.setattr(psycopg.Connection, "execute", counting)
-    ask(source, "77")
-    ask(source, "NOBODYS")
-    assert len(sent) == 2
-    assert sent[0] == sent[1]
+@pytest.mark.threat("member-enumeration")
+def test_the_server_does_the_same_for_a_number_of_nobody_and_one_of_somebody_else(
+    put: Import, server: Postgres
+) -> None:
+    put("members", HEADER + ANN + SOMEBODYS)
+    put("authorizations", "number,member,codes,status\nA1,TEST-MEMBER-0003,76390,approved\n")
+
+    def work(number: str) -> list[str]:
+        """The nodes of the plan, each with the rows that it has read."""
+        explain = f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) {embedded.POSTGRES}"
+        wanted = Wanted(PAYER, frozenset({number}), BORN, frozenset({"x|76390"}))
+        with server.connect("payer") as connection:
+            rows = connection.execute(explain, embedded.parameters(wanted)).fetchall()
+        return [row[0].replace(number, "NUMBER") for row in rows]
+
+    assert work("TESTMEMBER0003") == work("TESTMEMBER0009") != work("77")
 
 
 def test_a_server_that_hangs_costs_no_more_than_the_deadline_and_opens_the_circuit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,14 @@ ANN = "TEST-MEMBER-0001,medicare_advantage,1951-04-12,Testcase,Ann,1AB2-C3D;77,2
 BO = "TEST-MEMBER-0002,original_medicare,1951-04-12,Sampleson,Bo,,2022-01-01,2026-12-31\n"
 
 
-def ask(source: PayerData, *numbers: str, payer: str = PAYER, **more: frozenset[str]) -> Records:
-    wanted = Wanted(payer, frozenset(numbers), BORN, **more)
+def ask(
+    source: PayerData,
+    *numbers: str,
+    payer: str = PAYER,
+    born: date = BORN,
+    **more: frozenset[str],
+) -> Records:
+    wanted = Wanted(payer, frozenset(numbers), born, **more)
     return source.look_up(wanted, time.monotonic() + 5)
 
 
@@ -102,6 +109,60 @@ def test_of_lines_about_one_record_the_last_counts(put: Import, source: PayerDat
     report = put("members", HEADER + ANN + ANN.replace(",Ann,", ",Anna,"))
     assert (report.added, report.repeated) == (1, 1)
     assert names(ask(source, "77")) == {"Anna"}
+
+
+def test_of_a_superseded_line_no_number_is_left(put: Import, source: PayerData) -> None:
+    report = put("members", HEADER + ANN + BO + ANN.replace(";77", ";88"))
+    assert (report.added, report.repeated, report.unchanged) == (2, 1, 0)
+    assert ask(source, "77") == Records()
+    assert names(ask(source, "88")) == {"Ann"}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_corrected_birth_date_changes_the_member_and_leaves_none_behind(
+    put: Import, source: PayerData, whole: bool
+) -> None:
+    put("members", HEADER + ANN + BO)
+    corrected = ANN.replace("1951-04-12", "1951-04-21")
+    report = put("members", HEADER + corrected + BO, whole=whole)
+    assert (report.added, report.changed, report.removed, report.unchanged) == (0, 1, 0, 1)
+    assert ask(source, "77") == ask(source, "TESTMEMBER0001") == Records()
+    for number in ("77", "TESTMEMBER0001"):
+        assert names(ask(source, number, born=date(1951, 4, 21))) == {"Ann"}
+
+
+def test_a_delta_removes_a_member_by_all_its_numbers(put: Import, source: PayerData) -> None:
+    put("members", HEADER + ANN + BO)
+    without_numbers = ANN.replace("1AB2-C3D;77", "").replace("1951-04-12", "1950-01-01")
+    report = put("members", "remove," + HEADER + "true," + without_numbers, whole=False)
+    assert (report.removed, report.added) == (1, 0)
+    assert ask(source, "77") == ask(source, "1AB2C3D") == ask(source, "TESTMEMBER0001") == Records()
+
+
+def test_a_first_delta_adds_what_it_does_not_remove(put: Import, source: PayerData) -> None:
+    report = put("members", "remove," + HEADER + "true," + BO + "," + ANN, whole=False)
+    assert (report.records, report.added, report.removed) == (2, 1, 0)
+    assert names(ask(source, "77", "TESTMEMBER0002")) == {"Ann"}
+
+
+def test_a_delta_of_another_kind_changes_and_removes_what_it_names(
+    put: Import, source: PayerData
+) -> None:
+    header = "number,member,codes,status\n"
+    put("members", HEADER + ANN)
+    put("authorizations", header + "A1,77,76390,pending\nA2,77,76390,pending\n")
+    put(
+        "authorizations",
+        f"remove,{header},A1,TEST-MEMBER-0001,76390,approved\n,A2,TEST-MEMBER-0001,76390,pending\n",
+    )
+    report = put(
+        "authorizations",
+        f"remove,{header},A1,TEST-MEMBER-0001,76390,denied\ntrue,A2,TEST-MEMBER-0001,76390,pending\n",
+        whole=False,
+    )
+    assert (report.added, report.changed, report.removed) == (0, 1, 1)
+    found = ask(source, "77").authorizations
+    assert [(a.number, a.status) for a in found] == [("A1", "denied")]
 
 
 @pytest.mark.parametrize(

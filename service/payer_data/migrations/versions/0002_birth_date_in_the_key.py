@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
 from alembic import op
 
 revision = "0002"
@@ -27,13 +26,14 @@ _BORN = {
 def upgrade() -> None:
     dialect = op.get_bind().dialect.name
     _collate(dialect, '"C"')
-    op.execute(sa.text(f"UPDATE payer_member SET key = key || ' ' || {_BORN[dialect]}"))  # noqa: S608
+    born = _BORN[dialect]
+    op.execute(f"UPDATE payer_member SET key = key || ' ' || {born}")
 
 
 def downgrade() -> None:
     dialect = op.get_bind().dialect.name
-    shortened = f"substr(key, 1, length(key) - length({_BORN[dialect]}) - 1)"
-    op.execute(sa.text(f"UPDATE payer_member SET key = {shortened}"))  # noqa: S608
+    bare = f"substr(key, 1, length(key) - length({_BORN[dialect]}) - 1)"
+    op.execute(f"UPDATE payer_member SET key = {bare}")
     _collate(dialect, '"default"')
 
 
@@ -43,4 +43,4 @@ def _collate(dialect: str, collation: str) -> None:
         return
     for table in _KEYED:
         columns = ", ".join(f"ALTER {c} TYPE text COLLATE {collation}" for c in _COLUMNS)
-        op.execute(sa.text(f"ALTER TABLE {table} {columns}"))
+        op.execute(f"ALTER TABLE {table} {columns}")
