@@ -31,7 +31,7 @@ from service.decision.facts import (
     Why,
 )
 from service.decision.order import NO_DAY_TOLD, Code, Order, ServiceDay, Standing
-from service.decision.payer_finding import PayerFinding, PayerOutcome
+from service.decision.payer_finding import CONTRADICTION, PayerFinding, PayerOutcome
 from service.decision.policy import (
     Covered,
     OpenAnswer,
@@ -413,7 +413,7 @@ class _Evaluation:
         for said in payer.contradictions:
             ours = " ".join(str(o) for o in (said.program, said.day) if o)
             told = said.told or "otherwise"
-            self._note("payer", f"contradiction: {said.what}", f"records: {ours}; told: {told}")
+            self._note("payer", CONTRADICTION + said.what, f"records: {ours}; told: {told}")
         for situation in payer.situations:
             self._note("payer", situation, "the member's record")
         if payer.authorization is not None:

@@ -53,6 +53,10 @@ class AuthorizationOnFile:
     decided: date | None = None
 
 
+CONTRADICTION = "contradiction: "
+"""The beginning of the kind of a contradiction, in traces and counts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Contradiction:
     """A contradiction between records and call. `what` is a key of the card's texts.
@@ -92,6 +96,11 @@ class PayerFinding:
     history_known: bool = False
     situations: tuple[str, ...] = ()
     contradictions: tuple[Contradiction, ...] = ()
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The outcome and each contradiction, of a fixed set, to be counted and looked up."""
+        return (self.outcome.value, *(CONTRADICTION + c.what for c in self.contradictions))
 
     @property
     def approved(self) -> AuthorizationOnFile | None:

@@ -58,7 +58,7 @@ class PayerRecordKind:
         ]
 
     def identity(self, row: Row) -> tuple[str, ...]:
-        """What a record is told by from others: a member has an id of its own, under any key."""
+        """The identity of a record: a member has an id of its own, under any key."""
         if self.type is Member:
             return row.payer, row.id
         return row.payer, row.key, row.id

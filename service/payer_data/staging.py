@@ -67,7 +67,7 @@ class Staging(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Dialect:
-    """Where the two databases differ: taking JSON apart, and finding a staged row again."""
+    """A database's own SQL: taking JSON apart, and finding a staged row again."""
 
     born: str
     alternates: str

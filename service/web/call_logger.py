@@ -91,6 +91,9 @@ class ReceivedCall:
         self._keep(record, call.version.name, "answered")
         for card in shown:
             self.call_logger.metrics.card(card.policy_id, card.topic)
+        for determination in review.determinations:
+            for kind in determination.payer.kinds if determination.payer else ():
+                self.call_logger.metrics.payer_finding(kind)
         for report in review.fetched.reports:
             self.call_logger.metrics.fetch(report.outcome.value)
         return payload

@@ -58,7 +58,12 @@ class Metrics:
             ["outcome"],
             registry=self._registry,
         )
-
+        self._payer_findings = Counter(
+            "covercard_payer_findings",
+            "Orders, by what the payer's own records say of them.",
+            ["finding"],
+            registry=self._registry,
+        )
         self._payer_data = Histogram(
             "covercard_payer_data_seconds",
             "Questions to the source of the payer's own records, by how they ended.",
@@ -91,6 +96,10 @@ class Metrics:
     def payer_data(self, outcome: str, seconds: float) -> None:
         """A question to the payer's own records has ended: "answered" or "unreachable"."""
         self._payer_data.labels(outcome).observe(seconds)
+
+    def payer_finding(self, kind: str) -> None:
+        """Count an order by a kind of its payer finding, from a fixed set."""
+        self._payer_findings.labels(kind).inc()
 
     def exposition(self, health: Callable[[], Health]) -> bytes:
         """All metrics in Prometheus' text format, over all workers."""

@@ -43,7 +43,9 @@ def replay(
 ) -> None:
     """Decide logged calls again, on their own day, by other files; list the changes.
 
-    Nothing is fetched, and nothing recorded but the access. Exit code 1 if anything changes.
+    Nothing is fetched, and nothing recorded but the access. The payer's own records are those of
+    today: where they differ from the call's, its changes are marked. Exit code 1 if anything
+    changes.
     """
     from service.cli.decisions.replaying import Replay
     from service.cli.progress import progress
@@ -69,6 +71,9 @@ def replay(
     else:
         _print_table(changes)
     summary = f"{again.decided} calls decided again, {again.skipped} not: {len(changes)} changes"
+    marked = {c.call_id for c in changes if c.records == "changed"}
+    if marked:
+        summary += f"; of {len(marked)} calls the payer's own records have changed since"
     click.echo(summary, err=as_json)
     if changes:
         sys.exit(1)
@@ -92,10 +97,10 @@ def _print_table(changes: Sequence[AnswerChange]) -> None:
         return
     console = wide_console()
     counted = Table(title="What would change, how often", title_justify="left", box=None)
-    for column in ("what", "from", "to", "orders"):
+    for column in ("what", "from", "to", "payer's records", "orders"):
         counted.add_column(column, overflow="fold")
-    for (what, before, after), n in Counter(_kinds(changes)).most_common():
-        counted.add_row(*(Text(printable(c)) for c in (what, before, after, str(n))))
+    for (what, before, after, records), n in Counter(_kinds(changes)).most_common():
+        counted.add_row(*(Text(printable(c)) for c in (what, before, after, records, str(n))))
     console.print(counted)
     table = Table(title="Where", title_justify="left", box=None)
     for column in ("when", "order", "codes", "assertion id", "change"):
@@ -121,5 +126,10 @@ def _by_order(
     return ((key[1:], words) for key, words in lines.items())
 
 
-def _kinds(changes: Sequence[AnswerChange]) -> Iterator[tuple[str, str, str]]:
-    return ((c.what, c.before, c.after) for c in changes)
+def _kinds(changes: Sequence[AnswerChange]) -> Iterator[tuple[str, str, str, str]]:
+    """The kinds of change; those of records, each a member's own, are one kind."""
+    from service.cli.decisions.replaying import RECORDS
+
+    for c in changes:
+        before, after = ("", "") if c.what == RECORDS else (c.before, c.after)
+        yield c.what, before, after, c.records

@@ -11,6 +11,7 @@ from service.auth.clients import ANYONE
 from service.bootstrap.app import Library, wire_review
 from service.decision_log.display import short_codes
 from service.decision_log.fetched_resources import FetchedBefore
+from service.decision_log.logged_findings import record_of
 from service.decision_log.queries import LoggedCall
 from service.decision_log.rows import DeterminationRow
 from service.ehr.fhir_client import Access
@@ -20,9 +21,16 @@ from service.fhir.resources import Resources
 from service.review.order_review import Review
 from service.settings import Settings
 
+RECORDS = "payer's records"
+"""What has changed where the payer's own records tell otherwise than in the call."""
+
 
 class AnswerChange(msgspec.Struct, frozen=True):
-    """One difference. `what` is "answer", "policy", "notices", "cards" …"""
+    """One difference. `what` is "answer", "policy", "notices", "cards", "payer's records" …
+
+    `records` says whether the payer's own records told the same in the call as they do now
+    ("same"), or otherwise ("changed"): then a difference need not come from the files.
+    """
 
     received_at: str
     call_id: str
@@ -32,13 +40,15 @@ class AnswerChange(msgspec.Struct, frozen=True):
     what: str
     before: str
     after: str
+    records: str = "same"
 
 
 class Replay:
     """A review by the files in `settings`, each call on its own day.
 
     Counts `decided` and `skipped` calls: refused ones, and those without a stored request. Stored
-    fetched resources are used again; nothing is fetched.
+    fetched resources are used again; nothing is fetched. The payer's own records are as they are
+    now, for the log keeps their versions only: it is compared, and told where they differ.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -62,7 +72,10 @@ class Replay:
         except RequestError as error:
             yield _change(logged, None, "status", "200", str(error.status))
             return
-        yield from _differences(logged, review)
+        changes = list(_differences(logged, review))
+        changed = any(change.what == RECORDS for change in changes)
+        for change in changes:
+            yield msgspec.structs.replace(change, records="changed") if changed else change
 
     def complete(
         self, resources: Resources, plan: Plan, access: Access | None, patient: str
@@ -72,6 +85,11 @@ class Replay:
 
 
 def _differences(logged: LoggedCall, review: Review) -> Iterator[AnswerChange]:
+    for before, now in zip(logged.determinations, review.determinations, strict=False):
+        was, is_now = record_of(logged.kept.traces[before.position]), record_of(now.trace)
+        if was != is_now:
+            words = ("; ".join(said) or "not asked" for said in (was, is_now))
+            yield _change(logged, before, RECORDS, *words)
     for before, (after, notices) in zip(logged.determinations, _now(review), strict=False):
         for what, was, would_be in (
             ("answer", before.covered, after["covered"]),
