@@ -86,9 +86,10 @@ class Replay:
 
 def _differences(logged: LoggedCall, review: Review) -> Iterator[AnswerChange]:
     for before, now in zip(logged.determinations, review.determinations, strict=False):
-        was, is_now = record_of(logged.kept.traces[before.position]), record_of(now.trace)
-        if was != is_now:
-            words = ("; ".join(said) or "not asked" for said in (was, is_now))
+        told = record_of(logged.kept.traces[before.position])
+        tell = record_of(now.trace)
+        if told != tell:
+            words = ("; ".join(said) or "not asked" for said in (told, tell))
             yield _change(logged, before, RECORDS, *words)
     for before, (after, notices) in zip(logged.determinations, _now(review), strict=False):
         for what, was, would_be in (
