@@ -258,7 +258,8 @@ class Settings(BaseSettings):
         None, description="File with the client's secret at that token endpoint."
     )
     payer_data_scope: str = Field(
-        "system/Patient.rs system/Coverage.rs system/ClaimResponse.rs system/PractitionerRole.rs"
+        "system/Patient.rs system/Coverage.rs system/ClaimResponse.rs"
+        " system/ExplanationOfBenefit.rs system/PractitionerRole.rs"
         " system/OrganizationAffiliation.rs",
         description="Scopes asked for at that token endpoint, separated by blanks.",
     )

@@ -119,9 +119,18 @@ def forget(member: str, payer: str | None, yes: bool) -> None:
 
 @payer_data.command()
 def status() -> None:
-    """Say how many records there are and when they were imported. Shows no member."""
-    from service.payer_data.overview import overview
+    """Say how many records there are and when they were imported. Shows no member.
 
+    Of a payer's FHIR server it says which resources tell what.
+    """
+    from service.payer_data.fhir_records import TOLD_BY
+    from service.payer_data.overview import overview
+    from service.settings import load_settings
+
+    if load_settings().payer_data.startswith("http"):
+        for kind, resources in TOLD_BY.items():
+            click.echo(f"{kind}: {resources or 'not told, FHIR has no resource for them'}")
+        return
     with _database() as url:
         for line in overview(url):
             click.echo(line)

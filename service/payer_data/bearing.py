@@ -97,6 +97,8 @@ def _because(outcome: PayerOutcome, member: Member | None, records: Records, now
     if member is not None:
         days = f"{member.starts or 'open'} to {member.ends or 'open'}"
         said = f"{said}, {member.program}, {days}"
+    if records.not_told:
+        said = f"{said}; not told: {', '.join(records.not_told)}"
     if records.read_at is not None:
         age = max(round((now - records.read_at).total_seconds()), 0)
         said = f"{said}; read {age} s ago"

@@ -1,13 +1,14 @@
 """A payer's FHIR resources, read into records: the shapes of Da Vinci's PDex, PAS and Plan-Net.
 
 `Coverage` and `Patient` make a member, a preauthorization's `ClaimResponse` an authorization for
-each of its items, `PractitionerRole` and `OrganizationAffiliation` a network contract. What cannot
-be read is left out: half a record decides nothing.
+each of its items, a paid claim's `ExplanationOfBenefit` a service rendered for each of its items,
+`PractitionerRole` and `OrganizationAffiliation` a network contract. What cannot be read is left
+out: half a record decides nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -17,7 +18,13 @@ from service.decision.programs import ProgramTable
 from service.fhir.dates import day_range, period_range
 from service.fhir.systems import canonical_code
 from service.payer_data.numbers import plain_number
-from service.payer_data.records import Authorization, Member, NetworkContract, Standing
+from service.payer_data.records import (
+    Authorization,
+    Member,
+    NetworkContract,
+    ServiceRendered,
+    Standing,
+)
 
 Json = Mapping[str, Any]
 
@@ -30,8 +37,21 @@ _ISSUED = f"{_PAS}/extension-itemPreAuthIssueDate"
 _REVIEW_ACTION = f"{_PAS}/extension-reviewAction"
 _REVIEW_ACTION_CODE = f"{_PAS}/extension-reviewActionCode"
 _NETWORK = "http://hl7.org/fhir/us/davinci-pdex-plan-net/StructureDefinition/network-reference"
+_DENIAL = "denialreason"
+"""CARIN's adjudication of a claim's item that the payer has denied."""
 _NUMBER_TYPES = frozenset({"MB", "SN", "MC", "um"})
 _CLASSES = ("plan", "group")
+
+TOLD_BY: Mapping[str, str | None] = {
+    "members": "Patient and Coverage",
+    "authorizations": "ClaimResponse of preauthorizations",
+    "network": "PractitionerRole and OrganizationAffiliation",
+    "history": "ExplanationOfBenefit of claims; none found is not never",
+    "exemptions": None,
+}
+"""The resources of each kind of records. FHIR and its payer guides have none for a gold card."""
+
+NOT_TOLD = tuple(kind for kind, resources in TOLD_BY.items() if resources is None)
 
 _STANDINGS: Mapping[str, Standing] = {
     "A1": "approved",
@@ -154,6 +174,45 @@ def _codes(item: Json, extensions: Iterable[Json]) -> Iterator[str]:
                 code = canonical_code(system, value)
                 if code is not None:
                     yield f"{code.system}|{code.value}"
+
+
+def services_of(
+    payer: str, members: Iterable[Member], resources: Iterable[Json], codes: Container[str]
+) -> Iterator[ServiceRendered]:
+    """The services with one of the codes, as the members' claims tell them.
+
+    A claim counts if it is active and adjudicated, an item of it unless it is denied. Of a range of
+    days the last one counts, on which the service may have been.
+    """
+    number_of = {m.person: m.number for m in members}
+    for claim in resources:
+        member = number_of.get(_local(claim.get("patient")).removeprefix("Patient/"))
+        counts = claim.get("status") == "active" and claim.get("outcome") in ("complete", "partial")
+        if member and counts and _is(claim, "ExplanationOfBenefit") and claim.get("use") == "claim":
+            for day, code in _rendered(claim):
+                if code in codes:
+                    yield ServiceRendered(payer, member, code, day, version=_version(claim))
+
+
+def _rendered(claim: Json) -> Iterator[tuple[date, str]]:
+    """Day and code of each item that is not denied."""
+    whole = period_range(claim.get("billablePeriod"))[1]
+    for item in (*_mappings(claim.get("item")), *_mappings(claim.get("addItem"))):
+        day = _serviced(item) or whole
+        if day is not None and not _denied(item):
+            for code in dict.fromkeys(_codes(item, ())):
+                yield day, code
+
+
+def _serviced(item: Json) -> date | None:
+    written = day_range(item.get("servicedDate"))
+    return written[1] if written else period_range(item.get("servicedPeriod"))[1]
+
+
+def _denied(item: Json) -> bool:
+    concepts = (a.get("category") for a in _mappings(item.get("adjudication")))
+    codings = (c.get("coding") for c in concepts if isinstance(c, Mapping))
+    return any(c.get("code") == _DENIAL for found in codings for c in _mappings(found))
 
 
 def contracts_of(

@@ -1,17 +1,19 @@
 """The payer's own FHIR server as a source: read in parallel until the deadline, kept for a while.
 
 Members are found by their numbers (`Patient?identifier=` with their coverages, and
-`Coverage?identifier=` with its beneficiary), then their preauthorizations; providers by NPI in the
-directory. A question of which one part cannot be read has no answer: half of it would mislead.
+`Coverage?identifier=` with its beneficiary), then their preauthorizations and claims; providers by
+NPI in the directory. A question of which one part cannot be read has no answer: half of it would
+mislead. Claims alone may fail: they only ever add to what is known.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -25,7 +27,13 @@ from service.ehr.fhir_query import Search
 from service.errors import ConfigurationError, FetchFailed, PayerDataUnavailable
 from service.fhir.resources import resources_in
 from service.payer_data.client_credentials import ClientCredentials, Credentials
-from service.payer_data.fhir_records import authorizations_of, contracts_of, members_of
+from service.payer_data.fhir_records import (
+    NOT_TOLD,
+    authorizations_of,
+    contracts_of,
+    members_of,
+    services_of,
+)
 from service.payer_data.port import Records, SourceHealth, Wanted, source_circuit
 from service.payer_data.record_cache import RecordCache
 from service.policies.program_table import load_programs
@@ -64,12 +72,11 @@ class PayerFhirSource:
         self._owed = threading.BoundedSemaphore(_MOST_OWED)
 
     def look_up(self, wanted: Wanted, deadline: float) -> Records:
-        asked = replace(wanted, codes=frozenset())  # the server is not asked by code
-        kept = self._cache.get(asked)
+        kept = self._cache.get(wanted)
         if kept is not None:
             return kept
-        records = self._circuit.call(lambda: self._read(asked, deadline))
-        self._cache.put(asked, records)
+        records = self._circuit.call(lambda: self._read(wanted, deadline))
+        self._cache.put(wanted, records)
         return records
 
     def _read(self, wanted: Wanted, deadline: float) -> Records:
@@ -86,81 +93,101 @@ class PayerFhirSource:
             raise PayerDataUnavailable(Outcome.REJECTED_TOKEN.value) from None
 
     def _read_with(self, token: str, wanted: Wanted, deadline: float) -> Records:
-        try:
-            client = self._clients.client(Access(self._server, token, frozenset({self._server})))
-        except FetchFailed as refused:
-            raise PayerDataUnavailable(refused.outcome) from None
+        client, for_claims = self._client(token), self._client(token)
         numbers = sorted(wanted.written or wanted.numbers)[:_MOST_NUMBERS]
         providers = sorted(wanted.providers)[:_MOST_PROVIDERS]
-        of_numbers = [q for n in numbers for q in _by_number(n) if q.is_plain]
-        of_providers = {n: [q for q in _by_npi(n) if q.is_plain] for n in providers}
-        first = self._all(
-            client, [*of_numbers, *(q for each in of_providers.values() for q in each)], deadline
-        )
-        members = tuple(
-            dict.fromkeys(
-                members_of(wanted.payer, _unique(first[q] for q in of_numbers), self._programs)
-            )
-        )
+        of_numbers = [_Ask(client, q) for n in numbers for q in _by_number(n) if q.is_plain]
+        of_providers = {n: [_Ask(client, q) for q in _by_npi(n) if q.is_plain] for n in providers}
+        first = self._all([*of_numbers, *chain(*of_providers.values())], deadline)
+        found = members_of(wanted.payer, _unique(first[a] for a in of_numbers), self._programs)
+        # Of somebody else nothing more is asked than of nobody: it would take its time.
+        members = tuple(dict.fromkeys(m for m in found if m.birth_date == wanted.birth_date))
         persons = list(dict.fromkeys(m.person for m in members))[:_MOST_PERSONS]
-        of_persons = [q for p in persons if (q := _preauthorizations(p)).is_plain]
-        then = self._all(client, of_persons, deadline)
+        of_persons = [_Ask(client, q) for p in persons if (q := _preauthorizations(p)).is_plain]
+        # A claims history is long: it has bytes of its own, and may fail for itself.
+        claims = [_Ask(for_claims, q, spare=True) for p in persons if (q := _claims(p)).is_plain]
+        then = self._all([*of_persons, *(claims if wanted.codes else ())], deadline)
         contracts, known = contracts_of(
             wanted.payer,
-            {npi: _unique(first[q] for q in each) for npi, each in of_providers.items()},
+            {npi: _unique(first[a] for a in each) for npi, each in of_providers.items()},
         )
+        claimed = _unique(then[a] for a in claims if a in then)
+        decided = _unique(then[a] for a in of_persons)
+        claims_read = all(a in then for a in claims)
         return Records(
             members=members,
-            authorizations=tuple(authorizations_of(wanted.payer, members, _unique(then.values()))),
+            authorizations=tuple(authorizations_of(wanted.payer, members, decided)),
             contracts=contracts,
+            services=tuple(services_of(wanted.payer, members, claimed, wanted.codes)),
             network_known=known,
             read_at=self._clock(),
+            not_told=NOT_TOLD if claims_read else ("history", *NOT_TOLD),
         )
 
-    def _all(
-        self, client: FhirClient, queries: Sequence[Search], deadline: float
-    ) -> dict[Search, list[Json]]:
-        """The resources that each query finds; each has a thread that nobody waits for too long."""
-        ended: SimpleQueue[tuple[Search, list[Json] | FetchFailed]] = SimpleQueue()
+    def _client(self, token: str) -> FhirClient:
+        try:
+            return self._clients.client(Access(self._server, token, frozenset({self._server})))
+        except FetchFailed as refused:
+            raise PayerDataUnavailable(refused.outcome) from None
 
-        def work(query: Search) -> None:
+    def _all(self, asks: Iterable[_Ask], deadline: float) -> dict[_Ask, list[Json]]:
+        """The resources that each query finds; each has a thread that nobody waits for too long.
+
+        A spare query that fails, or is late, has no answer; any other makes the question fail.
+        """
+        ended: SimpleQueue[tuple[_Ask, list[Json] | FetchFailed]] = SimpleQueue()
+
+        def work(ask: _Ask) -> None:
             try:
-                pages = client.documents(query, deadline)
-                wanted = {query.type, *query.brings}
+                pages = ask.client.documents(ask.query, deadline)
+                wanted = {ask.query.type, *ask.query.brings}
                 found = [r.data for p in pages for r in resources_in(p, p.data, ())]
-                ended.put((query, [r for r in found if r.get("resourceType") in wanted]))
+                ended.put((ask, [r for r in found if r.get("resourceType") in wanted]))
             except FetchFailed as failure:
-                ended.put((query, failure))
+                ended.put((ask, failure))
             except Exception:
                 # Nobody stands above a thread: who asks must hear of it.
-                ended.put((query, FetchFailed(Outcome.ERROR)))
+                ended.put((ask, FetchFailed(Outcome.ERROR)))
             finally:
                 self._owed.release()
 
-        asked = list(dict.fromkeys(queries))
-        for query in asked:
+        waiting = dict.fromkeys(asks)
+        for ask in waiting:
             if not self._owed.acquire(blocking=False):
                 raise PayerDataUnavailable("too many unanswered queries")
-            threading.Thread(target=work, args=(query,), name="payer-fhir", daemon=True).start()
-        answers: dict[Search, list[Json]] = {}
-        while len(answers) < len(asked):
+            threading.Thread(target=work, args=(ask,), name="payer-fhir", daemon=True).start()
+        answers: dict[_Ask, list[Json]] = {}
+        while waiting:
             try:
-                query, answer = ended.get(timeout=max(deadline - time.monotonic(), 0))
+                ask, answer = ended.get(timeout=max(deadline - time.monotonic(), 0))
             except Empty:
+                if all(ask.spare for ask in waiting):
+                    break
                 raise PayerDataUnavailable(Outcome.TIMEOUT.value) from None
-            if isinstance(answer, FetchFailed):
+            del waiting[ask]
+            if not isinstance(answer, FetchFailed):
+                answers[ask] = answer
+            elif not ask.spare:
                 if answer.outcome == Outcome.REJECTED_TOKEN:
                     raise _TokenRefused
                 raise PayerDataUnavailable(str(Outcome(answer.outcome).value))
-            answers[query] = answer
         return answers
 
     def health(self) -> SourceHealth:
         c = self._circuit
-        return SourceHealth("fhir", c.closed, c.called, c.failed, c.refused)
+        return SourceHealth("fhir", c.closed, c.called, c.failed, c.refused, NOT_TOLD)
 
     def close(self) -> None:
         """Nothing is held open but connections, which end with the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """A query, and the client that asks it; a `spare` one may stay without an answer."""
+
+    client: FhirClient
+    query: Search
+    spare: bool = False
 
 
 class _TokenRefused(Exception):
@@ -187,6 +214,11 @@ def _by_npi(npi: str) -> Iterable[Search]:
 
 def _preauthorizations(person: str) -> Search:
     return Search("ClaimResponse", (("patient", person), ("use", "preauthorization")))
+
+
+def _claims(person: str) -> Search:
+    """All claims of a person: FHIR has no search of them by code (CARIN: by patient and day)."""
+    return Search("ExplanationOfBenefit", (("patient", person),))
 
 
 def _unique(found: Iterable[Iterable[Json]]) -> list[Json]:

@@ -53,7 +53,7 @@ class Records:
     services are those of these members, contracts and exemptions those of the providers.
     `network_known` and `history_known` are whether the source has any contracts and services of
     this payer: without, a missing one says nothing. `read_at` is when the source was read, where
-    that may be a while ago.
+    that may be a while ago. `not_told` are the kinds of records that it does not tell.
     """
 
     members: tuple[Member, ...] = ()
@@ -64,6 +64,7 @@ class Records:
     network_known: bool = False
     history_known: bool = False
     read_at: datetime | None = None
+    not_told: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[object]:
         yield from (*self.members, *self.authorizations, *self.contracts)
@@ -76,7 +77,7 @@ class SourceHealth:
 
     `kind` is "embedded" or "fhir"; `up` False while its circuit is open or its tables are missing;
     `asked`, `failed` and `refused` count questions since the start of this process, the last those
-    that an open circuit turned away.
+    that an open circuit turned away. `not_told` are the kinds of records that it never tells.
     """
 
     kind: str
@@ -84,6 +85,7 @@ class SourceHealth:
     asked: int = 0
     failed: int = 0
     refused: int = 0
+    not_told: tuple[str, ...] = ()
 
 
 CIRCUIT_OPEN = "circuit open"

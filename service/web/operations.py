@@ -117,6 +117,8 @@ def payer_data_check(source: PayerData | None) -> Check:
             "failed": health.failed,
             "refused": health.refused,
         }
+        if health.not_told:
+            facts["not_told"] = list(health.not_told)
         return HealthFinding(State.READY if health.up else State.DEGRADED, facts)
 
     return Check("payer_data", look)

@@ -86,6 +86,28 @@ def claim_response(action: str = "A1", **more: Any) -> Json:
     }
 
 
+def benefit(day: str = "2026-03-02", **more: Any) -> Json:
+    """The claim for Ann's screening test (82270), as the payer has paid it."""
+    item = {
+        "sequence": 1,
+        "productOrService": {
+            "coding": [{"system": "http://www.ama-assn.org/go/cpt", "code": "82270"}]
+        },
+        "servicedDate": day,
+        **more.pop("item", {}),
+    }
+    return {
+        "resourceType": "ExplanationOfBenefit",
+        "id": "e1",
+        "status": "active",
+        "use": "claim",
+        "outcome": "complete",
+        "patient": {"reference": "Patient/p1"},
+        "item": [item],
+        **more,
+    }
+
+
 def review_of(extension: Json) -> Json:
     return {"extension": [extension], "category": {"text": "submitted"}}
 
@@ -108,6 +130,8 @@ class PayerServer:
         self.resources: list[Json] = []
         self.delay = 0.0
         self.status = 200
+        self.statuses: dict[str, int] = {}
+        self.delays: dict[str, float] = {}
         self.tokens = 0
         self.refuse_token: str | None = None
         self.lives = 3600
@@ -131,8 +155,8 @@ class PayerServer:
             members = [r for r in self.resources if r["resourceType"] in ("Patient", "Coverage")]
             hit = any(number in json.dumps(r) for r in members if r["resourceType"] == kind)
             return members if hit else []
-        if kind == "ClaimResponse":
-            assert query["use"] == ["preauthorization"]
+        if kind in ("ClaimResponse", "ExplanationOfBenefit"):
+            assert query.get("use") == (["preauthorization"] if kind == "ClaimResponse" else None)
             (person,) = query["patient"]
             return [r for r in self.of(kind) if r["patient"]["reference"] == f"Patient/{person}"]
         (npi,) = next(v for k, v in query.items() if k.endswith(".identifier"))
@@ -163,11 +187,13 @@ def payer_server() -> Iterator[PayerServer]:
             parts = urlsplit(self.path)
             state.asked.append(self.path)
             state.authorizations.append(self.headers["Authorization"])
-            time.sleep(state.delay)
+            kind = parts.path.rsplit("/", 1)[-1]
+            time.sleep(state.delays.get(kind, state.delay))
             if self.headers["Authorization"] == f"Bearer {state.refuse_token}":
                 return self.send(401, {})
-            if state.status != 200:
-                return self.send(state.status, {})
+            status = state.statuses.get(kind, state.status)
+            if status != 200:
+                return self.send(status, {})
             found = state.found(parts.path, parse_qs(parts.query))
             entries = [{"resource": r} for r in found]
             bundle = {"resourceType": "Bundle", "type": "searchset", "entry": entries}

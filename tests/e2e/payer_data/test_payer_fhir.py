@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from service.cli import cli
 from service.errors import ConfigurationError
 from service.settings import Settings
+from tests.conftest import ROOT
 from tests.contract.payer_records import (
     Plan,
     call,
@@ -25,6 +28,7 @@ from tests.contract.payer_records import (
 from tests.e2e.payer_data.payer_server import (
     SECRET,
     PayerServer,
+    benefit,
     claim_response,
     coverage,
     patient,
@@ -140,6 +144,129 @@ def test_a_performer_that_the_directory_knows_in_no_network_is_outside(
     assert outside()
     server.resources[-1] = role(imaging, network=True)
     assert not outside()
+
+
+@pytest.fixture
+def examples(server: PayerServer, tmp_path: Path) -> Iterator[Plan]:
+    """The service with that server and the example policies: 82270 is covered once in a year."""
+    folder = ROOT / "examples" / "policies"
+    more = {"added_policies_dir": folder, "payers_file": folder / "payers.yaml"}
+    with plan(server.fhir, tmp_path, **settings(server, tmp_path), **more) as payer:
+        yield payer
+
+
+@pytest.mark.parametrize("version", ["2.0", "2.2"])
+def test_a_paid_claim_uses_up_a_limit_of_once_in_a_period(
+    examples: Plan, server: PayerServer, version: str
+) -> None:
+    server.resources.append(benefit())
+    answer = examples.answer(call(version, code="82270"))
+    assert said(answer, "covered") == ["not-covered"]
+    assert "less than twelve months ago" in reasons(answer)
+    assert "/fhir/ExplanationOfBenefit?patient=p1" in server.asked
+    steps = dict(examples.trace(call(version, code="82270")))
+    assert steps["had before"] == "2026-03-02"
+
+
+DENIED = {"adjudication": [{"category": {"coding": [{"code": "denialreason"}]}}]}
+IN_APRIL = {"servicedDate": None, "servicedPeriod": {"start": "2026-04-01", "end": "2026-04-03"}}
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        benefit("2025-11-30"),
+        benefit(use="preauthorization"),
+        benefit(status="cancelled"),
+        benefit(outcome="queued"),
+        benefit(patient={"reference": "Patient/p2"}),
+        benefit(item=DENIED),
+        benefit(item={"servicedDate": None}),
+        benefit(item={"productOrService": {"text": "a test"}}),
+    ],
+    ids=[
+        "long ago",
+        "preauthorization",
+        "cancelled",
+        "queued",
+        "other",
+        "denied",
+        "no day",
+        "text",
+    ],
+)
+def test_any_other_claim_uses_up_nothing_and_no_claim_is_not_never(
+    examples: Plan, server: PayerServer, claim: dict[str, Any]
+) -> None:
+    server.resources.append(claim)
+    assert said(examples.answer(call("2.2", code="82270")), "covered") == ["conditional"]
+
+
+@pytest.mark.parametrize(
+    ("claim", "day"),
+    [
+        (benefit(item=IN_APRIL), "2026-04-03"),
+        (benefit(item={"servicedDate": None}, billablePeriod={"end": "2026-05-31"}), "2026-05-31"),
+        (benefit("2026-06"), "2026-06-30"),
+    ],
+)
+def test_of_several_days_of_a_claim_the_last_counts(
+    examples: Plan, server: PayerServer, claim: dict[str, Any], day: str
+) -> None:
+    server.resources.append(claim)
+    assert dict(examples.trace(call("2.2", code="82270")))["had before"] == day
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 500])
+def test_a_server_without_claims_tells_all_else_and_the_trace_says_so(
+    payer: Plan, server: PayerServer, status: int
+) -> None:
+    server.statuses["ExplanationOfBenefit"] = status
+    server.resources.append(claim_response())
+    assert said(payer.answer(call()), "pa-needed") == ["satisfied"]
+    ((_, because), *_) = payer.trace(call())
+    assert "; not told: history, exemptions; read " in because
+
+
+def test_claims_that_are_late_hold_up_nothing_else(server: PayerServer, tmp_path: Path) -> None:
+    server.delays["ExplanationOfBenefit"] = 30
+    with plan(
+        server.fhir, tmp_path, **settings(server, tmp_path, payer_data_timeout_ms=1500)
+    ) as payer:
+        ((finding, because), *_) = payer.trace(call())
+    assert finding == "known"
+    assert "not told: history, exemptions" in because
+
+
+def test_what_the_server_never_tells_is_said_by_trace_readiness_and_status(
+    payer: Plan, server: PayerServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ((_, because), *_) = payer.trace(call())
+    assert "; not told: exemptions; read " in because
+    check = payer.app.test_client().get("/readyz").get_json()["checks"]["payer_data"]
+    assert (check["status"], check["not_told"]) == ("ready", ["exemptions"])
+    monkeypatch.setenv("COVERCARD_PAYER_DATA", "https://payer.example.org/fhir")
+    status = CliRunner().invoke(cli, ["payer-data", "status"])
+    assert "exemptions: not told, FHIR has no resource for them" in status.output
+    assert "history: ExplanationOfBenefit of claims; none found is not never" in status.output
+
+
+@pytest.mark.threat("member-enumeration")
+def test_of_somebody_else_the_server_is_asked_no_more_than_of_nobody(
+    payer: Plan, server: PayerServer
+) -> None:
+    server.resources = [
+        patient("TEST-MEMBER-0002", birthDate="1948-09-30"),
+        coverage("TEST-MEMBER-0002"),
+    ]
+    server.resources.append(claim_response())
+
+    def asked(number: str) -> list[str]:
+        server.asked.clear()
+        assert reason_codes(payer.answer(call(number=number))) == ["no-member-found"]
+        return sorted(path.replace(number, "NUMBER") for path in server.asked)
+
+    assert asked("TEST-MEMBER-0002") == asked("TEST-MEMBER-0009")
 
 
 def test_the_token_is_got_once_and_the_secret_goes_to_the_token_endpoint_only(
