@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from cards.brevity import Line
 from cards.naming import NamedService, codes_phrase
 from cards.noncoverage import TOPIC
 from cards.style import CardStyle
@@ -16,6 +17,7 @@ class AuthorizationFacts(msgspec.Struct, frozen=True):
 
     `until` is an ISO day; `references` are the orders' "Type/id". `told` marks an approval that the
     order tells, and not the payer's records: then the number is untrusted, and may be empty.
+    `contact` is whom to ask, in a few words.
     """
 
     number: str
@@ -24,6 +26,7 @@ class AuthorizationFacts(msgspec.Struct, frozen=True):
     insurer: str
     references: tuple[str, ...]
     told: bool = False
+    contact: str | None = None
 
 
 def authorization_card(facts: AuthorizationFacts, style: CardStyle) -> Card:
@@ -35,11 +38,13 @@ def authorization_card(facts: AuthorizationFacts, style: CardStyle) -> Card:
         "codes": codes_phrase([NamedService(code, "", "") for code in facts.codes]),
         "until": words.until.format(day=facts.until) if facts.until else "",
     }
+    label = style.texts.phrases.labels.call
+    asked = [Line(facts.contact, label).written] if facts.contact else []
     return Card(
         uuid=style.new_uuid(),
         summary=said.summary.format(number=number, **values),
         indicator="info",
         source=Source(label=facts.insurer, topic=style.topic(TOPIC)),
-        detail=said.detail.format(number=as_text(number), **values),
+        detail="\n\n".join([said.detail.format(number=as_text(number), **values), *asked]),
         extension=associated_resources(list(facts.references)),
     )

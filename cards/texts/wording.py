@@ -155,7 +155,6 @@ class Phrases(Model):
     unread_because: dict[str, Sentence]
     not_checked: dict[str, NotChecked]
     several_notices_summary: _Services
-    several_notices: Sentence
     button_of_program: _ProgramLabel
     labels: Labels
     contact: _NameValue

@@ -77,6 +77,7 @@ def authorizations(
             insurer=insurer,
             references=tuple(r for r in references if r),
             told=determinations[0].undetermined is UndeterminedReason.APPROVAL_TOLD,
+            contact=links.contact_line(determinations[0]),
         )
 
 
