@@ -151,7 +151,7 @@ def test_the_commands_say_what_they_did_without_a_word_of_a_member(
     allowed = runner.invoke(cli, ["payer-data", "import", str(bad), "--allow-refused", "1"])
     assert allowed.exit_code == 0
     status = runner.invoke(cli, ["payer-data", "status"])
-    assert "members: 11 (whole of " in status.output
+    assert "members: 17 (whole of " in status.output
     assert "history: 0 (never imported)" in status.output
     gone = runner.invoke(cli, ["payer-data", "forget", "test member 0006", "--yes"])
     assert "3 members, 0 authorizations, 0 services deleted" in gone.output

@@ -125,7 +125,7 @@ def test_an_approval_that_the_order_tells_is_neither_contradicted_nor_overwritte
 
     answer = answered(client, change_orders(call_of(MA), approved))
     (card,) = answer["cards"]
-    assert card["summary"] == "An approval is on file for 76390."
+    assert card["summary"] == "An approval is on file for MR spectroscopy (76390)."
     assert ("PA\\-77" in card["detail"]) is bool(number)
     assert answer["systemActions"] == []
 

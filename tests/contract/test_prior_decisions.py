@@ -105,7 +105,7 @@ def test_an_approval_is_on_file_and_satisfies(
     request = call_of("order-sign/approved-before", version)
     body = told(client, request if named else without_naming_it(request))
     (card,) = body["cards"]
-    assert card["summary"] == "An approval is on file for 76390."
+    assert card["summary"] == "An approval is on file for MR spectroscopy (76390)."
     assert "OD\\-TEST\\-1" in card["detail"]
     assert "**Call:** Example Health Plan provider services, +1-555-555-0100." in card["detail"]
     (statement,) = stated(body)
