@@ -162,7 +162,7 @@ def _written(
     has_button: bool,
     among_others: AdvanceNotice | None = None,
 ) -> str:
-    glance, rest = at_a_glance(_lines(notices, texts.phrases))
+    glance, rest = at_a_glance(_lines(notices))
     return texts.render(
         DETAIL,
         f=among_others,
@@ -174,14 +174,13 @@ def _written(
     )
 
 
-def _lines(notices: tuple[_Advice, ...], phrases: Phrases) -> Iterator[Line]:
+def _lines(notices: tuple[_Advice, ...]) -> Iterator[Line]:
     """The warnings and the lines of the only notice; of several the instruction of each one."""
     for notice in notices:
         yield from (Line(warning, keep=_FIRST) for warning in notice.warnings)
     if len(notices) == 1:
         yield from notices[0].lines
         return
-    yield Line(phrases.several_notices)
     for notice in notices:
         yield Line(notice.instruction, notice.program_label, keep=_FIRST - 1)
 

@@ -35,7 +35,7 @@ _Services = Annotated[Text, Placeholders("services", "codes")]
 _ProgramSince = Annotated[Text, Placeholders("program", "since")]
 _Number = Annotated[Text, Placeholders("number")]
 _NumberDecided = Annotated[Text, Placeholders("number", "decided")]
-_NumberCodesUntil = Annotated[Text, Placeholders("number", "codes", "until")]
+_NumberServicesUntil = Annotated[Text, Placeholders("number", "services", "until")]
 
 
 class Topics(Model):
@@ -155,7 +155,6 @@ class Phrases(Model):
     unread_because: dict[str, Sentence]
     not_checked: dict[str, NotChecked]
     several_notices_summary: _Services
-    several_notices: Sentence
     button_of_program: _ProgramLabel
     labels: Labels
     contact: _NameValue
@@ -251,8 +250,8 @@ class PayerReasons(Model):
 class AuthorizationCard(Model):
     """The card on an authorization on file."""
 
-    summary: _NumberCodesUntil
-    detail: _NumberCodesUntil
+    summary: _NumberServicesUntil
+    detail: _NumberServicesUntil
 
 
 class PayerTexts(Model):

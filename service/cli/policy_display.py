@@ -86,7 +86,7 @@ def _dates(policy: PolicyVersion, today: date) -> Iterator[RenderableType]:
 
 
 def _in_force(policy: PolicyVersion) -> Iterator[str]:
-    """What the source says of its force beside the day of publication."""
+    """The days of force that the source tells beside that of publication."""
     if policy.starts != policy.published:
         yield f"; in force from {policy.starts}"
     if policy.ends:

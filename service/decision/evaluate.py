@@ -210,7 +210,7 @@ class _Evaluation:
         if decision is not None and policy.open is not None:
             determined = decision.outcome or _open(policy.open, decision)
         if determined.covered is not Covered.COVERED and self._is_approved():
-            return self._undetermined(UndeterminedReason.APPROVAL_TOLD, codes)
+            return self._undetermined(UndeterminedReason.APPROVAL_TOLD, codes, matched)
         effect = policy.review_effect_on(self.today)
         if effect is not None:
             self._note("review", effect.value, f"overdue since {policy.review_next}")
@@ -380,7 +380,12 @@ class _Evaluation:
         kept_back = {found.notice for found in self.found if not found.given}
         return tuple(n for n in notices if n not in kept_back)
 
-    def _undetermined(self, reason: UndeterminedReason, codes: tuple[Code, ...]) -> Determination:
+    def _undetermined(
+        self,
+        reason: UndeterminedReason,
+        codes: tuple[Code, ...],
+        matched: tuple[PolicyService, ...] = (),
+    ) -> Determination:
         if self.unread and reason in _NEEDS_THE_ORDER:
             # The unreadable data may be the missing data: this reason comes first.
             reason = UndeterminedReason.TECHNICAL
@@ -393,6 +398,7 @@ class _Evaluation:
             program=self.program,
             day=self.day,
             undetermined=reason,
+            matched=matched,
             billing_codes=codes,
             trace=tuple(self.trace),
             payer=self.payer,

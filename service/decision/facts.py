@@ -314,6 +314,13 @@ _TABLE = (
         needs=("Coverage",),
     ),
     FactSpec(
+        "coverage.beside",
+        FactKind.CODES,
+        "the types of the patient's other coverages in force",
+        ("Coverage.type",),
+        needs=("Coverage",),
+    ),
+    FactSpec(
         "coverage.in_force",
         FactKind.FLAG,
         "whether the coverage is in force on the day of service",

@@ -42,7 +42,7 @@ from service.fhir.dates import day_range, period_range
 from service.fhir.document import Resource
 from service.fhir.elements import codings, extensions, mappings, reference_of, text
 from service.fhir.encounters import EncounterClasses, encounters_of, urgency_of
-from service.fhir.prior_decisions import DecisionReader, PriorDecision
+from service.fhir.prior_decisions import DecisionReader, ToldDecision
 from service.fhir.questionnaire_responses import answers_of, orders_of
 from service.fhir.resources import Resources
 from service.fhir.systems import US_NPI, canonical_code
@@ -74,7 +74,7 @@ class FhirFacts:
     unreachable: Set[str] = frozenset()
     _known: dict[str, Fact] = field(default_factory=dict)
     _places: dict[str, str] = field(default_factory=dict)
-    _decisions: Sequence[PriorDecision] | None = None
+    _decisions: Sequence[ToldDecision] | None = None
 
     def get(self, spec: FactSpec) -> Fact:
         """The fact with its value or the reason for which it is unknown; never an exception."""
@@ -124,7 +124,7 @@ class FhirFacts:
             self.order, self.resource, self.resources, self.patient, self.day, self.coverage
         )
 
-    def decisions(self) -> Sequence[PriorDecision]:
+    def decisions(self) -> Sequence[ToldDecision]:
         """The newest decisions before the service; several contradict each other."""
         if self._decisions is None:
             self._decisions = self.decision_reader.decisions()
@@ -405,6 +405,29 @@ def _coverage_type(facts: FhirFacts) -> Fact:
     if not coverage.type_codes:
         return NOT_TOLD
     return Fact(frozenset(coverage.type_codes), (f"{coverage.place}.type",))
+
+
+def _beside(facts: FhirFacts) -> Fact:
+    """The types of the coverages at hand that are in force beside the one of the decision."""
+    chosen, found = facts.coverage, _Codes()
+    if chosen is None:
+        return _of_coverage(facts)
+    for other in facts.resources.of_type("Coverage"):
+        data = other.data
+        who = reference_of(data.get("beneficiary"))
+        first, last = period_range(data.get("period"))
+        in_force = (first or date.min) <= facts.day.latest and facts.day.earliest <= (
+            last or date.max
+        )
+        if (
+            other.reference != chosen.reference
+            and data.get("status") == "active"
+            and in_force
+            and who is not None
+            and facts.resources.local(who) == facts.patient
+        ):
+            found.add_concepts(data.get("type"), facts.place_in(other, "type"))
+    return found.fact()
 
 
 def _coverage_class(facts: FhirFacts, kind: str) -> Fact:
@@ -806,6 +829,7 @@ READERS: Mapping[str, Callable[[FhirFacts], Fact]] = {
     "patient.deceased": _deceased,
     "coverage.program": _program,
     "coverage.type": _coverage_type,
+    "coverage.beside": _beside,
     "coverage.plan": lambda f: _coverage_class(f, "plan"),
     "coverage.group": lambda f: _coverage_class(f, "group"),
     "coverage.in_force": _in_force,

@@ -37,7 +37,7 @@ _SAID_BY: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class PriorDecision:
+class ToldDecision:
     """A decision on a request before the service.
 
     `said` is APPROVED, PENDING, DENIED or PARTLY; `number`, the authorization's or the request's,
@@ -61,7 +61,7 @@ class DecisionReader:
     day: ServiceDay
     coverage: Coverage | None
 
-    def decisions(self) -> Sequence[PriorDecision]:
+    def decisions(self) -> Sequence[ToldDecision]:
         """The newest decisions on the order: one, or several that contradict each other.
 
         Those that the order itself names (`insurance`) come before others of the call.
@@ -83,7 +83,7 @@ class DecisionReader:
             elif target is None and (written or "").split("/")[-2:-1] == ["ClaimResponse"]:
                 yield None
 
-    def _of(self, response: Resource, *, named: bool) -> PriorDecision | None:
+    def _of(self, response: Resource, *, named: bool) -> ToldDecision | None:
         data = response.data
         patient = reference_of(data.get("patient"))
         whose = self.resources.local(patient) if patient else None
@@ -101,7 +101,7 @@ class DecisionReader:
         said = self._said(data, items or ())
         if said is None or (said == APPROVED and not self._holds(data, items or ())):
             return None
-        return PriorDecision(
+        return ToldDecision(
             said, _number(data, items or ()), text(data.get("created")), response.place
         )
 
@@ -191,7 +191,7 @@ class DecisionReader:
         )
 
 
-def _newest(decisions: Sequence[PriorDecision]) -> Sequence[PriorDecision]:
+def _newest(decisions: Sequence[ToldDecision]) -> Sequence[ToldDecision]:
     """The latest decision; all of those that no instant puts in order, if they differ."""
     if len({d.said for d in decisions}) <= 1:
         return decisions[:1]

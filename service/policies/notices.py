@@ -34,7 +34,7 @@ from service.policies.fields import (
     Url,
     Write,
 )
-from service.policies.sources import SourceEntry, ToBeChecked
+from service.policies.source_entries import SourceEntry, ToBeChecked
 
 _REASON, _EDITION = "{reason}", "{edition}"
 
@@ -164,9 +164,14 @@ class SituationEntry(Model):
         " notice is given no more.",
     )
     summary: Told[Template] = Field(
-        None, description="The card's summary in this situation, in place of the policy's."
+        None,
+        description="The card's summary in this situation; with it, what the situation says takes"
+        " the place of the policy's words.",
     )
     card: Template = Field(description="What to do then, for the card.")
+    do_not: Told[Template] = Field(
+        None, description="What not to do then, on the card and on the notice's own."
+    )
     order: Told[Template] = Field(
         None, description="The same for whoever reads the order; the card's where left out."
     )

@@ -40,7 +40,7 @@ from service.policies.fields import (
     Write,
 )
 from service.policies.offer_fields import OffersEntry
-from service.policies.sources import ToBeChecked
+from service.policies.source_entries import ToBeChecked
 from service.policies.value_set_files import NamedSet
 
 SYSTEMS: Mapping[str, str] = {name: CODE_SYSTEMS[name] for name in ("cpt", "hcpcs")}

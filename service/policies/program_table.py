@@ -13,7 +13,7 @@ from service.errors import Finding, LibraryError
 from service.policies import files
 from service.policies.fields import EachOnce, Model, ProgramName, Several, Some, Text, Write
 from service.policies.files import LibraryFile
-from service.policies.sources import SourceEntry, ToBeChecked
+from service.policies.source_entries import SourceEntry, ToBeChecked
 
 PROGRAMS_FILE = Path(__file__).parent / "programs.yaml"
 """The one that comes with the service."""

@@ -116,8 +116,11 @@ class CoverageInformationWriter:
         full = to.tier is HookTier.PRIMARY
         editions = self.links.editions(d, to.now.date()) if full else []
         services = named_services([d])
+        replaced = self.links.replaced(d, to.now.date())
         said = [
-            _of_program(n, fill(n.instruction or n.summary, services), editions) for n in editions
+            _of_program(n, fill(n.instruction or n.summary, services), editions)
+            for n in editions
+            if n.id not in replaced
         ]
         if full:
             said.extend(decided_before(d, self.links.texts.payer, str))

@@ -7,12 +7,14 @@ from datetime import date
 
 from cards.authorization import AuthorizationFacts
 from cards.coverage_information import PaNeeded
+from cards.naming import NamedService
 from cards.texts.wording import PayerTexts
 from cards.untrusted import as_text
 from service.decision.determination import Determination, UndeterminedReason
 from service.decision.payer_finding import PayerFinding, PayerOutcome
 from service.decision.policy import Covered, FormNeed, PriorAuthorization
 from service.response.card_group import pointed_at
+from service.response.form_filler import named_services
 from service.response.response_context import Decided
 from service.response.response_links import ResponseLinks
 
@@ -69,14 +71,16 @@ def authorizations(
         payer = determinations[0].payer
         ends = payer.approved.ends if payer and payer.approved else None
         codes = dict.fromkeys(c.value for d in determinations for c in d.billing_codes)
+        named = {s.code: s for s in named_services(determinations)}
         references = (pointed_at(d.order.reference) for d in determinations)
         yield AuthorizationFacts(
             number=number,
-            codes=tuple(codes),
+            services=tuple(named.get(c) or NamedService(c, "", "") for c in codes),
             until=ends.isoformat() if ends else None,
             insurer=insurer,
             references=tuple(r for r in references if r),
             told=determinations[0].undetermined is UndeterminedReason.APPROVAL_TOLD,
+            contact=links.contact_line(determinations[0]),
         )
 
 

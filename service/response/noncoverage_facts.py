@@ -10,6 +10,7 @@ from cards.noncoverage import Noncoverage, SearchedAuthority
 from service.crd.cds_service import HookTier
 from service.decision.determination import Determination
 from service.decision.policy import Authority, Covered, Program, Wording
+from service.policies.notices import SituationEntry
 from service.response.card_group import CardGroup
 from service.response.form_filler import named_services
 from service.response.from_payer_records import by_records, decided_before
@@ -97,19 +98,24 @@ def _of_the_notice_on_file(group: CardGroup, links: ResponseLinks) -> Wording | 
 
 
 def _in_its_situation(words: Wording, d: Determination, day: date, links: ResponseLinks) -> Wording:
-    """The words where a notice is not given: what is to be done then, in place of the notice."""
-    found = list(links.situations(d, day))
-    kept_back = [(n, e) for n, e in found if not e.given]
-    if not kept_back:
+    """The words where a notice is not given, or is given in words of the situation's own."""
+    found = [(n, e) for n, e in links.situations(d, day) if _takes_the_place(e)]
+    if not found:
         return words
-    alike = len({e.card for _, e in kept_back}) == 1
+    alike = len({e.card for _, e in found}) == 1
     do = " ".join(
-        dict.fromkeys(e.card if alike else f"{n.program_label}: {e.card}" for n, e in kept_back)
+        dict.fromkeys(e.card if alike else f"{n.program_label}: {e.card}" for n, e in found)
     )
-    headline = next((e.summary for _, e in kept_back if e.summary), None)
-    if headline is not None and not d.notices:
-        return Wording(headline, "", do)
-    return Wording(words.summary, words.statement, do)
+    do_not = " ".join(dict.fromkeys(e.do_not for _, e in found if e.do_not))
+    headline = next((e.summary for _, e in found if e.summary and (e.given or not d.notices)), None)
+    if headline is not None:
+        return Wording(headline, "", do, do_not)
+    return Wording(words.summary, words.statement, do, do_not)
+
+
+def _takes_the_place(entry: SituationEntry) -> bool:
+    """Whether a situation's words take the place of the policy's, and add nothing to them."""
+    return not entry.given or entry.summary is not None
 
 
 def _lines(
@@ -121,11 +127,10 @@ def _lines(
     if d.missing and d.policy_determination is not None:
         # What is missing, and what it would settle.
         yield Line(f"**{d.policy_determination.reason}**", keep=_WHAT)
+    added = (e.card for _, e in links.situations(d, day) if not _takes_the_place(e))
+    yield from (Line(card, keep=_DO) for card in dict.fromkeys(added))
     yield Line(words.do or "", labels.do, _DO)
     yield Line(words.do_not or "", labels.do_not, _DO_NOT)
-    for notice, entry in links.situations(d, day):
-        if entry.given:
-            yield Line(entry.card, notice.short_name, _DO)
     yield Line(links.contact_line(d) or "", labels.call, _CALL)
 
 

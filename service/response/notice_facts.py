@@ -70,7 +70,10 @@ def _lines(notice: Notice, context: NoticeContext, links: ResponseLinks) -> Iter
     today, group = context.to.now.date(), context.group
     reason = group.policy.reason_for_patient(group.first.program.program)
     yield Line(notice.filled(notice.do or "", today, reason), labels.do, _DO)
-    yield Line(notice.filled(notice.do_not or "", today, reason), labels.do_not, _DO_NOT)
+    situations = (e for n, e in links.situations(group.first, today) if n.id == notice.id)
+    instead = next((e.do_not for e in situations if e.do_not), None)
+    do_not = instead or notice.filled(notice.do_not or "", today, reason)
+    yield Line(do_not, labels.do_not, _DO_NOT)
     if notice.sent_to_payer:
         yield Line(links.requests_line(group.first) or "", labels.send, _CALL)
 

@@ -56,7 +56,7 @@ def unfit_modifiers(d: Determination, links: ResponseLinks) -> Iterator[str]:
 
 
 def record_kind(d: Determination, links: ResponseLinks) -> RecordKind | None:
-    """What the notice's file says of the form on file; None without one."""
+    """The notice's entry on the form on file; None without one."""
     found = d.notice_on_file
     if found is None:
         return None
@@ -65,7 +65,7 @@ def record_kind(d: Determination, links: ResponseLinks) -> RecordKind | None:
 
 
 def rejected_sentences(d: Determination, links: ResponseLinks, day: date) -> Iterator[str]:
-    """Why a form that came back does not count, of a notice that is given no more.
+    """Reasons for which forms of a notice that is given no more do not count.
 
     A notice that is still to be given says it on its own card.
     """

@@ -110,6 +110,11 @@ class ResponseLinks:
             if entry is not None:
                 yield notice, entry
 
+    def replaced(self, d: Determination, day: date) -> frozenset[str]:
+        """The notices that are given in a situation whose words take the place of theirs."""
+        found = self.situations(d, day)
+        return frozenset(n.id for n, e in found if e.given and e.summary is not None)
+
     def situation_orders(
         self, d: Determination, day: date, services: Sequence[NamedService]
     ) -> Iterator[str]:

@@ -13,8 +13,10 @@ from typing import Any
 from service.decision.conditions import shifted
 from service.decision.facts import APPROVAL, FactSource, FactSpec, Family, Why
 from service.ehr.fhir_query import FhirQuery, Search, missing
+from service.fhir.document import Resource
 from service.fhir.encounters import encounters_of
 from service.fhir.fact_reader import FhirFacts
+from service.fhir.resources import Resources
 
 MOST_CODES = 5
 """Codes that a fact is searched by; of a larger value set nothing is searched."""
@@ -38,6 +40,13 @@ def fact_needs(spec: FactSpec, facts: FhirFacts, form_url: FormUrl) -> Iterator[
     if spec.name.startswith("encounter."):
         for reference in islice(encounters_of(facts.resource, facts.encounter_id), 1):
             yield from missing(reference, facts.resources, "Encounter")
+
+
+def decision_needs(order: Resource, resources: Resources) -> Iterator[FhirQuery]:
+    """The queries for the payer's decisions that an order names (`insurance`)."""
+    for reference in _references(order.data.get("insurance")):
+        if "ClaimResponse/" in reference:
+            yield from missing(reference, resources, "ClaimResponse")
 
 
 _REFERENCES: Mapping[str, Mapping[str, tuple[str, ...]]] = {

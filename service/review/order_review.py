@@ -30,7 +30,7 @@ from service.fhir.people import read_person
 from service.fhir.resources import Resources
 from service.response import Asserted, Decided, Responder, ResponseContext
 from service.review.decide import DecideStep, DecisionContext
-from service.review.fact_needs import fact_needs, is_of_coverage, searched_in_full
+from service.review.fact_needs import decision_needs, fact_needs, is_of_coverage, searched_in_full
 from service.review.fhir_server_check import FhirServerCheck
 from service.review.submitted_forms import FormsOnFile
 
@@ -192,6 +192,9 @@ class OrderReview:
             if request.service.tier is HookTier.PRIMARY:
                 orders = [a.resource for a in asked]
                 needs.extend(self._forms.needs(orders, at_hand, request.patient))
+                for order in orders:
+                    if self._decide_step.names(order, at_hand):
+                        needs.extend(decision_needs(order, at_hand))
             if self._decide_step.by_facts and not any(map(is_of_coverage, needs)):
                 own = list(self._fact_needs(request, asked, at_hand, now))
                 for_facts.update(own)

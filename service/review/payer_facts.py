@@ -81,7 +81,7 @@ def _approved(finding: PayerFinding) -> Fact | None:
 
 
 def _decision(finding: PayerFinding) -> Fact | None:
-    """What is on file, before what the call tells."""
+    """The decision on file, before that of the call."""
     found = finding.authorization
     return Fact(found.status.value, (PLACE,)) if found else None
 

@@ -36,6 +36,16 @@ CERTAIN: dict[str, dict[str, Any]] = {
         "cards": ["guideline", "claim"],
         "statements": [("ServiceRequest/mrs-brain", "not-covered")],
     },
+    # Type and payer contradict each other; the payer knows that it is Medicare Advantage.
+    "order-sign/contradictory-coverage.json": {
+        "cards": ["guideline", "claim"],
+        "statements": [("ServiceRequest/mrs-brain", "not-covered")],
+    },
+    # The chart tells the hospice benefit only; the payer knows that it is Original Medicare.
+    "order-sign/medicare-hospice.json": {
+        "cards": ["guideline", "claim"],
+        "statements": [("ServiceRequest/mrs-brain", "conditional")],
+    },
 }
 
 
@@ -103,7 +113,7 @@ def test_each_fixture_of_a_coverage_of_these_payers_has_its_member(payer: Plan, 
     source.close()
     known = [(m.given, m.birth_date.isoformat()) for members in found for m in members]
     told = patient["name"][0]["given"][0], patient["birthDate"]
-    others = {"unknown-payer-ivy", "no-identifier-joy"}
+    others = {"unknown-payer-ivy", "no-identifier-joy", "supplement-max", "medicaid-oda"}
     assert known == ([] if coverage["id"] in others else [told])
 
 
@@ -136,12 +146,12 @@ def test_the_commands_say_what_they_did_without_a_word_of_a_member(
     bad.write_text((EXAMPLES / "members.csv").read_text("utf-8") + "example-payer,X1\n", "utf-8")
     refused = runner.invoke(cli, ["payer-data", "import", str(bad)])
     assert refused.exit_code == 1
-    assert f"{bad}:13: 2 fields, the header has 11" in refused.output
+    assert f"{bad}:19: 2 fields, the header has 13" in refused.output
     assert "nothing of it was imported" in refused.output
     allowed = runner.invoke(cli, ["payer-data", "import", str(bad), "--allow-refused", "1"])
     assert allowed.exit_code == 0
     status = runner.invoke(cli, ["payer-data", "status"])
-    assert "members: 11 (whole of " in status.output
+    assert "members: 17 (whole of " in status.output
     assert "history: 0 (never imported)" in status.output
     gone = runner.invoke(cli, ["payer-data", "forget", "test member 0006", "--yes"])
     assert "3 members, 0 authorizations, 0 services deleted" in gone.output

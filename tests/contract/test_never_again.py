@@ -78,14 +78,16 @@ def test_in_an_emergency_the_card_says_to_give_care_and_nothing_about_money(
     assert topics(answer) == ["guideline"]
     (card,) = answer["cards"]
     said = card["summary"] + card["detail"].partition("**More**")[0]
-    assert "Give needed care now" in said
+    assert "give needed care now" in said
+    assert "Treat first." in said
     assert not any(word in said for word in ("pay", "owe", "bill", "cost", "overed"))
 
 
 def test_an_inpatient_gets_no_abn_and_the_plan_may_be_asked(client: FlaskClient) -> None:
     original = answered(client, in_an_encounter(call_of(OM), "IMP"))
     assert topics(original) == ["guideline"]
-    assert "The hospital has its own notices" in original["cards"][0]["detail"]
+    assert "The hospital has its own notices" in original["cards"][0]["summary"]
+    assert "ABN must be signed" not in str(original["cards"])
     advantage = answered(client, in_an_encounter(call_of(MA), "IMP"))
     assert topics(advantage) == ["guideline", "claim"]
 
@@ -123,7 +125,7 @@ def test_an_approval_that_the_order_tells_is_neither_contradicted_nor_overwritte
 
     answer = answered(client, change_orders(call_of(MA), approved))
     (card,) = answer["cards"]
-    assert card["summary"] == "An approval is on file for 76390."
+    assert card["summary"] == "An approval is on file for MR spectroscopy (76390)."
     assert ("PA\\-77" in card["detail"]) is bool(number)
     assert answer["systemActions"] == []
 

@@ -276,7 +276,7 @@ def test_a_form_signed_after_the_service_is_too_late_and_nothing_is_offered(
     (card,) = answer["cards"]
     assert card["summary"].startswith("Too late for an ABN")
     assert "it is too late, its day is after the service" in card["detail"]
-    assert "Never back-date one." in card["detail"]
+    assert "**Do not:** Give an ABN now, or back-date one." in card["detail"]
     assert "suggestions" not in card
     assert "notice-on-file" not in details(answer)
     assert "claim-modifier" not in details(answer)

@@ -69,7 +69,7 @@ def test_in_an_emergency_no_notice_is_asked_for(client: FlaskClient, how: str) -
     answered = answer(client, in_care(EMERGENCIES[how]))
     if "urgent" in how:  # where there is time the plan may be asked, expedited
         assert topics(answered) == ["guideline", "claim"]
-        assert "expedited determination" in answered["cards"][0]["detail"]
+        assert "expedited organization determination" in answered["cards"][0]["detail"]
         return
     assert topics(answered) == ["guideline"]
     assert parts(next(stated(answered)), "questionnaire") == []
@@ -86,7 +86,7 @@ def test_an_order_that_cannot_wait_gets_no_abn_and_an_expedited_request(
 ) -> None:
     advantage = answer(client, in_care({}, priority=priority))
     assert topics(advantage) == ["guideline", "claim"]
-    assert "expedited determination" in advantage["cards"][0]["detail"]
+    assert "expedited organization determination" in advantage["cards"][0]["detail"]
     original = call_of("order-sign/mrs-original-medicare")
     original["context"]["draftOrders"]["entry"][0]["resource"]["priority"] = priority
     assert topics(answer(client, original)) == ["guideline"]

@@ -152,6 +152,7 @@ SITUATION_ROWS: Mapping[tuple[str, Program], tuple[str, tuple[str, ...]]] = {
     ("trial", MA): ("In a clinical study the request comes with a sentence more", (OD,)),
     ("hospice", OM): ("Under hospice the ABN comes with a sentence more", (ABN,)),
     ("hospice", MA): ("Under hospice the request comes with a sentence more", (OD,)),
+    ("medicaid", OM): ("Beside Medicaid the ABN comes with a sentence more", (ABN,)),
     ("qmb", OM): (
         "For a qualified Medicare beneficiary the ABN comes with a sentence more",
         (ABN,),

@@ -292,7 +292,8 @@ def test_the_library_that_is_shipped_has_no_error() -> None:
 def test_the_shipped_policys_overdue_review_is_a_warning() -> None:
     findings = lint_library(LIBRARY, PAYERS, date(2026, 11, 22))
     shipped = [f for f in findings if "mr-spectroscopy" in str(f)]
-    assert [(f.field, f.warning) for f in shipped] == [("review.next", True)]
+    told = [("review.next", True), ("to_be_checked[0]", True)]
+    assert [(f.field, f.warning) for f in shipped] == told
 
 
 def test_an_abn_edition_is_warned_of_after_its_end_and_not_for_its_print(tmp_path: Path) -> None:
@@ -309,7 +310,8 @@ def test_editions_of_a_notice_may_be_usable_in_the_same_months() -> None:
     assert any(a.overlaps(b) for a, b in itertools.pairwise(editions))
     found = lint_library(LIBRARY, PAYERS, date(2026, 4, 1))
     # An edition that was added beside the shipped ones may not be published yet: no more than that.
-    left = [f for f in found if "_notices" in str(f) and "is not published yet" not in str(f)]
+    expected = ("is not published yet", "to be checked")
+    left = [f for f in found if "_notices" in str(f) and not any(e in str(f) for e in expected)]
     assert left == []
 
 

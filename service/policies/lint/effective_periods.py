@@ -74,7 +74,7 @@ _EFFECTS = {
 
 
 def nothing_is_to_be_checked(folder: LibraryFolder, on: date) -> Iterator[Finding]:
-    """What rests on no source that was read stays in sight until somebody has read one."""
+    """A fact without a source that was read stays in sight until somebody has read one."""
     for file in folder.every_file:
         period = file.data.effective
         for i, said in enumerate(file.data.to_be_checked):

@@ -32,6 +32,7 @@ SYSTEMS_OF: Mapping[str, frozenset[str]] = {
     "order.performer": frozenset({US_NPI, PROVIDER_TAXONOMY, SNOMED_CT}),
     "order.place": frozenset({PLACE_OF_SERVICE, SNOMED_CT}),
     "coverage.type": frozenset({SOURCE_OF_PAYMENT}),
+    "coverage.beside": frozenset({SOURCE_OF_PAYMENT}),
     "observation": frozenset({LOINC, SNOMED_CT, CPT, HCPCS}),
     "procedure": frozenset({CPT, HCPCS, SNOMED_CT, LOINC}),
     "order": frozenset({CPT, HCPCS, SNOMED_CT, LOINC}),

@@ -1,4 +1,4 @@
-"""Sources of the facts in a file, and what of them is still to be checked."""
+"""Sources of the facts in a file, and the facts that are still to be checked."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pydantic import Field
 from service.policies.fields import Model, Sentence, Several, Text, Told, Url
 
 ToBeChecked = Several[Sentence]
-"""What rests on no source that was read; lint warns of it, and the page says it."""
+"""Facts without a source that was read; lint warns of them, and the page says them."""
 
 
 class SourceEntry(Model):
-    """Where it is said what the file says."""
+    """A source of the file."""
 
     says: Sentence = Field(description="What is taken from it, in our words.")
     title: Text
