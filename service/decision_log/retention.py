@@ -115,13 +115,21 @@ def _remove_calls(connection: Connection, last: str) -> None:
 
 
 def _rest(connection: Connection, before: datetime) -> Iterator[Any]:
-    """Statements that remove what belongs to no call, by its own age, some rows at a time."""
-    at = microseconds(before)
+    """Statements that remove what no step above has, some rows at a time: rows of a call whose
+    partition is gone, and what belongs to no call, by its own age.
+    """
+    bound, at = first_call_id(before), microseconds(before)
+    for ids in _batches(connection, select(card.c.card_uuid).where(card.c.call_id < bound)):
+        yield delete(feedback).where(feedback.c.card_uuid.in_(ids))
+        yield delete(card).where(card.c.card_uuid.in_(ids))
+    alone = select(determination.c.call_id).where(determination.c.call_id < bound)
+    for ids in _batches(connection, alone):
+        yield delete(determination).where(determination.c.call_id.in_(ids))
     known = select(card.c.card_uuid).where(card.c.card_uuid == feedback.c.card_uuid)
     unknown = select(feedback.c.feedback_id).where(feedback.c.received_at < at, ~known.exists())
     for ids in _batches(connection, unknown):
         yield delete(feedback).where(feedback.c.feedback_id.in_(ids))
-    read = select(access.c.access_id).where(access.c.access_id < first_call_id(before))
+    read = select(access.c.access_id).where(access.c.access_id < bound)
     for ids in _batches(connection, read):
         yield delete(access).where(access.c.access_id.in_(ids))
 
