@@ -271,7 +271,12 @@ class Settings(BaseSettings):
         " tells its age.",
     )
     retention_days: int = Field(
-        3653, ge=1, description="Days that the decision log is kept before it may be pruned."
+        3653, ge=30, description="Days that the decision log is kept before it may be pruned."
+    )
+    retention_floor_days: int = Field(
+        365,
+        ge=30,
+        description="Days of which no command may prune the decision log, whatever it is told.",
     )
 
     @field_validator("time_zone")
@@ -346,6 +351,15 @@ class Settings(BaseSettings):
         for network in networks.split():
             ip_network(network)
         return networks
+
+    @model_validator(mode="after")
+    def _not_below_the_floor(self) -> Settings:
+        if self.retention_days < self.retention_floor_days:
+            raise ValueError(
+                f"COVERCARD_RETENTION_DAYS is {self.retention_days} and below"
+                f" COVERCARD_RETENTION_FLOOR_DAYS, {self.retention_floor_days}"
+            )
+        return self
 
     @field_validator("cors_origins")
     @classmethod
@@ -533,5 +547,8 @@ def load_settings(**overrides: object) -> Settings:
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
-        wrong = [f"COVERCARD_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()]
+        wrong = [
+            f"COVERCARD_{str(e['loc'][0]).upper()}: {e['msg']}" if e["loc"] else e["msg"]
+            for e in error.errors()
+        ]
         raise ConfigurationError("\n".join(wrong)) from None

@@ -22,6 +22,9 @@ from service.crd.discovery import discovery
 from service.crd.hooks import SERVICES
 from service.crd.validation import is_fhir
 from service.crd.versions import VERSIONS, CrdVersions
+from service.database.engines import database_file, open_engine
+from service.database.urls import is_sqlite
+from service.decision_log.clock_check import ClockWatch, newest_record
 from service.decision_log.instants import new_call_id
 from service.decision_log.opening import open_recorder
 from service.decision_log.recorder import Recorder
@@ -75,6 +78,7 @@ from service.web.hook_routes import hooks_blueprint
 from service.web.metrics import Metrics
 from service.web.operations import (
     clients_check,
+    clock_check,
     operations_blueprint,
     payer_data_check,
     policies_check,
@@ -344,6 +348,18 @@ def wire_recorder(settings: Settings) -> Recorder:
     return open_recorder(settings.database_url, settings.spool_dir, patience)
 
 
+def wire_clock_watch(settings: Settings, clock: Callable[[], datetime]) -> ClockWatch:
+    """The watch over the clock, by the newest record of an existing log."""
+
+    def newest() -> datetime | None:
+        if is_sqlite(settings.database_url) and not database_file(settings.database_url).exists():
+            return None
+        with open_engine(settings.database_url).connect() as connection:
+            return newest_record(connection)
+
+    return ClockWatch(newest, clock)
+
+
 def create_app(
     settings: Settings,
     clock: Callable[[], datetime] = now,
@@ -386,6 +402,7 @@ def create_app(
     )
     checks = [
         records_check(recorder.health),
+        clock_check(wire_clock_watch(settings, clock).state),
         policies_check(library.policies, lambda: clock().astimezone(settings.zone).date()),
         clients_check(secured.clients),
         payer_data_check(payer_records.source),

@@ -33,3 +33,8 @@ def first_call_id(at: datetime) -> str:
     """The lower bound of ids created at `at` or later."""
     milliseconds, rest = divmod(microseconds(at), 1000)
     return f"{milliseconds:012x}7{rest * 4096 // 1000:03x}"
+
+
+def instant_of(call_id: str) -> datetime:
+    """The UTC instant of a call id, to the millisecond."""
+    return instant(int(call_id[:12], 16) * 1000)

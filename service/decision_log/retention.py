@@ -1,87 +1,173 @@
-"""Retention: pruning of old calls with their determinations, cards and feedback."""
+"""Retention: removal of old calls with their determinations, cards and feedback, in small steps.
+
+SQLite: batches of some megabytes, each followed by a checkpoint, so that its `-wal` file stays
+small beside a running service. PostgreSQL: whole months are dropped with their partitions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, func, select, text
+from sqlalchemy import Connection, Engine, Select, delete, func, select, text
 
-from service.decision_log.instants import first_call_id, microseconds
+from service.decision_log.instants import first_call_id, instant_of, microseconds
+from service.decision_log.partitions import drop_months_before, first_kept
 from service.decision_log.tables import access, call, card, determination, feedback
+from service.errors import RecordsUnavailable
 
 _BATCH = 500
+_BATCH_BYTES = 4 * 1024 * 1024
+LARGEST_WAL = 16 * 1024 * 1024
+"""Bytes of SQLite's `-wal` file above which pruning waits for a checkpoint."""
+_WAIT_SECONDS = 60.0
+_LOOK_SECONDS = 0.05
+_LOCK_MS = 100
 
 
-def count_older(connection: Connection, before: datetime) -> int:
-    """The number of calls received before an instant."""
-    older = select(func.count()).select_from(call).where(call.c.call_id < first_call_id(before))
-    return int(connection.execute(older).scalar() or 0)
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What is past its retention: calls received before `before`, from `oldest` to `newest`.
+
+    `before` is the instant asked for, on PostgreSQL the first of its month, UTC.
+    """
+
+    before: datetime
+    calls: int
+    oldest: datetime | None
+    newest: datetime | None
+
+
+def planned(connection: Connection, before: datetime) -> Removal:
+    """What `prune` would remove now."""
+    kept_from = first_kept(connection, before)
+    old = call.c.call_id < first_call_id(kept_from)
+    wanted = select(func.count(), func.min(call.c.call_id), func.max(call.c.call_id)).where(old)
+    count, first, last = connection.execute(wanted).one()
+    return Removal(
+        kept_from,
+        int(count),
+        instant_of(first) if first else None,
+        instant_of(last) if last else None,
+    )
 
 
 def prune(
     engine: Engine, before: datetime, progress: Callable[[int], None] = lambda _: None
 ) -> int:
-    """Remove each call received before an instant, with its rows; returns their number.
+    """Remove each call of `planned`, with its rows; returns their number.
 
-    Works in small transactions beside running services; an interrupted run can be repeated.
-    `progress` is called with the size of each batch, and first with 0.
+    An interrupted run can be repeated. `progress` is called with the number of calls of each step.
+    Raises RecordsUnavailable where it cannot go on beside other readers: what was removed until
+    then is.
     """
-    bound = first_call_id(before)
     with engine.connect() as connection:
-        if connection.dialect.name == "sqlite":
-            # Deleted patient data is overwritten on disk.
-            connection.execute(text("PRAGMA secure_delete=ON"))
-            connection.commit()
-        _prune_cards(connection, bound, progress)
+        kept_from = first_kept(connection, before)
+        bound = first_call_id(kept_from)
+        wal = _wal_of(connection)
         removed = 0
-        while batch := _prune_calls(connection, bound):
-            removed += batch
-            progress(batch)
-        at = microseconds(before)
-        # Feedback on unknown cards is pruned by its own age.
-        unknown = feedback.c.card_uuid.not_in(select(card.c.card_uuid))
-        connection.execute(delete(feedback).where(feedback.c.received_at < at, unknown))
-        connection.execute(delete(access).where(access.c.at < at))
-        connection.commit()
+        for calls in drop_months_before(connection, kept_from):
+            removed += calls
+            progress(calls)
+        while ids := _next_calls(connection, bound):
+            _remove_calls(connection, ids[-1])
+            _checkpoint(connection, wal)
+            removed += len(ids)
+            progress(len(ids))
+        for step in _rest(connection, kept_from):
+            connection.execute(step)
+            connection.commit()
+            _checkpoint(connection, wal)
+            progress(0)
     return removed
 
 
-def _prune_cards(connection: Connection, bound: str, progress: Callable[[int], None]) -> None:
-    """Cards have no index by call: one pass in order of their key."""
-    last = ""
-    while True:
-        rows = connection.execute(
-            select(card.c.card_uuid, card.c.call_id)
-            .where(card.c.card_uuid > last)
-            .order_by(card.c.card_uuid)
-            .limit(_BATCH)
-        ).all()
-        if not rows:
-            return
-        old = [row.card_uuid for row in rows if row.call_id < bound]
-        if old:
-            connection.execute(delete(feedback).where(feedback.c.card_uuid.in_(old)))
-            connection.execute(delete(card).where(card.c.card_uuid.in_(old)))
-        connection.commit()
-        progress(0)
-        last = rows[-1].card_uuid
-
-
-def _prune_calls(connection: Connection, bound: str) -> int:
-    ids = (
-        connection.execute(
-            select(call.c.call_id)
-            .where(call.c.call_id < bound)
-            .order_by(call.c.call_id)
-            .limit(_BATCH)
-        )
-        .scalars()
-        .all()
+def _next_calls(connection: Connection, bound: str) -> list[str]:
+    """The oldest calls before `bound`, as many as make one step."""
+    size = func.length(call.c.kept)
+    oldest = (
+        select(call.c.call_id, size)
+        .where(call.c.call_id < bound)
+        .order_by(call.c.call_id)
+        .limit(_BATCH)
     )
-    if ids:
-        last = ids[-1]
-        connection.execute(delete(determination).where(determination.c.call_id <= last))
-        connection.execute(delete(call).where(call.c.call_id <= last))
-        connection.commit()
-    return len(ids)
+    ids: list[str] = []
+    total = 0
+    for call_id, length in connection.execute(oldest).all():
+        total += length
+        if ids and total > _BATCH_BYTES:
+            break
+        ids.append(call_id)
+    return ids
+
+
+def _remove_calls(connection: Connection, last: str) -> None:
+    """Remove all up to a call, which are the oldest there are."""
+    cards = select(card.c.card_uuid).where(card.c.call_id <= last)
+    connection.execute(delete(feedback).where(feedback.c.card_uuid.in_(cards)))
+    for table in (card, determination, call):
+        connection.execute(delete(table).where(table.c.call_id <= last))
+    connection.commit()
+
+
+def _rest(connection: Connection, before: datetime) -> Iterator[Any]:
+    """Statements that remove what no step above has, some rows at a time: rows of a call whose
+    partition is gone, and what belongs to no call, by its own age.
+    """
+    bound, at = first_call_id(before), microseconds(before)
+    for ids in _batches(connection, select(card.c.card_uuid).where(card.c.call_id < bound)):
+        yield delete(feedback).where(feedback.c.card_uuid.in_(ids))
+        yield delete(card).where(card.c.card_uuid.in_(ids))
+    alone = select(determination.c.call_id).where(determination.c.call_id < bound)
+    for ids in _batches(connection, alone):
+        yield delete(determination).where(determination.c.call_id.in_(ids))
+    known = select(card.c.card_uuid).where(card.c.card_uuid == feedback.c.card_uuid)
+    unknown = select(feedback.c.feedback_id).where(feedback.c.received_at < at, ~known.exists())
+    for ids in _batches(connection, unknown):
+        yield delete(feedback).where(feedback.c.feedback_id.in_(ids))
+    read = select(access.c.access_id).where(access.c.access_id < bound)
+    for ids in _batches(connection, read):
+        yield delete(access).where(access.c.access_id.in_(ids))
+
+
+def _batches(connection: Connection, wanted: Select[Any]) -> Iterator[Iterable[str]]:
+    while ids := connection.execute(wanted.limit(_BATCH)).scalars().all():
+        yield ids
+
+
+def _wal_of(connection: Connection) -> Path | None:
+    """SQLite's `-wal` file, with the database set to overwrite what is deleted; else None."""
+    if connection.dialect.name != "sqlite":
+        return None
+    connection.execute(text("PRAGMA secure_delete=ON"))
+    file = connection.execute(text("PRAGMA database_list")).all()[0][2]
+    connection.commit()
+    return Path(f"{file}-wal")
+
+
+def _checkpoint(connection: Connection, wal: Path | None) -> None:
+    """Keep the `-wal` file small: readers and writers beside us let it grow otherwise."""
+    if wal is None or not wal.exists() or wal.stat().st_size <= LARGEST_WAL // 2:
+        return
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while not _is_emptied(connection) and wal.stat().st_size > LARGEST_WAL:
+        if time.monotonic() > deadline:
+            raise RecordsUnavailable(
+                "another program reads the log for a long time, so that its -wal file would grow;"
+                " run this again when that has ended"
+            )
+        time.sleep(_LOOK_SECONDS)
+
+
+def _is_emptied(connection: Connection) -> bool:
+    """Empty the `-wal` file; False if a reader needs it. Writers wait meanwhile, not for long."""
+    patience = connection.execute(text("PRAGMA busy_timeout")).scalar()
+    connection.execute(text(f"PRAGMA busy_timeout={_LOCK_MS}"))
+    busy = connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)")).one()[0]
+    connection.execute(text(f"PRAGMA busy_timeout={patience}"))
+    connection.commit()
+    return not busy

@@ -40,6 +40,7 @@ call = Table(
     Column("kept", LargeBinary, nullable=False),
 )
 Index("call_patient", call.c.patient, call.c.call_id)
+Index("call_ehr", call.c.ehr, call.c.call_id)
 
 determination = Table(
     "determination",
@@ -81,6 +82,7 @@ card = Table(
     Column("suggestions", Text, nullable=False),
     sqlite_with_rowid=False,
 )
+Index("card_call", card.c.call_id)
 
 feedback = Table(
     "feedback",

@@ -11,6 +11,7 @@ from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.auth.clients import TrustedClient
+from service.decision_log.clock_check import ClockState
 from service.decision_log.recorder import Health
 from service.payer_data.port import PayerData
 from service.policies.policy_store import PolicyStore
@@ -63,6 +64,22 @@ def records_check(health: Callable[[], Health]) -> Check:
         return HealthFinding(State.READY if whole else State.DEGRADED, facts)
 
     return Check("records", look)
+
+
+def clock_check(watch: Callable[[], ClockState]) -> Check:
+    """Check of this machine's clock: by a wrong one, records look past their retention."""
+
+    def look() -> HealthFinding:
+        found = watch()
+        facts: dict[str, object] = {
+            "jumped_seconds": round(found.jumped),
+            "newest_record_ahead_seconds": max(0, round(found.behind)),
+        }
+        if found.trouble is None:
+            return HealthFinding(State.READY, facts)
+        return HealthFinding(State.DEGRADED, facts, (f"{found.trouble}; do not prune",))
+
+    return Check("clock", look)
 
 
 def policies_check(policies: PolicyStore, today: Callable[[], date]) -> Check:

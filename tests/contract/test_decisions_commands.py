@@ -19,6 +19,7 @@ from flask.testing import FlaskClient
 from service.bootstrap.app import RECORDER, create_app
 from service.cli import cli
 from service.database.engines import database_file
+from service.decision_log.instants import instant_of, new_call_id
 from service.settings import Settings
 from tests.conftest import in_folder
 from tests.contract.answer_rules import parts, stated
@@ -312,21 +313,76 @@ def test_replayed_by_a_policy_of_a_later_start_the_changes_are_listed(
     assert changes["reason"] == ("investigational", "no_policy_that_day")
 
 
-def test_pruning_removes_what_is_past_its_retention_after_asking(
-    run: Run, answer: dict[str, Any], own: Settings
-) -> None:
-    def calls() -> int:
-        with sqlite3.connect(database_file(own.database_url)) as log:
-            return int(log.execute("SELECT count(*) FROM call").fetchone()[0])
+@pytest.fixture
+def old_call(answer: dict[str, Any], http: FlaskClient, own: Settings) -> str:
+    """The id of the first of the calls of eleven years, one each four weeks."""
+    now = datetime.now(UTC)
+    with sqlite3.connect(database_file(own.database_url)) as log:
+        log.execute("CREATE TEMP TABLE c AS SELECT * FROM call")
+        for month in range(1, 11 * 13):
+            log.execute("UPDATE c SET call_id = ?", [new_call_id(now - timedelta(28) * month)])
+            log.execute("INSERT INTO call SELECT * FROM c")
+        (oldest,) = log.execute("SELECT min(call_id) FROM call").fetchone()
+    log.close()
+    return str(oldest)
 
-    assert "0 calls" in run("prune", "--dry-run").output
-    assert "1 calls" in run("prune", "--older-than", "0h", "--dry-run").output
-    assert run("prune", "--older-than", "0h").exit_code == 1  # nobody says yes
-    assert calls() == 1
-    assert run("prune", "--older-than", "10y", "--yes").exit_code == 0
-    assert calls() == 1
-    assert "1 calls" in run("prune", "--older-than", "0h", "--yes").output
-    assert calls() == 0
+
+def logged_calls(own: Settings) -> list[str]:
+    with sqlite3.connect(database_file(own.database_url)) as log:
+        found = [str(row[0]) for row in log.execute("SELECT call_id FROM call ORDER BY call_id")]
+    log.close()
+    return found
+
+
+def test_pruning_removes_what_is_past_its_retention_after_asking(
+    run: Run, old_call: str, own: Settings
+) -> None:
+    assert logged_calls(own)[0] == old_call
+    before = len(logged_calls(own))
+    told = run("prune", "--dry-run").output
+    count = int(told.split()[0])
+    assert 0 < count < before
+    assert run("prune").exit_code == 1  # nobody says yes
+    assert len(logged_calls(own)) == before
+    assert f"{count} calls" in run("prune", "--yes").output
+    assert len(logged_calls(own)) == before - count
+    assert "0 calls" in run("prune", "--yes").output
+
+
+def test_no_command_prunes_below_the_floor(
+    run: Run, old_call: str, own: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = logged_calls(own)
+    refused = run("prune", "--older-than", "364d", "--yes", "--clock-is-right")
+    assert refused.exit_code == 2
+    assert "kept for 365 days at least (COVERCARD_RETENTION_FLOOR_DAYS)" in refused.output
+    assert logged_calls(own) == before
+    monkeypatch.setenv("COVERCARD_RETENTION_FLOOR_DAYS", "3000")
+    assert run("prune", "--older-than", "2999d", "--yes").exit_code == 2
+    assert run("prune", "--older-than", "3000d", "--yes").exit_code == 0
+
+
+def test_a_removal_is_on_record(run: Run, old_call: str) -> None:
+    run("prune", "--yes")
+    (line,) = [li for li in run("accesses").output.splitlines() if " pruned " in li]
+    assert "calls " in line
+    assert f"oldest {instant_of(old_call).date()}" in line
+
+
+def test_where_the_records_do_not_bear_out_the_clock_nothing_is_removed_unless_one_says_so(
+    run: Run, old_call: str, own: Settings
+) -> None:
+    with sqlite3.connect(database_file(own.database_url)) as log:
+        log.execute("DELETE FROM call WHERE call_id > ?", [old_call])
+    log.close()
+    for arguments in (["--yes"], ["--dry-run"]):
+        stopped = run("prune", *arguments)
+        assert stopped.exit_code == 1
+        assert "nothing is removed: no call is on record for 30 days after" in stopped.output
+        assert "--clock-is-right" in stopped.output
+    assert logged_calls(own) == [old_call]
+    assert "1 calls" in run("prune", "--yes", "--clock-is-right").output
+    assert logged_calls(own) == []
 
 
 @pytest.mark.requirement("crd-2.0.1:80")

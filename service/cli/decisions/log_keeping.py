@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import click
 
 from service.cli.decisions.options import Age, Moment, load, opened
+
+if TYPE_CHECKING:
+    from service.decision_log.retention import Removal
+    from service.settings import Settings
 
 
 @click.command()
@@ -40,24 +45,58 @@ def accesses(since: datetime | None, limit: int) -> None:
 )
 @click.option("--dry-run", is_flag=True, help="Only say how many calls would be removed.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def prune(older_than: timedelta | None, dry_run: bool, yes: bool) -> None:
-    """Remove calls past their retention, with their decisions, cards and feedback. For good."""
+@click.option(
+    "--clock-is-right",
+    is_flag=True,
+    help="Remove although the records do not bear witness to this machine's clock.",
+)
+def prune(older_than: timedelta | None, dry_run: bool, yes: bool, clock_is_right: bool) -> None:
+    """Remove calls past their retention, with their decisions, cards and feedback. For good.
+
+    The removal itself is put on record first.
+    """
     from service.cli.progress import progress
+    from service.decision_log.clock_check import clock_doubt
     from service.decision_log.reading import engine_for_reading
-    from service.decision_log.retention import count_older
+    from service.decision_log.retention import planned
     from service.decision_log.retention import prune as remove
 
     settings = load()
     age = timedelta(days=settings.retention_days) if older_than is None else older_than
-    before = datetime.now(UTC) - age
-    with opened(settings, "prune", {"before": before, "dry_run": dry_run}) as connection:
-        total = count_older(connection, before)
-    day = before.astimezone(settings.zone).date()
+    if age < timedelta(days=settings.retention_floor_days):
+        raise click.UsageError(
+            f"the log is kept for {settings.retention_floor_days} days at least"
+            " (COVERCARD_RETENTION_FLOOR_DAYS)"
+        )
+    now = datetime.now(UTC)
+    with opened(settings, "prune", {"before": now - age, "dry_run": dry_run}) as connection:
+        removal = planned(connection, now - age)
+        doubt = clock_doubt(connection, removal.before, now) if removal.calls else None
+    day = removal.before.astimezone(settings.zone).date()
+    if doubt is not None and not clock_is_right:
+        raise click.ClickException(
+            f"nothing is removed: {doubt}. A clock that has jumped makes records look old. If it is"
+            " right, say so with --clock-is-right"
+        )
     if dry_run:
-        click.echo(f"{total} calls from before {day} would be removed")
+        click.echo(f"{removal.calls} calls from before {day} would be removed")
         return
-    if total and not yes:
-        click.confirm(f"Remove {total} calls from before {day} for good?", abort=True)
-    with progress("Removing", total) as advance:
-        removed = remove(engine_for_reading(settings.database_url), before, advance)
+    if removal.calls and not yes:
+        click.confirm(f"Remove {removal.calls} calls from before {day} for good?", abort=True)
+    if removal.calls:
+        record_removal(settings, removal)
+    with progress("Removing", removal.calls) as advance:
+        removed = remove(engine_for_reading(settings.database_url), removal.before, advance)
     click.echo(f"{removed} calls from before {day} removed")
+
+
+def record_removal(settings: Settings, removal: Removal) -> None:
+    """Put a removal on record before it is done."""
+    detail = {
+        "calls": removal.calls,
+        "before": removal.before,
+        "oldest": removal.oldest,
+        "newest": removal.newest,
+    }
+    with opened(settings, "pruned", detail):
+        pass

@@ -13,7 +13,7 @@ from service.decision_log import retention as pruning
 from service.decision_log.feedback_rows import read_feedback
 from service.decision_log.policy_stats import PolicyStats, policy_stats
 from service.decision_log.queries import TimeSpan
-from service.decision_log.retention import count_older, prune
+from service.decision_log.retention import planned, prune
 from service.decision_log.rows import FeedbackRow
 from tests.unit.decision_log.builders import AT, call, shown
 
@@ -127,7 +127,8 @@ def test_pruning_goes_in_batches_and_tells_of_each(
     log(*(call(at=AT + n * HOUR, cards=[shown(f"card-{n}")]) for n in range(10)))
     told: list[int] = []
     with engine.connect() as connection:
-        assert count_older(connection, AT + 8 * HOUR) == 8
+        removal = planned(connection, AT + 8 * HOUR)
+    assert (removal.calls, removal.oldest, removal.newest) == (8, AT, AT + 7 * HOUR)
     assert prune(engine, AT + 8 * HOUR, told.append) == 8
     assert [n for n in told if n] == [3, 3, 2]
     assert rows(url, "call", "card") == {"call": 2, "card": 2}

@@ -1,0 +1,157 @@
+"""Partitions of the log on PostgreSQL: one for each month (UTC) of calls, determinations and cards.
+
+Their keys begin with the time: call ids, and the uuids of cards. What has another key, or is of a
+month without a partition, is in a default partition. Rows of before the partitions stay together
+in one, which ends with the month of the migration.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from service.decision_log.instants import first_call_id
+from service.errors import RecordsUnavailable
+
+PARTITIONED = {"call": "call_id", "determination": "call_id", "card": "card_uuid"}
+"""Table → the column that tells the month."""
+
+MONTHS_AHEAD = 12
+_LOCK_TRIES = 60
+_LOCK_WAIT = "500ms"
+_PAUSE_SECONDS = 0.5
+
+
+def first_kept(connection: Connection, before: datetime) -> datetime:
+    """The instant from which on calls are kept: on PostgreSQL the first of its month, UTC."""
+    if connection.dialect.name != "postgresql":
+        return before
+    return month_of(before)
+
+
+def month_of(at: datetime) -> datetime:
+    """The beginning of an instant's month, UTC."""
+    return at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def next_month(month: datetime) -> datetime:
+    """The beginning of the month after."""
+    return month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
+
+
+def bound_of(table: str, month: datetime) -> str:
+    """The lower bound of a table's keys of a month and later."""
+    first = first_call_id(month)
+    return f"{first[:8]}-{first[8:12]}-{first[12:]}" if table == "card" else first
+
+
+def name_of(table: str, month: datetime) -> str:
+    """The partition of a month: "call_2026_11"."""
+    return f"{table}_{month:%Y_%m}"
+
+
+def months(connection: Connection, table: str) -> list[datetime]:
+    """The months that have a partition, oldest first."""
+    found = []
+    for name in _children(connection, table):
+        year, _, month = name.removeprefix(f"{table}_").partition("_")
+        if year.isdecimal() and month.isdecimal():
+            found.append(datetime(int(year), int(month), 1, tzinfo=UTC))
+    return sorted(found)
+
+
+def make_months_ahead(connection: Connection, now: datetime) -> int:
+    """Make the partitions of the coming months that are missing; returns their number.
+
+    Needs the owner of the tables. Nothing to do on SQLite.
+    """
+    if connection.dialect.name != "postgresql":
+        return 0
+    made = 0
+    for table in PARTITIONED:
+        there = months(connection, table)
+        first = next_month(there[-1]) if there else month_of(now)
+        for month in coming_months(first, now):
+            try:
+                with connection.begin_nested():
+                    connection.execute(text(partition_statement(table, month)))
+                made += 1
+            except IntegrityError:
+                continue  # its first rows are in the default partition, and stay there
+    connection.commit()
+    return made
+
+
+def coming_months(first: datetime, now: datetime) -> Iterator[datetime]:
+    """The months from `first` to MONTHS_AHEAD after now."""
+    month, left = month_of(now), MONTHS_AHEAD
+    while left >= 0:
+        if month >= first:
+            yield month
+        month, left = next_month(month), left - 1
+
+
+def partition_statement(table: str, month: datetime) -> str:
+    """The statement that makes a month's partition."""
+    start, end = bound_of(table, month), bound_of(table, next_month(month))
+    return (
+        f"CREATE TABLE {name_of(table, month)} PARTITION OF {table}"
+        f" FOR VALUES FROM ('{start}') TO ('{end}')"
+    )
+
+
+def drop_months_before(connection: Connection, before: datetime) -> Iterator[int]:
+    """Drop the partitions of the months before; yields the calls of each, once it is gone.
+
+    Feedback on their cards goes first. Raises RecordsUnavailable where others hold the tables for
+    long.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    for month in months(connection, "call"):
+        if month >= before:
+            return
+        calls = connection.execute(text(f"SELECT count(*) FROM {name_of('call', month)}"))  # noqa: S608
+        count = int(calls.scalar() or 0)
+        if month in months(connection, "card"):
+            connection.execute(
+                text(
+                    f"DELETE FROM feedback WHERE card_uuid IN"  # noqa: S608
+                    f" (SELECT card_uuid FROM {name_of('card', month)})"
+                )
+            )
+        connection.commit()
+        for table in PARTITIONED:
+            if month in months(connection, table):
+                _drop(connection, name_of(table, month))
+        yield count
+
+
+def _drop(connection: Connection, partition: str) -> None:
+    """Drop a partition without making others wait: they would queue behind this statement."""
+    for _ in range(_LOCK_TRIES):
+        try:
+            connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'"))
+            connection.execute(text(f"DROP TABLE {partition}"))
+            connection.commit()
+            return
+        except OperationalError as error:
+            connection.rollback()
+            if getattr(error.orig, "sqlstate", None) != "55P03":  # lock_not_available
+                raise
+            time.sleep(_PAUSE_SECONDS)
+    raise RecordsUnavailable(
+        "other programs hold the tables of the log for long; run this again when they have ended"
+    )
+
+
+def _children(connection: Connection, table: str) -> list[str]:
+    wanted = text(
+        "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+        " WHERE i.inhparent = to_regclass(:table) ORDER BY c.relname"
+    )
+    return [str(name) for name in connection.execute(wanted, {"table": table}).scalars()]

@@ -1,0 +1,201 @@
+"""The log on PostgreSQL at scale: months as partitions, an index for each look-up, two roles."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
+
+from service.database import table_revisions
+from service.database.engines import open_engine
+from service.decision_log import decision_detail, queries
+from service.decision_log.log_revision import DECISION_LOG
+from service.decision_log.partitions import (
+    MONTHS_AHEAD,
+    PARTITIONED,
+    coming_months,
+    make_months_ahead,
+    month_of,
+    months,
+    next_month,
+    partition_statement,
+)
+from service.decision_log.postgres_store import PostgresStore
+from service.decision_log.queries import TimeSpan
+from service.decision_log.retention import planned, prune
+from service.decision_log.rows import entry_of, together
+from tests.e2e.decision_log.postgres import Postgres
+from tests.unit.decision_log.builders import call, shown
+
+NOW = datetime.now(UTC)
+DAY = timedelta(days=1)
+
+
+def new_database(server: Postgres, name: str) -> str:
+    with server.connect("postgres") as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        connection.execute(f"CREATE DATABASE {name}")
+    return server.url_of(name)
+
+
+@pytest.fixture
+def url(server: Postgres) -> str:
+    url = new_database(server, "scale")
+    table_revisions.upgrade(url, DECISION_LOG)
+    return url
+
+
+def write(url: str, *records: Any) -> None:
+    store = PostgresStore(url)
+    store.ping(time.monotonic() + 5)
+    store.write(together(records), time.monotonic() + 5)
+    store.close()
+
+
+def partition_of(connection: Connection, table: str) -> list[str]:
+    """The partition of each row, in order of their keys."""
+    key = PARTITIONED[table]
+    rows = connection.execute(text(f"SELECT tableoid::regclass::text FROM {table} ORDER BY {key}"))
+    return [str(name) for name in rows.scalars()]
+
+
+def test_a_new_log_has_a_partition_for_this_month_and_each_of_the_next(url: str) -> None:
+    wanted = list(coming_months(month_of(NOW), NOW))
+    assert len(wanted) == MONTHS_AHEAD + 1
+    write(url, entry_of(call(at=NOW, cards=[shown("no-uuid")])))
+    with open_engine(url).connect() as connection:
+        for table in PARTITIONED:
+            assert months(connection, table) == wanted
+        assert partition_of(connection, "call") == [f"call_{NOW:%Y_%m}"]
+        assert partition_of(connection, "determination") == [f"determination_{NOW:%Y_%m}"]
+        assert partition_of(connection, "card") == ["card_default"]
+
+
+def test_the_coming_months_are_made_once_and_no_row_hinders_them(url: str) -> None:
+    later = NOW + timedelta(days=31 * (MONTHS_AHEAD + 3))
+    write(url, entry_of(call(at=later)))
+    with open_engine(url).connect() as connection:
+        assert partition_of(connection, "call") == ["call_default"]
+        assert make_months_ahead(connection, NOW) == 0
+        made = make_months_ahead(connection, later)
+        assert make_months_ahead(connection, later) == 0
+        assert month_of(later) not in months(connection, "call")
+        assert month_of(later) in months(connection, "card")
+        assert next_month(month_of(later)) in months(connection, "call")
+    assert made > 3 * 10
+
+
+def test_rows_of_an_old_installation_are_taken_over_where_they_are(server: Postgres) -> None:
+    url = new_database(server, "former")
+    engine = open_engine(url)
+    config = Config()
+    config.set_main_option("script_location", str(DECISION_LOG.folder))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+    ahead = NOW + 4000 * DAY
+    old = [
+        entry_of(call(at=at, assertion_id=f"cc-{n}", cards=[shown(f"card-{n}")]))
+        for n, at in enumerate((NOW - 900 * DAY, NOW - DAY, NOW, ahead))
+    ]
+    write(
+        url,
+        *old,
+    )
+    with engine.connect() as connection:
+        nodes = connection.execute(text("SELECT relfilenode FROM pg_class WHERE relname = 'call'"))
+        (node,) = nodes.scalars()
+    assert table_revisions.upgrade(url, DECISION_LOG) is True
+    write(url, *old)  # what comes again is still known
+    after = next_month(month_of(NOW)) + DAY
+    write(url, entry_of(call(at=after, assertion_id="cc-after")))
+    with engine.connect() as connection:
+        assert partition_of(connection, "call") == [
+            *["call_before"] * 3,
+            f"call_{after:%Y_%m}",
+            "call_default",
+        ]
+        kept = connection.execute(
+            text("SELECT relfilenode FROM pg_class WHERE relname = 'call_before'")
+        )
+        assert kept.scalar() == node  # not one row was copied
+        for n, entry in enumerate(old):
+            found = decision_detail.by_assertion(connection, f"cc-{n}")
+            assert found is not None
+            assert found.call.row == entry.calls[0]
+        assert connection.execute(text("SELECT count(*) FROM card")).scalar() == 4
+
+
+def test_the_migration_can_be_taken_back(server: Postgres, url: str) -> None:
+    write(url, entry_of(call(at=NOW, cards=[shown("a")])))
+    config = Config()
+    config.set_main_option("script_location", str(DECISION_LOG.folder))
+    with open_engine(url).begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0002")
+    write(url, entry_of(call(at=NOW, assertion_id="cc-2")))
+    assert table_revisions.upgrade(url, DECISION_LOG) is True
+    with open_engine(url).connect() as connection:
+        assert queries.count_calls(connection, TimeSpan()) == 2
+
+
+def test_whole_months_go_with_their_partitions_and_the_rest_row_by_row(url: str) -> None:
+    engine = open_engine(url)
+    first = month_of(NOW - 200 * DAY)
+    following = [first]
+    while len(following) < 3:
+        following.append(next_month(following[-1]))
+    with engine.begin() as connection:
+        for table in PARTITIONED:
+            for month in following:
+                connection.execute(text(partition_statement(table, month)))
+    ages = [first - 20 * DAY, *(m + 10 * DAY for m in following), NOW]
+    write(
+        url,
+        *(entry_of(call(at=at, cards=[shown(f"card-{n}")])) for n, at in enumerate(ages)),
+    )
+    with engine.connect() as connection:
+        removal = planned(connection, following[2] + 25 * DAY)
+    assert (removal.before, removal.calls) == (following[2], 3)
+    assert prune(engine, following[2] + 25 * DAY) == 3
+    with engine.connect() as connection:
+        assert months(connection, "call")[0] == following[2]
+        assert partition_of(connection, "call") == [
+            f"call_{following[2]:%Y_%m}",
+            f"call_{NOW:%Y_%m}",
+        ]
+        assert connection.execute(text("SELECT count(*) FROM determination")).scalar() == 2
+        assert connection.execute(text("SELECT count(*) FROM card")).scalar() == 2
+
+
+def test_dropping_a_month_waits_for_no_one_and_lets_no_one_wait(url: str) -> None:
+    """A reader that holds the table does not make writers queue behind the drop."""
+    engine = open_engine(url)
+    old = month_of(NOW - 400 * DAY)
+    with engine.begin() as connection:
+        for table in PARTITIONED:
+            connection.execute(text(partition_statement(table, old)))
+    write(url, entry_of(call(at=old + DAY)))
+    reader = open_engine(url).connect()
+    reader.execute(text("SELECT count(*) FROM call"))
+    import threading
+
+    removed: list[int] = []
+    pruning = threading.Thread(target=lambda: removed.append(prune(engine, NOW - 100 * DAY)))
+    pruning.start()
+    slowest = 0.0
+    for n in range(8):
+        begun = time.monotonic()
+        write(url, entry_of(call(at=NOW + n * timedelta(seconds=1))))
+        slowest = max(slowest, time.monotonic() - begun)
+        time.sleep(0.1)
+    assert removed == []
+    reader.close()
+    pruning.join(30)
+    assert removed == [1]
+    assert slowest < 3
