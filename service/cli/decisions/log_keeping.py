@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from service.cli.decisions.options import Age, Moment, load, opened
+from service.cli.terminal import echo
 
 
 @click.command()
@@ -54,10 +55,10 @@ def prune(older_than: timedelta | None, dry_run: bool, yes: bool) -> None:
         total = count_older(connection, before)
     day = before.astimezone(settings.zone).date()
     if dry_run:
-        click.echo(f"{total} calls from before {day} would be removed")
+        echo(f"{total} calls from before {day} would be removed")
         return
     if total and not yes:
         click.confirm(f"Remove {total} calls from before {day} for good?", abort=True)
     with progress("Removing", total) as advance:
         removed = remove(engine_for_reading(settings.database_url), before, advance)
-    click.echo(f"{removed} calls from before {day} removed")
+    echo(f"{removed} calls from before {day} removed")
