@@ -28,7 +28,7 @@ Run = Callable[..., str]
 URL = "/cds-services/order-sign-crd"
 HOSTILE = (
     "\x1b]0;owned\x07\x1b[2J\x9b31m\x1b]8;;https://evil.example\x1b\\x\x1b]8;;\x1b\\"
-    "\u202e\r[link=https://evil.example]y[/link][red]z[/red]\x00\x85\u2028"
+    "\u202e\r[link=https://evil.example]y[/link][red]z[/red]\x01\x85\u2028"
 )
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]|\r(?!\n)")
@@ -106,7 +106,7 @@ OF_THE_LOG = [
     ("show", "{call}", "--answer"),
     ("find", "--patient", "ann"),
     ("find", "--patient", "ann", "--json"),
-    ("find", "--patient", HOSTILE.replace("\x00", "")),
+    ("find", "--patient", HOSTILE),
     ("stats",),
     ("stats", "--json"),
     ("export", "--format", "csv"),
@@ -124,7 +124,7 @@ def test_no_command_on_the_log_writes_the_controls_of_a_call(
     run: Run, http: FlaskClient, hostile: dict[str, Any], command: tuple[str, ...]
 ) -> None:
     call = logged(http, hostile)
-    run("decisions", "find", "--order", HOSTILE.replace("\x00", ""))
+    run("decisions", "find", "--order", HOSTILE)
     output = run(
         "decisions", *(part.format(call=call) if part == "{call}" else part for part in command)
     )
@@ -214,14 +214,14 @@ def test_policy_commands_write_no_controls_of_a_file(run: Run, tmp_path: Path) -
     folder = tmp_path / "policies" / "hostile"
     folder.mkdir(parents=True)
     text = (ROOT / "service/policies/library/mr-spectroscopy/2023-10-01.yaml").read_text("utf-8")
-    escaped = json.dumps(HOSTILE.replace("\x00", ""))[1:-1]
+    escaped = json.dumps(HOSTILE)[1:-1]
     (title,) = re.findall(r"^title: .*$", text, flags=re.MULTILINE)
     text = text.replace(title, f'title: "{escaped}"')
     (folder / "2023-10-01.yaml").write_text(text + f'"{escaped}": 1\n', "utf-8")
     output = run("policy", "lint", "--dir", str(tmp_path / "policies"))
     assert "owned" in output
     assert is_safe(output)
-    for arguments in (["show", "hostile"], ["show", HOSTILE.replace("\x00", "")], ["test"]):
+    for arguments in (["show", "hostile"], ["show", HOSTILE], ["test"]):
         try:
             output = run("policy", *arguments, "--dir", str(tmp_path / "policies"))
         except Exception as error:  # told by `main`, which passes it through the same place
