@@ -15,6 +15,8 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from service.uncaught import place_of, tell_uncaught
+
 _encode = json.JSONEncoder(default=repr).encode
 """One encoder for all lines: json.dumps with a default creates one for each."""
 
@@ -41,17 +43,6 @@ _SHARED: list[Processor] = [
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
-
-
-def place_of(error: BaseException) -> list[str]:
-    """The last eight frames of an exception, as module:line, without values."""
-    frames: list[str] = []
-    trace = error.__traceback__
-    while trace is not None:
-        name = trace.tb_frame.f_globals.get("__name__", "?")
-        frames.append(f"{name}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    return frames[-8:]
 
 
 def _kind_and_place(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -118,6 +109,7 @@ def configure_logging() -> None:
     """Set up logging of this process, once at its start."""
     logging.config.dictConfig(logging_config())
     logging.captureWarnings(True)
+    tell_uncaught(_log_uncaught)
     # This program's lines skip the standard library's records, which would add nothing.
     structlog.configure(
         processors=[*_SHARED, _kind_and_place, _line],
@@ -125,3 +117,7 @@ def configure_logging() -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     )
+
+
+def _log_uncaught(error: BaseException) -> None:
+    structlog.get_logger(__name__).error("unexpected error", exc_info=error)

@@ -378,7 +378,7 @@ class Settings(BaseSettings):
             return parse_base(url).url
         if url and not url.startswith(("sqlite:///", "postgresql+psycopg://")):
             raise ValueError("must begin with sqlite:///, postgresql+psycopg:// or https://")
-        return url
+        return _readable_database(url)
 
     @field_validator("payer_data_token_url")
     @classmethod
@@ -392,7 +392,7 @@ class Settings(BaseSettings):
     def _known_database(cls, url: str) -> str:
         if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
             raise ValueError("must begin with sqlite:/// or postgresql+psycopg://")
-        return url
+        return _readable_database(url)
 
     @cached_property
     def base_url(self) -> str:
@@ -519,6 +519,23 @@ class Settings(BaseSettings):
         if self.asks_for_clients:  # a browser has no client token
             return False
         return self.for_this_machine
+
+
+def _readable_database(url: str) -> str:
+    """The URL, if it has one meaning. A password cut off in its middle would be taken for a host or
+    a port, and told.
+    """
+    try:
+        parts = urlsplit(url)
+        several = parts.netloc.count("@") > 1 or parts.port == 0
+    except ValueError:
+        several = True
+    if several or (parts.scheme != "sqlite" and {"#", "\\"} & set(url)):
+        raise ValueError(
+            "cannot be read as user:password@host:port/name; write characters such as @ : / # ? of"
+            " a password as %40 %3A %2F %23 %3F"
+        )
+    return url
 
 
 def _is_plain(url: str) -> bool:

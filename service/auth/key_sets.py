@@ -16,6 +16,7 @@ import structlog
 from joserfc.jwk import ECKey, RSAKey
 
 from service.errors import Unavailable
+from service.shown_text import shown_url
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +43,8 @@ _MOST_WAITING = 2
 
 MOST_WAITING_IN_ALL = 4
 """Calls that wait for any key set: several hosts that hang must not take every token check."""
+
+_NOT_READ = "key set not read, the last one stays"
 
 _SMALLEST_RSA = 2048
 _LARGEST_RSA = 8192
@@ -217,9 +220,9 @@ class FetchedKeys:
             self._keys = read_key_set(msgspec.json.decode(self._fetch(self.url)))
             self._read = now
         except (KeySetUnreachable, ValueError) as error:
-            log.warning("key set not read, the last one stays", url=self.url, why=str(error))
+            log.warning(_NOT_READ, url=shown_url(self.url), why=str(error))
         except Exception:
-            log.exception("key set not read, the last one stays", url=self.url)
+            log.exception(_NOT_READ, url=shown_url(self.url))
         finally:
             self._idle.set()
 

@@ -15,7 +15,7 @@ from cards.texts import Texts
 from cards.vocabulary import Json
 from service.auth.clients import TrustedClient
 from service.bootstrap.security import secure
-from service.bootstrap.wire_pages import wire_pages
+from service.bootstrap.wire_pages import visitor_limits, wire_pages
 from service.crd.call_limits import CallLimits
 from service.crd.crd_version import CrdVersion
 from service.crd.discovery import discovery
@@ -379,7 +379,8 @@ def create_app(
     count_refusals(app, metrics)
     secured = secure(app, settings, clock)
     if secured.token_endpoint is not None:
-        app.register_blueprint(smart_blueprint(secured.token_endpoint, FHIR_PREFIXES))
+        limits = visitor_limits("token requests")
+        app.register_blueprint(smart_blueprint(secured.token_endpoint, FHIR_PREFIXES, limits))
     payer_records = wire_payer_records(settings, library, metrics)
     server_check = wire_server_check(settings, secured.clients)
     review = wire_review(settings, library, clock, None, versions, payer_records, server_check)

@@ -43,12 +43,12 @@ LOOKS_AT_A_TIME = 4
 LOOKS_OF_A_READER = 3
 
 VISITORS_AT_A_TIME = 8
-"""Of each group of pages: policies, workbench, sign-in."""
+"""Of each group: policies, workbench, sign-in, token requests."""
 VISITORS_OF_AN_ADDRESS = 4
 VISITS_PER_MINUTE = 1200
 """Of one address, for each group of pages."""
 
-MOST_VISITORS = 3 * VISITORS_AT_A_TIME + LOOKS_AT_A_TIME
+MOST_VISITORS = 4 * VISITORS_AT_A_TIME + LOOKS_AT_A_TIME
 """Requests of visitors and readers at a time: each may hold a thread."""
 
 

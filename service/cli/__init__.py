@@ -14,10 +14,12 @@ from service.cli.fire import fire
 from service.cli.payer_data_commands import payer_data
 from service.cli.policy_commands import policy
 from service.cli.serve import serve
+from service.cli.terminal import ShownGroup, echo
 from service.errors import ConfigurationError, RecordsUnavailable
+from service.uncaught import tell_uncaught, told
 
 
-@click.group()
+@click.group(cls=ShownGroup)
 @click.version_option(__version__, prog_name="covercard")
 def cli() -> None:
     """Coverage decisions for CDS Hooks: serve them, try them, and maintain their policies."""
@@ -30,13 +32,18 @@ for command in (serve, fire, ehr, policy, decisions, payer_data, db):
 def main() -> None:
     """Entry point. An operator's mistake is a message and exit code 2, without a stack trace.
 
-    Exit code 3: the decision log is unavailable.
+    Exit code 3: the decision log is unavailable. Exit code 1: an error of the program, told by type
+    and place.
     """
+    tell_uncaught(lambda error: echo(f"covercard: {told(error)}", err=True))
     try:
         cli()
     except ConfigurationError as error:
-        click.echo(f"covercard: {error}", err=True)
+        echo(f"covercard: {error}", err=True)
         sys.exit(2)
     except RecordsUnavailable as error:
-        click.echo(f"covercard: {error}", err=True)
+        echo(f"covercard: {error}", err=True)
         sys.exit(3)
+    except Exception as error:
+        echo(f"covercard: {told(error)}\n(messages are left out: they may quote secrets)", err=True)
+        sys.exit(1)

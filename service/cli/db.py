@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from service.cli.terminal import echo
+
 
 @click.group()
 def db() -> None:
@@ -26,6 +28,6 @@ def upgrade() -> None:
         records = upgrade_source(settings.payer_data)
     except StoreUnavailable as error:
         raise RecordsUnavailable(f"the database cannot be reached ({error})") from None
-    click.echo(f"the tables are {'now' if any(changed) else 'already'} at {DECISION_LOG.revision}")
+    echo(f"the tables are {'now' if any(changed) else 'already'} at {DECISION_LOG.revision}")
     if records is not None:
-        click.echo(f"the tables of the payer's records are {records}")
+        echo(f"the tables of the payer's records are {records}")

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import click
 
+from service.cli.terminal import echo_bytes, echo_json
+
 
 class Fired(NamedTuple):
     """The answer to a fired request, with the decision traces where they are known.
@@ -66,11 +68,11 @@ def fire(
     if version:
         body = _asking_for(version, body)
     if as_sent:
-        click.echo(body)
+        echo_bytes(body)
         return
     fired = _over_http(url, body, explain) if url else _in_process(body)
     if as_json:
-        click.echo(json.dumps(fired.answer, indent=2, ensure_ascii=False))
+        echo_json(fired.answer)
     else:
         from service.cli.render import Screen
 
@@ -121,6 +123,8 @@ def _service_id(body: bytes) -> str:
 def _over_http(url: str, body: bytes, explain: bool) -> Fired:
     import requests
 
+    from service.shown_text import shown_url
+
     base, service = url.rstrip("/"), _service_id(body)
     address = f"{base}/cds-services/{service}"
     try:
@@ -143,15 +147,19 @@ def _over_http(url: str, body: bytes, explain: bool) -> Fired:
         if explained.status_code != 200:
             call = reply.headers.get("Covercard-Call", "")
             raise click.ClickException(
-                f"{base} explains nothing: its workbench is off (COVERCARD_WORKBENCH). There,"
-                f" covercard decisions show {call} has the steps of this call"
+                f"{shown_url(base)} explains nothing: its workbench is off (COVERCARD_WORKBENCH)."
+                f" There, covercard decisions show {call} has the steps of this call"
             )
         traces = [(d["order"], d["trace"]) for d in explained.json()["determinations"]]
         return Fired(reply.status_code, answer, traces)
     except requests.JSONDecodeError as error:
-        raise click.ClickException(f"{address} answered something else than JSON") from error
+        raise click.ClickException(
+            f"{shown_url(address)} answered something else than JSON"
+        ) from error
     except requests.RequestException as error:
-        raise click.ClickException(f"{address} cannot be reached: {error}") from error
+        raise click.ClickException(
+            f"{shown_url(address)} cannot be reached ({type(error).__name__})"
+        ) from error
 
 
 def _in_process(body: bytes) -> Fired:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from service.cli.terminal import echo
+
 if TYPE_CHECKING:
     from service.payer_data.record_files import RecordReader
     from service.policies.payers import Payers
@@ -51,7 +53,7 @@ def import_(
     reader_of = partial(_reader, listed, default_payer)
     with _database() as url:
         if if_empty and not _is_empty(url):
-            click.echo("there are records already; nothing was imported")
+            echo("there are records already; nothing was imported")
             return
         for file, chosen in zip(files, kinds, strict=True):
             _import_one(url, file, reader_of(chosen), chosen, delta, allow_refused)
@@ -78,16 +80,16 @@ def _import_one(
             advance=advance,
         )
     for line, reason in report.refusals:
-        click.echo(f"{file}:{line}: {reason}", err=True)
+        echo(f"{file}:{line}: {reason}", err=True)
     if report.refused > len(report.refusals):
-        click.echo(f"… and {report.refused - len(report.refusals)} more lines", err=True)
+        echo(f"… and {report.refused - len(report.refusals)} more lines", err=True)
     if not report.done:
         raise click.ClickException(
             f"{report.refused} lines of {file} were refused, so nothing of it was imported; "
             f"fix them, or use --allow-refused {report.refused}"
         )
     repeated = f", {report.repeated} repeated" if report.repeated else ""
-    click.echo(
+    echo(
         f"{kind}: {report.added} added, {report.changed} changed, {report.removed} removed, "
         f"{report.unchanged} as before, {report.refused} refused{repeated}"
     )
@@ -111,7 +113,7 @@ def forget(member: str, payer: str | None, yes: bool) -> None:
         click.confirm("Delete all records of this member for good?", abort=True)
     with _database() as url:
         gone = delete(url, member, [only] if only else set(payers.values()))
-    click.echo(
+    echo(
         f"{gone.members} members, {gone.authorizations} authorizations, {gone.services} services "
         "deleted"
     )
@@ -133,7 +135,7 @@ def status() -> None:
         return
     with _database() as url:
         for line in overview(url):
-            click.echo(line)
+            echo(line)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from service.cli.terminal import console, echo, echo_json
+
 if TYPE_CHECKING:
     from service.policies.cases import Case, CaseResult
     from service.policies.policy_store import PolicyStore
@@ -46,9 +48,9 @@ def lint(directory: Path | None, payers: Path | None, on: datetime | None) -> No
     day = on.date() if on else _today(settings)
     findings = [*lint_library(directory or settings.policies_dir, payers, day), *lint_texts()]
     for finding in findings:
-        click.echo(_short(finding))
+        echo(_short(finding))
     errors = sum(not f.warning for f in findings)
-    click.echo(f"{errors} errors, {len(findings) - errors} warnings")
+    echo(f"{errors} errors, {len(findings) - errors} warnings")
     if errors:
         sys.exit(1)
 
@@ -74,7 +76,7 @@ def test(directory: Path | None, coverage: bool) -> None:
     failed = [r for r in results if not r.passed]
     if failed:
         _print_failures(failed)
-    click.echo(f"{len(results)} cases, {len(failed)} failed")
+    echo(f"{len(results)} cases, {len(failed)} failed")
     if coverage:
         _print_coverage(policies, [r.case for r in results])
     if failed or not results:
@@ -87,8 +89,6 @@ def test(directory: Path | None, coverage: bool) -> None:
 @_DIRECTORY
 def show(policy_id: str, on: datetime | None, directory: Path | None) -> None:
     """Show the policy ID as in force on a day."""
-    from rich.console import Console
-
     from service.cli.policy_display import policy_page
     from service.policies.library import load_notices, load_policies
 
@@ -105,7 +105,7 @@ def show(policy_id: str, on: datetime | None, directory: Path | None) -> None:
     if version is None:
         spans = ", ".join(f"{v.starts} to {v.ends or 'open'}" for v in versions)
         raise click.ClickException(f"{policy_id} is not in force on {day}; it is from {spans}")
-    Console().print(policy_page(version, load_notices(directory), day, today))
+    console().print(policy_page(version, load_notices(directory), day, today))
 
 
 @policy.command()
@@ -114,8 +114,6 @@ def show(policy_id: str, on: datetime | None, directory: Path | None) -> None:
 @_DIRECTORY
 def explain(policy_id: str, sentence: str, directory: Path | None) -> None:
     """Show how the rules of the policy ID come out in a case."""
-    from rich.console import Console
-
     from service.cli.policy_explain import explained
     from service.policies.cases import CASES, load_cases, run_case
     from service.policies.library import load_notices, load_policies
@@ -136,7 +134,7 @@ def explain(policy_id: str, sentence: str, directory: Path | None) -> None:
         raise click.ClickException(f"{problem} with {sentence!r}; name one of:{known}")
     (case,) = found
     result = run_case(case, policies, load_notices(directory))
-    Console().print(explained(case, result, result.determination.policy))
+    console().print(explained(case, result, result.determination.policy))
 
 
 @policy.command()
@@ -150,9 +148,9 @@ def new(policy_id: str, start: datetime | None, directory: Path | None) -> None:
     settings = _settings()
     day = start.date() if start else _today(settings)
     for path in new_policy(directory or settings.policies_dir, policy_id, day):
-        click.echo(f"wrote {_short(path)}")
-    click.echo("Fill them in; covercard policy lint names what is left, covercard policy test runs")
-    click.echo("the cases. Then list the policy under each payer that applies it, and publish it.")
+        echo(f"wrote {_short(path)}")
+    echo("Fill them in; covercard policy lint names what is left, covercard policy test runs")
+    echo("the cases. Then list the policy under each payer that applies it, and publish it.")
 
 
 @policy.command()
@@ -171,9 +169,9 @@ def publish(name: str, because: str | None, on: datetime | None, directory: Path
     day = on.date() if on else _today(settings)
     entries = publish_files(directory or settings.policies_dir, name, day, because)
     for entry in entries:
-        click.echo(f"published {entry.file}")
+        echo(f"published {entry.file}")
     if not entries:
-        click.echo(f"{name} is published as it is")
+        echo(f"{name} is published as it is")
 
 
 @policy.command()
@@ -185,11 +183,9 @@ def publish(name: str, because: str | None, on: datetime | None, directory: Path
 )
 def schema(kind: str) -> None:
     """Print the JSON Schema of a kind of file, for editors: policy, notice, payers or cases."""
-    import json
-
     from service.policies.editor_schema import editor_schema
 
-    click.echo(json.dumps(editor_schema(kind), indent=2, ensure_ascii=False))
+    echo_json(editor_schema(kind))
 
 
 def _short(text: object) -> str:
@@ -218,17 +214,14 @@ def _print_coverage(policies: PolicyStore, cases: Sequence[Case]) -> None:
         shown = sides(version, own)
         full = sum(len(found) == 2 for found in shown.values())
         share = round(100 * full / len(shown))
-        click.echo(
-            f"{version.id} {version.version}: {share} % of {len(shown)} conditions on both sides"
-        )
+        echo(f"{version.id} {version.version}: {share} % of {len(shown)} conditions on both sides")
         for (rule, words), found in shown.items():
             for side in (True, False):
                 if side not in found:
-                    click.echo(f"  {rule}: no case in which {words!r} is {str(side).lower()}")
+                    echo(f"  {rule}: no case in which {words!r} is {str(side).lower()}")
 
 
 def _print_failures(failed: list[CaseResult]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -238,4 +231,4 @@ def _print_failures(failed: list[CaseResult]) -> None:
     for result in failed:
         differences = "\n".join(result.differences)
         table.add_row(Text(result.case.policy), Text(result.case.it), Text(differences))
-    Console().print(table)
+    console().print(table)

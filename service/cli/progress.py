@@ -7,8 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from service.cli.terminal import console
 
 _PATIENCE_SECONDS = 1.0
 
@@ -16,13 +17,13 @@ _PATIENCE_SECONDS = 1.0
 @contextlib.contextmanager
 def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
     """A context with a function to advance the bar. Shows nothing without a terminal."""
-    console = Console(stderr=True)
+    screen = console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=console,
+        console=screen,
         transient=True,
     )
     task = bar.add_task(label, total=total)
@@ -32,7 +33,7 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
     def advance(by: int = 1) -> None:
         nonlocal shown
         bar.advance(task, by)
-        if not shown and console.is_terminal and time.monotonic() - begun > _PATIENCE_SECONDS:
+        if not shown and screen.is_terminal and time.monotonic() - begun > _PATIENCE_SECONDS:
             shown = True
             bar.start()
 
@@ -46,12 +47,12 @@ def progress(label: str, total: int) -> Iterator[Callable[[int], None]]:
 @contextlib.contextmanager
 def waiting(label: str) -> Iterator[None]:
     """The same without a total: a pulsing bar."""
-    console = Console(stderr=True)
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), console=console, transient=True)
+    screen = console(stderr=True)
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), console=screen, transient=True)
     bar.add_task(label, total=None)
     timer = threading.Timer(_PATIENCE_SECONDS, bar.start)
     timer.daemon = True
-    if console.is_terminal:
+    if screen.is_terminal:
         timer.start()
     try:
         yield

@@ -12,16 +12,17 @@ from rich.table import Table
 from rich.text import Text
 
 from cards.coverage_information.reader import read_coverage_information
+from service.cli.terminal import console
 from service.fhir.extension_display import value_in_words
 
 _COLORS = {"info": "blue", "warning": "yellow", "critical": "red"}
 
 
 class Screen:
-    """Rendering of answers on `console`, by default the terminal."""
+    """Rendering of answers on `screen`, by default the terminal."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console()
+    def __init__(self, screen: Console | None = None) -> None:
+        self.console = screen or console()
 
     def answer(self, answer: Mapping[str, Any]) -> None:
         """The cards, then the coverage information of each order."""
@@ -51,7 +52,7 @@ class Screen:
         color = _COLORS.get(card.get("indicator", "info"), "blue")
         parts: list[Any] = [Text(card["summary"], style="bold"), Text()]
         if "detail" in card:
-            parts.append(Markdown(card["detail"]))
+            parts.append(Markdown(card["detail"], hyperlinks=False))
         for link in card.get("links", []):
             parts.append(Text(f"→ {link['label']}: {link['url']}", style="cyan"))
         for suggestion in card.get("suggestions", []):
@@ -62,8 +63,8 @@ class Screen:
         if reasons:
             parts.append(Text("Dismiss because: " + " · ".join(reasons), style="dim"))
         source = card["source"]["label"]
-        panel = Panel(Group(*parts), title=f"{card['indicator']} · {source}", border_style=color)
-        self.console.print(panel)
+        title = Text(f"{card['indicator']} · {source}")
+        self.console.print(Panel(Group(*parts), title=title, border_style=color))
 
     def _coverage_information(self, actions: Sequence[Mapping[str, Any]]) -> None:
         if not actions:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from service.cli.terminal import echo
+
 if TYPE_CHECKING:
     from flask import Flask
 
@@ -23,14 +25,28 @@ if TYPE_CHECKING:
 
 
 def wsgi_app() -> Flask:
-    """The application of one worker process, wired from the environment."""
+    """The application of one worker process, wired from the environment.
+
+    An error ends the worker with a line of the log: the server would print its message.
+    """
+    from service.logs import configure_logging
+
+    configure_logging()
+    try:
+        return _wired()
+    except Exception as error:
+        import structlog
+
+        structlog.get_logger(__name__).error("the worker cannot start", exc_info=error)
+        raise SystemExit(1) from None
+
+
+def _wired() -> Flask:
     from service.bootstrap.app import RECORDER, create_app
     from service.cli.late_answers import late_answer
-    from service.logs import configure_logging
     from service.settings import load_settings
     from service.web.body_deadline import BodyDeadline, BodyWatch
 
-    configure_logging()
     settings = load_settings()
     app = create_app(settings, library=_of_the_server)
     watch = BodyWatch(late_answer)
@@ -103,7 +119,7 @@ def serve() -> None:
 
     configure_logging()
     for complaint in misnamed_settings(os.environ):
-        click.echo(f"covercard: {complaint}", err=True)
+        echo(f"covercard: {complaint}", err=True)
     settings = load_settings()
     check_port(settings.host, settings.port)
     with metrics_folder():
@@ -134,7 +150,7 @@ def serve() -> None:
         }
         os.register_at_fork(after_in_child=end_when_told)
         at = f"http://{settings.host}:{settings.port}/cds-services"
-        click.echo(f"Covercard on {at} (stop: Ctrl-C)", err=True)
+        echo(f"Covercard on {at} (stop: Ctrl-C)", err=True)
         gc.collect()
         gc.freeze()  # what the workers share stays shared: no collection writes to it
         Granian("service.cli.serve:wsgi_app", factory=True, **options).serve()
@@ -193,7 +209,7 @@ def prepare_log(settings: Settings) -> None:
         for tables in (DECISION_LOG, AUTH):
             prepare(settings.database_url, tables)
     except StoreUnavailable as error:
-        click.echo(
+        echo(
             f"covercard: the log's database is unavailable ({error}); records go to the spool",
             err=True,
         )
@@ -211,7 +227,7 @@ def prepare_payer_data(settings: Settings) -> None:
     try:
         prepare_source(settings.payer_data)
     except StoreUnavailable as error:
-        click.echo(
+        echo(
             f"covercard: the payer's records are unavailable ({error}); coverage is taken as sent",
             err=True,
         )

@@ -1,7 +1,7 @@
 """Hook request, read from its bytes: lenient on differences between clients, strict on ambiguity.
 
 Unknown elements are ignored (CRD 2.2.1 found-33, hook-23). NaN, duplicate keys and lone surrogates
-are refused: two parsers would read different values.
+are refused: two parsers would read different values; so is NUL, which one database would keep.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from service.crd.validation import RequestValidator, check_depth
 from service.crd.versions import CrdVersions
 from service.errors import MalformedRequest
 from service.fhir.document import Document, without_nulls
+from service.fhir.nul import places_of_nul
 from service.fhir.resources import Resources
 from service.field_path import FieldPath
 
@@ -63,13 +64,21 @@ class HookRequest:
 
 
 def parse_json(body: bytes) -> Any:
-    """Plain data from JSON bytes. Raises MalformedRequest with line and column."""
+    """Plain data from JSON bytes.
+
+    Raises MalformedRequest with line and column, or with the places of NUL characters, which FHIR
+    has not and PostgreSQL refuses: an answer must not differ with the database.
+    """
     try:
-        return jiter.from_json(
+        data = jiter.from_json(
             body, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys"
         )
     except ValueError as error:
         raise MalformedRequest(_where(str(error))) from None
+    if places := places_of_nul(data, body):
+        (place, expected), *more = places
+        raise MalformedRequest(expected, place, *more)
+    return data
 
 
 def _where(message: str) -> str:

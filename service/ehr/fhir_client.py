@@ -40,6 +40,7 @@ from service.ehr.patient_check import is_of_server
 from service.ehr.server_aliases import NO_ALIASES, ServerAliases
 from service.errors import ConfigurationError, FetchFailed
 from service.fhir.document import Document, without_nulls
+from service.fhir.nul import places_of_nul
 from service.fhir.references import parse_literal
 
 _CHUNK = 65_536
@@ -318,7 +319,7 @@ def _json_object(body: bytes) -> dict[str, Any]:
         )
     except ValueError:
         raise FetchFailed(Outcome.NOT_FHIR) from None
-    if not isinstance(data, dict):
+    if not isinstance(data, dict) or places_of_nul(data, body):
         raise FetchFailed(Outcome.NOT_FHIR)
     read: dict[str, Any] = without_nulls(data, body)
     return read

@@ -90,7 +90,7 @@ class DecisionPages:
     def find(self, form: Mapping[str, str]) -> Response:
         """Decisions by patient, order and days, newest first."""
         try:
-            patient, order = form.get("patient", "").strip(), form.get("order", "").strip()
+            patient, order = _told(form, "patient"), _told(form, "order")
             if not patient and not order:
                 raise NotFindable("Give a patient or an order.")
             since, until = self._days(form)
@@ -118,8 +118,8 @@ class DecisionPages:
         """The latest decision with an assertion id, one at its position in a call, or a whole
         call.
         """
-        call_id, position = form.get("call", ""), form.get("position", "")
-        assertion_id = form.get("assertion_id", "").strip().lower()
+        call_id, position = _told(form, "call"), _told(form, "position")
+        assertion_id = _told(form, "assertion_id").lower()
         body = form.get("body", "")
         body = body if body in ("request", "answer") else ""
         place = f"{call_id} {position}".strip()
@@ -286,6 +286,11 @@ def _said(found: DecisionDetail) -> dict[str, list[tuple[datetime, str]]]:
         told = (instant(item.outcome_at), display.feedback_in_words(item))
         said.setdefault(item.card_uuid, []).append(told)
     return said
+
+
+def _told(form: Mapping[str, str], name: str) -> str:
+    """A field without blanks around it; NUL, which PostgreSQL refuses, finds nothing."""
+    return form.get(name, "").replace("\0", "\N{REPLACEMENT CHARACTER}").strip()
 
 
 def _day(written: str) -> date | None:

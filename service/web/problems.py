@@ -14,7 +14,7 @@ from service.errors import (
     UnhandledPayer,
     operation_outcome,
 )
-from service.logs import place_of
+from service.uncaught import place_of
 from service.web.json_body import json_response
 from service.web.pages import http_error_page, later_page, page_wanted
 from service.web.request_log import note

@@ -22,6 +22,7 @@ from service.errors import BodyTooLarge, OAuthRefusal, Unavailable
 from service.web.client_auth import open_to_all
 from service.web.json_body import encode
 from service.web.request_log import note
+from service.web.visitors import VisitorLimits, limit_visitors
 
 TOKEN_PATH = "/oauth/token"  # noqa: S105  a path
 AUTHORIZATION_PATH = "/oauth/authorize"
@@ -45,9 +46,15 @@ class TokenEndpoint:
     stored: StoredBytes
 
 
-def smart_blueprint(endpoint: TokenEndpoint, prefixes: Sequence[str]) -> Blueprint:
-    """The token endpoint, and discovery below each of the FHIR endpoint's `prefixes`."""
+def smart_blueprint(
+    endpoint: TokenEndpoint, prefixes: Sequence[str], limits: VisitorLimits
+) -> Blueprint:
+    """The token endpoint, and discovery below each of the FHIR endpoint's `prefixes`.
+
+    `limits` are of any caller: whose a token request is, only its body tells.
+    """
     smart = Blueprint("smart", __name__)
+    limit_visitors(smart, limits)
     discovered = encode(_configuration(endpoint.base_url))
 
     @open_to_all

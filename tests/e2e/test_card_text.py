@@ -32,7 +32,7 @@ NAMES = [
     "**bold** _em_ ~~gone~~ `code`",
     "&lt;script&gt;alert(1)&lt;/script&gt;",
     "\\[x\\](javascript:alert(1))",
-    "\x00\x1b[31mred\x07",
+    "\x01\x1b[31mred\x07",
     "x" * 5000,
 ]
 

@@ -11,14 +11,17 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.e2e.conftest import HOSPITAL
 from tests.e2e.readers import READER, SECRET, SIGN_IN, ReaderBrowser, readers_file
 from tests.e2e.servers import Server, running
+from tests.e2e.signing import ec_signer, entry, write_clients
 
 ORDER_SIGN = "/cds-services/order-sign-crd"
 JSON = {"Content-Type": "application/json"}
 ATTACKER, READERS = "198.51.100.7", "203.0.113.5"
 OTHERS = ("198.51.100.8", "198.51.100.9")
 EXPLAIN = "/workbench/explain"
+TOKEN = "/oauth/token"
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +79,24 @@ def test_slow_bodies_for_the_workbench_stop_no_call_and_no_other_visitor(
         assert inside.post(ORDER_SIGN, data=order, headers=JSON).status_code == 200
         assert inside.get("/", headers=of(READERS)).status_code == 200
         assert inside.get("/", headers=of(ATTACKER)).status_code == 429
+
+
+@pytest.mark.threat("visitor-flood")
+def test_slow_token_requests_of_a_stranger_stop_no_call_and_no_client(
+    tmp_path: Path, order: bytes
+) -> None:
+    hospital = ec_signer(HOSPITAL)
+    file = write_clients(tmp_path, entry(hospital) | {"client_id": "hospital"})
+    settings = {"clients_file": file, "proxies": 1, "body_timeout": 60}
+    with (
+        running(tmp_path, **settings) as server,
+        begun(server, TOKEN, [ATTACKER] * 40, "application/x-www-form-urlencoded"),
+    ):
+        for _ in range(10):
+            headers = {**JSON, **hospital.call(server.base + ORDER_SIGN), **of(READERS)}
+            assert server.post(ORDER_SIGN, data=order, headers=headers).status_code == 200
+        asked = server.post(TOKEN, data={"grant_type": "x"}, headers=of(READERS))
+        assert (asked.status_code, asked.json()["error"]) == (400, "unsupported_grant_type")
 
 
 @pytest.mark.threat("guessing")

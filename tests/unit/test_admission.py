@@ -206,9 +206,17 @@ def test_failed_tokens_are_counted_by_issuer_and_address() -> None:
 OPEN_TO_ALL = {
     "/",
     "/cds-services",
-    "/fhir/metadata",
-    "/fhir/Questionnaire",
-    "/fhir/Questionnaire/<form_id>",
+    *(
+        f"/fhir{version}/{path}"
+        for version in ("", "/2.0", "/2.2")
+        for path in (
+            "metadata",
+            "Questionnaire",
+            "Questionnaire/<form_id>",
+            "Library/<library_id>",
+            "ValueSet/<set_id>",
+        )
+    ),
     "/policies",
     "/policies.json",
     "/policies/<policy_id>",

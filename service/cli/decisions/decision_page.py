@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 from typing import Any
 
-import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from cards.texts.wording import UndeterminedTexts
+from service.cli.terminal import console, echo_json
 from service.decision_log.decision_detail import CallDetail, DecisionDetail
 from service.decision_log.display import (
     answer_in_short,
@@ -37,13 +36,13 @@ _WIDE = 160
 
 
 def print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=True))
+    echo_json(value, ascii_only=True)
 
 
 def wide_console() -> Console:
     """A console that does not wrap output to files and pipes."""
-    console = Console()
-    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=_WIDE)
+    shown = console()
+    return shown if shown.is_terminal or "COLUMNS" in os.environ else console(width=_WIDE)
 
 
 class DecisionPage:

@@ -74,9 +74,10 @@ def _writer(kind: str, out: TextIO, bodies: bool) -> Writer:
 
     from service.cli.decisions.log_shapes import COLUMNS, call_json, csv_cell, csv_rows
     from service.decision_log.metrics_model import metric_record
+    from service.shown_text import shown_json
 
     def line(value: object) -> None:
-        out.write(msgspec.json.encode(value).decode() + "\n")
+        out.write(shown_json(msgspec.json.encode(value).decode()) + "\n")
 
     if kind == "ndjson":
         return lambda logged, said: line(call_json(logged, said, bodies=bodies))

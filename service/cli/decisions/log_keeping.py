@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from service.cli.decisions.options import Age, Moment, load, opened
+from service.cli.terminal import echo
 
 if TYPE_CHECKING:
     from service.decision_log.retention import Removal
@@ -79,6 +80,7 @@ def prune(older_than: timedelta | None, dry_run: bool, yes: bool, clock_is_right
             " right, say so with --clock-is-right"
         )
     if dry_run:
+<<<<<<< HEAD
         click.echo(f"{removal.calls} calls from before {day} would be removed")
         return
     if removal.calls and not yes:
@@ -100,3 +102,12 @@ def record_removal(settings: Settings, removal: Removal) -> None:
     }
     with opened(settings, "pruned", detail):
         pass
+=======
+        echo(f"{total} calls from before {day} would be removed")
+        return
+    if total and not yes:
+        click.confirm(f"Remove {total} calls from before {day} for good?", abort=True)
+    with progress("Removing", total) as advance:
+        removed = remove(engine_for_reading(settings.database_url), before, advance)
+    echo(f"{removed} calls from before {day} removed")
+>>>>>>> inbound

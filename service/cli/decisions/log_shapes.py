@@ -10,6 +10,7 @@ import msgspec
 from service.decision_log.instants import instant
 from service.decision_log.queries import LoggedCall, LoggedDecision
 from service.decision_log.rows import CallRow, DeterminationRow, FeedbackRow
+from service.shown_text import shown
 
 Json = dict[str, Any]
 
@@ -107,7 +108,11 @@ def _feedback(item: FeedbackRow) -> Json:
 
 
 def csv_cell(value: object) -> object:
-    """A cell that is no formula (CSV injection): an apostrophe before text that would be one."""
-    if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA):
-        return f"'{value}"
-    return value
+    """A cell without control characters that is no formula (CSV injection).
+
+    An apostrophe stands before text that would be one.
+    """
+    if not isinstance(value, str):
+        return value
+    plain = shown(value)
+    return f"'{plain}" if plain.lstrip(" ").startswith(_FORMULA) else plain

@@ -15,6 +15,7 @@ from service.cli.decisions.options import (
     span_of,
     span_options,
 )
+from service.cli.terminal import echo
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -59,7 +60,7 @@ def show(identifier: str, body: str | None, client: str | None) -> None:
     if body == "cards":
         Screen().answer(call.answer)
     elif body is not None:
-        click.echo(body_text(call.kept.request if body == "request" else call.kept.answer))
+        echo(body_text(call.kept.request if body == "request" else call.kept.answer))
     elif found is not None:
         DecisionPage(settings.zone, load_texts().undetermined).show(found)
     elif looked_at is not None:
@@ -118,9 +119,9 @@ def find(
     elif found:
         DecisionPage(settings.zone, load_texts().undetermined).decisions(found[:limit])
     if len({(d.client, d.ehr) for d in found}) > 1:
-        click.echo("these are of several EHRs: one id may be another patient at each", err=True)
+        echo("these are of several EHRs: one id may be another patient at each", err=True)
     if len(found) > limit:
-        click.echo(f"there are more; --limit is {limit}", err=True)
+        echo(f"there are more; --limit is {limit}", err=True)
     if not found:
         raise click.ClickException("no decision fits")
 
@@ -174,10 +175,10 @@ def _print_stats(found: list[PolicyStats]) -> None:
             "overridden": _counts(s.overridden),
             "forms": f"{s.forms_started} of {s.forms_offered} offered were started",
         }
-        click.echo(printable(s.policy_id or "(no policy)"))
+        echo(printable(s.policy_id or "(no policy)"))
         for name, value in lines.items():
             if value:
-                click.echo(f"    {name:<11} {printable(value)}")
+                echo(f"    {name:<11} {printable(value)}")
 
 
 def _counts(counter: Counter[str]) -> str:

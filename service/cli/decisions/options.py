@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from service.cli.terminal import echo
+
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
@@ -102,6 +104,4 @@ def mention_spool(settings: Settings) -> None:
 
     waiting = Spool(settings.spool_dir).depth().records
     if waiting:
-        click.echo(
-            f"{waiting} records wait in {settings.spool_dir} and are not in the log yet", err=True
-        )
+        echo(f"{waiting} records wait in {settings.spool_dir} and are not in the log yet", err=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from service.cli.decisions.options import load, mention_spool, opened, span_of, span_options
+from service.cli.terminal import echo, echo_lines_of_json
 
 if TYPE_CHECKING:
     from service.cli.decisions.replaying import AnswerChange
@@ -74,7 +75,7 @@ def replay(
     marked = {c.call_id for c in changes if c.records == "changed"}
     if marked:
         summary += f"; of {len(marked)} calls the payer's own records have changed since"
-    click.echo(summary, err=as_json)
+    echo(summary, err=as_json)
     if changes:
         sys.exit(1)
 
@@ -83,7 +84,7 @@ def _print_lines(changes: Sequence[AnswerChange]) -> None:
     import msgspec
 
     for change in changes:
-        click.echo(msgspec.json.encode(change).decode())
+        echo_lines_of_json([msgspec.json.encode(change)])
 
 
 def _print_table(changes: Sequence[AnswerChange]) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from service.cli.terminal import echo
+
 _FIXTURES = Path(__file__).parents[3] / "fhir_fixtures" / "resources"
 
 
@@ -37,11 +39,11 @@ def ehr(port: int, folder: Path, is_open: bool) -> None:
     server = make_server(host, port, lambda *_: [], threaded=True)
     base_url = f"http://{host}:{server.server_port}{PREFIX}"
     server.app = create_stub(store, base_url, None if is_open else DEMO_TOKEN)
-    click.echo(f"EHR stub for testers, synthetic data only: {base_url} (stop: Ctrl-C)")
-    click.echo("No token is required." if is_open else f"Token: {DEMO_TOKEN}")
+    echo(f"EHR stub for testers, synthetic data only: {base_url} (stop: Ctrl-C)")
+    echo("No token is required." if is_open else f"Token: {DEMO_TOKEN}")
     try:
         server.serve_forever()
     except KeyboardInterrupt:
-        click.echo("Stopped.")
+        echo("Stopped.")
     finally:
         server.server_close()
