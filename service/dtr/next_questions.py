@@ -25,10 +25,6 @@ from service.dtr.enable_when import Answers, is_enabled
 from service.dtr.packaged_forms import PackagedForms
 from service.fhir.fact_reader import answered
 
-RESPONSE_PROFILE = (
-    "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/dtr-questionnaireresponse-adapt"
-)
-
 
 class PolicyLibrary(PolicyVersions, Protocol):
     """Protocol of all versions of all policies."""
@@ -132,6 +128,8 @@ class NextQuestions:
         now = self._clock().astimezone(self._zone)
         sent = self._reader.read(body, version, now.date())
         context = read(sent.use_context, sent.place, self._policies)
+        if sent.waiting:
+            return self._response(sent, context, sent.asked, False, version, now)
         question = self._next(sent.adaptive, context, sent.answers, sent.asked, now.date())
         asked = sent.asked if question is None else sent.asked | {question}
         return self._response(sent, context, asked, question is None, version, now)

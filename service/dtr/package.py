@@ -23,7 +23,7 @@ from service.dtr.adaptive_forms import CONTAINED_ID, AdaptiveForm, AdaptiveForms
 from service.dtr.begun_context import BegunContext, context_of
 from service.dtr.dtr_version import DTR_2_2, DtrVersion, of_crd
 from service.dtr.logged_calls import LoggedCalls
-from service.dtr.next_questions import RESPONSE_PROFILE, NextQuestions, begun_items
+from service.dtr.next_questions import NextQuestions, begun_items
 from service.dtr.package_output import Issue, output_parameters, package_bundle
 from service.dtr.package_request import PackageRequest, read_package_request
 from service.dtr.packaged_forms import PackagedForm, PackagedForms
@@ -334,7 +334,7 @@ class _Packaging:
             if name == "extension":
                 made["contained"] = [contained]  # at its place in FHIR's sequence of elements
             made[name] = value
-        made["meta"] = {"profile": [RESPONSE_PROFILE]}
+        made["meta"] = {"profile": [self.version.form.adaptive_response]}
         made["questionnaire"] = f"#{CONTAINED_ID}"
         made["item"] = begun_items(contained.get("item", []))
         return {name: value for name, value in made.items() if value != []}
