@@ -15,7 +15,7 @@ from cards.texts import Texts
 from cards.vocabulary import Json
 from service.auth.clients import TrustedClient
 from service.bootstrap.security import secure
-from service.bootstrap.wire_pages import wire_pages
+from service.bootstrap.wire_pages import visitor_limits, wire_pages
 from service.crd.call_limits import CallLimits
 from service.crd.crd_version import CrdVersion
 from service.crd.discovery import discovery
@@ -29,6 +29,7 @@ from service.dtr.adaptive_forms import AdaptiveForms
 from service.dtr.dtr_version import dtr_version
 from service.dtr.fhir_value_sets import FhirValueSets
 from service.dtr.form_dependencies import FormDependencies
+from service.dtr.form_errors import FormError, FormErrorReader
 from service.dtr.logged_calls import LoggedCalls, RecordedCalls
 from service.dtr.next_questions import NextQuestions
 from service.dtr.package import QuestionnairePackages
@@ -71,6 +72,7 @@ from service.web.fhir_resources import (
     fhir_blueprints,
     say_that_it_is_fhir,
 )
+from service.web.form_error_log import KeepFormErrors
 from service.web.hook_routes import hooks_blueprint
 from service.web.metrics import Metrics
 from service.web.operations import (
@@ -81,6 +83,7 @@ from service.web.operations import (
     records_check,
 )
 from service.web.smart_routes import TOKEN_PATH, smart_blueprint
+from service.web.visitors import limit_visitors
 
 
 def now() -> datetime:
@@ -304,9 +307,12 @@ def wire_fhir(
     library: Library,
     packages: QuestionnairePackages,
     client_of_call: Callable[[], str],
+    keep_errors: Callable[[str, Sequence[FormError]], None],
     clock: Callable[[], datetime] = now,
 ) -> None:
-    """Add the endpoints below /fhir to `app`; `client_of_call` gives the current client's name."""
+    """Add the endpoints below /fhir to `app`; `client_of_call` gives the current client's name,
+    `keep_errors` keeps the errors with forms that a client reports.
+    """
     operations = FhirOperations(
         forms=packages.forms,
         packages=packages,
@@ -314,6 +320,10 @@ def wire_fhir(
         expansion=ValueSetExpansion(
             library.value_sets, clock, settings.zone, call_limits(settings)
         ),
+        error_reader=FormErrorReader(
+            packages.forms, packages.adaptive_forms, call_limits(settings)
+        ),
+        keep_errors=keep_errors,
         client_of_call=client_of_call,
     )
     made_at = clock()
@@ -363,7 +373,9 @@ def create_app(
     count_refusals(app, metrics)
     secured = secure(app, settings, clock)
     if secured.token_endpoint is not None:
-        app.register_blueprint(smart_blueprint(secured.token_endpoint, FHIR_PREFIXES))
+        smart = smart_blueprint(secured.token_endpoint, FHIR_PREFIXES)
+        limit_visitors(smart, visitor_limits("token requests"))
+        app.register_blueprint(smart)
     payer_records = wire_payer_records(settings, library, metrics)
     server_check = wire_server_check(settings, secured.clients)
     review = wire_review(settings, library, clock, None, versions, payer_records, server_check)
@@ -371,7 +383,9 @@ def create_app(
     app.register_blueprint(feedback_blueprint(call_logger))
     logged_calls = RecordedCalls(settings.database_url)
     packages = wire_packages(settings, library, logged_calls, clock, versions, payer_records)
-    wire_fhir(app, settings, library, packages, lambda: current_client().name, clock)
+    keep_errors = KeepFormErrors(recorder, metrics, clock).keep
+    client_name = lambda: current_client().name  # noqa: E731
+    wire_fhir(app, settings, library, packages, client_name, keep_errors, clock)
     wire_pages(
         app,
         settings,
