@@ -172,7 +172,7 @@ def _same(sent: Any, expected: Any, place: str) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """What must come back as it was: without elements' own ids, and without inner items."""
+    """The part that must come back as it was: without elements' ids, and without inner items."""
     if isinstance(value, Mapping):
         return {k: _plain(v) for k, v in value.items() if k not in ("id", "item")}
     if isinstance(value, list):

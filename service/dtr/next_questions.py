@@ -58,6 +58,19 @@ def answer_of(source: FactSource | None, form: AdaptiveForm) -> str | None:
     return source.link_id if source.questionnaire == form.whole.id else None
 
 
+def decides(form: AdaptiveForm, context: BegunContext) -> bool:
+    """Whether the form's answers bear on the rules of a context."""
+    if context.policy is None or context.program is None:
+        return False
+    rules = context.policy.rules.get(context.program)
+    return rules is not None and bears_on(form, rules)
+
+
+def bears_on(form: AdaptiveForm, rules: RuleList[PolicyDetermination]) -> bool:
+    """Whether one of the form's answers is a fact of these rules."""
+    return any(answer_of(spec.source, form) is not None for spec in rules.facts.values())
+
+
 def next_question(
     form: AdaptiveForm,
     rules: Iterable[RuleList[PolicyDetermination]],
@@ -184,7 +197,7 @@ class NextQuestions:
             for policy in self._policies
             if policy.in_force_on(today)
             for rules in policy.rules.values()
-            if any(answer_of(spec.source, form) for spec in rules.facts.values())
+            if bears_on(form, rules)
         ]
 
     def _response(
