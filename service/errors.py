@@ -18,6 +18,7 @@
     │   ├── UnknownContext         404  no answer of this client with that assertion id
     │   ├── NothingPackaged        422  no form could be told for anything that was asked
     │   │   └── UnknownForm        404  each form asked for is one that is not on file
+    │   ├── UnknownQuestionnaire   404  no form of this canonical is on file
     │   ├── UnknownValueSet        404  no value set of this canonical is on file
     │   └── NotExpandable          422  a value set whose codes cannot be listed
     ├── FetchFailed                data of the EHR could not be read; reported in the answer
@@ -220,6 +221,13 @@ class UnknownService(RequestError):
 
 
 class UnknownPolicy(RequestError):
+    status = 404
+    issue_code = "not-found"
+
+
+class UnknownQuestionnaire(RequestError):
+    """No form of this canonical is on file, in whichever version."""
+
     status = 404
     issue_code = "not-found"
 

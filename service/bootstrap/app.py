@@ -32,6 +32,7 @@ from service.dtr.adaptive_forms import AdaptiveForms
 from service.dtr.dtr_version import dtr_version
 from service.dtr.fhir_value_sets import FhirValueSets
 from service.dtr.form_dependencies import FormDependencies
+from service.dtr.form_errors import FormError, FormErrorReader
 from service.dtr.logged_calls import LoggedCalls, RecordedCalls
 from service.dtr.next_questions import NextQuestions
 from service.dtr.package import QuestionnairePackages
@@ -74,6 +75,7 @@ from service.web.fhir_resources import (
     fhir_blueprints,
     say_that_it_is_fhir,
 )
+from service.web.form_error_log import KeepFormErrors
 from service.web.hook_routes import hooks_blueprint
 from service.web.metrics import Metrics
 from service.web.operations import (
@@ -308,9 +310,12 @@ def wire_fhir(
     library: Library,
     packages: QuestionnairePackages,
     client_of_call: Callable[[], str],
+    keep_errors: Callable[[str, Sequence[FormError]], None],
     clock: Callable[[], datetime] = now,
 ) -> None:
-    """Add the endpoints below /fhir to `app`; `client_of_call` gives the current client's name."""
+    """Add the endpoints below /fhir to `app`; `client_of_call` gives the current client's name,
+    `keep_errors` keeps the errors with forms that a client reports.
+    """
     operations = FhirOperations(
         forms=packages.forms,
         packages=packages,
@@ -318,6 +323,10 @@ def wire_fhir(
         expansion=ValueSetExpansion(
             library.value_sets, clock, settings.zone, call_limits(settings)
         ),
+        error_reader=FormErrorReader(
+            packages.forms, packages.adaptive_forms, call_limits(settings)
+        ),
+        keep_errors=keep_errors,
         client_of_call=client_of_call,
     )
     made_at = clock()
@@ -388,7 +397,9 @@ def create_app(
     app.register_blueprint(feedback_blueprint(call_logger))
     logged_calls = RecordedCalls(settings.database_url)
     packages = wire_packages(settings, library, logged_calls, clock, versions, payer_records)
-    wire_fhir(app, settings, library, packages, lambda: current_client().name, clock)
+    keep_errors = KeepFormErrors(recorder, metrics, clock).keep
+    client_name = lambda: current_client().name  # noqa: E731
+    wire_fhir(app, settings, library, packages, client_name, keep_errors, clock)
     wire_pages(
         app,
         settings,

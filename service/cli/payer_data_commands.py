@@ -131,7 +131,7 @@ def status() -> None:
 
     if load_settings().payer_data.startswith("http"):
         for kind, resources in TOLD_BY.items():
-            click.echo(f"{kind}: {resources or 'not told, FHIR has no resource for them'}")
+            echo(f"{kind}: {resources or 'not told, FHIR has no resource for them'}")
         return
     with _database() as url:
         for line in overview(url):

@@ -75,7 +75,7 @@ class AdaptiveForms:
 
     def __init__(self, forms: Forms, policies: Iterable[PolicyVersion]) -> None:
         deciding = {source.questionnaire for p in policies for source in _answers(p)}
-        made = (_adaptive(form) for form in forms if form.id in deciding)
+        made = (adaptive(form) for form in forms if form.id in deciding)
         self._forms = forms
         self._by_id = MappingProxyType({each.form.id: each for each in made})
 
@@ -103,7 +103,8 @@ def _answers(policy: PolicyVersion) -> Iterator[FactSource]:
                 yield spec.source
 
 
-def _adaptive(form: Form) -> AdaptiveForm:
+def adaptive(form: Form) -> AdaptiveForm:
+    """The adaptive form of a form."""
     url = form.url + SUFFIX
     resource: Json = {
         "resourceType": "Questionnaire",

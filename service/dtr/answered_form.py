@@ -47,7 +47,7 @@ _VALUES: Mapping[str, tuple[str, type | tuple[type, ...]]] = {
 class AnsweredForm:
     """A response to an adaptive form. `response` is its plain data; `asked` are the questions that
     the contained Questionnaire holds, by linkId; `use_context` is that Questionnaire's, and
-    `place` where it stands.
+    `place` where it stands. `waiting`: no question has been answered yet, though one must be.
     """
 
     response: Mapping[str, Any]
@@ -56,6 +56,7 @@ class AnsweredForm:
     answers: Answers
     use_context: Any
     place: str
+    waiting: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +84,18 @@ class FormReader:
         items = adaptive.pruned(asked, conditions=version.form.conditions)
         expected = self.packaged.shaped({"item": items}, adaptive.whole, version, day)
         _same(contained.get("item", []), expected["item"], f"{place}.item")
-        answers = _checked(response, at, adaptive, asked)
+        answers, missing = _checked(response, at, adaptive, asked)
+        if missing and answers:
+            link_id, at = missing
+            raise MalformedRequest(f"expected an answer to the item with linkId {link_id}", at)
         return AnsweredForm(
-            response, adaptive, asked, answers, contained.get("useContext"), f"{place}.useContext"
+            response=response,
+            adaptive=adaptive,
+            asked=asked,
+            answers=answers,
+            use_context=contained.get("useContext"),
+            place=f"{place}.useContext",
+            waiting=missing is not None,
         )
 
     def _form(self, contained: Mapping[str, Any], place: str) -> AdaptiveForm:
@@ -162,7 +172,7 @@ def _same(sent: Any, expected: Any, place: str) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """What must come back as it was: without elements' own ids, and without inner items."""
+    """The part that must come back as it was: without elements' ids, and without inner items."""
     if isinstance(value, Mapping):
         return {k: _plain(v) for k, v in value.items() if k not in ("id", "item")}
     if isinstance(value, list):
@@ -172,8 +182,10 @@ def _plain(value: Any) -> Any:
 
 def _checked(
     response: Mapping[str, Any], at: str, adaptive: AdaptiveForm, asked: frozenset[str]
-) -> Answers:
-    """The response's answers, each valid by its item's rules."""
+) -> tuple[Answers, tuple[str, str] | None]:
+    """The response's answers, each valid by its item's rules; and a question that must be answered
+    and is not, by linkId and place, if there is one.
+    """
     answers: dict[str, list[Any]] = {}
     places: dict[str, str] = {}
     for link_id, item, place in _answered(response.get("item"), f"{at}item"):
@@ -188,9 +200,8 @@ def _checked(
     for link_id in asked:
         required = adaptive.items[link_id].get("required") is True
         if required and link_id not in answers and _is_asked_now(adaptive, link_id, answers):
-            place = places.get(link_id, f"{at}item")
-            raise MalformedRequest(f"expected an answer to the item with linkId {link_id}", place)
-    return answers
+            return answers, (link_id, places.get(link_id, f"{at}item"))
+    return answers, None
 
 
 def _is_asked_now(adaptive: AdaptiveForm, link_id: str, answers: Answers) -> bool:

@@ -55,6 +55,9 @@ DTR_2_0 = DtrVersion(
         bare_libraries=True,
         conditions=False,  # dtr-questionnaire-adapt: enableWhen 0..0
         search_has_items=True,
+        adaptive_response=(
+            "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaireresponse-adapt"
+        ),
     ),
 )
 """DTR 2.0.1; 2.1 has the same names."""

@@ -17,7 +17,7 @@ UNIT_VALUE_SET = "http://hl7.org/fhir/StructureDefinition/questionnaire-unitValu
 
 @dataclass(slots=True)
 class Dependencies:
-    """What a form names: Libraries, ids of value sets, and canonicals of what is not on file.
+    """Dependencies found: Libraries, ids of value sets, and canonicals that are not on file.
 
     `versions` are those found, by URL.
     """

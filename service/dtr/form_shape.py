@@ -21,7 +21,7 @@ class FormShape:
     `unknown` are the URLs of extensions that the version lacks. With `plain_cql`, each CQL media
     type is written text/cql. With `bare_libraries`, cqf-library has no version. With `conditions`,
     items of an adaptive form may have enableWhen. With `search_has_items`, the first form of an
-    adaptive one brings items.
+    adaptive one brings items. `adaptive_response` is the profile of its responses.
     """
 
     unknown: frozenset[str] = frozenset()
@@ -29,6 +29,9 @@ class FormShape:
     bare_libraries: bool = False
     conditions: bool = True
     search_has_items: bool = False
+    adaptive_response: str = (
+        "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/dtr-questionnaireresponse-adapt"
+    )
 
 
 def shaped(resource: Mapping[str, Any], shape: FormShape, versions: Mapping[str, str]) -> Json:

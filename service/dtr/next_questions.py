@@ -25,10 +25,6 @@ from service.dtr.enable_when import Answers, is_enabled
 from service.dtr.packaged_forms import PackagedForms
 from service.fhir.fact_reader import answered
 
-RESPONSE_PROFILE = (
-    "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/dtr-questionnaireresponse-adapt"
-)
-
 
 class PolicyLibrary(PolicyVersions, Protocol):
     """Protocol of all versions of all policies."""
@@ -60,6 +56,19 @@ def answer_of(source: FactSource | None, form: AdaptiveForm) -> str | None:
     if source is None or source.family is not Family.ANSWER:
         return None
     return source.link_id if source.questionnaire == form.whole.id else None
+
+
+def decides(form: AdaptiveForm, context: BegunContext) -> bool:
+    """Whether the form's answers bear on the rules of a context."""
+    if context.policy is None or context.program is None:
+        return False
+    rules = context.policy.rules.get(context.program)
+    return rules is not None and bears_on(form, rules)
+
+
+def bears_on(form: AdaptiveForm, rules: RuleList[PolicyDetermination]) -> bool:
+    """Whether one of the form's answers is a fact of these rules."""
+    return any(answer_of(spec.source, form) is not None for spec in rules.facts.values())
 
 
 def next_question(
@@ -132,6 +141,8 @@ class NextQuestions:
         now = self._clock().astimezone(self._zone)
         sent = self._reader.read(body, version, now.date())
         context = read(sent.use_context, sent.place, self._policies)
+        if sent.waiting:
+            return self._response(sent, context, sent.asked, False, version, now)
         question = self._next(sent.adaptive, context, sent.answers, sent.asked, now.date())
         asked = sent.asked if question is None else sent.asked | {question}
         return self._response(sent, context, asked, question is None, version, now)
@@ -186,7 +197,7 @@ class NextQuestions:
             for policy in self._policies
             if policy.in_force_on(today)
             for rules in policy.rules.values()
-            if any(answer_of(spec.source, form) for spec in rules.facts.values())
+            if bears_on(form, rules)
         ]
 
     def _response(

@@ -23,7 +23,7 @@ from service.dtr.adaptive_forms import CONTAINED_ID, AdaptiveForm, AdaptiveForms
 from service.dtr.begun_context import BegunContext, context_of
 from service.dtr.dtr_version import DTR_2_2, DtrVersion, of_crd
 from service.dtr.logged_calls import LoggedCalls
-from service.dtr.next_questions import RESPONSE_PROFILE, NextQuestions, begun_items
+from service.dtr.next_questions import NextQuestions, begun_items, decides
 from service.dtr.package_output import Issue, output_parameters, package_bundle
 from service.dtr.package_request import PackageRequest, read_package_request
 from service.dtr.packaged_forms import PackagedForm, PackagedForms
@@ -304,11 +304,13 @@ class _Packaging:
         yield package_bundle(packaged, response)
 
     def _context(self, wanted: WantedForm) -> BegunContext:
-        """The context of an adaptive form; several orders have none that is one's."""
-        if wanted.adaptive is None or len(wanted.orders) != 1:
+        """The context of an adaptive form, of the only order whose rules its answers decide."""
+        form = wanted.adaptive
+        if form is None:
             return BegunContext()
-        (decided,) = wanted.orders
-        return context_of(decided.determination, decided.facts)
+        found = [context_of(d.determination, d.facts) for d in wanted.orders]
+        deciding = [context for context in found if decides(form, context)]
+        return deciding[0] if len(deciding) == 1 else BegunContext()
 
     def _begun(self, wanted: WantedForm, context: BegunContext) -> tuple[str, ...]:
         if wanted.adaptive is None:
@@ -334,7 +336,7 @@ class _Packaging:
             if name == "extension":
                 made["contained"] = [contained]  # at its place in FHIR's sequence of elements
             made[name] = value
-        made["meta"] = {"profile": [RESPONSE_PROFILE]}
+        made["meta"] = {"profile": [self.version.form.adaptive_response]}
         made["questionnaire"] = f"#{CONTAINED_ID}"
         made["item"] = begun_items(contained.get("item", []))
         return {name: value for name, value in made.items() if value != []}

@@ -79,7 +79,7 @@ def capability_statement(
 
 
 class _Found:
-    """What the routes of a type of resource offer."""
+    """Offer of the routes of a type of resource."""
 
     def __init__(self) -> None:
         self.interactions: list[str] = []

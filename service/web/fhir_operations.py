@@ -6,7 +6,7 @@ ValueSet.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from flask import Blueprint, Response, request
@@ -14,6 +14,7 @@ from werkzeug.exceptions import NotFound
 
 from cards.questionnaires import Forms
 from service.dtr.dtr_version import DtrVersion
+from service.dtr.form_errors import FormError, FormErrorReader
 from service.dtr.next_questions import NextQuestions
 from service.dtr.package import QuestionnairePackages
 from service.dtr.value_set_requests import ValueSetExpansion
@@ -24,12 +25,18 @@ MEDIA_TYPE = "application/fhir+json"
 
 @dataclass(frozen=True, slots=True)
 class FhirOperations:
-    """The use cases behind the operations; `client_of_call` gives the current client's name."""
+    """The use cases behind the operations.
+
+    `keep_errors` keeps the errors with forms of the client of a name, durable on return;
+    `client_of_call` gives the current client's name.
+    """
 
     forms: Forms
     packages: QuestionnairePackages
     questions: NextQuestions
     expansion: ValueSetExpansion
+    error_reader: FormErrorReader
+    keep_errors: Callable[[str, Sequence[FormError]], None]
     client_of_call: Callable[[], str]
 
 
@@ -59,6 +66,13 @@ def add_operations(fhir: Blueprint, operations: FhirOperations, version: DtrVers
     @fhir.post("/Questionnaire/$next-question")
     def next_question() -> Response:
         return json_response(operations.questions.answer(read_json_body(), version))
+
+    @fhir.post("/Questionnaire/$log-questionnaire-errors")
+    def log_questionnaire_errors() -> Response:
+        errors = operations.error_reader.read(read_json_body())
+        operations.keep_errors(operations.client_of_call(), errors)
+        said = {"severity": "information", "code": "informational", "diagnostics": "received"}
+        return json_response({"resourceType": "OperationOutcome", "issue": [said]})
 
     @fhir.route("/ValueSet/$expand", methods=["GET", "POST"])
     def expand() -> Response:

@@ -52,6 +52,12 @@ class Metrics:
             ["outcome"],
             registry=self._registry,
         )
+        self._form_errors = Counter(
+            "covercard_form_errors",
+            "Errors with forms that clients reported.",
+            ["form"],
+            registry=self._registry,
+        )
         self._fetches = Counter(
             "covercard_fetches",
             "Queries to EHRs, by how they ended.",
@@ -88,6 +94,10 @@ class Metrics:
 
     def feedback(self, outcome: str) -> None:
         self._feedback.labels(outcome).inc()
+
+    def form_error(self, form: str) -> None:
+        """Count an error with a form, by the id of one on file."""
+        self._form_errors.labels(form).inc()
 
     def fetch(self, outcome: str) -> None:
         """Count a query to an EHR by its outcome, from a fixed set."""

@@ -92,7 +92,7 @@ def smart_blueprint(
             }
         )
 
-    @smart.route(AUTHORIZATION_PATH, methods=["GET", "POST"])
+    @smart.get(AUTHORIZATION_PATH)
     @open_to_all
     def authorize() -> Response:
         raise OAuthRefusal("unauthorized_client", "no app is registered for a launch here")

@@ -91,8 +91,8 @@ def preset(version: str) -> Json:
             known = {**_MEMBER_NUMBER_OF_NOBODY, "value": number}
             calls[0]["prefetch"]["patient"]["identifier"] = [known]
         every.extend(calls)
-        inputs.append(_textarea(name, calls[0] if name.endswith("_body") else calls))
-    inputs.append(_textarea("mock_ehr_bundle", mock_ehr(every, version)))
+        inputs.append(textarea(name, calls[0] if name.endswith("_body") else calls))
+    inputs.append(textarea("mock_ehr_bundle", mock_ehr(every, version)))
     return {
         "title": f"Covercard (CRD {version})",
         "id": f"covercard-crd-{version.replace('.', '-')}",
@@ -126,7 +126,7 @@ def request(fixture: str, version: str) -> Json:
             context["dispatchedOrders"][0],
             context["fulfillmentTasks"][0],
         )
-    without_narrative: Json = _plain(call)
+    without_narrative: Json = plain(call)
     return without_narrative
 
 
@@ -153,7 +153,7 @@ def mock_ehr(calls: list[Json], version: str) -> Json:
     held: dict[str, Json] = {}
     for file in sorted((FIXTURES / "resources").glob("*.json")):
         resource = json.loads(fixture_text(file, FAR))
-        held[f"{resource['resourceType']}/{resource['id']}"] = _plain(resource)
+        held[f"{resource['resourceType']}/{resource['id']}"] = plain(resource)
     given = {f"{r['resourceType']}/{r.get('id')}" for r in resources_in(calls)}
     reached: set[str] = set()
     pending = {n for n in held if n in given or any(_names(call, n) for call in calls)}
@@ -181,19 +181,19 @@ def _with_payer(entry: Json) -> Json:
     return changed
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Without narratives, which nobody here looks at and which are most of a fixture's size."""
     if isinstance(value, dict):
         narrative = {"text"} if "resourceType" in value and "div" in str(value.get("text")) else {}
-        return {k: _plain(v) for k, v in value.items() if k not in narrative}
-    return [_plain(v) for v in value] if isinstance(value, list) else value
+        return {k: plain(v) for k, v in value.items() if k not in narrative}
+    return [plain(v) for v in value] if isinstance(value, list) else value
 
 
 def _radio(name: str, title: str, value: str) -> Json:
     return {"name": name, "title": title, "type": "radio", "value": value}
 
 
-def _textarea(name: str, value: object) -> Json:
+def textarea(name: str, value: object) -> Json:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return {"name": name, "type": "textarea", "value": text}
 

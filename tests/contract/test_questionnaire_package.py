@@ -520,5 +520,5 @@ def served(log: LoggedCalls, client: str) -> FlaskClient:
     packages: QuestionnairePackages = wire_packages(settings, library, log, clock=lambda: NOW)
     app = Flask("package")
     translate_errors(app)
-    wire_fhir(app, settings, library, packages, lambda: client, clock=lambda: NOW)
+    wire_fhir(app, settings, library, packages, lambda: client, lambda _, __: None, lambda: NOW)
     return app.test_client()

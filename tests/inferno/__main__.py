@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from tests.e2e.certificates import Authority
 from tests.e2e.nginx import NGINX, in_front
 from tests.e2e.servers import environment, free_port, running
-from tests.inferno import kit, suites
+from tests.inferno import dtr, kit, suites
 from tests.inferno.expected import surprises
 from tests.materials import ROOT, MissingPart
 from tests.validator import server as validator
@@ -92,6 +92,11 @@ def _run_one(name: str, inferno: str, folder: Path) -> suites.Outcome:
         settings["payer_data"] = f"sqlite:///{home}/payer-data.sqlite3"
         _import(ROOT / told["payer_data"], settings)
     inputs: dict[str, object] = suites.preset(presets / told["preset"], inferno)
+    if "dtr" in told:
+        settings["clients_file"] = dtr.clients_file(home)
+        with running(home, **settings) as service, in_front(home, port, service.port):
+            address = str(settings["public_url"])
+            return suites.run(inferno, suite, dtr.inputs(inputs, address, service, told["dtr"]))
     inputs |= {"base_url": settings["public_url"], **told.get("inputs", {})}
     if "client" in told:
         settings["clients_file"] = _clients(home, f"{inferno}/custom/{suite}")

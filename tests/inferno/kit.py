@@ -187,6 +187,13 @@ def _wait(base: str, started: list[subprocess.Popen[bytes]], logs: Path) -> None
     raise RuntimeError(f"Inferno does not answer:\n{endings}")
 
 
+def smart_keys() -> Path:
+    """The key set with which the kits sign as a SMART client; its private half is public too."""
+    place = "vendor/ruby/*/gems/smart_app_launch_test_kit-*/lib/smart_app_launch/smart_jwks.json"
+    (file,) = home().glob(place)
+    return file
+
+
 def presets_of(kit: str) -> Path:
     """The folder of presets that a kit's gem brings."""
     (folder,) = home().glob(f"vendor/ruby/*/gems/{kit}-*/config/presets")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from service.cli.decisions.export import export
+from service.cli.decisions.form_error_counts import form_errors
 from service.cli.decisions.log_keeping import accesses, prune
 from service.cli.decisions.look_up import find, show, stats
 from service.cli.decisions.payer_findings import payer_findings
@@ -16,5 +17,5 @@ def decisions() -> None:
     """Look up, count, export, replay and prune decisions. Each access is logged."""
 
 
-for command in (show, find, stats, payer_findings, export, replay, prune, accesses):
+for command in (show, find, stats, payer_findings, form_errors, export, replay, prune, accesses):
     decisions.add_command(command)

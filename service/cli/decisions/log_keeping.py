@@ -80,8 +80,7 @@ def prune(older_than: timedelta | None, dry_run: bool, yes: bool, clock_is_right
             " right, say so with --clock-is-right"
         )
     if dry_run:
-<<<<<<< HEAD
-        click.echo(f"{removal.calls} calls from before {day} would be removed")
+        echo(f"{removal.calls} calls from before {day} would be removed")
         return
     if removal.calls and not yes:
         click.confirm(f"Remove {removal.calls} calls from before {day} for good?", abort=True)
@@ -89,7 +88,7 @@ def prune(older_than: timedelta | None, dry_run: bool, yes: bool, clock_is_right
         record_removal(settings, removal)
     with progress("Removing", removal.calls) as advance:
         removed = remove(engine_for_reading(settings.database_url), removal.before, advance)
-    click.echo(f"{removed} calls from before {day} removed")
+    echo(f"{removed} calls from before {day} removed")
 
 
 def record_removal(settings: Settings, removal: Removal) -> None:
@@ -102,12 +101,3 @@ def record_removal(settings: Settings, removal: Removal) -> None:
     }
     with opened(settings, "pruned", detail):
         pass
-=======
-        echo(f"{total} calls from before {day} would be removed")
-        return
-    if total and not yes:
-        click.confirm(f"Remove {total} calls from before {day} for good?", abort=True)
-    with progress("Removing", total) as advance:
-        removed = remove(engine_for_reading(settings.database_url), before, advance)
-    echo(f"{removed} calls from before {day} removed")
->>>>>>> inbound

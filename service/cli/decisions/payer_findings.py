@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from service.cli.decisions.options import load, mention_spool, opened, span_of, span_options
+from service.cli.terminal import echo
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -61,7 +62,7 @@ def payer_findings(
     else:
         _print_table(counts, newest, settings.zone)
         if total > limit:
-            click.echo(f"there are {total}; --limit is {limit}", err=True)
+            echo(f"there are {total}; --limit is {limit}", err=True)
 
 
 def _print_json(counts: Counter[str], found: Sequence[LoggedFinding]) -> None:
