@@ -181,14 +181,19 @@ class OAuthRefusal(RequestError):
 
 
 class TooManyCalls(RequestError):
-    """Rate limit exceeded; `retry_after` in seconds."""
+    """A limit of one client exceeded; `retry_after` in seconds.
+
+    `limit` is its name for the log; `client` the client's, where the token was not looked at.
+    """
 
     status = 429
     issue_code = "throttled"
 
-    def __init__(self, expected: str, retry_after: int) -> None:
+    def __init__(self, expected: str, retry_after: int, limit: str, client: str = "") -> None:
         super().__init__(expected)
         self.retry_after = retry_after
+        self.limit = limit
+        self.client = client
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -293,13 +298,17 @@ class NotExpandable(RequestError):
 
 
 class Unavailable(CovercardError):
-    """A temporary failure of the service; `retry_after` in seconds."""
+    """A temporary failure of the service; `retry_after` in seconds.
+
+    `limit` is the name of a limit of all clients that is reached, for the log; else None.
+    """
 
     status: ClassVar[int] = 503
 
-    def __init__(self, problem: str, retry_after: int = 5) -> None:
+    def __init__(self, problem: str, retry_after: int = 5, limit: str | None = None) -> None:
         super().__init__(problem)
         self.retry_after = retry_after
+        self.limit = limit
 
     @property
     def headers(self) -> Mapping[str, str]:

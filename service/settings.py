@@ -142,10 +142,31 @@ class Settings(BaseSettings):
         description="Calls of one client that one worker answers at a time; more get 429. Default:"
         " half of `COVERCARD_MAX_CONCURRENT_CALLS`; all of them where no client is asked for.",
     )
+    max_waiting_calls: int = Field(
+        64,
+        ge=1,
+        le=1024,
+        description="Calls that wait for an EHR at a time in one worker, beside those; more get"
+        " 503.",
+    )
+    max_waiting_calls_per_client: int | None = Field(
+        None,
+        ge=1,
+        description="Calls of one client that wait for its EHR at a time in one worker; more get"
+        " 429. Default: half of `COVERCARD_MAX_WAITING_CALLS`; all of them where no client is asked"
+        " for.",
+    )
     bytes_per_minute: int = Field(
-        1_073_741_824,
+        268_435_456,
         ge=1_048_576,
-        description="Bytes of calls and answers that one client may have in a minute and worker.",
+        description="Bytes of calls, answers and data read from its EHR that one client may have in"
+        " a minute and worker; no more are kept of them.",
+    )
+    refused_bytes_per_minute: int = Field(
+        1_048_576,
+        ge=0,
+        description="Bytes of one client's refused calls that are kept in a minute and worker;"
+        " further ones are counted only.",
     )
     failed_tokens_per_minute: int = Field(
         60,
@@ -456,10 +477,18 @@ class Settings(BaseSettings):
     @cached_property
     def share_of_calls(self) -> int:
         """Calls of one client at a time; all of them where callers are not told apart."""
-        if self.max_concurrent_calls_per_client is not None:
-            return min(self.max_concurrent_calls_per_client, self.max_concurrent_calls)
-        alone = not self.asks_for_clients or self.max_concurrent_calls == 1
-        return self.max_concurrent_calls if alone else self.max_concurrent_calls // 2
+        return self._share(self.max_concurrent_calls, self.max_concurrent_calls_per_client)
+
+    @cached_property
+    def share_of_waiting(self) -> int:
+        """Calls of one client that wait for its EHR at a time, by the same rule."""
+        return self._share(self.max_waiting_calls, self.max_waiting_calls_per_client)
+
+    def _share(self, of_all: int, told: int | None) -> int:
+        if told is not None:
+            return min(told, of_all)
+        alone = not self.asks_for_clients or of_all == 1
+        return of_all if alone else of_all // 2
 
     @cached_property
     def bodies_at_a_time(self) -> int:

@@ -1,7 +1,7 @@
-"""Fair share per client: calls at a time, bytes a minute, failed tokens a minute; in one worker.
+"""Fair share per client: bytes a minute, failed tokens a minute; in one worker.
 
-One client whose EHR is silent, or that sends what does not compress, is slowed alone: the others
-keep their slots, their database and their disk.
+One client that sends much, or what does not compress, is slowed alone: the others keep their
+database and their disk.
 """
 
 from __future__ import annotations
@@ -39,6 +39,11 @@ class MinuteCounts:
             counts = self._of_this_minute()
             return counts[key] if key in counts or len(counts) < _MOST_KEYS else counts[()]
 
+    def has(self, key: tuple[str, ...]) -> bool:
+        """Whether this very key was counted in this minute."""
+        with self._lock:
+            return key in self._of_this_minute()
+
     def seconds_left(self) -> int:
         """Whole seconds until the next minute, at least one."""
         return 60 - int(self._seconds() % 60)
@@ -48,29 +53,6 @@ class MinuteCounts:
         if minute != self._minute:
             self._minute, self._counts = minute, Counter()
         return self._counts
-
-
-class ConcurrentCalls:
-    """At most `most` calls of each client at a time."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._lock = threading.Lock()
-        self._calls: Counter[str] = Counter()
-
-    def begin(self, client: Client) -> None:
-        """Count a call that begins. Raises TooManyCalls if the client has too many under way."""
-        with self._lock:
-            if self._calls[client.issuer] >= self._most:
-                raise TooManyCalls(f"at most {self._most} calls at a time", retry_after=1)
-            self._calls[client.issuer] += 1
-
-    def end(self, client: Client) -> None:
-        """Count a call that has ended."""
-        with self._lock:
-            self._calls[client.issuer] -= 1
-            if not self._calls[client.issuer]:
-                del self._calls[client.issuer]
 
 
 class StoredBytes:
@@ -84,7 +66,9 @@ class StoredBytes:
         """Raise TooManyCalls if the client has had its bytes of this minute."""
         if self._counts.of((client.issuer,)) >= self._most:
             raise TooManyCalls(
-                f"at most {self._most} bytes a minute", retry_after=self._counts.seconds_left()
+                f"at most {self._most} bytes a minute",
+                self._counts.seconds_left(),
+                limit="bytes a minute",
             )
 
     def add(self, client: Client, count: int) -> None:
@@ -107,8 +91,33 @@ class FailedTokens:
         if self._counts.of((issuer, address)) >= self._most:
             raise TooManyCalls(
                 f"at most {self._most} invalid tokens a minute",
-                retry_after=self._counts.seconds_left(),
+                self._counts.seconds_left(),
+                limit="invalid tokens a minute",
             )
 
     def add(self, issuer: str, address: str) -> None:
         self._counts.add((issuer, address))
+
+
+class SpentShares:
+    """Clients that have had what one may have in this minute, by address.
+
+    Their further tokens from there are refused unchecked, so that a flood costs no signatures. None
+    but the client comes to this list, since a token that holds brings it there.
+    """
+
+    def __init__(self, counts: MinuteCounts) -> None:
+        self._counts = counts
+
+    def check(self, client: Client, address: str) -> None:
+        """Raise TooManyCalls if the client has had its share."""
+        if self._counts.has((client.issuer, address)):
+            raise TooManyCalls(
+                "this minute's share is spent",
+                self._counts.seconds_left(),
+                limit="share spent",
+                client=client.name,
+            )
+
+    def add(self, client: Client, address: str) -> None:
+        self._counts.add((client.issuer, address))

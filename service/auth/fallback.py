@@ -1,7 +1,7 @@
 """Fallbacks for a slow or unavailable database.
 
 Rate limits per worker: each worker counts calls alone, which still protects the service. Replay
-detection per instance: each instance records tokens in a file of all its workers.
+detection per instance: each instance has a record of its own (service.auth.instance_tokens).
 """
 
 from __future__ import annotations
@@ -9,18 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import TypeVar
 
 import structlog
 
 from service.auth.rate_limit import CallCounts, MemoryCallCounts
-from service.auth.replay_detection import FirstUses, ReplayStore, SqlReplayStore
+from service.auth.replay_detection import FirstUses, ReplayStore
 from service.auth.tokens import DEFAULT_LIFETIME, LEEWAY
 from service.circuit_breaker import CircuitBreaker
-from service.database.engines import open_pool
 from service.deadline import run_with_deadline
-from service.errors import ConfigurationError, Unavailable
+from service.errors import Unavailable
 
 _PATIENCE_SECONDS = 0.25
 _REST_SECONDS = 2.0
@@ -68,69 +66,46 @@ class FallbackCallCounts:
         return own if common is None else common
 
 
-class InstanceReplayStore:
-    """Replay detection of one instance, in a file of all its workers, created on demand.
+class InstanceFirstReplayStore:
+    """Replay detection that never depends on the shared database: this instance's record first.
 
-    `seconds` is the time in seconds since 1970, `lifetime` the longest of a token, in seconds.
+    A token is recorded at this instance, for all its workers, and then in the shared database, for
+    the others. So no token is accepted twice at an instance, whatever the database does: hang,
+    refuse, go away and come back, or return from a backup. Where the instance's record fails, the
+    database alone decides, and must answer as long as a token of that time is valid.
+
+    `lifetime` is the longest of a token, in seconds.
     """
 
     def __init__(
         self,
-        file: Path,
-        seconds: Callable[[], float] = time.time,
-        lifetime: int = DEFAULT_LIFETIME,
-    ) -> None:
-        self._lifetime = lifetime
-        self._file = file
-        self._seconds = seconds
-        self._store: SqlReplayStore | None = None
-
-    def first_use(self, issuer: str, jti: str, expires: datetime) -> bool:
-        if self._store is None:
-            try:
-                engine = open_pool(f"sqlite:///{self._file}", 1)
-            except ConfigurationError as error:
-                raise Unavailable("tokens cannot be checked for a second use now") from error
-            self._store = SqlReplayStore(engine, self._seconds)
-        return self._store.first_use(issuer, jti, expires)
-
-    def may_know(self) -> bool:
-        """Whether a recorded token may still be valid."""
-        for file in (self._file, self._file.with_name(f"{self._file.name}-wal")):
-            try:
-                written = file.stat().st_mtime
-            except OSError:
-                continue
-            if self._seconds() - written < self._lifetime + 3 * LEEWAY:
-                return True
-        return False
-
-
-class FallbackReplayStore:
-    """Shared replay detection, with this instance's own as fallback.
-
-    Calls are answered, and tokens accepted once, while the shared database is unavailable; other
-    instances do not see those tokens. They stay recorded when the database returns. Raises
-    Unavailable only if the instance's own file fails too.
-    """
-
-    def __init__(
-        self,
+        own: FirstUses,
         common: FirstUses,
-        own: InstanceReplayStore,
+        lifetime: int = DEFAULT_LIFETIME,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._common = common
         self._own = own
-        self._asking = _Common("used tokens are remembered by this instance alone", monotonic)
+        self._common = common
+        self._unsure_seconds = lifetime + 3 * LEEWAY
+        self._unsure_until = 0.0
+        self._clock = monotonic
+        self._asking = _Common("used tokens are known to this instance alone", monotonic)
 
     def first_use(self, issuer: str, jti: str, expires: datetime) -> bool:
+        """As FirstUses; raises Unavailable only where neither record can tell."""
+        try:
+            if not self._own.first_use(issuer, jti, expires):
+                return False
+        except Unavailable:
+            if self._clock() >= self._unsure_until:
+                log.error("used tokens cannot be recorded at this instance")
+            self._unsure_until = self._clock() + self._unsure_seconds
         first = self._asking.ask(
             lambda: self._common.first_use(issuer, jti, expires), _PATIENCE_SECONDS * 4
         )
-        if first is None or (first and self._own.may_know()):
-            return self._own.first_use(issuer, jti, expires)
-        return first
+        if first is None and self._clock() < self._unsure_until:
+            raise Unavailable("tokens cannot be checked for a second use now")
+        return first is not False
 
 
 class DeadlineReplayStore:

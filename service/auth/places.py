@@ -46,12 +46,29 @@ class Places:
             # The key's own share first: it is told of its own doing, not of the others'.
             if self._taken[key] >= self._most_of_one:
                 raise TooManyCalls(
-                    f"at most {self._most_of_one} {self._what} at a time", _RETRY_AFTER
+                    f"at most {self._most_of_one} {self._what} at a time",
+                    _RETRY_AFTER,
+                    limit=f"{self._what} at a time",
                 )
             if self._in_all >= self._most:
-                raise Unavailable(f"too many {self._what} at a time", _RETRY_AFTER)
+                raise Unavailable(
+                    f"too many {self._what} at a time",
+                    _RETRY_AFTER,
+                    limit=f"{self._what} at a time, all",
+                )
             self._taken[key] += 1
             self._in_all += 1
+
+    def take_again(self, key: str) -> None:
+        """Take a place that was given back for a while, also if all have been taken meanwhile."""
+        with self._lock:
+            self._taken[key] += 1
+            self._in_all += 1
+
+    @property
+    def in_all(self) -> int:
+        """The places taken now."""
+        return self._in_all
 
     def give_back(self, key: str) -> None:
         """Give back a place that was taken with this key."""

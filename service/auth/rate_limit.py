@@ -86,5 +86,7 @@ class CallLimit:
         now = self._seconds()
         if self._counts.add(client.issuer, int(now // 60)) > self._per_minute:
             raise TooManyCalls(
-                f"at most {self._per_minute} calls a minute", retry_after=60 - int(now % 60)
+                f"at most {self._per_minute} calls a minute",
+                60 - int(now % 60),
+                limit="calls a minute",
             )

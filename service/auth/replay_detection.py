@@ -52,7 +52,7 @@ class SqlReplayStore:
     def first_use(self, issuer: str, jti: str, expires: datetime) -> bool:
         row = {
             "issuer": issuer,
-            "jti_sha256": _hashed(jti),
+            "jti_sha256": hashed(jti),
             # Rounded up: a row must not expire before its token.
             "expires_at": int(expires.timestamp()) + 1,
         }
@@ -68,7 +68,7 @@ class SqlReplayStore:
 
     def used(self, issuer: str, jti: str) -> bool:
         row = used_tokens.c
-        wanted = select(row.issuer).where(row.issuer == issuer, row.jti_sha256 == _hashed(jti))
+        wanted = select(row.issuer).where(row.issuer == issuer, row.jti_sha256 == hashed(jti))
         try:
             with self._tables.begin() as connection:
                 return connection.execute(wanted).first() is not None
@@ -88,5 +88,6 @@ class SqlReplayStore:
             log.warning("expired tokens not pruned", kind=type(error).__name__)
 
 
-def _hashed(jti: str) -> str:
+def hashed(jti: str) -> str:
+    """What is kept of a token's id."""
     return sha256(jti.encode("utf-8", "surrogatepass")).hexdigest()

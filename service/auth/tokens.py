@@ -15,7 +15,7 @@ import jiter
 from joserfc import jws
 from joserfc.errors import JoseError
 
-from service.auth.client_share import FailedTokens
+from service.auth.client_share import FailedTokens, SpentShares
 from service.auth.clients import Client, TrustedClient
 from service.auth.key_sets import PublicKey
 from service.auth.replay_detection import FirstUses
@@ -50,8 +50,8 @@ class _Registry(jws.JWSRegistry):
 class TokenChecker:
     """Verification of client tokens.
 
-    `clients` by issuer; `used` records accepted tokens, `failed` counts the others; `clock` gives
-    the time with a time zone.
+    `clients` by issuer; `used` records accepted tokens, `failed` counts the others, `spent` has the
+    clients of which no more are looked at in this minute; `clock` gives the time with a time zone.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class TokenChecker:
         clients: Mapping[str, TrustedClient],
         used: FirstUses,
         failed: FailedTokens,
+        spent: SpentShares,
         clock: Callable[[], datetime],
         lifetime: int = DEFAULT_LIFETIME,
     ) -> None:
@@ -66,12 +67,14 @@ class TokenChecker:
         self._clients = clients
         self._used = used
         self._failed = failed
+        self._spent = spent
         self._clock = clock
 
     def client_of(self, token: str, url: str, address: str) -> Client:
         """The client that signed `token` for a call of `url`, sent from `address`.
 
-        Raises Unauthenticated with the failed claim; TooManyCalls after too many of these;
+        Raises Unauthenticated with the failed claim; TooManyCalls after too many of these, and
+        where the client has had its share of this minute;
         Unavailable if the client's keys or the record of used tokens are unavailable.
         """
         issuer = ""
@@ -84,6 +87,7 @@ class TokenChecker:
                 raise Unauthenticated("iss", "is no client of this service")
             issuer = trusted.client.issuer
             self._failed.check(issuer, address)
+            self._spent.check(trusted.client, address)
             check_signature(token, signing_keys(header, trusted))
             self._check_claims(claims, url)
         except Unauthenticated:

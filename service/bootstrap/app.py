@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,8 +14,10 @@ from cards.questionnaires import Forms, load_forms
 from cards.questionnaires.form_libraries import load_libraries
 from cards.texts import Texts
 from cards.vocabulary import Json
+from service.auth.client_share import MinuteCounts
 from service.auth.clients import TrustedClient
-from service.bootstrap.security import secure
+from service.bootstrap.security import TOKEN_CHECKS, secure
+from service.bootstrap.threads import most_threads
 from service.bootstrap.wire_pages import visitor_limits, wire_pages
 from service.crd.call_limits import CallLimits
 from service.crd.crd_version import CrdVersion
@@ -66,7 +69,7 @@ from service.review.submitted_forms import FormsOnFile
 from service.settings import Settings
 from service.web.call_logger import CallLogger, count_refusals
 from service.web.capability_statement import capability_statement
-from service.web.client_auth import current_client
+from service.web.client_auth import current_client, waiting_for_ehr
 from service.web.feedback import feedback_blueprint
 from service.web.fhir_operations import FhirOperations
 from service.web.fhir_resources import (
@@ -242,12 +245,24 @@ def wire_decide_step(
     )
 
 
-def wire_fetcher(settings: Settings, resolver: Resolver = resolve) -> EhrFetcher:
-    """The fetcher of missing resources from EHRs; `resolver` resolves their names."""
+def wire_fetcher(
+    settings: Settings,
+    resolver: Resolver = resolve,
+    waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> EhrFetcher:
+    """The fetcher of missing resources from EHRs; `resolver` resolves their names.
+
+    `waiting` makes the block in which a call waits for its EHR.
+    """
     policy = OutboundPolicy(settings.fhir_servers.split(), settings.fhir_networks.split(), resolver)
-    limits = Limits(settings.fetch_max_bytes, settings.fetch_max_pages)
+    limits = Limits(
+        settings.fetch_max_bytes,
+        settings.fetch_max_pages,
+        settings.max_json_values,
+        settings.max_resources,
+    )
     clients = FhirClients(policy, limits, settings.fhir_ca_file, settings.aliases)
-    return EhrFetcher(clients, settings.fetch_budget_ms / 1000, is_fhir)
+    return EhrFetcher(clients, settings.fetch_budget_ms / 1000, is_fhir, waiting)
 
 
 def wire_forms_on_file(settings: Settings, library: Library, forms: Forms) -> FormsOnFile:
@@ -384,15 +399,24 @@ def create_app(
     app = Application("service", static_folder=None)
     recorder = app.extensions[RECORDER] = wire_recorder(settings)
     metrics = Metrics()
-    call_logger = CallLogger(recorder, metrics, clock)
+    metrics.most(
+        open=most_threads(settings),
+        checking=TOKEN_CHECKS,
+        working=settings.max_concurrent_calls,
+        waiting=settings.max_waiting_calls,
+    )
+    call_logger = CallLogger(
+        recorder, metrics, clock, settings.refused_bytes_per_minute, MinuteCounts()
+    )
     count_refusals(app, metrics)
-    secured = secure(app, settings, clock)
+    secured = secure(app, settings, clock, metrics)
     if secured.token_endpoint is not None:
         limits = visitor_limits("token requests")
         app.register_blueprint(smart_blueprint(secured.token_endpoint, FHIR_PREFIXES, limits))
     payer_records = wire_payer_records(settings, library, metrics)
     server_check = wire_server_check(settings, secured.clients)
-    review = wire_review(settings, library, clock, None, versions, payer_records, server_check)
+    fetcher = wire_fetcher(settings, waiting=waiting_for_ehr)
+    review = wire_review(settings, library, clock, fetcher, versions, payer_records, server_check)
     app.register_blueprint(hooks_blueprint(review, discovery(SERVICES, versions), call_logger))
     app.register_blueprint(feedback_blueprint(call_logger))
     logged_calls = RecordedCalls(settings.database_url)

@@ -18,19 +18,15 @@ from service.accepted_risks import accepted_risks
 from service.auth.access_tokens import AccessTokens
 from service.auth.backend_services import BackendServices
 from service.auth.bearer_tokens import BearerTokens
-from service.auth.client_share import (
-    ConcurrentCalls,
-    FailedTokens,
-    MinuteCounts,
-    StoredBytes,
-)
+from service.auth.call_places import CallPlaces, PlaceLimits
+from service.auth.client_share import FailedTokens, MinuteCounts, SpentShares, StoredBytes
 from service.auth.clients import Client, TrustedClient, load_clients
 from service.auth.fallback import (
     DeadlineReplayStore,
     FallbackCallCounts,
-    FallbackReplayStore,
-    InstanceReplayStore,
+    InstanceFirstReplayStore,
 )
+from service.auth.instance_tokens import InstanceTokens
 from service.auth.places import Places
 from service.auth.rate_limit import CallCounts, CallLimit, MemoryCallCounts, SqlCallCounts
 from service.auth.replay_detection import FirstUses, SqlReplayStore
@@ -43,6 +39,7 @@ from service.web.client_auth import Admission, require_client
 from service.web.cors import allow_origins
 from service.web.headers import secure_headers
 from service.web.limits import refuse_compressed_bodies, refuse_other_names
+from service.web.metrics import Metrics
 from service.web.problems import translate_errors
 from service.web.request_log import log_calls
 from service.web.smart_routes import TokenEndpoint
@@ -62,7 +59,9 @@ class Secured(NamedTuple):
     token_endpoint: TokenEndpoint | None
 
 
-def secure(app: Flask, settings: Settings, clock: Callable[[], datetime]) -> Secured:
+def secure(
+    app: Flask, settings: Settings, clock: Callable[[], datetime], metrics: Metrics
+) -> Secured:
     """Add logging, limits, admission and error translation, before any blueprint is registered.
 
     Raises ConfigurationError if the settings
@@ -94,7 +93,7 @@ def secure(app: Flask, settings: Settings, clock: Callable[[], datetime]) -> Sec
         )
         refuse_other_names(app, own_names(settings))
     clients = _clients(settings)
-    admission = wire_admission(settings, clients, clock)
+    admission = wire_admission(settings, clients, clock, metrics)
     endpoint = None
     if clients is not None and any(trusted.client_id for trusted in clients.values()):
         endpoint, admission = wire_backend_services(settings, clients, clock, admission)
@@ -106,17 +105,30 @@ def wire_admission(
     settings: Settings,
     clients: Mapping[str, TrustedClient] | None,
     clock: Callable[[], datetime],
+    metrics: Metrics,
 ) -> Admission:
     """Admission by tokens and limits; opens the shared database only if one of them needs it."""
+    spent = SpentShares(MinuteCounts())
     return Admission(
-        client_of=None if clients is None else _token_checker(settings, clients, clock),
+        client_of=None if clients is None else _token_checker(settings, clients, spent, clock),
         base_url=settings.base_url,
         checks=BoundedSemaphore(TOKEN_CHECKS),
-        concurrent=ConcurrentCalls(settings.share_of_calls),
         stored=StoredBytes(settings.bytes_per_minute, MinuteCounts()),
         limit=_call_limit(settings),
         bodies=Places("request bodies", settings.bodies_at_a_time, settings.share_of_calls),
-        slots=BoundedSemaphore(settings.max_concurrent_calls),
+        places=CallPlaces(place_limits(settings), metrics.places),
+        spent=spent,
+        count=metrics.count,
+    )
+
+
+def place_limits(settings: Settings) -> PlaceLimits:
+    """The calls at a time of one worker."""
+    return PlaceLimits(
+        at_work=settings.max_concurrent_calls,
+        at_work_of_one=settings.share_of_calls,
+        waiting=settings.max_waiting_calls,
+        waiting_of_one=settings.share_of_waiting,
     )
 
 
@@ -160,18 +172,21 @@ def _clients(settings: Settings) -> Mapping[str, TrustedClient] | None:
 
 
 def _token_checker(
-    settings: Settings, clients: Mapping[str, TrustedClient], clock: Callable[[], datetime]
+    settings: Settings,
+    clients: Mapping[str, TrustedClient],
+    spent: SpentShares,
+    clock: Callable[[], datetime],
 ) -> Callable[[str, str, str], Client]:
     failed = FailedTokens(settings.failed_tokens_per_minute, MinuteCounts())
     seen = _used_tokens(settings)
-    return TokenChecker(clients, seen, failed, clock, settings.token_lifetime).client_of
+    return TokenChecker(clients, seen, failed, spent, clock, settings.token_lifetime).client_of
 
 
 def _used_tokens(settings: Settings) -> FirstUses:
     """The record of used tokens, of all workers and instances."""
-    used = SqlReplayStore(_shared(settings))
-    file = settings.spool_dir / "used-tokens.sqlite3"
-    return FallbackReplayStore(used, InstanceReplayStore(file, lifetime=settings.token_lifetime))
+    own = InstanceTokens(settings.spool_dir / "used-tokens.sqlite3")
+    common = SqlReplayStore(_shared(settings))
+    return InstanceFirstReplayStore(own, common, settings.token_lifetime)
 
 
 def wire_used(settings: Settings) -> DeadlineReplayStore:

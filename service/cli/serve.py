@@ -98,8 +98,6 @@ _FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 HEADER_BYTES = 32_768
 """Size of all headers of a request in bytes; above it, 431."""
 
-SPARE_THREADS = 8
-
 SECONDS_FOR_PORT = 5.0
 """Longer than the workers of a killed server live on (see `end_with`)."""
 
@@ -124,6 +122,7 @@ def serve() -> None:
     check_port(settings.host, settings.port)
     with metrics_folder():
         from service.bootstrap.app import Library, create_app
+        from service.bootstrap.threads import most_threads
 
         global _of_the_server
         _of_the_server = Library(settings)
@@ -154,17 +153,6 @@ def serve() -> None:
         gc.collect()
         gc.freeze()  # what the workers share stays shared: no collection writes to it
         Granian("service.cli.serve:wsgi_app", factory=True, **options).serve()
-
-
-def most_threads(settings: Settings) -> int:
-    """The threads of a worker, which the server starts on demand.
-
-    One for each call, for each body under way and for each place of visitors and readers, and spare
-    ones for discovery, health and refusals.
-    """
-    from service.bootstrap.wire_pages import MOST_VISITORS
-
-    return settings.max_concurrent_calls + settings.bodies_at_a_time + MOST_VISITORS + SPARE_THREADS
 
 
 def check_port(host: str, port: int, patience: float = SECONDS_FOR_PORT) -> None:

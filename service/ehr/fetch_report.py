@@ -19,7 +19,9 @@ class Outcome(StrEnum):
     REJECTED_TOKEN = "rejected-token"  # noqa: S105
     """The server answered 401."""
     TOO_LARGE = "too-large"
-    """More bytes, pages or requests than allowed for one call; none of it is used."""
+    """More bytes, JSON values, resources, pages or requests than allowed for one call; none of it
+    is used.
+    """
     NOT_FHIR = "not-fhir"
     """Not the requested FHIR: HTML, truncated JSON, another type or id."""
     NOT_UNDERSTOOD = "not-understood"
@@ -30,6 +32,8 @@ class Outcome(StrEnum):
     """Data of another patient, dropped."""
     NOT_ALLOWED = "not-allowed"
     """Refused by this service: a server, host, address, redirect or id outside the allowlist."""
+    LEFT_ALONE = "left-alone"
+    """Not sent: the server has answered none of the last calls, and is tried again soon."""
 
 
 class UnreadBecause(StrEnum):
@@ -62,7 +66,7 @@ class FetchReport:
 
 def token_use(reports: Iterable[FetchReport]) -> TokenUse:
     """The token's use according to a call's reports."""
-    outcomes = {r.outcome for r in reports} - {Outcome.NOT_ALLOWED}
+    outcomes = {r.outcome for r in reports} - {Outcome.NOT_ALLOWED, Outcome.LEFT_ALONE}
     if Outcome.REJECTED_TOKEN in outcomes:
         return TokenUse.REJECTED
     return TokenUse.USED if outcomes else TokenUse.NOT_USED

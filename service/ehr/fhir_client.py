@@ -40,6 +40,7 @@ from service.ehr.patient_check import is_of_server
 from service.ehr.server_aliases import NO_ALIASES, ServerAliases
 from service.errors import ConfigurationError, FetchFailed
 from service.fhir.document import Document, without_nulls
+from service.fhir.json_limits import values_in
 from service.fhir.nul import places_of_nul
 from service.fhir.references import parse_literal
 
@@ -68,20 +69,23 @@ class Access:
     """A call's FHIR server with its token, and the base URLs allowed for its client.
 
     `allowed` is None in open mode. The token is sent to `server` only; it is None for a call
-    without one, as calls of an open FHIR server are.
+    without one, as calls of an open FHIR server are. `client` is the client's name.
     """
 
     server: str
     token: str | None = field(repr=False)
     allowed: frozenset[str] | None = None
+    client: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of one call: bytes in total, pages of each search."""
+    """Limits of one call: bytes, JSON values and resources in total, pages of each search."""
 
     max_bytes: int = 2 * 1024 * 1024
     max_pages: int = 3
+    max_values: int = 100_000
+    max_resources: int = 1_000
 
 
 class FhirClients:
@@ -136,6 +140,12 @@ class FhirClient:
         self._lock = threading.Lock()
         self._addresses: tuple[str, ...] | None = None
         self._bytes_left = shared.limits.max_bytes
+        self._values_left = shared.limits.max_values
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of the call."""
+        return self._shared.limits
 
     def documents(self, need: FhirQuery, deadline: float) -> list[Document]:
         """The result of a query: the resource, or all pages of the search.
@@ -217,6 +227,7 @@ class FhirClient:
             if not _JSON.fullmatch(kind.strip()):
                 raise FetchFailed(Outcome.NOT_FHIR)
             body = self._body(response, deadline)
+        self._take_values(values_in(body))
         return Document(body, _json_object(body))
 
     def _send(self, url: str, deadline: float) -> BaseHTTPResponse:
@@ -286,6 +297,13 @@ class FhirClient:
         with self._lock:
             self._bytes_left -= size
             if self._bytes_left < 0:
+                raise FetchFailed(Outcome.TOO_LARGE)
+
+    def _take_values(self, count: int) -> None:
+        """Count JSON values against the call's limit, before any of them is decoded."""
+        with self._lock:
+            self._values_left -= count
+            if self._values_left < 0:
                 raise FetchFailed(Outcome.TOO_LARGE)
 
     def _left(self, deadline: float) -> float:

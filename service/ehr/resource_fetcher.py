@@ -1,8 +1,9 @@
 """Resource fetcher: missing resources from the EHR, in parallel, within one time budget.
 
 The answer is in time whatever the EHR does. Each request has its own thread, abandoned at the
-deadline; its sockets have the same deadline. The number of unanswered requests per server is
-limited, and with it the threads that a server with dripping headers can hold.
+deadline; its sockets have the same deadline. The number of unanswered requests per client and
+server is limited, and with it the threads that a server with dripping headers can hold. A server
+that answers none of several calls in a row is left alone for a while: no call waits for it.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
 import structlog
 
+from service.circuit_breaker import CircuitBreaker
 from service.ehr.fetch_report import FetchReport, Outcome, TokenUse, token_use
 from service.ehr.fhir_client import Access, FhirClient, FhirClients
 from service.ehr.fhir_query import FhirQuery, Read, Search
@@ -31,6 +34,9 @@ Plan = Callable[[Resources], Sequence[FhirQuery]]
 _MOST_NEEDS = 24
 _MOST_AT_ONCE = 8
 _MOST_OWED = 64
+_SILENT_CALLS = 5
+_REST_SECONDS = 10.0
+_MOST_CIRCUITS = 1_000
 
 log = structlog.get_logger(__name__)
 
@@ -62,14 +68,23 @@ class ResourceFetcher(Protocol):
 class EhrFetcher:
     """A fetcher that queries the EHR.
 
-    `budget` is the time for one call in seconds; `fits` validates the FHIR of a resource.
+    `budget` is the time for one call in seconds; `fits` validates the FHIR of a resource; `waiting`
+    makes the block in which a call waits for its EHR, and may refuse it.
     """
 
-    def __init__(self, clients: FhirClients, budget: float, fits: Callable[[object], bool]) -> None:
+    def __init__(
+        self,
+        clients: FhirClients,
+        budget: float,
+        fits: Callable[[object], bool],
+        waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self.clients = clients
         self.budget = budget
         self.fits = fits
+        self.waiting = waiting
         self.debts = _Debts()
+        self._circuits = _Circuits(clients.monotonic)
 
     def complete(
         self, resources: Resources, plan: Plan, access: Access | None, patient: str
@@ -78,22 +93,79 @@ class EhrFetcher:
 
         `plan` is called after each arrival, since a new resource may refer to others; each query is
         sent once. Without `access` none is sent. `patient` is "Patient/id": another patient's data
-        are dropped. Errors are in the result; none is raised.
+        are dropped. Errors are in the result. Raises only what `waiting` raises, where too many
+        calls wait already.
         """
-        if access is None or self.budget <= 0 or not plan(resources):
+        if access is None or self.budget <= 0 or not (needs := plan(resources)):
             return Fetched()
         try:
             client = self.clients.client(access)
         except FetchFailed as refusal:
             if not access.token:
                 return Fetched()  # nobody gave us leave to ask it
-            return _all_refused(plan(resources), Outcome(refusal.outcome))
-        return _Fetching(self, client, resources, plan, patient).run()
+            return _all_refused(needs, Outcome(refusal.outcome))
+        asked = (access.client, client.base.url)
+        fetching = _Fetching(self, client, asked, resources, plan, patient)
+
+        def wait() -> Fetched:
+            with self.waiting():
+                fetched = fetching.run(needs)
+            if fetched.reports and all(r.outcome is Outcome.TIMEOUT for r in fetched.reports):
+                raise _Silent(fetched)
+            return fetched
+
+        try:
+            return self._circuits.of(asked).call(wait)
+        except _Silent as silent:
+            return silent.fetched
+        except _LeftAlone:
+            return _all_refused(needs, Outcome.LEFT_ALONE)
 
 
 def _all_refused(needs: Sequence[FhirQuery], outcome: Outcome) -> Fetched:
     unmet = tuple(dict.fromkeys(needs))
     return Fetched(tuple(FetchReport(n.label, outcome, 0) for n in unmet), frozenset(unmet))
+
+
+class _Silent(Exception):
+    """No query of a call was answered in time."""
+
+    def __init__(self, fetched: Fetched) -> None:
+        super().__init__()
+        self.fetched = fetched
+
+
+class _LeftAlone(Exception):
+    """The server is left alone."""
+
+
+_Asked = tuple[str, str]
+"""The name of a client, and the base URL of its EHR."""
+
+
+class _Circuits:
+    """The circuit breakers of EHRs, each by client: no client can open another's."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._lock = threading.Lock()
+        self._by_server: dict[_Asked, CircuitBreaker] = {}
+        self._monotonic = monotonic
+
+    def of(self, asked: _Asked) -> CircuitBreaker:
+        with self._lock:
+            circuit = self._by_server.get(asked)
+            if circuit is None:
+                if len(self._by_server) >= _MOST_CIRCUITS:
+                    self._by_server.clear()
+                circuit = self._by_server[asked] = CircuitBreaker(
+                    (_Silent,),
+                    _LeftAlone,
+                    failures=_SILENT_CALLS,
+                    seconds=_REST_SECONDS,
+                    on_open=lambda: log.warning("an EHR is silent, left alone for a while"),
+                    monotonic=self._monotonic,
+                )
+            return circuit
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +183,14 @@ class _Fetching:
         self,
         shared: EhrFetcher,
         client: FhirClient,
+        asked: _Asked,
         resources: Resources,
         plan: Plan,
         patient: str,
     ) -> None:
         self._shared = shared
         self._client = client
+        self._server = asked
         self._resources = resources
         self._plan = plan
         self._patient = patient
@@ -130,8 +204,9 @@ class _Fetching:
         self._failed: set[FhirQuery] = set()
         self._arrived: list[Resource] = []
 
-    def run(self) -> Fetched:
-        self._ask()
+    def run(self, needs: Sequence[FhirQuery]) -> Fetched:
+        """Send the `needs` of the plan, and those that it finds as resources arrive."""
+        self._ask(needs)
         while self._waiting or self._under_way:
             self._start()
             try:
@@ -140,13 +215,14 @@ class _Fetching:
             except Empty:
                 break
             self._finish(result)
-            self._ask()
+            if result.outcome is Outcome.FETCHED:
+                self._ask(self._plan(self._resources))
         for need in (*self._under_way, *self._waiting):
             self._report(need, Outcome.TIMEOUT, self._clock())
         return Fetched(tuple(self._reports), frozenset(self._failed), tuple(self._arrived))
 
-    def _ask(self) -> None:
-        for need in self._plan(self._resources):
+    def _ask(self, needs: Sequence[FhirQuery]) -> None:
+        for need in needs:
             if need in self._asked:
                 continue
             self._asked.add(need)
@@ -159,19 +235,18 @@ class _Fetching:
         while self._waiting and len(self._under_way) < _MOST_AT_ONCE:
             need = self._waiting.popleft()
             self._under_way[need] = self._clock()
-            server = self._client.base.url
-            if not self._shared.debts.add(server):
+            if not self._shared.debts.add(self._server):
                 self._results.put(_Result(need, Outcome.TIMEOUT, finished=self._clock()))
                 continue
             # A daemon: a server that never answers must not block the end of this process.
-            worker = threading.Thread(target=self._work, args=(need, server), daemon=True)
+            worker = threading.Thread(target=self._work, args=(need,), daemon=True)
             try:
                 worker.start()
             except RuntimeError:  # no more threads in the system
-                self._shared.debts.remove(server)
+                self._shared.debts.remove(self._server)
                 self._results.put(_Result(need, Outcome.ERROR, finished=self._clock()))
 
-    def _work(self, need: FhirQuery, server: str) -> None:
+    def _work(self, need: FhirQuery) -> None:
         documents: Sequence[Document] = ()
         try:
             documents = self._client.documents(need, self._deadline)
@@ -183,7 +258,7 @@ class _Fetching:
             log.error("unexpected error while fetching", kind=type(error).__name__)
             outcome = Outcome.ERROR
         finally:
-            self._shared.debts.remove(server)
+            self._shared.debts.remove(self._server)
         self._results.put(_Result(need, outcome, documents, self._clock()))
 
     def _finish(self, result: _Result) -> None:
@@ -215,6 +290,8 @@ class _Fetching:
             found = [r for d in documents for r in _matches(need, d)]
             if any(r.id is None for r in found):
                 return Outcome.NOT_FHIR
+        if len(self._arrived) + len(found) > self._client.limits.max_resources:
+            return Outcome.TOO_LARGE
         bases = self._client.bases
         own = [r for r in found if not is_of_another(r.data, self._patient, bases)]
         for resource in own:
@@ -240,13 +317,13 @@ def _fetched(resource: Resource) -> Resource:
 
 
 class _Debts:
-    """Unanswered requests by server, over all calls of this process."""
+    """Unanswered requests by client and server, over all calls of this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._owed: Counter[str] = Counter()
+        self._owed: Counter[_Asked] = Counter()
 
-    def add(self, server: str) -> bool:
+    def add(self, server: _Asked) -> bool:
         """Count one more; False if the server has too many unanswered."""
         with self._lock:
             if self._owed[server] >= _MOST_OWED:
@@ -254,7 +331,7 @@ class _Debts:
             self._owed[server] += 1
             return True
 
-    def remove(self, server: str) -> None:
+    def remove(self, server: _Asked) -> None:
         with self._lock:
             self._owed[server] -= 1
             if self._owed[server] <= 0:

@@ -110,7 +110,11 @@ class OrderReview:
         self._limits.check_resources([*resources])
         named = self._asked(request, resources)
         self._limits.check_references(missing_needs(request, resources, named))
-        fetched, searched = self._fetch(request, resources, allowed_fhir_servers, now)
+        access = None
+        if request.fhir_server:
+            token = request.access_token or None
+            access = Access(request.fhir_server, token, allowed_fhir_servers, client)
+        fetched, searched = self._fetch(request, resources, access, now)
         asked = self._asked(request, resources)
         if not asked:
             refuse_without_orders(request, resources, fetched)
@@ -176,7 +180,7 @@ class OrderReview:
         self,
         request: HookRequest,
         resources: Resources,
-        allowed: frozenset[str] | None,
+        access: Access | None,
         now: datetime,
     ) -> tuple[Fetched, frozenset[str]]:
         """Fetch missing resources, if the call has a server; and the types searched for facts.
@@ -201,9 +205,6 @@ class OrderReview:
                 needs.extend(own)
             return needs
 
-        access = None
-        if request.fhir_server:
-            access = Access(request.fhir_server, request.access_token or None, allowed)
         fetched = self._fetcher.complete(resources, plan, access, request.patient)
         answered = fetched.reports and searched_in_full(frozenset(for_facts), fetched.failed)
         return fetched, answered or frozenset()

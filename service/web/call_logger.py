@@ -12,6 +12,7 @@ from flask import Flask, Response, g, request
 
 from cards.vocabulary import Answer, Card
 from service import __version__
+from service.auth.client_share import MinuteCounts
 from service.crd.hooks import SERVICES
 from service.decision.determination import Determination
 from service.decision.policy import PolicyVersion
@@ -20,7 +21,13 @@ from service.decision_log.fetched_resources import written
 from service.decision_log.instants import new_call_id
 from service.decision_log.recorder import Recorder
 from service.decision_log.token_removal import without_tokens
-from service.errors import RecordsUnavailable, RequestError, UnknownService
+from service.errors import (
+    RecordsUnavailable,
+    RequestError,
+    TooManyCalls,
+    Unavailable,
+    UnknownService,
+)
 from service.response import Asserted
 from service.review.order_review import Review
 from service.web.json_body import encode
@@ -30,11 +37,18 @@ from service.web.problems import internal_error
 _HOOKS: Mapping[str, str] = {s.id: s.hook for s in SERVICES}
 
 
+_MOST_KEPT_OF_REFUSED = 65_536
+"""Bytes of a refused call that are kept: what a person needs to see what is wrong with it."""
+
+
 def count_refusals(app: Flask, metrics: Metrics) -> None:
-    """Count hook calls refused before their body is read."""
+    """Count requests refused by reason, and hook calls refused before their body is read."""
 
     @app.after_request
     def count(response: Response) -> Response:
+        if "refusal" in g:
+            client = g.client.name if "client" in g else g.get("refused_client", "")
+            metrics.refusal(client, g.refusal)
         hook = _HOOKS.get((request.view_args or {}).get("service_id", ""))
         if request.endpoint == "hooks.call" and hook and not g.get("counted", False):
             client = g.client.name if "client" in g else ""
@@ -43,12 +57,25 @@ def count_refusals(app: Flask, metrics: Metrics) -> None:
 
 
 class CallLogger:
-    """Recording of calls. `clock` gives the current time with a time zone."""
+    """Recording of calls. `clock` gives the current time with a time zone.
 
-    def __init__(self, recorder: Recorder, metrics: Metrics, clock: Callable[[], datetime]) -> None:
+    Of each client's refused calls at most `most_refused` bytes a minute are kept; further ones are
+    counted only, in `refused`.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
+        most_refused: int,
+        refused: MinuteCounts,
+    ) -> None:
         self.recorder = recorder
         self.metrics = metrics
         self.clock = clock
+        self.most_refused = most_refused
+        self.refused = refused
 
     def received(self, service_id: str, client: str, body: bytes) -> ReceivedCall:
         """Begin a call; `client` is the configured name of its client."""
@@ -75,6 +102,8 @@ class ReceivedCall:
         payload = encode(review.answer)
         call = review.request
         shown = tuple(cards_shown(review.answer, review.determinations))
+        fetched = written(review.fetched)
+        g.fetched_bytes = len(fetched or b"")
         record = msgspec.structs.replace(
             self._record(200, payload),
             request=call.document.body,
@@ -84,7 +113,7 @@ class ReceivedCall:
             patient=call.patient,
             encounter=f"Encounter/{call.encounter_id}" if call.encounter_id else None,
             token_use=review.fetched.token_use.value if call.access_token else None,
-            fetched=written(review.fetched),
+            fetched=fetched,
             decided=tuple(map(_decided, review.determinations, review.asserted)),
             cards=shown,
         )
@@ -99,18 +128,30 @@ class ReceivedCall:
         return payload
 
     def fail(self, error: Exception) -> None:
-        """Record a call that is answered with this error.
+        """Record a call that is answered with this error, as far as its client's share goes.
 
-        Raises RecordsUnavailable. A call of an unknown service is not recorded.
+        Raises RecordsUnavailable. A call of an unknown service is not recorded, nor one for which
+        there was no place: nothing was decided about it.
         """
-        if isinstance(error, UnknownService):
+        if isinstance(error, UnknownService | TooManyCalls | Unavailable):
             return
         if isinstance(error, RequestError):
             payload, status, outcome = encode(error.operation_outcome()), error.status, "refused"
         else:
             payload, status, outcome = encode(internal_error()), 500, "failed"
-        record = msgspec.structs.replace(self._record(status, payload), request=self.body)
-        self._keep(record, "", outcome)
+        request = self.body if len(self.body) <= _MOST_KEPT_OF_REFUSED else None
+        if self._may_keep(len(request or b"") + len(payload)):
+            record = msgspec.structs.replace(self._record(status, payload), request=request)
+            self._keep(record, "", outcome)
+        else:
+            self.call_logger.metrics.not_kept(self.client)
+            self._count("", outcome)
+
+    def _may_keep(self, size: int) -> bool:
+        """Whether so many bytes more of the client's refused calls may be kept in this minute."""
+        key = (self.client,)
+        self.call_logger.refused.add(key, size)
+        return self.call_logger.refused.of(key) <= self.call_logger.most_refused
 
     def _record(self, status: int, payload: bytes) -> CallRecord:
         return CallRecord(
@@ -133,9 +174,13 @@ class ReceivedCall:
             outcome = "unavailable"
             raise
         finally:
-            seconds = time.perf_counter() - self.started
-            self.call_logger.metrics.call(record.hook, version, self.client, outcome, seconds)
-            g.counted = True
+            self._count(version, outcome)
+
+    def _count(self, version: str, outcome: str) -> None:
+        seconds = time.perf_counter() - self.started
+        hook = _HOOKS[self.service_id]
+        self.call_logger.metrics.call(hook, version, self.client, outcome, seconds)
+        g.counted = True
 
 
 def _decided(determination: Determination, asserted: Asserted | None) -> DeterminationRecord:

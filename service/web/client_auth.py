@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from flask import Flask, Response, g, request
 
-from service.auth.client_share import ConcurrentCalls, StoredBytes
+from service.auth.call_places import CallPlaces
+from service.auth.client_share import SpentShares, StoredBytes
 from service.auth.clients import ANYONE, Client
 from service.auth.places import Places
 from service.auth.rate_limit import CallLimit
-from service.errors import Unauthenticated, Unavailable
+from service.errors import TooManyCalls, Unauthenticated, Unavailable
 from service.web.json_body import receive_body
 from service.web.request_log import note
 
@@ -48,19 +50,21 @@ class Admission:
 
     `client_of` takes a token, the called URL and the caller's address, and returns the client or
     raises an error of service.errors; None in open mode. `base_url` is the service's public base
-    URL. `checks` limit the tokens checked at a time; `concurrent` the calls at a time of one
-    client, `stored` its bytes a minute, `limit` its calls a minute, None without a limit; `bodies`
-    the bodies read at a time, `slots` the calls at a time of all.
+    URL. `checks` limit the tokens checked at a time; `stored` the bytes a minute of one client,
+    `limit` its calls a minute, None without a limit; `bodies` the bodies read at a time; `places`
+    are those of calls. `spent` gets the clients that have had their share of a minute. `count` is
+    told of one more (1) or one less (-1) request that is "open" or "checking".
     """
 
     client_of: Callable[[str, str, str], Client] | None
     base_url: str
     checks: threading.BoundedSemaphore
-    concurrent: ConcurrentCalls
     stored: StoredBytes
     limit: CallLimit | None
     bodies: Places
-    slots: threading.BoundedSemaphore
+    places: CallPlaces
+    spent: SpentShares
+    count: Callable[[str, int], None] = lambda _state, _change: None
 
 
 def require_client(app: Flask, admission: Admission) -> None:
@@ -72,32 +76,49 @@ def require_client(app: Flask, admission: Admission) -> None:
 
     @app.before_request
     def admit() -> None:
+        admission.count("open", 1)
+        g.open = True
         if _asks_for_nobody(app):
             return
         client = g.client = _client(admission)
         note(client=client.name)
-        if admission.limit is not None:
-            admission.limit.count(client)
-        admission.stored.check(client)
+        try:
+            if admission.limit is not None:
+                admission.limit.count(client)
+            admission.stored.check(client)
+        except TooManyCalls:
+            admission.spent.add(client, request.remote_addr or "")
+            raise
         # A body that does not come holds no place of a call.
         with admission.bodies.held(client.issuer):
             receive_body()
-        if not admission.slots.acquire(blocking=False):
-            raise Unavailable("too many calls at a time", retry_after=1)
-        g.held = [admission.slots.release]
-        admission.concurrent.begin(client)
-        g.held.append(lambda: admission.concurrent.end(client))
+        g.place = admission.places.enter(client)
 
     @app.after_request
     def count(response: Response) -> Response:
-        if "held" in g:
-            admission.stored.add(g.client, g.get("body_bytes", 0) + (response.content_length or 0))
+        if "refusal" in g:
+            note(working=admission.places.at_work, waiting=admission.places.waiting)
+        if "place" in g:
+            size = g.get("body_bytes", 0) + g.get("fetched_bytes", 0)
+            admission.stored.add(g.client, size + (response.content_length or 0))
         return response
 
     @app.teardown_request
     def leave(_: BaseException | None) -> None:
-        for release in g.pop("held", ()):
-            release()
+        place = g.pop("place", None)
+        if place is not None:
+            place.leave()
+        if g.pop("open", False):
+            admission.count("open", -1)
+
+
+def waiting_for_ehr() -> AbstractContextManager[None]:
+    """A block in which the current call waits for its EHR: its place at work is free for others.
+
+    Raises TooManyCalls or Unavailable if too many calls wait already.
+    """
+    place = g.get("place")
+    return nullcontext() if place is None else place.waiting()
 
 
 def _asks_for_nobody(app: Flask) -> bool:
@@ -118,11 +139,15 @@ def _client(admission: Admission) -> Client:
     scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
     if scheme.lower() != "bearer" or token in _NO_TOKEN:
         raise Unauthenticated(None, "expected Authorization: Bearer with a client's signed JWT")
-    # Few at a time: a check may wait, for a key set that was never read or for the database.
-    if not admission.checks.acquire(timeout=_SECONDS_FOR_A_CHECK):
-        raise Unavailable("too many tokens at a time", retry_after=1)
+    admission.count("checking", 1)
     try:
-        url = admission.base_url + request.path
-        return admission.client_of(token.strip(), url, request.remote_addr or "")
+        # Few at a time: a check may wait, for a key set that was never read or for the database.
+        if not admission.checks.acquire(timeout=_SECONDS_FOR_A_CHECK):
+            raise Unavailable("too many tokens at a time", 1, limit="tokens at a time, all")
+        try:
+            url = admission.base_url + request.path
+            return admission.client_of(token.strip(), url, request.remote_addr or "")
+        finally:
+            admission.checks.release()
     finally:
-        admission.checks.release()
+        admission.count("checking", -1)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
 from service.decision_log.recorder import Health
@@ -23,7 +24,9 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 class Metrics:
-    """The metrics of one application. Label values are from fixed sets."""
+    """The metrics of one application. Label values are from fixed sets, and clients' names from the
+    operator's file.
+    """
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -70,6 +73,34 @@ class Metrics:
             ["finding"],
             registry=self._registry,
         )
+        self._in_flight = Gauge(
+            "covercard_in_flight",
+            "Now: requests in all (open), tokens being checked or in line for it (checking), calls"
+            " at work (working), calls waiting for an EHR (waiting).",
+            ["state"],
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
+        self._places = Gauge(
+            "covercard_places",
+            "The most of each: threads for requests (open), tokens (checking), calls (working,"
+            " waiting), over all workers. Where open has reached its number, requests queue.",
+            ["state"],
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
+        self._refusals = Counter(
+            "covercard_refusals",
+            "Requests refused, by client and reason: a limit, or the kind of error.",
+            ["client", "reason"],
+            registry=self._registry,
+        )
+        self._unkept = Counter(
+            "covercard_refusals_not_kept",
+            "Refused calls that are counted and not kept in the decision log, by client.",
+            ["client"],
+            registry=self._registry,
+        )
         self._payer_data = Histogram(
             "covercard_payer_data_seconds",
             "Questions to the source of the payer's own records, by how they ended.",
@@ -88,6 +119,28 @@ class Metrics:
         self._calls.labels(hook, version, client, outcome).inc()
         if seconds is not None:
             self._seconds.labels(hook).observe(seconds)
+
+    def most(self, **places: int) -> None:
+        """The most of each state of `covercard_in_flight`, in this worker."""
+        for state, number in places.items():
+            self._places.labels(state).set(number)
+
+    def places(self, working: int, waiting: int) -> None:
+        """Calls of this worker that are at work, and that wait for an EHR, now."""
+        self._in_flight.labels("working").set(working)
+        self._in_flight.labels("waiting").set(waiting)
+
+    def count(self, state: str, change: int) -> None:
+        """One more (1) or one less (-1) is "open" or "checking"."""
+        self._in_flight.labels(state).inc(change)
+
+    def refusal(self, client: str, reason: str) -> None:
+        """Count a refused request; `client` is empty where it is not known."""
+        self._refusals.labels(client, reason).inc()
+
+    def not_kept(self, client: str) -> None:
+        """Count a refused call that is not kept."""
+        self._unkept.labels(client).inc()
 
     def card(self, policy: str | None, topic: str) -> None:
         self._cards.labels(policy or "", topic).inc()
@@ -116,10 +169,19 @@ class Metrics:
         shown = CollectorRegistry()
         shown.register(_RecordsCollector(health))
         if FOLDER_VARIABLE in os.environ:
+            _forget_dead_workers(Path(os.environ[FOLDER_VARIABLE]))
             MultiProcessCollector(shown)  # type: ignore[no-untyped-call]
         else:
             shown.register(_Forwarding(self._registry))
         return generate_latest(shown)
+
+
+def _forget_dead_workers(folder: Path) -> None:
+    """Remove what workers that are gone had in flight: nobody else would ever take it off."""
+    for file in folder.glob("gauge_live*_*.db"):
+        pid = file.stem.rpartition("_")[2]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            mark_process_dead(int(pid), str(folder))  # type: ignore[no-untyped-call]
 
 
 class _Forwarding(Collector):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import structlog
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from service.errors import (
@@ -35,7 +35,13 @@ def translate_errors(app: Flask) -> None:
     @app.errorhandler(RequestError)
     @app.errorhandler(Unavailable)
     def refused(error: RequestError | Unavailable) -> Response:
+        g.refusal = getattr(error, "limit", None) or type(error).__name__
         note(refused=type(error).__name__)
+        if isinstance(error, TooManyCalls | Unavailable) and error.limit is not None:
+            note(limit=error.limit)
+        if isinstance(error, TooManyCalls) and error.client:
+            g.refused_client = error.client
+            note(client=error.client, address=request.remote_addr)
         if isinstance(error, Unauthenticated):
             note(claim=error.claim, why=error.why, address=request.remote_addr)
         if isinstance(error, UnhandledPayer) and error.payers:
@@ -49,6 +55,7 @@ def translate_errors(app: Flask) -> None:
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
         status = error.code or 500
+        g.refusal = f"HTTP {status}"
         shown = http_error_page(status)
         if shown is not None:
             return shown

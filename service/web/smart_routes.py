@@ -73,7 +73,9 @@ def smart_blueprint(
         except RequestEntityTooLarge:
             raise BodyTooLarge(f"larger than {_LARGEST_REQUEST} bytes") from None
         if not endpoint.checks.acquire(timeout=_SECONDS_FOR_A_CHECK):
-            raise Unavailable("too many token requests at a time", retry_after=1)
+            raise Unavailable(
+                "too many token requests at a time", 1, limit="token requests at a time, all"
+            )
         try:
             url = endpoint.base_url + TOKEN_PATH
             issued = endpoint.services.token(form, url, request.remote_addr or "")

@@ -49,7 +49,9 @@ class VisitorLimits:
         """Count a request. Raises TooManyCalls above the number of a minute."""
         if self.counts.of((address,)) >= self.per_minute:
             raise TooManyCalls(
-                f"at most {self.per_minute} requests a minute", self.counts.seconds_left()
+                f"at most {self.per_minute} requests a minute",
+                self.counts.seconds_left(),
+                limit="requests a minute",
             )
         self.counts.add((address,))
 

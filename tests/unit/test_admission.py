@@ -1,15 +1,18 @@
 """The gate is the application's: what nobody thought about is closed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from threading import BoundedSemaphore
 
 import pytest
 from flask import Blueprint, Flask
 from flask.testing import FlaskClient
 
-from service.auth.client_share import ConcurrentCalls, FailedTokens, MinuteCounts, StoredBytes
+from service.auth.call_places import CallPlaces, PlaceLimits
+from service.auth.client_share import FailedTokens, MinuteCounts, SpentShares, StoredBytes
 from service.auth.clients import ANYONE, Client
 from service.auth.places import Places
+from service.auth.rate_limit import CallLimit, MemoryCallCounts
 from service.bootstrap.app import create_app
 from service.errors import TooManyCalls, Unauthenticated
 from service.settings import Settings
@@ -31,23 +34,29 @@ def client_of(token: str, url: str, address: str) -> Client:
     return OF_TOKEN[token]
 
 
+def places(
+    at_work: int = 10, of_one: int = 10, waiting: int = 10, wait_of_one: int = 10
+) -> CallPlaces:
+    return CallPlaces(PlaceLimits(at_work, of_one, waiting, wait_of_one))
+
+
 def admission(
-    slots: BoundedSemaphore,
+    places: CallPlaces,
     of: Callable[[str, str, str], Client] | None = client_of,
     *,
-    at_a_time: int = 100,
     bytes_a_minute: int = 1_000_000,
+    limit: CallLimit | None = None,
     bodies: Places | None = None,
 ) -> Admission:
     return Admission(
         client_of=of,
         base_url=BASE,
         checks=BoundedSemaphore(2),
-        concurrent=ConcurrentCalls(at_a_time),
         stored=StoredBytes(bytes_a_minute, MinuteCounts(lambda: 90.0)),
-        limit=None,
+        limit=limit,
         bodies=bodies or Places("request bodies", 100, 100),
-        slots=slots,
+        places=places,
+        spent=SpentShares(MinuteCounts(lambda: 90.0)),
     )
 
 
@@ -78,13 +87,13 @@ def application(admits: Admission) -> Flask:
 
 
 @pytest.fixture
-def slots() -> BoundedSemaphore:
-    return BoundedSemaphore(1)
+def one() -> CallPlaces:
+    return places(at_work=1, of_one=1)
 
 
 @pytest.fixture
-def guarded(slots: BoundedSemaphore) -> Flask:
-    return application(admission(slots))
+def guarded(one: CallPlaces) -> Flask:
+    return application(admission(one))
 
 
 @pytest.mark.threat("open-by-mistake")
@@ -105,8 +114,8 @@ def test_an_open_view_has_no_client_to_rely_on(guarded: Flask) -> None:
     assert guarded.test_client().get("/later/broken").status_code == 500
 
 
-def test_an_open_service_answers_anyone(slots: BoundedSemaphore) -> None:
-    http = application(admission(slots, None)).test_client()
+def test_an_open_service_answers_anyone(one: CallPlaces) -> None:
+    http = application(admission(one, None)).test_client()
     assert http.get("/later/feature").text == ANYONE.name
 
 
@@ -116,16 +125,14 @@ def test_a_refused_call_gives_its_place_back(guarded: Flask) -> None:
         assert http.get("/later/feature").status_code == 401
 
 
-def test_without_a_free_place_a_call_is_to_come_again(
-    guarded: Flask, slots: BoundedSemaphore
-) -> None:
-    slots.acquire()
+def test_without_a_free_place_a_call_is_to_come_again(guarded: Flask, one: CallPlaces) -> None:
+    other = one.enter(CLINIC)
     http = guarded.test_client()
     refused = http.get("/later/feature", headers={"Authorization": "Bearer good"})
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
     assert refused.json is not None and refused.json["resourceType"] == "OperationOutcome"
     assert http.get("/later/page").status_code == 200
-    slots.release()
+    other.leave()
     assert http.get("/later/feature", headers={"Authorization": "Bearer good"}).status_code == 200
 
 
@@ -135,30 +142,28 @@ def get(http: FlaskClient, token: str) -> tuple[int, str | None]:
 
 
 @pytest.mark.threat("failed-tokens")
-def test_a_token_that_does_not_hold_takes_no_place(slots: BoundedSemaphore) -> None:
+def test_a_token_that_does_not_hold_takes_no_place(one: CallPlaces) -> None:
     """It is checked before a place is looked for: those who wait for a check hold up no call."""
-    slots.acquire()
-    http = application(admission(slots)).test_client()
+    one.enter(CLINIC)
+    http = application(admission(one)).test_client()
     assert get(http, "bad") == (401, None)
     assert get(http, "good") == (503, "1")
 
 
 @pytest.mark.threat("client-share")
-def test_a_client_with_its_share_of_calls_under_way_is_refused_alone(
-    slots: BoundedSemaphore,
-) -> None:
-    admits = admission(BoundedSemaphore(10), at_a_time=1)
+def test_a_client_with_its_share_of_calls_under_way_is_refused_alone() -> None:
+    admits = admission(places(of_one=1))
     http = application(admits).test_client()
-    admits.concurrent.begin(HOSPITAL)
+    held = admits.places.enter(HOSPITAL)
     assert get(http, "good") == (429, "1")
     assert get(http, "other") == (200, None)
-    admits.concurrent.end(HOSPITAL)
+    held.leave()
     assert [get(http, "good")[0] for _ in range(3)] == [200] * 3
 
 
 @pytest.mark.threat("client-share")
 def test_a_client_that_has_had_its_bytes_waits_for_the_next_minute_alone() -> None:
-    admits = admission(BoundedSemaphore(10), bytes_a_minute=20)
+    admits = admission(places(), bytes_a_minute=20)
     http = application(admits).test_client()
     assert [get(http, "good")[0] for _ in range(3)] == [200] * 3
     assert get(http, "good") == (429, "30")
@@ -167,16 +172,35 @@ def test_a_client_that_has_had_its_bytes_waits_for_the_next_minute_alone() -> No
 
 @pytest.mark.threat("slow-body")
 def test_a_body_under_way_holds_no_place_of_a_call_and_counts_for_its_client_alone(
-    slots: BoundedSemaphore,
+    one: CallPlaces,
 ) -> None:
     bodies = Places("request bodies", 2, 1)
-    http = application(admission(slots, bodies=bodies)).test_client()
+    http = application(admission(one, bodies=bodies)).test_client()
     with bodies.held(HOSPITAL.issuer):
         assert get(http, "good") == (429, "1")
         assert get(http, "other") == (200, None)
         with bodies.held("https://ehr.third.example.org"):
             assert get(http, "other") == (503, "1")
     assert get(http, "good") == (200, None)
+
+
+@pytest.mark.threat("client-share")
+def test_of_a_client_that_has_had_its_share_no_further_token_of_that_minute_is_checked() -> None:
+    """So that a flood costs no signatures; from elsewhere it is told as before."""
+    now = 90.0
+    spent = SpentShares(MinuteCounts(lambda: now))
+    admits = replace(
+        admission(places(), limit=CallLimit(1, MemoryCallCounts(), lambda: now)), spent=spent
+    )
+    http = application(admits).test_client()
+    assert [get(http, "good")[0] for _ in range(2)] == [200, 429]
+    with pytest.raises(TooManyCalls, match="share is spent") as refused:
+        spent.check(HOSPITAL, "127.0.0.1")
+    assert (refused.value.client, refused.value.retry_after) == (HOSPITAL.name, 30)
+    spent.check(HOSPITAL, "192.0.2.1")
+    spent.check(CLINIC, "127.0.0.1")
+    now = 120.0
+    spent.check(HOSPITAL, "127.0.0.1")
 
 
 def test_counts_of_a_minute_end_with_it_and_keep_only_so_many_keys() -> None:

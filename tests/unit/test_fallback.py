@@ -1,7 +1,9 @@
 """A shared database that is away or hangs holds up no call for long."""
 
+import sqlite3
 import threading
-import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,9 +13,9 @@ from service.auth import fallback
 from service.auth.fallback import (
     DeadlineReplayStore,
     FallbackCallCounts,
-    FallbackReplayStore,
-    InstanceReplayStore,
+    InstanceFirstReplayStore,
 )
+from service.auth.instance_tokens import InstanceTokens
 from service.errors import Unavailable
 
 
@@ -103,56 +105,86 @@ def test_where_a_second_use_cannot_be_told_in_time_nobody_is_let_in(
     assert store.used("a", "another")
 
 
+FILE = Path("spool") / "used-tokens.sqlite3"
+
+
 @pytest.fixture
-def own(tmp_path: Path) -> InstanceReplayStore:
-    return InstanceReplayStore(tmp_path / "spool" / "used-tokens.sqlite3")
+def own(tmp_path: Path) -> InstanceTokens:
+    return InstanceTokens(tmp_path / FILE)
 
 
 def soon() -> datetime:
     return datetime.now(UTC) + timedelta(minutes=5)
 
 
-def test_while_the_database_answers_no_instance_remembers_tokens_for_itself(
-    common: Common, own: InstanceReplayStore, tmp_path: Path
-) -> None:
-    store = FallbackReplayStore(common, own)
-    assert [store.first_use("a", "jti", soon()) for _ in range(2)] == [True, False]
-    assert not own.may_know()
-    assert list(tmp_path.iterdir()) == []
+def hang(common: Common) -> None:
+    common.gate.clear()
 
 
-def test_while_it_is_away_a_token_counts_once_at_all_workers_of_an_instance(
-    common: Common, own: InstanceReplayStore, tmp_path: Path
-) -> None:
+def refuse(common: Common) -> None:
     common.away = True
-    other = InstanceReplayStore(tmp_path / "spool" / "used-tokens.sqlite3")
-    workers = [FallbackReplayStore(common, each) for each in (own, other)]
-    first = [worker.first_use("a", "jti", soon()) for worker in workers * 2]
-    assert first == [True, False, False, False]
-    assert common.asked == 2
+
+
+def go_back_to_a_backup(common: Common) -> None:
+    common.known = frozenset()
+
+
+FAULTS = {"hangs": hang, "refuses": refuse, "is restored": go_back_to_a_backup}
+each_fault = pytest.mark.parametrize("fault", FAULTS.values(), ids=lambda f: f.__name__)
 
 
 @pytest.mark.threat("replay")
-def test_a_token_that_was_used_while_it_was_away_is_refused_when_it_is_back(
-    common: Common, own: InstanceReplayStore, tmp_path: Path
+@each_fault
+def test_a_token_used_at_an_instance_is_never_accepted_there_again_whatever_the_database_does(
+    common: Common,
+    own: InstanceTokens,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Callable[[Common], None],
 ) -> None:
+    monkeypatch.setattr(fallback, "_PATIENCE_SECONDS", 0.005)
     now = 0.0
-    common.away = True
-    worker = FallbackReplayStore(common, own, lambda: now)
-    idle = FallbackReplayStore(common, InstanceReplayStore(tmp_path / "spool/used-tokens.sqlite3"))
-    assert worker.first_use("a", "jti", soon())
+    workers = [
+        InstanceFirstReplayStore(store, common, monotonic=lambda: now)
+        for store in (own, InstanceTokens(tmp_path / FILE))
+    ]
+    used = ["before", "during", "after"]
+    assert workers[0].first_use("a", "before", soon())
+    fault(common)
+    assert workers[0].first_use("a", "during", soon())
+    assert not any(worker.first_use("a", jti, soon()) for jti in used[:2] for worker in workers)
     common.away = False
+    common.gate.set()
     now += 60
-    assert not idle.first_use("a", "jti", soon())
-    assert not worker.first_use("a", "jti", soon())
-    assert worker.first_use("a", "another", soon())
+    assert workers[0].first_use("a", "after", soon())
+    assert not any(worker.first_use("a", jti, soon()) for jti in used for worker in workers)
+    # The program starts anew, with the same folder.
+    again = InstanceFirstReplayStore(InstanceTokens(tmp_path / FILE), common)
+    assert not any(again.first_use("a", jti, soon()) for jti in used)
+
+
+@pytest.mark.threat("replay")
+def test_a_token_that_another_instance_has_seen_is_refused_while_the_database_answers(
+    common: Common, own: InstanceTokens, tmp_path: Path
+) -> None:
+    here = InstanceFirstReplayStore(own, common)
+    there = InstanceFirstReplayStore(InstanceTokens(tmp_path / "other.sqlite3"), common)
+    assert [store.first_use("a", "jti", soon()) for store in (here, there)] == [True, False]
+
+
+def test_a_token_known_here_is_refused_without_the_database(
+    common: Common, own: InstanceTokens
+) -> None:
+    store = InstanceFirstReplayStore(own, common)
+    assert [store.first_use("a", "jti", soon()) for _ in range(5)] == [True] + [False] * 4
+    assert common.asked == 1
 
 
 def test_a_database_that_hangs_is_waited_for_once_by_tokens_too(
-    common: Common, own: InstanceReplayStore, monkeypatch: pytest.MonkeyPatch
+    common: Common, own: InstanceTokens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fallback, "_PATIENCE_SECONDS", 0.005)
-    store = FallbackReplayStore(common, own, lambda: 0.0)
+    store = InstanceFirstReplayStore(own, common, monotonic=lambda: 0.0)
     common.gate.clear()
     assert [store.first_use("a", str(n), soon()) for n in range(4)] == [True] * 4
     assert not store.first_use("a", "0", soon())
@@ -160,21 +192,70 @@ def test_a_database_that_hangs_is_waited_for_once_by_tokens_too(
     common.gate.set()
 
 
-def test_where_the_instance_cannot_remember_either_nobody_is_let_in(
-    common: Common, tmp_path: Path
-) -> None:
+def broken(tmp_path: Path) -> InstanceTokens:
+    """A record whose folder is none, until `repair`."""
     (tmp_path / "spool").write_text("no folder")
-    store = FallbackReplayStore(common, InstanceReplayStore(tmp_path / "spool/used-tokens.sqlite3"))
+    return InstanceTokens(tmp_path / FILE)
+
+
+def repair(tmp_path: Path) -> None:
+    (tmp_path / "spool").unlink()
+
+
+def test_where_neither_record_can_tell_nobody_is_let_in(common: Common, tmp_path: Path) -> None:
+    store = InstanceFirstReplayStore(broken(tmp_path), common)
     common.away = True
     with pytest.raises(Unavailable):
         store.first_use("a", "jti", soon())
 
 
-def test_what_was_remembered_is_not_looked_at_once_all_of_it_has_expired(
+@pytest.mark.threat("replay")
+def test_after_a_gap_in_the_instances_record_the_database_must_answer_for_a_tokens_lifetime(
     common: Common, tmp_path: Path
 ) -> None:
-    later = time.time() + 3600
-    file = tmp_path / "used-tokens.sqlite3"
-    assert InstanceReplayStore(file).first_use("a", "jti", soon())
-    assert InstanceReplayStore(file).may_know()
-    assert not InstanceReplayStore(file, lambda: later).may_know()
+    """A token accepted in the gap is known to the database alone."""
+    now = 0.0
+    store = InstanceFirstReplayStore(broken(tmp_path), common, lifetime=300, monotonic=lambda: now)
+    assert store.first_use("a", "in the gap", soon())
+    repair(tmp_path)
+    common.away = True
+    with pytest.raises(Unavailable):
+        store.first_use("a", "in the gap", soon())
+    now += 300 + 3 * 30
+    assert store.first_use("a", "later", soon())
+
+
+def test_tokens_of_an_instance_are_forgotten_when_they_have_expired(tmp_path: Path) -> None:
+    now = 1_000.0
+    store = InstanceTokens(tmp_path / FILE, lambda: now)
+
+    def until(seconds: float) -> datetime:
+        return datetime.fromtimestamp(seconds, UTC)
+
+    for n in range(20):
+        assert store.first_use("a", f"short-{n}", until(1_030))
+    assert store.first_use("a", "long", until(1_300))
+    now = 1_061.0
+    assert store.first_use("a", "another", until(1_300))
+    with sqlite3.connect(tmp_path / FILE) as reading:
+        assert reading.execute("SELECT count(*) FROM used_tokens").fetchone() == (2,)
+    assert not store.first_use("a", "long", until(1_300))
+
+
+def test_of_many_uses_at_once_at_an_instance_one_is_the_first(tmp_path: Path) -> None:
+    stores = [InstanceTokens(tmp_path / FILE) for _ in range(4)]
+    with ThreadPoolExecutor(8) as pool:
+        first = list(pool.map(lambda n: stores[n % 4].first_use("a", "1", soon()), range(40)))
+    assert first.count(True) == 1
+
+
+@pytest.mark.threat("files-at-rest")
+def test_an_instances_file_tells_nothing_of_a_token_and_is_its_owners_alone(
+    own: InstanceTokens, tmp_path: Path
+) -> None:
+    assert own.first_use("a", "Marigold-Quistgaard", soon())
+    files = list((tmp_path / "spool").iterdir())
+    assert files
+    for file in files:
+        assert b"Quistgaard" not in file.read_bytes()
+        assert file.stat().st_mode & 0o077 == 0

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from service.auth.client_share import FailedTokens, MinuteCounts
+from service.auth.client_share import FailedTokens, MinuteCounts, SpentShares
 from service.auth.clients import Client, TrustedClient
-from service.auth.fallback import InstanceReplayStore
+from service.auth.instance_tokens import InstanceTokens
 from service.auth.key_sets import FixedKeys, read_key_set
 from service.auth.tokens import DEFAULT_LIFETIME, TokenChecker
 from service.errors import ConfigurationError, Unauthenticated
@@ -39,7 +39,8 @@ def checker(lifetime: int, seen: Seen | None = None) -> TokenChecker:
     keys = FixedKeys(read_key_set({"keys": [SIGNER.public()]}))
     trusted = {SIGNER.issuer: TrustedClient(Client(SIGNER.issuer, "Example EHR"), keys)}
     failed = FailedTokens(20, MinuteCounts())
-    return TokenChecker(trusted, seen or Seen(), failed, lambda: datetime.now(UTC), lifetime)
+    spent = SpentShares(MinuteCounts())
+    return TokenChecker(trusted, seen or Seen(), failed, spent, lambda: datetime.now(UTC), lifetime)
 
 
 def as_epic_signs(lifetime: int = 900) -> str:
@@ -71,15 +72,13 @@ def test_a_longer_one_counts_once_too_and_is_remembered_until_it_has_expired() -
     assert until.timestamp() >= time.time() + 890
 
 
-def test_what_this_instance_remembers_is_looked_at_as_long_as_its_tokens_live(
-    tmp_path: Path,
-) -> None:
-    file = tmp_path / "used-tokens.sqlite3"
-    expires = datetime.fromtimestamp(time.time() + 900, UTC)
-    assert InstanceReplayStore(file).first_use("a", "jti", expires)
-    later = time.time() + 700
-    assert InstanceReplayStore(file, lambda: later, lifetime=900).may_know()
-    assert not InstanceReplayStore(file, lambda: later).may_know()
+def test_this_instance_remembers_a_token_as_long_as_it_lives(tmp_path: Path) -> None:
+    now = time.time()
+    store = InstanceTokens(tmp_path / "used-tokens.sqlite3", lambda: now)
+    expires = datetime.fromtimestamp(now + 900, UTC)
+    assert store.first_use("a", "jti", expires)
+    now += 899
+    assert not store.first_use("a", "jti", expires)
 
 
 @pytest.mark.parametrize("seconds", [0, 59, 3601])

@@ -1,0 +1,92 @@
+"""Places of calls in one worker: at work, and waiting for an EHR.
+
+A call that waits for its client's EHR gives its place at work to others. A client whose EHR is
+silent fills its own share of the places for waiting, and is refused alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+from service.auth.clients import Client
+from service.auth.places import Places
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceLimits:
+    """Numbers of calls at a time: at work and waiting, of all clients and of each."""
+
+    at_work: int
+    at_work_of_one: int
+    waiting: int
+    waiting_of_one: int
+
+
+class CallPlaces:
+    """The places of one worker. `shown` is told how many calls are at work, and how many wait."""
+
+    def __init__(
+        self, limits: PlaceLimits, shown: Callable[[int, int], None] = lambda _work, _wait: None
+    ) -> None:
+        self._at_work = Places("calls", limits.at_work, limits.at_work_of_one)
+        self._waiting = Places("calls waiting for the EHR", limits.waiting, limits.waiting_of_one)
+        self._shown = shown
+
+    @property
+    def at_work(self) -> int:
+        return self._at_work.in_all
+
+    @property
+    def waiting(self) -> int:
+        return self._waiting.in_all
+
+    def enter(self, client: Client) -> CallPlace:
+        """A place at work for a call that begins.
+
+        Raises TooManyCalls (429) if the client has its share, Unavailable (503) if all are taken.
+        """
+        self._at_work.take(client.issuer)
+        self._show()
+        return CallPlace(self, client)
+
+    def leave(self, client: Client) -> None:
+        """End the call of an entered client."""
+        self._at_work.give_back(client.issuer)
+        self._show()
+
+    @contextmanager
+    def wait(self, client: Client) -> Iterator[None]:
+        """A block in which an entered call waits for its EHR.
+
+        Raises as `enter`. After the block the call is at work again, whoever has come meanwhile: it
+        has been admitted already, and those who come next are refused until there is room.
+        """
+        self._waiting.take(client.issuer)
+        self._at_work.give_back(client.issuer)
+        self._show()
+        try:
+            yield
+        finally:
+            self._at_work.take_again(client.issuer)
+            self._waiting.give_back(client.issuer)
+            self._show()
+
+    def _show(self) -> None:
+        self._shown(self.at_work, self.waiting)
+
+
+@dataclass(frozen=True, slots=True)
+class CallPlace:
+    """The place of one call."""
+
+    places: CallPlaces
+    client: Client
+
+    def leave(self) -> None:
+        self.places.leave(self.client)
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """A block in which the call waits for its EHR; raises as `CallPlaces.wait`."""
+        return self.places.wait(self.client)
