@@ -14,8 +14,8 @@ from datetime import datetime
 from pathlib import Path
 
 from service.auth.replay_detection import hashed
-from service.private_files import make_private_file
 from service.errors import Unavailable
+from service.private_files import make_private_file
 
 _LOCK_SECONDS = 2.0
 _PRUNE_EVERY = 60.0

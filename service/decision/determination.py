@@ -174,11 +174,12 @@ class Determination:
     @property
     def billing_expressions(self) -> tuple[Code, ...]:
         """The billing codes with the modifiers that the order writes them with, each once."""
-        found: dict[Code, None] = {}
-        for code in self.billing_codes:
-            written = [c.expression for c in self.order.codings if c.code == code]
-            found.update(dict.fromkeys(e for e in written or [code] if e is not None))
-        return tuple(found)
+        written: dict[Code, list[Code]] = {}
+        for coding in self.order.codings:
+            if coding.code is not None and (expression := coding.expression) is not None:
+                written.setdefault(coding.code, []).append(expression)
+        each = (e for code in self.billing_codes for e in written.get(code, [code]))
+        return tuple(dict.fromkeys(each))
 
     @property
     def coverage(self) -> Coverage | None:

@@ -67,6 +67,10 @@ class FormAcceptanceRule:
         return self.starts <= day and (self.ends is None or day <= self.ends)
 
 
+_MOST_REJECTED_IN_TRACE = 20
+"""Each order has its trace in the log: hundreds of forms beside a hundred orders fill it."""
+
+
 def with_notices_on_file(
     determination: Determination,
     records: Sequence[SubmittedForm],
@@ -88,18 +92,25 @@ def with_notices_on_file(
     steps: list[TraceStep] = []
     counting: list[tuple[int, date, NoticeOnFile]] = []
     rejected_forms: list[RejectedForm] = []
+    rejected = 0
     for record in records:
         rule = _rule(record, notices, rules)
         objection = next(_objections(record, rule, d, patient, today), None)
         because = f"{record.reference}: {record.form}"
         if objection is not None:
-            steps.append(TraceStep("notice", "does not count", f"{because}: {objection.because}"))
+            rejected += 1
+            if rejected <= _MOST_REJECTED_IN_TRACE:
+                steps.append(
+                    TraceStep("notice", "does not count", f"{because}: {objection.because}")
+                )
             notice = next((r.notice for r in rules if r.form == record.form), None)
             if notice in notices and _may_be_for(record, d, patient):
                 rejected_forms.append(RejectedForm(record.form, objection.why, notice))
         elif rule is not None and record.day is not None:
             steps.append(TraceStep("notice", "on file", f"{because} of {record.day}"))
             counting.append((rule.strength, record.day, _on_file(rule, record, record.day)))
+    if (more := rejected - _MOST_REJECTED_IN_TRACE) > 0:
+        steps.append(TraceStep("notice", "does not count", f"{more} further forms"))
     trace = (*d.trace, *steps)
     if not counting:
         told = sorted(set(rejected_forms), key=lambda f: (f.form, f.why))

@@ -74,8 +74,7 @@ def contained_coverages(
     contained = order.data.get("contained")
     for i, inner in enumerate(contained if isinstance(contained, list) else ()):
         if isinstance(inner, Mapping) and inner.get("resourceType") == "Coverage":
-            data = {**inner, "contained": contained}
-            within = Resource(data, order.document, (*order.path, "contained", i))
+            within = order.within(inner, (*order.path, "contained", i))
             reference = f"{order.place}#{inner.get('id', '')}"
             yield replace(read_coverage(within, resources, payers), reference=reference)
 
@@ -100,10 +99,7 @@ def payors(
             continue
         organization: Mapping[str, Any] | None = None
         if isinstance(reference, str) and reference.startswith("#"):
-            contained = resource.data.get("contained")
-            for inner in contained if isinstance(contained, list) else ():
-                if isinstance(inner, Mapping) and inner.get("id") == reference[1:]:
-                    organization = inner
+            _, organization = resource.contained.get(reference[1:], (0, None))
         elif isinstance(reference, str):
             found = resources.get(reference)
             organization = found.data if found and found.type == "Organization" else None

@@ -100,6 +100,7 @@ class Resource:
     type: str = field(init=False)
     id: str | None = field(init=False)
     reference: str = field(init=False)
+    _contained: Mapping[str, tuple[int, Mapping[str, Any]]] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         # Computed once: they are read a dozen times a call.
@@ -112,6 +113,24 @@ class Resource:
     def place(self) -> str:
         # Computed on demand: most places are never read.
         return self.named or written_path(self.path)
+
+    @property
+    def contained(self) -> Mapping[str, tuple[int, Mapping[str, Any]]]:
+        """The contained resources by id, each with its position; the first of those with one id."""
+        if self._contained is None:
+            found: dict[str, tuple[int, Mapping[str, Any]]] = {}
+            written = self.data.get("contained")
+            for i, inner in enumerate(written if isinstance(written, list) else ()):
+                if isinstance(inner, Mapping) and isinstance(own := inner.get("id"), str):
+                    found.setdefault(own, (i, inner))
+            self._contained = found
+        return self._contained
+
+    def within(self, data: Mapping[str, Any], path: FieldPath) -> Resource:
+        """A resource contained in this one, which refers to its siblings as this one does."""
+        inner = Resource(data, self.document, path)
+        inner._contained = self.contained
+        return inner
 
     def compact_members(self) -> dict[str, msgspec.Raw]:
         """The resource's elements by name, each value in its received tokens without whitespace."""

@@ -42,8 +42,9 @@ from service.fhir.dates import day_range, period_range
 from service.fhir.document import Resource
 from service.fhir.elements import codings, extensions, mappings, reference_of, text
 from service.fhir.encounters import EncounterClasses, encounters_of, urgency_of
+from service.fhir.past_care import Coded, CodedPart, PastCare, past_care
 from service.fhir.prior_decisions import DecisionReader, ToldDecision
-from service.fhir.questionnaire_responses import answers_of, orders_of
+from service.fhir.questionnaire_responses import Answers, answers_of, orders_of
 from service.fhir.resources import Resources
 from service.fhir.systems import US_NPI, canonical_code
 
@@ -75,6 +76,7 @@ class FhirFacts:
     _known: dict[str, Fact] = field(default_factory=dict)
     _places: dict[str, str] = field(default_factory=dict)
     _decisions: Sequence[ToldDecision] | None = None
+    _own_codes: frozenset[Code] | None = None
 
     def get(self, spec: FactSpec) -> Fact:
         """The fact with its value or the reason for which it is unknown; never an exception."""
@@ -112,6 +114,14 @@ class FhirFacts:
         if local in self.unreachable:
             return Fact(why=Why.NOT_REACHABLE, because=f"the {kind} could not be read")
         return Fact(why=Why.NOT_TOLD, because="what it refers to did not come along")
+
+    @property
+    def own_codes(self) -> frozenset[Code]:
+        """The order's readable codes."""
+        if self._own_codes is None:
+            found = (c.code for c in self.order.codings)
+            self._own_codes = frozenset(code for code in found if code is not None)
+        return self._own_codes
 
     @property
     def coverage(self) -> Coverage | None:
@@ -612,71 +622,68 @@ def _unread_decision(facts: FhirFacts) -> Fact:
 
 
 def _observation(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact:
-    newest: tuple[date, Fact] | None = None
+    newest: tuple[date, CodedPart] | None = None
     first = shifted(facts.day.earliest, -source.months, -source.days)
-    for resource in _of_patient(facts, "Observation"):
-        if resource.data.get("status") not in ("final", "amended", "corrected"):
+    for observed, part in _past_care(facts, "Observation", source):
+        day = observed.day
+        if observed.status not in ("final", "amended", "corrected"):
             continue
-        day = _one_day(resource, "effectiveDateTime", "effectiveInstant", "effectivePeriod")
         if day is None or day > facts.day.latest:
             continue
         if (source.months or source.days) and day < first:
             continue
-        for part, place in _with_components(resource):
-            if _is_of(part.get("code"), source, facts) and (newest is None or day > newest[0]):
-                value = part.get("valueQuantity")
-                newest = day, _measured(value, spec.unit or "1", f"{place}.valueQuantity")
+        if newest is None or day > newest[0]:
+            newest = day, part
     if newest is not None:
-        return newest[1]
-    return _none_found(facts, "Observation", NOT_TOLD)
-
-
-def _with_components(resource: Resource) -> Iterator[tuple[Mapping[str, Any], str]]:
-    yield resource.data, resource.place
-    for i, component in enumerate(mappings(resource.data.get("component"))):
-        yield component, f"{resource.place}.component[{i}]"
+        value, place = newest[1].data.get("valueQuantity"), f"{newest[1].place}.valueQuantity"
+        return _measured(value, spec.unit or "1", place)
+    return _none_found(facts, ["Observation"], NOT_TOLD)
 
 
 def _procedure(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact:
     done = (
-        r
-        for r in _of_patient(facts, "Procedure")
-        if r.data.get("status") in ("completed", "in-progress")
+        care
+        for care, _ in _past_care(facts, "Procedure", source)
+        if care.status in ("completed", "in-progress")
     )
-    return _latest(facts, done, source, "performedDateTime", "performedPeriod")
+    return _latest(facts, done, ["Procedure"])
+
+
+_ORDERS = ("ServiceRequest", "DeviceRequest")
 
 
 def _earlier_order(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact:
     orders = (
-        r
-        for r in _of_patient(facts, "ServiceRequest", "DeviceRequest")
-        if r.data.get("status") in ("active", "completed") and r.reference != facts.order.reference
+        care
+        for kind in _ORDERS
+        for care, _ in _past_care(facts, kind, source)
+        if care.status in ("active", "completed")
+        and care.resource.reference != facts.order.reference
     )
-    return _latest(facts, orders, source, "occurrenceDateTime", "occurrencePeriod", "authoredOn")
+    return _latest(facts, orders, _ORDERS)
 
 
-def _latest(
-    facts: FhirFacts, found: Iterable[Resource], source: FactSource, *elements: str
-) -> Fact:
-    newest: tuple[date, str] | None = None
-    undated = ""
-    kind = ""
-    for resource in found:
-        kind = resource.type
-        concept = resource.data.get("code") or resource.data.get("codeCodeableConcept")
-        if not _is_of(concept, source, facts):
-            continue
-        day = _one_day(resource, *elements)
-        if day is None:
-            undated = resource.place
-        elif newest is None or day > newest[0]:
-            newest = day, resource.place
+def _latest(facts: FhirFacts, found: Iterable[PastCare], kinds: Sequence[str]) -> Fact:
+    newest: tuple[date, Resource] | None = None
+    undated: Resource | None = None
+    for care in found:
+        if care.day is None:
+            undated = care.resource
+        elif newest is None or care.day > newest[0]:
+            newest = care.day, care.resource
     if newest is not None:
-        return Fact(newest[0], (newest[1],))
-    if undated:
-        return Fact(why=Why.NOT_READABLE, places=(undated,), because="it has no day")
-    searched = kind or ("Procedure" if source.family is Family.PROCEDURE else "ServiceRequest")
-    return _none_found(facts, searched, Fact(NOTHING, (f"{searched}: none found",)))
+        return Fact(newest[0], (newest[1].place,))
+    if undated is not None:
+        return Fact(why=Why.NOT_READABLE, places=(undated.place,), because="it has no day")
+    return _none_found(facts, kinds, Fact(NOTHING, (f"{kinds[0]}: none found",)))
+
+
+def _past_care(facts: FhirFacts, kind: str, source: FactSource) -> Sequence[Coded]:
+    """The patient's resources of a type with a code of the fact, or of the order itself."""
+    found = past_care(facts.resources, facts.patient, kind)
+    if source.codes is None:
+        return found.of_codes(facts.own_codes)
+    return found.held_by(source.codes, facts.day.earliest)
 
 
 def _answer(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact:
@@ -691,9 +698,9 @@ def _answer(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact:
             continue
         if data.get("status") not in ("completed", "amended"):
             continue
-        if facts.order.reference not in orders_of(data, facts.resources):
+        if facts.order.reference not in _orders_of(response, facts):
             continue
-        values = answers_of(data).get(source.link_id or "", [])
+        values = _answers_of(response, facts).get(source.link_id or "", [])
         written = text(data.get("authored")) or ""
         if newest is None or written >= newest[0]:
             place = f"{response.place}.item[linkId={source.link_id}]"
@@ -702,6 +709,16 @@ def _answer(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact:
         return newest[1]
     unread = "QuestionnaireResponse" in facts.unreachable
     return Fact(why=Why.NOT_REACHABLE if unread else Why.NOT_TOLD, because="the form is not back")
+
+
+def _orders_of(response: Resource, facts: FhirFacts) -> frozenset[str]:
+    resources = facts.resources
+    key = ("orders", response.reference)
+    return resources.once(key, lambda: orders_of(response.data, resources))
+
+
+def _answers_of(response: Resource, facts: FhirFacts) -> Answers:
+    return facts.resources.once(("answers", response.reference), lambda: answers_of(response.data))
 
 
 def answered(spec: FactSpec, values: list[Any], place: str) -> Fact:
@@ -731,40 +748,17 @@ def _answer_value(spec: FactSpec, values: list[Any]) -> Value | None:
     return _decimal(first)
 
 
-def _of_patient(facts: FhirFacts, *types: str) -> Iterator[Resource]:
-    for resource in facts.resources.of_type(*types):
-        subject = reference_of(resource.data.get("subject"))
-        if subject is not None and facts.resources.local(subject) == facts.patient:
-            yield resource
+def _none_found(facts: FhirFacts, kinds: Sequence[str], searched: Fact) -> Fact:
+    """The fact where no resource is at hand: none found, not reachable, or not told.
 
-
-def _is_of(concept: object, source: FactSource, facts: FhirFacts) -> bool:
-    codes = [c for coding in codings(concept) if (c := _code(coding))]
-    if source.codes is None:
-        own = {c.code for c in facts.order.codings}
-        return any(code in own for code in codes)
-    return any(source.codes.holds(code, facts.day.earliest) for code in codes)
-
-
-def _none_found(facts: FhirFacts, kind: str, searched: Fact) -> Fact:
-    """The fact where no resource is at hand: none found, not reachable, or not told."""
-    if kind in facts.searched:
+    None is found only where the EHR was searched for every type.
+    """
+    if all(kind in facts.searched for kind in kinds):
         return searched
-    if kind in facts.unreachable:
-        return Fact(why=Why.NOT_REACHABLE, because=f"{kind} could not be read")
+    for kind in kinds:
+        if kind in facts.unreachable:
+            return Fact(why=Why.NOT_REACHABLE, because=f"{kind} could not be read")
     return NOT_TOLD
-
-
-def _one_day(resource: Resource, *elements: str) -> date | None:
-    for element in elements:
-        written = resource.data.get(element)
-        if isinstance(written, Mapping):
-            first, last = period_range(written)
-            if first or last:
-                return last or first
-        elif days := day_range(written):
-            return days[1]
-    return None
 
 
 # --- FHIR's data types

@@ -247,11 +247,10 @@ def _resolve(
     if not isinstance(reference, str):
         return None
     if reference.startswith("#"):
-        contained = resource.data.get("contained")
-        for i, inner in enumerate(contained if isinstance(contained, list) else ()):
-            if isinstance(inner, Mapping) and inner.get("id") == reference[1:]:
-                return str(inner.get("resourceType")), inner, f"{resource.place}.contained[{i}]"
-        return None
+        i, inner = resource.contained.get(reference[1:], (0, None))
+        if inner is None:
+            return None
+        return str(inner.get("resourceType")), inner, f"{resource.place}.contained[{i}]"
     found = resources.get(reference)
     return (found.type, found.data, found.place) if found else None
 

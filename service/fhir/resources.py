@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
 from service.fhir.document import Document, Resource
 from service.fhir.references import host_of, parse_literal
 from service.field_path import FieldPath
+
+T = TypeVar("T")
 
 
 def resources_in(document: Document, value: Any, path: FieldPath) -> Iterator[Resource]:
@@ -81,6 +83,7 @@ class Resources:
         self._other_hosts = frozenset(other_hosts)
         self._hosts: set[str | None] = set()
         self._found: dict[FieldPath, tuple[Resource, ...]] = {}
+        self._read: dict[object, Any] = {}
 
     def add_from(self, document: Document, value: Any, path: FieldPath) -> None:
         """Add every resource in the value at `path` of the call's document."""
@@ -92,7 +95,19 @@ class Resources:
         """The resources that `add_from` found at `path`, in sequence."""
         return self._found.get(path, ())
 
+    def once(self, key: object, read: Callable[[], T]) -> T:
+        """What `read` makes of these resources, made once for a key as long as none is added.
+
+        The orders of a call share it: what is looked up by each order is indexed once.
+        """
+        try:
+            found: T = self._read[key]
+        except KeyError:
+            found = self._read[key] = read()
+        return found
+
     def add(self, resource: Resource) -> None:
+        self._read.clear()
         key = resource.reference
         if url := resource.full_url:
             self._by_full_url[url] = key if self._by_full_url.get(url, key) == key else None

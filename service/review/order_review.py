@@ -139,7 +139,8 @@ class OrderReview:
             other_payers_count=request.version.needs_one_coverage,
         )
         found = self._decide_step.decide(asked, context)
-        decided = [_after_fetching(fetched, item) for item in found]
+        steps = _steps(fetched)
+        decided = [_after_fetching(steps, item) for item in found]
         patient = resources.get(request.patient)
         determinations = tuple(item.determination for item in decided)
         unread_because = why_unread(request, fetched)
@@ -284,13 +285,25 @@ def drafts(resources: Resources) -> int:
 _PERFORMED = {Outcome.FETCHED, Outcome.NOT_FOUND, Outcome.WRONG_PATIENT}
 
 
-def _after_fetching(fetched: Fetched, decided: Decided) -> Decided:
-    """The decision, with the fetch reports at the start of its trace."""
-    if not fetched.reports:
+def _after_fetching(steps: Sequence[TraceStep], decided: Decided) -> Decided:
+    """The decision, with the steps of fetching at the start of its trace."""
+    if not steps:
         return decided
     determination = decided.determination
-    trace = (*map(_step, fetched.reports), *determination.trace)
+    trace = (*steps, *determination.trace)
     return replace(decided, determination=replace(determination, trace=trace))
+
+
+_MOST_STEPS = 32
+"""Each order's trace has them; a call's reports are kept once with it, all of them."""
+
+
+def _steps(fetched: Fetched) -> Sequence[TraceStep]:
+    """The fetch reports as steps of a trace, made once a call."""
+    steps = [_step(report) for report in fetched.reports[:_MOST_STEPS]]
+    if (more := len(fetched.reports) - _MOST_STEPS) > 0:
+        steps.append(TraceStep("data", "more", f"{more} further queries, kept with the call"))
+    return steps
 
 
 def _step(report: FetchReport) -> TraceStep:

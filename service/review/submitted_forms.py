@@ -76,6 +76,17 @@ class FormsOnFile:
         form = self.forms.answered_by(canonical)
         return form.id if form else None
 
+    def _given(self, resources: Resources) -> frozenset[str]:
+        """The ids of this service's forms among the present responses."""
+
+        def read() -> frozenset[str]:
+            responses = resources.of_type("QuestionnaireResponse")
+            written = (r.data.get("questionnaire") for r in responses)
+            found = (self._form_id(c) for c in written if isinstance(c, str))
+            return frozenset(form for form in found if form is not None)
+
+        return resources.once("forms given", read)
+
     def _is_spoken_of(self, order: Resource) -> bool:
         codings = read_order(order, Resources()).codings
         return any(c.code and self.policies.versions_for(c.code) for c in codings)
@@ -91,9 +102,9 @@ class FormsOnFile:
                     yield from missing(reference, resources, "QuestionnaireResponse")
         notices = {r.notice for r in self.rules if r.form in asked}
         wanted = {r.form for r in self.rules if r.notice in notices}
-        given = {record.form for record in self.records(resources)}
+        wanted -= self._given(resources) if wanted else set()
         for form in self.forms:
-            if form.id in wanted - given:
+            if form.id in wanted:
                 of_patient = ("patient", patient.removeprefix("Patient/"))
                 params = (of_patient, ("questionnaire", form.url))
                 yield Search("QuestionnaireResponse", params, spare=frozenset({"questionnaire"}))
