@@ -37,6 +37,7 @@ _MOST_OWED = 64
 _SILENT_CALLS = 5
 _REST_SECONDS = 10.0
 _MOST_CIRCUITS = 1_000
+_MOST_PLANS = 6
 
 log = structlog.get_logger(__name__)
 
@@ -203,6 +204,7 @@ class _Fetching:
         self._reports: list[FetchReport] = []
         self._failed: set[FhirQuery] = set()
         self._arrived: list[Resource] = []
+        self._plans = 0
 
     def run(self, needs: Sequence[FhirQuery]) -> Fetched:
         """Send the `needs` of the plan, and those that it finds as resources arrive."""
@@ -215,11 +217,21 @@ class _Fetching:
             except Empty:
                 break
             self._finish(result)
-            if result.outcome is Outcome.FETCHED:
+            if result.outcome is Outcome.FETCHED and self._may_plan():
                 self._ask(self._plan(self._resources))
         for need in (*self._under_way, *self._waiting):
             self._report(need, Outcome.TIMEOUT, self._clock())
         return Fetched(tuple(self._reports), frozenset(self._failed), tuple(self._arrived))
+
+    def _may_plan(self) -> bool:
+        """Whether to look again for what is missing: a plan costs as much as a decision.
+
+        At first after each arrival, then only when nothing is under way.
+        """
+        if self._plans >= (_MOST_PLANS if self._under_way or self._waiting else 2 * _MOST_PLANS):
+            return False
+        self._plans += 1
+        return True
 
     def _ask(self, needs: Sequence[FhirQuery]) -> None:
         for need in needs:
