@@ -81,6 +81,7 @@ TROUBLE: dict[str, tuple[Behavior, str]] = {
     "bytes that are no text": (body(b'{"resourceType": "Bundle", "x": "\xff\xfe"}'), "not-fhir"),
     "a JSON bomb": (body('{"a":' * 100_000 + "1" + "}" * 100_000), "not-fhir"),
     "100 levels": (body('{"resourceType":"Bundle","a":' + "[" * 99 + "]" * 99 + "}"), "not-fhir"),
+    "too many values": (body(SEARCHSET + ', "x": [' + "[]," * 100_001 + "1]}"), "too-large"),
     "entries that are none": (body(SEARCHSET + ', "entry": "x"}'), "not-fhir"),
     "a coverage gone wrong": (each_coverage(lambda c: c.update(period="soon")), "not-fhir"),
     "a coverage without id": (each_coverage(lambda c: c.pop("id")), "not-fhir"),

@@ -1,0 +1,180 @@
+"""An EHR's answers have the caps of a call, before they are decoded; a silent EHR is left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from service.ehr import fhir_client
+from service.ehr.allowlist import OutboundPolicy
+from service.ehr.fetch_report import Outcome, TokenUse
+from service.ehr.fhir_client import Access, FhirClients, Limits
+from service.ehr.fhir_query import FhirQuery, Read, Search
+from service.ehr.resource_fetcher import EhrFetcher, Fetched
+from service.errors import FetchFailed, TooManyCalls
+from service.fhir.document import Document
+from service.fhir.resources import Resources
+
+SERVER = "http://127.0.0.1:9/fhir"
+SEARCH = Search("Observation", (("patient", "a"),))
+
+
+class Ehr:
+    """Answers each query by `answer`, without a network; `asked` counts."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, limits: Limits | None = None) -> None:
+        self.now = 0.0
+        self.asked = 0
+        self.answer: Callable[[FhirQuery], list[Document]] = lambda _: []
+        self.waiting: list[str] = []
+        self.room = True
+        clients = FhirClients(OutboundPolicy(), limits or Limits(), monotonic=lambda: self.now)
+        ehr = self
+
+        def documents(_client: object, need: FhirQuery, _deadline: float) -> list[Document]:
+            ehr.asked += 1
+            return ehr.answer(need)
+
+        monkeypatch.setattr(fhir_client.FhirClient, "documents", documents)
+        self.fetcher = EhrFetcher(clients, 5.0, lambda _: True, self.wait)
+
+    @contextmanager
+    def wait(self) -> Iterator[None]:
+        if not self.room:
+            raise TooManyCalls("at most 1 calls waiting for the EHR", 1, limit="waiting")
+        self.waiting.append("in")
+        yield
+        self.waiting.append("out")
+
+    def call(self, *needs: FhirQuery, client: str = "hospital", token: str = "t") -> Fetched:
+        access = Access(SERVER, token, None, client)
+        plan: Sequence[FhirQuery] = needs or (SEARCH,)
+        return self.fetcher.complete(Resources(), lambda _: plan, access, "Patient/a")
+
+    def outcomes(self, *needs: FhirQuery, client: str = "hospital") -> list[str]:
+        return [r.outcome.value for r in self.call(*needs, client=client).reports]
+
+
+@pytest.fixture
+def ehr(monkeypatch: pytest.MonkeyPatch) -> Ehr:
+    return Ehr(monkeypatch)
+
+
+def silence(_: FhirQuery) -> list[Document]:
+    raise FetchFailed(Outcome.TIMEOUT)
+
+
+def bundle(count: int) -> list[Document]:
+    entries = [{"resource": {"resourceType": "Observation", "id": f"o{n}"}} for n in range(count)]
+    return [Document(b"", {"resourceType": "Bundle", "entry": entries})]
+
+
+@pytest.mark.threat("hostile-ehr")
+def test_an_answer_of_too_many_resources_is_a_failed_query_and_none_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ehr = Ehr(monkeypatch, Limits(max_resources=10))
+    ehr.answer = lambda _: bundle(11)
+    fetched = ehr.call()
+    assert [r.outcome for r in fetched.reports] == [Outcome.TOO_LARGE]
+    assert (fetched.resources, fetched.failed) == ((), {SEARCH})
+    ehr.answer = lambda _: bundle(10)
+    assert len(ehr.call().resources) == 10
+
+
+@pytest.mark.threat("hostile-ehr")
+def test_the_resources_of_all_queries_of_a_call_count_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ehr = Ehr(monkeypatch, Limits(max_resources=10))
+    ehr.answer = lambda _: bundle(6)
+    other = Search("Observation", (("patient", "a"), ("code", "1")))
+    assert sorted(ehr.outcomes(SEARCH, other)) == ["fetched", "too-large"]
+
+
+@pytest.mark.threat("silent-ehr")
+def test_after_five_calls_without_any_answer_nobody_waits_for_the_ehr_any_more(ehr: Ehr) -> None:
+    ehr.answer = silence
+    assert [ehr.outcomes() for _ in range(7)] == [["timeout"]] * 5 + [["left-alone"]] * 2
+    assert ehr.asked == 5
+    assert ehr.waiting == ["in", "out"] * 5
+
+
+@pytest.mark.threat("silent-ehr")
+def test_a_silent_ehr_is_tried_again_by_one_call_and_used_when_it_answers(ehr: Ehr) -> None:
+    ehr.answer = silence
+    for _ in range(6):
+        ehr.call()
+    ehr.now, ehr.answer = 10.1, lambda _: bundle(1)
+    assert [ehr.outcomes() for _ in range(3)] == [["fetched"]] * 3
+
+
+def test_an_ehr_that_answers_anything_at_all_is_not_silent(ehr: Ehr) -> None:
+    """Also one that refuses, and one that answers a part of what it is asked."""
+
+    def refuse(_: FhirQuery) -> list[Document]:
+        raise FetchFailed(Outcome.REFUSED)
+
+    def some(need: FhirQuery) -> list[Document]:
+        return bundle(1) if need == SEARCH else silence(need)
+
+    for answer in (refuse, some):
+        ehr.answer = answer
+        for _ in range(8):
+            assert "left-alone" not in ehr.outcomes(SEARCH, Read("Encounter/1"))
+
+
+@pytest.mark.threat("silent-ehr")
+def test_one_client_cannot_have_an_ehr_left_alone_for_another(ehr: Ehr) -> None:
+    ehr.answer = silence
+    for _ in range(6):
+        ehr.call()
+    ehr.answer = lambda _: bundle(1)
+    assert ehr.outcomes() == ["left-alone"]
+    assert ehr.outcomes(client="clinic") == ["fetched"]
+
+
+def test_the_token_is_not_used_at_an_ehr_that_is_left_alone(ehr: Ehr) -> None:
+    ehr.answer = silence
+    for _ in range(5):
+        ehr.call()
+    fetched = ehr.call()
+    assert fetched.token_use is TokenUse.NOT_USED
+    assert fetched.failed == {SEARCH}
+
+
+@pytest.mark.threat("silent-ehr")
+def test_a_call_for_which_there_is_no_place_to_wait_is_refused_and_asks_nothing(ehr: Ehr) -> None:
+    ehr.room = False
+    for _ in range(8):
+        with pytest.raises(TooManyCalls):
+            ehr.call()
+    ehr.room = True
+    ehr.answer = lambda _: bundle(1)
+    assert ehr.asked == 0
+    assert ehr.outcomes() == ["fetched"]
+
+
+def test_a_call_that_lacks_nothing_does_not_wait(ehr: Ehr) -> None:
+    access = Access(SERVER, "t", None, "hospital")
+    ehr.fetcher.complete(Resources(), lambda _: (), access, "Patient/a")
+    assert ehr.waiting == []
+
+
+def test_however_an_ehr_paces_its_answers_what_is_missing_is_looked_for_a_few_times(
+    ehr: Ehr,
+) -> None:
+    """Each look costs as much as a decision of all orders."""
+    plans = 0
+
+    def plan(resources: Resources) -> Sequence[FhirQuery]:
+        nonlocal plans
+        plans += 1
+        return [Search("Observation", (("code", str(n)),)) for n in range(plans)]
+
+    ehr.answer = lambda _: bundle(1)
+    access = Access(SERVER, "t", None, "hospital")
+    ehr.fetcher.complete(Resources(), plan, access, "Patient/a")
+    assert plans <= 1 + 12
