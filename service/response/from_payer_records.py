@@ -10,7 +10,7 @@ from cards.coverage_information import PaNeeded
 from cards.naming import NamedService
 from cards.texts.wording import PayerTexts
 from cards.untrusted import as_text
-from service.decision.determination import Determination, UndeterminedReason
+from service.decision.determination import Caveat, Determination, UndeterminedReason
 from service.decision.payer_finding import PayerFinding, PayerOutcome
 from service.decision.policy import Covered, FormNeed, PriorAuthorization
 from service.response.card_group import pointed_at
@@ -115,6 +115,8 @@ def _reason_codes(d: Determination) -> Iterator[str]:
     satisfied = policy is not None and policy.prior_authorization is PriorAuthorization.SATISFIED
     if payer is None or payer.approved or satisfied or d.covered is Covered.NOT_COVERED:
         return
+    if d.caveat is Caveat.UNDER_REVIEW:
+        return  # the plan is asked: no word of its on authorization beside it
     if payer.exempt:
         yield _GOLD_CARD
     elif payer.out_of_network:

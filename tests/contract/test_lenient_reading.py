@@ -297,7 +297,7 @@ def test_what_is_missing_without_a_code_of_its_own_has_a_detail(
     (statement,) = stated(answer(client, request))
     assert parts(statement, "info-needed") == ["OTH"]
     (detail,) = parts(statement, "detail")
-    assert parts(detail, "value") == ["Ask the plan whether it covers this service."]
+    assert parts(detail, "value") == ["Check with the plan whether it covers this service."]
 
 
 def test_feedback_in_the_shape_of_before_keeps_its_reason(tmp_path: Path) -> None:

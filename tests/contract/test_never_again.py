@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from pathlib import Path
+from shutil import copytree, ignore_patterns
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from flask.testing import FlaskClient
 
-from tests.conftest import TODAY
+from service.cli import cli
+from service.database.table_revisions import upgrade
+from service.payer_data.payer_tables import MIGRATIONS
+from tests.conftest import FIXTURES, ROOT, TODAY
 from tests.contract.answer_rules import created
 from tests.contract.calls import FIXTURE_NAMES, Json, asking, call_of, change_orders, post
 from tests.contract.never_again import check_never_again, check_page
+from tests.contract.payer_records import plan
+from tests.contract.test_payer_records import MEMBERS
+from tests.policies import LIBRARY
 
 MA, OM = "order-sign/mrs-medicare-advantage", "order-sign/mrs-original-medicare"
 EITHER = "order-sign/mrs-program-not-told"
@@ -189,6 +198,69 @@ def test_no_policy_page_says_it_and_a_policy_is_dated_as_its_source_dates_it(
     words = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
     check_page(words)
     assert "Published 2023-10-01" in words
+
+
+PROSE = sorted(
+    path.relative_to(ROOT).as_posix()
+    for folder, kinds in {
+        ".": ("README.md", "CONTRIBUTING.md"),
+        "docs": ("**/*.md",),
+        "cards/texts": ("*.yaml", "*.j2"),
+        "cards/questionnaires": ("*.json",),
+        "service/policies/library": ("**/*.yaml",),
+        "service/policies/skeleton": ("*.yaml",),
+        "service/web/templates": ("**/*.html",),
+        "examples": ("**/*.yaml",),
+        "fhir_fixtures": ("README.md",),
+    }.items()
+    for kind in kinds
+    for path in (ROOT / folder).glob(kind)
+)
+
+
+@pytest.mark.parametrize("name", PROSE)
+def test_nothing_that_people_read_or_that_answers_are_made_of_says_it(name: str) -> None:
+    # The fields that were renamed are read, and told, under their old names.
+    words = re.sub(r"`programme[a-z_]*`", "", (ROOT / name).read_text("utf-8"))
+    check_page(re.sub(r"\s+", " ", words))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["policy", "show", "mr-spectroscopy"],
+        ["policy", "lint"],
+        ["policy", "test"],
+        *(["fire", f"{FIXTURES}/{name}.json", "--explain"] for name in (MA, OM, EITHER)),
+    ],
+    ids=" ".join,
+)
+def test_no_command_says_it(command: list[str]) -> None:
+    told = CliRunner(env={"COLUMNS": "200"}).invoke(cli, command)
+    assert told.exit_code == 0, told.output
+    check_page(re.sub(r"\s+", " ", told.output))
+    if command[:2] == ["policy", "show"]:
+        assert "Published 2023-10-01" in told.output
+        assert "In force from" not in told.output
+
+
+def test_beside_a_gold_card_a_policy_under_review_says_nothing_of_authorization(
+    tmp_path: Path,
+) -> None:
+    library = tmp_path / "library"
+    copytree(LIBRARY, library, ignore=ignore_patterns("manifest.yaml"))
+    file = library / "mr-spectroscopy" / "2023-10-01.yaml"
+    review = 'next: "2024-06"\n  when_overdue: verify'
+    file.write_text(file.read_text("utf-8").replace('next: "2024-06"', review), "utf-8")
+    url = f"sqlite:///{tmp_path}/payer-data.sqlite3"
+    upgrade(url, MIGRATIONS)
+    with plan(url, tmp_path, policies_dir=library) as payer:
+        payer.put("members", MEMBERS)
+        payer.put("exemptions", "npi,codes\n9999998310,76390\n")
+        answer = payer.answer(call_of(MA, "2.2"))
+    check_never_again(answer)
+    assert "Ask the plan" in answer["cards"][0]["summary"]
+    assert "no-auth" not in str(answer)
 
 
 def test_no_policy_says_it_as_json(client: FlaskClient) -> None:

@@ -22,6 +22,7 @@ from service.settings import load_settings
 from tests.conftest import ROOT, in_folder
 from tests.contract.answer_rules import check_answer, stated
 from tests.contract.guides import needs_crd_2_0
+from tests.contract.never_again import check_never_again
 from tests.contract.payer_records import (
     HEALTH_PLAN,
     Plan,
@@ -338,6 +339,7 @@ def test_a_gold_card_needs_no_authorization_and_covers_nothing(payer: Plan, vers
     assert said(answer, "covered") == ["conditional"]
     assert said(answer, "pa-needed") == ["no-auth"]
     assert "gold-card" in reason_codes(answer)
+    check_never_again(answer)
     answer = payer.answer(call(version))
     assert said(answer, "covered") == ["not-covered"]
     assert reason_codes(answer) == []
