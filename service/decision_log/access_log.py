@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, insert, select
 
-from service.decision_log.instants import instant, microseconds, new_call_id
+from service.decision_log.instants import first_call_id, instant, microseconds, new_call_id
 from service.decision_log.tables import access
 
 
@@ -50,7 +50,7 @@ def accesses(connection: Connection, since: datetime | None, most: int) -> Itera
     """At most `most` accesses since an instant, newest first."""
     wanted = select(access).order_by(access.c.access_id.desc()).limit(most)
     if since is not None:
-        wanted = wanted.where(access.c.at >= microseconds(since))
+        wanted = wanted.where(access.c.access_id >= first_call_id(since))
     for row in connection.execute(wanted):
         yield LoggedAccess(instant(row.at), row.who, row.what, msgspec.json.decode(row.detail))
 

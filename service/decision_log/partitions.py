@@ -12,10 +12,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
+from service.database.database_errors import trouble
+from service.database.engines import open_engine
+from service.database.urls import is_sqlite
 from service.decision_log.instants import first_call_id
-from service.errors import RecordsUnavailable
+from service.errors import RecordsUnavailable, StoreUnavailable
 
 PARTITIONED = {"call": "call_id", "determination": "call_id", "card": "card_uuid"}
 """Table → the column that tells the month."""
@@ -84,6 +87,17 @@ def make_months_ahead(connection: Connection, now: datetime) -> int:
                 continue  # its first rows are in the default partition, and stay there
     connection.commit()
     return made
+
+
+def make_coming_months(url: str) -> int:
+    """The same for the log at a URL, now. Raises StoreUnavailable if it cannot be reached."""
+    if is_sqlite(url):
+        return 0
+    try:
+        with open_engine(url).connect() as connection:
+            return make_months_ahead(connection, datetime.now(UTC))
+    except SQLAlchemyError as error:
+        raise StoreUnavailable(trouble(error)) from error
 
 
 def coming_months(first: datetime, now: datetime) -> Iterator[datetime]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, delete, func, select, text
 
 from service.decision_log.instants import first_call_id, instant_of, microseconds
-from service.decision_log.partitions import drop_months_before, first_kept
+from service.decision_log.partitions import drop_months_before, first_kept, make_months_ahead
 from service.decision_log.tables import access, call, card, determination, feedback
 from service.errors import RecordsUnavailable
 
@@ -70,6 +70,7 @@ def prune(
         bound = first_call_id(kept_from)
         wal = _wal_of(connection)
         removed = 0
+        make_months_ahead(connection, datetime.now(UTC))
         for calls in drop_months_before(connection, kept_from):
             removed += calls
             progress(calls)

@@ -41,6 +41,7 @@ call = Table(
 )
 Index("call_patient", call.c.patient, call.c.call_id)
 Index("call_ehr", call.c.ehr, call.c.call_id)
+Index("call_client", call.c.client, call.c.call_id)
 
 determination = Table(
     "determination",

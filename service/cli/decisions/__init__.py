@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from service.cli.decisions.evidence import evidence
 from service.cli.decisions.export import export
 from service.cli.decisions.form_error_counts import form_errors
 from service.cli.decisions.log_keeping import accesses, prune
@@ -17,5 +18,16 @@ def decisions() -> None:
     """Look up, count, export, replay and prune decisions. Each access is logged."""
 
 
-for command in (show, find, stats, payer_findings, form_errors, export, replay, prune, accesses):
+for command in (
+    show,
+    find,
+    evidence,
+    stats,
+    payer_findings,
+    form_errors,
+    export,
+    replay,
+    prune,
+    accesses,
+):
     decisions.add_command(command)

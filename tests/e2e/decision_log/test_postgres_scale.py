@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import ProgrammingError
 
+from service.auth.auth_tables import AUTH
+from service.auth.rate_limit import SqlCallCounts
+from service.auth.replay_detection import SqlReplayStore
 from service.database import table_revisions
-from service.database.engines import open_engine
+from service.database.engines import open_engine, open_pool
 from service.decision_log import decision_detail, queries
+from service.decision_log.access_log import log_access
 from service.decision_log.log_revision import DECISION_LOG
 from service.decision_log.partitions import (
     MONTHS_AHEAD,
@@ -28,9 +36,12 @@ from service.decision_log.partitions import (
 from service.decision_log.postgres_store import PostgresStore
 from service.decision_log.queries import TimeSpan
 from service.decision_log.retention import planned, prune
-from service.decision_log.rows import entry_of, together
+from service.decision_log.rows import LogEntry, entry_of, together
+from service.decision_log.tables import metadata
+from tests.e2e.decision_log.instances import covercard
 from tests.e2e.decision_log.postgres import Postgres
 from tests.unit.decision_log.builders import call, shown
+from tests.unit.decision_log.test_stats_and_prune import said
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
@@ -183,8 +194,6 @@ def test_dropping_a_month_waits_for_no_one_and_lets_no_one_wait(url: str) -> Non
     write(url, entry_of(call(at=old + DAY)))
     reader = open_engine(url).connect()
     reader.execute(text("SELECT count(*) FROM call"))
-    import threading
-
     removed: list[int] = []
     pruning = threading.Thread(target=lambda: removed.append(prune(engine, NOW - 100 * DAY)))
     pruning.start()
@@ -199,3 +208,69 @@ def test_dropping_a_month_waits_for_no_one_and_lets_no_one_wait(url: str) -> Non
     pruning.join(30)
     assert removed == [1]
     assert slowest < 3
+
+
+# Roles -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def served(server: Postgres, url: str, open_folder: Path) -> Iterator[str]:
+    """The URL of a database with its tables, for the role that serves."""
+    with server.connect("postgres") as connection:
+        connection.execute("DROP ROLE IF EXISTS serving")
+        connection.execute("CREATE ROLE serving LOGIN")
+    table_revisions.upgrade(url, AUTH)
+    granted = covercard(open_folder, "db", "grant", "serving", database_url=url)
+    assert granted.returncode == 0, granted.stderr
+    assert 'GRANT SELECT, INSERT ON "call" TO "serving"' in granted.stdout
+    yield url.replace("covercard@", "serving@")
+    with server.connect("scale") as connection:
+        connection.execute("DROP OWNED BY serving")
+        connection.execute("DROP ROLE serving")
+
+
+def test_the_serving_role_records_and_reads(served: str) -> None:
+    table_revisions.prepare(served, DECISION_LOG)
+    table_revisions.prepare(served, AUTH)
+    record = call(at=NOW, cards=[shown("a")])
+    write(served, entry_of(record), LogEntry(feedback=[said("a", "accepted", at=NOW)]))
+    with open_engine(served).connect() as connection:
+        log_access(connection, "ann", "show", {})
+        found = decision_detail.by_assertion(connection, "cc-1")
+        assert found is not None
+        assert found.call.row.call_id == record.id
+    tokens = SqlReplayStore(open_pool(served, 2))
+    assert tokens.first_use("a", "1", NOW + DAY)
+    assert not tokens.first_use("a", "1", NOW + DAY)
+    assert SqlCallCounts(open_pool(served, 2)).add("a", 7) == 1
+
+
+CHANGES = [
+    *(f"{verb} {table}" for table in metadata.tables for verb in ("DELETE FROM", "TRUNCATE")),
+    "UPDATE call SET client = 'another'",
+    "UPDATE determination SET covered = 'covered'",
+    "UPDATE access_log SET who = 'nobody'",
+    "DROP TABLE feedback",
+    f"DROP TABLE call_{NOW:%Y_%m}",
+    f"DELETE FROM call_{NOW:%Y_%m}",
+    "DELETE FROM call_default",
+    "ALTER TABLE call DETACH PARTITION call_default",
+    "UPDATE alembic_version SET version_num = '0001'",
+]
+
+
+@pytest.mark.threat("files-at-rest")
+def test_the_serving_role_changes_no_evidence(served: str) -> None:
+    write(served, entry_of(call(at=NOW)))
+    for statement in CHANGES:
+        with (
+            open_engine(served).connect() as connection,
+            pytest.raises(ProgrammingError, match=r"permission denied|must be owner"),
+        ):
+            connection.execute(text(statement))
+
+
+def test_a_role_that_is_not_there_is_named(url: str, open_folder: Path) -> None:
+    granted = covercard(open_folder, "db", "grant", "nobody", database_url=url)
+    assert granted.returncode == 2
+    assert "there is no role 'nobody'" in granted.stderr

@@ -33,7 +33,11 @@ _FORMER_INDEXES = {
     },
     "card": {},
 }
-_NEW_INDEXES = {"call_ehr": ("call", ["ehr", "call_id"]), "card_call": ("card", ["call_id"])}
+_NEW_INDEXES = {
+    "call_ehr": ("call", ["ehr", "call_id"]),
+    "call_client": ("call", ["client", "call_id"]),
+    "card_call": ("card", ["call_id"]),
+}
 
 
 def upgrade() -> None:
