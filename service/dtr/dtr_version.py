@@ -55,6 +55,7 @@ DTR_2_0 = DtrVersion(
         bare_libraries=True,
         conditions=False,  # dtr-questionnaire-adapt: enableWhen 0..0
         search_has_items=True,
+        summaries=False,
         adaptive_response=(
             "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaireresponse-adapt"
         ),

@@ -21,7 +21,8 @@ class FormShape:
     `unknown` are the URLs of extensions that the version lacks. With `plain_cql`, each CQL media
     type is written text/cql. With `bare_libraries`, cqf-library has no version. With `conditions`,
     items of an adaptive form may have enableWhen. With `search_has_items`, the first form of an
-    adaptive one brings items. `adaptive_response` is the profile of its responses.
+    adaptive one brings items. `adaptive_response` is the profile of its responses. With
+    `summaries`, a response may contain the summary of its orders.
     """
 
     unknown: frozenset[str] = frozenset()
@@ -29,6 +30,7 @@ class FormShape:
     bare_libraries: bool = False
     conditions: bool = True
     search_has_items: bool = False
+    summaries: bool = True
     adaptive_response: str = (
         "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/dtr-questionnaireresponse-adapt"
     )

@@ -24,6 +24,7 @@ from service.dtr.begun_context import BegunContext, context_of
 from service.dtr.dtr_version import DTR_2_2, DtrVersion, of_crd
 from service.dtr.logged_calls import LoggedCalls
 from service.dtr.next_questions import NextQuestions, begun_items, decides
+from service.dtr.order_summary import with_order_summary
 from service.dtr.package_output import Issue, output_parameters, package_bundle
 from service.dtr.package_request import PackageRequest, read_package_request
 from service.dtr.packaged_forms import PackagedForm, PackagedForms
@@ -301,6 +302,10 @@ class _Packaging:
         response = self.shared.filler.begun(wanted.form, self._filling(wanted))
         if wanted.adaptive is not None:
             response = self._begun_response(response, wanted.adaptive, context, begun)
+        elif self.version.form.summaries:
+            items = wanted.form.resource["item"]
+            origin = self.version.response.filled_in
+            response = with_order_summary(response, items, wanted.orders, origin)
         yield package_bundle(packaged, response)
 
     def _context(self, wanted: WantedForm) -> BegunContext:

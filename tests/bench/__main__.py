@@ -17,6 +17,7 @@ from pathlib import Path
 import structlog
 
 from tests.bench.bodies import BODY_BYTES, order_sign_bodies
+from tests.bench.form_costs import form_costs
 from tests.bench.growth import growth
 from tests.bench.load import Load, NoLoadGenerator, find_wrk, fire, write_bodies
 from tests.bench.member_growth import member_growth
@@ -41,6 +42,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--growth", action="store_true", help="also cost against orders, policies")
     parser.add_argument("--soak", type=int, default=0, metavar="N", help="also memory over N calls")
     parser.add_argument("--rules", action="store_true", help="also cost of rules over facts")
+    parser.add_argument("--forms", action="store_true", help="also cost of packages and questions")
     parser.add_argument("--members", type=int, default=0, metavar="N", help="also with N members")
     parser.add_argument("--payer-data", metavar="URL", help="empty database for the members")
     parser.add_argument("--rows", type=int, default=0, metavar="N", help="also look-up in N rows")
@@ -196,6 +198,9 @@ def main() -> None:
             print(line, flush=True)
         if args.rules:
             for line in rule_costs(work):
+                print(line, flush=True)
+        if args.forms:
+            for line in form_costs(work / "forms"):
                 print(line, flush=True)
         if args.members:
             for line in member_growth(work, args.members, args.payer_data):
