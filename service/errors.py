@@ -24,8 +24,8 @@
     ├── FetchFailed                data of the EHR could not be read; reported in the answer
     ├── PayerDataUnavailable       the payer's records could not be read; reported in the answer
     ├── Unavailable                503  a failure of the service: retry later
-    │   └── RecordsUnavailable     503  neither the decision log nor its spool is usable
-    ├── StoreUnavailable           a database is unreachable: records wait in the spool
+    │   └── RecordsUnavailable     503  a record of the decision log cannot be written or read
+    ├── StoreUnavailable           a database is unreachable: records wait in the segments
     ├── EntryRejected              the decision log's database refuses rows for good
     └── ConfigurationError         the operator's files or settings; stops the start or the command
         └── LibraryError           a policy, notice, payers or clients file: file, field and repair
@@ -320,13 +320,13 @@ class Unavailable(CovercardError):
 
 
 class RecordsUnavailable(Unavailable):
-    """The decision log and its spool fail; an unrecorded answer is not sent (CRD 2.2.1
+    """The decision log cannot be written or read; an unrecorded answer is not sent (CRD 2.2.1
     found-37).
     """
 
 
 class StoreUnavailable(CovercardError):
-    """A database is unreachable or failed to write; the caller spools the rows and retries."""
+    """A database is unreachable or failed to write; the records wait in the segments."""
 
 
 class EntryRejected(CovercardError):

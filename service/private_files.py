@@ -1,6 +1,6 @@
 """Private files: readable by their owner only, reached through no link, and never half written.
 
-They contain patient data or what admits callers: database, its log, spool, used tokens, exports,
+They contain patient data or what admits callers: database, its log, segments, used tokens, exports,
 backups. A file that others may read is closed and logged; one that cannot be trusted is refused
 with a ConfigurationError that names the repair. Other errors stay OSError.
 """

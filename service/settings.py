@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
+    AliasChoices,
     DirectoryPath,
     Field,
     FilePath,
@@ -34,6 +35,11 @@ from service.fhir.encounters import own_classes
 
 _PREFIX = "COVERCARD_"
 _BUILT_IN = Path(__file__).parent / "policies"
+_FORMER = {
+    "SPOOL_DIR": "is now COVERCARD_RECORDS_DIR, and still taken for it",
+    "RECORD_TIMEOUT_MS": "is no setting any more: no answer waits for the database",
+}
+"""Settings of former versions → what became of them."""
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]+)?")
 _FIXTURES = Path(__file__).parent.parent / "fhir_fixtures"
 
@@ -42,7 +48,11 @@ class Settings(BaseSettings):
     """The operator's settings."""
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX, frozen=True, extra="ignore", env_ignore_empty=True
+        env_prefix=_PREFIX,
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        populate_by_name=True,
     )
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
@@ -113,7 +123,7 @@ class Settings(BaseSettings):
         None,
         description="Key that signs the access tokens of SMART Backend Services, the same for all"
         " instances: at least 32 random bytes; made where there is none. Default:"
-        " `access-token-key` in `COVERCARD_SPOOL_DIR`.",
+        " `access-token-key` in `COVERCARD_RECORDS_DIR`.",
     )
     calls_per_minute: int = Field(
         6000, ge=0, description="Calls that one client may make in a minute; 0 is no limit."
@@ -242,20 +252,31 @@ class Settings(BaseSettings):
         description="The database, with the decision log: `sqlite:///FILE` or"
         " `postgresql+psycopg://…`.",
     )
-    spool_dir: Path = Field(
-        Path("var/spool"),
-        description="Folder of durable records while the database is unavailable.",
+    records_dir: Path = Field(
+        Path("var/records"),
+        validation_alias=AliasChoices("COVERCARD_RECORDS_DIR", "COVERCARD_SPOOL_DIR"),
+        description="Folder of the segments that each record is appended to before its answer"
+        " leaves.",
     )
     cache_dir: Path = Field(
         Path("var/cache"),
         description="Folder where a large policy library is kept as it was read, for a faster next"
         " start; written by this service alone.",
     )
-    record_timeout_ms: int = Field(
-        250,
-        ge=20,
-        le=5000,
-        description="Longest wait for the database, in milliseconds; then the spool is used.",
+    records_key_file: Path | None = Field(
+        None,
+        description="File of the key that authenticates the records. Default: `chain.key` in that"
+        " folder, made at the first start.",
+    )
+    records_keep_hours: int = Field(
+        24,
+        ge=1,
+        description="Hours that a segment stays after its records are in the database.",
+    )
+    records_anchor: str = Field(
+        "",
+        description="File or `https://` URL that the end of each chain is told to, every minute,"
+        " beside the log.",
     )
     payer_data: str = Field(
         "",
@@ -472,7 +493,7 @@ class Settings(BaseSettings):
     @cached_property
     def token_key_file(self) -> Path:
         """The file of the key that signs access tokens."""
-        return self.access_token_key_file or self.spool_dir / "access-token-key"
+        return self.access_token_key_file or self.records_dir / "access-token-key"
 
     @cached_property
     def share_of_calls(self) -> int:
@@ -583,7 +604,11 @@ def misnamed_settings(names: Iterable[str]) -> Iterator[str]:
     known = [field.upper() for field in Settings.model_fields]
     for name in sorted(names):
         own = name.upper().removeprefix(_PREFIX)
-        if name.upper().startswith(_PREFIX) and own not in known:
+        if not name.upper().startswith(_PREFIX):
+            continue
+        if own in _FORMER:
+            yield f"{name} {_FORMER[own]}"
+        elif own not in known:
             meant = get_close_matches(own, known, 1)
             yield f"{name} is no setting" + (f"; is {_PREFIX}{meant[0]} meant?" if meant else "")
 

@@ -49,7 +49,7 @@ def no_test_writes_into_the_checkout(
     folder = tmp_path_factory.mktemp("default-records")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COVERCARD_DATABASE_URL", f"sqlite:///{folder}/covercard.sqlite3")
-        patch.setenv("COVERCARD_SPOOL_DIR", str(folder / "spool"))
+        patch.setenv("COVERCARD_RECORDS_DIR", str(folder / "records"))
         yield
 
 
@@ -68,14 +68,19 @@ def client(settings: Settings) -> Iterator[FlaskClient]:
 
 
 def in_folder(folder: Path, **settings: object) -> Settings:
-    """Settings with the database and the spool in a folder."""
+    """Settings with the database and the records in a folder."""
     return load_settings(
         **{
             "database_url": f"sqlite:///{folder}/covercard.sqlite3",
-            "spool_dir": folder / "spool",
+            "records_dir": folder / "records",
             **settings,
         }
     )
+
+
+def settle(client: FlaskClient) -> None:
+    """Wait until all that a service has recorded is in the rows."""
+    assert client.application.extensions[RECORDER].settle(10)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from service.auth.clients import TrustedClient
 from service.bootstrap.security import TOKEN_CHECKS, secure
 from service.bootstrap.threads import most_threads
 from service.bootstrap.wire_pages import visitor_limits, wire_pages
+from service.bootstrap.wire_records import records_place
 from service.crd.call_limits import CallLimits
 from service.crd.crd_version import CrdVersion
 from service.crd.discovery import discovery
@@ -368,8 +369,7 @@ RECORDER = "covercard.recorder"
 
 def wire_recorder(settings: Settings) -> Recorder:
     """The recorder of calls, opened by the first one."""
-    patience = settings.record_timeout_ms / 1000
-    return open_recorder(settings.database_url, settings.spool_dir, patience)
+    return open_recorder(settings.database_url, records_place(settings))
 
 
 def wire_clock_watch(settings: Settings, clock: Callable[[], datetime]) -> ClockWatch:
@@ -419,7 +419,7 @@ def create_app(
     review = wire_review(settings, library, clock, fetcher, versions, payer_records, server_check)
     app.register_blueprint(hooks_blueprint(review, discovery(SERVICES, versions), call_logger))
     app.register_blueprint(feedback_blueprint(call_logger))
-    logged_calls = RecordedCalls(settings.database_url)
+    logged_calls = RecordedCalls(settings.database_url, recorder.settle)
     packages = wire_packages(settings, library, logged_calls, clock, versions, payer_records)
     keep_errors = KeepFormErrors(recorder, metrics, clock).keep
     client_name = lambda: current_client().name  # noqa: E731
@@ -435,6 +435,7 @@ def create_app(
         review=review.review,
         texts=library.texts,
         clock=clock,
+        recorder=recorder,
     )
     checks = [
         records_check(recorder.health),

@@ -184,7 +184,7 @@ def _token_checker(
 
 def _used_tokens(settings: Settings) -> FirstUses:
     """The record of used tokens, of all workers and instances."""
-    own = InstanceTokens(settings.spool_dir / "used-tokens.sqlite3")
+    own = InstanceTokens(settings.records_dir / "used-tokens.sqlite3")
     common = SqlReplayStore(_shared(settings))
     return InstanceFirstReplayStore(own, common, settings.token_lifetime)
 

@@ -21,7 +21,7 @@ from service.crd.cds_service import CdsService
 from service.crd.versions import CrdVersions
 from service.decision.coverage import Payer
 from service.decision_log.reading import open_log
-from service.decision_log.spool import Spool
+from service.decision_log.recorder import Recorder
 from service.policies.notices import NoticeLibrary
 from service.policies.policy_store import PolicyStore
 from service.review.order_review import Review
@@ -64,8 +64,10 @@ def wire_pages(
     review: Callable[[str, bytes], Review],
     texts: Texts,
     clock: Callable[[], datetime],
+    recorder: Recorder,
 ) -> None:
-    """Add the pages to `app`. `review` decides a call without recording it.
+    """Add the pages to `app`. `review` decides a call without recording it; `recorder` records each
+    access to the decision log.
 
     Raises ConfigurationError for wrong fixtures or a wrong readers file.
     """
@@ -93,7 +95,7 @@ def wire_pages(
         tabs.append(Tab("Decisions", "/decisions", everywhere=settings.workbench_on))
         reader_auth = wire_door(settings, settings.readers_file, clock)
         app.register_blueprint(
-            decisions_blueprint(wire_decisions(settings, texts, clock), reader_auth)
+            decisions_blueprint(wire_decisions(settings, texts, clock, recorder), reader_auth)
         )
     frame_pages(app, tuple(tabs))
 
@@ -117,12 +119,12 @@ def visitor_limits(what: str) -> VisitorLimits:
 
 
 def wire_decisions(
-    settings: Settings, texts: Texts, clock: Callable[[], datetime]
+    settings: Settings, texts: Texts, clock: Callable[[], datetime], recorder: Recorder
 ) -> DecisionPages:
     """The pages of the decision log."""
     return DecisionPages(
-        open_log=partial(open_log, settings.database_url),
-        waiting=lambda: Spool(settings.spool_dir).depth().records,
+        open_log=partial(open_log, settings.database_url, recorder),
+        waiting=lambda: recorder.health().waiting.seconds,
         clock=clock,
         zone=settings.zone,
         texts=texts,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import click
+import structlog
 
 from service import __version__
 from service.cli.db import db
@@ -33,9 +34,10 @@ def main() -> None:
     """Entry point. An operator's mistake is a message and exit code 2, without a stack trace.
 
     Exit code 3: the decision log is unavailable. Exit code 1: an error of the program, told by type
-    and place.
+    and place. Log lines go to standard error; `serve` configures its own.
     """
     tell_uncaught(lambda error: echo(f"covercard: {told(error)}", err=True))
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
         cli()
     except ConfigurationError as error:

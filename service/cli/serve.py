@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import gc
@@ -52,7 +53,9 @@ def _wired() -> Flask:
     watch = BodyWatch(late_answer)
     watch.start()
     app.wsgi_app = BodyDeadline(app.wsgi_app, watch, settings.body_timeout)  # type: ignore[method-assign]
-    app.extensions[RECORDER].start()
+    recorder = app.extensions[RECORDER]
+    recorder.start()
+    atexit.register(recorder.stop)
     end_with(int(os.environ[_SERVER_VARIABLE]))
     # Objects created so far live as long as the process: excluded from garbage collection.
     gc.collect()
@@ -198,7 +201,7 @@ def prepare_log(settings: Settings) -> None:
             prepare(settings.database_url, tables)
     except StoreUnavailable as error:
         echo(
-            f"covercard: the log's database is unavailable ({error}); records go to the spool",
+            f"covercard: the log's database is unavailable ({error}); records wait in the segments",
             err=True,
         )
 

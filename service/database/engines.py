@@ -1,7 +1,7 @@
 """SQLAlchemy engines for SQLite and PostgreSQL.
 
-`open_engine`: durable, without a pool; the hot path of the decision log takes single connections of
-it. `open_pool`: pooled, for small tables that lose little with a power failure.
+`open_engine`: durable, without a pool; the decision log takes single connections of it.
+`open_pool`: pooled, for small tables that lose little with a power failure.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ def open_engine(url: str) -> Engine:
             "keepalives_interval": 2,
             "keepalives_count": 3,
             "tcp_user_timeout": 10_000,
+            # A pooler in transaction mode may give each statement another session.
+            "prepare_threshold": None,
         }
     engine = create_engine(parsed, poolclass=NullPool, connect_args=arguments, hide_parameters=True)
     if is_sqlite(url):
@@ -71,7 +73,7 @@ def open_pool(url: str, connections: int) -> Engine:
             pool_pre_ping=True,
             pool_size=min(5, connections),
             max_overflow=connections,
-            connect_args={"connect_timeout": CONNECT_SECONDS},
+            connect_args={"connect_timeout": CONNECT_SECONDS, "prepare_threshold": None},
         )
     except (SQLAlchemyError, OSError, ImportError) as error:
         kind = type(error).__name__

@@ -6,13 +6,13 @@ import getpass
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
-from service.decision_log.instants import first_call_id, instant, microseconds, new_call_id
+from service.decision_log.instants import first_call_id, instant
 from service.decision_log.tables import access
 
 
@@ -24,26 +24,6 @@ class LoggedAccess:
     who: str
     what: str
     detail: Mapping[str, Any]
-
-
-def log_access(
-    connection: Connection,
-    who: str,
-    what: str,
-    detail: Mapping[str, object],
-    at: datetime | None = None,
-) -> None:
-    """Record an access by `who`, committed on return. `at` is an instant; None is now."""
-    now = at or datetime.now(UTC)
-    row = {
-        "access_id": new_call_id(now),
-        "at": microseconds(now),
-        "who": who,
-        "what": what,
-        "detail": msgspec.json.encode(detail).decode(),
-    }
-    connection.execute(insert(access).values(row))
-    connection.commit()
 
 
 def accesses(connection: Connection, since: datetime | None, most: int) -> Iterator[LoggedAccess]:

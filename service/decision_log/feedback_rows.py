@@ -1,7 +1,7 @@
 """Feedback (CDS Hooks 2.0) read into rows of the log.
 
 An item's id is a hash of its content, so that a repeated item is stored once. Its card may be
-unknown: feedback may arrive late, or before its call has left the spool.
+unknown: feedback may arrive late, or before its call is in the rows.
 """
 
 from __future__ import annotations

@@ -34,6 +34,8 @@ class SqliteInserts:
                 ("determinations", tables.determination),
                 ("cards", tables.card),
                 ("feedback", tables.feedback),
+                ("accesses", tables.access),
+                ("records", tables.chain_record),
             )
         ]
 
@@ -50,25 +52,36 @@ class SqliteInserts:
 
 
 class PostgresInserts:
-    """One statement for all rows of all calls, with JSON arrays as parameters.
+    """One statement for all rows, with JSON arrays as parameters.
 
-    Any number of rows is one round trip, one plan and one commit.
+    Any number of rows is one round trip, one plan and one commit, and needs no session: a pooler
+    may give each statement another one.
     """
 
     def __init__(self) -> None:
-        self._calls = (
-            f"WITH c AS ({_insert_json(tables.call)}), "
-            f"d AS ({_insert_json(tables.determination)}) {_insert_json(tables.card)}"
-        )
-        self._feedback = _insert_json(tables.feedback)
+        first = [
+            f"{name} AS ({_insert_json(table)})"
+            for name, table in (
+                ("c", tables.call),
+                ("d", tables.determination),
+                ("s", tables.card),
+                ("f", tables.feedback),
+                ("a", tables.access),
+            )
+        ]
+        self._all = f"WITH {', '.join(first)} {_insert_json(tables.chain_record)}"
 
-    def of(self, entry: LogEntry) -> Iterator[tuple[str, Sequence[str]]]:
-        """The statements of an entry, with their parameters."""
-        if entry.calls:
-            rows = (entry.calls, entry.determinations, entry.cards)
-            yield self._calls, [_json(r).decode() for r in rows]
-        if entry.feedback:
-            yield self._feedback, [_json(entry.feedback).decode()]
+    def of(self, entry: LogEntry) -> tuple[str, Sequence[str]]:
+        """The statement of an entry, with its parameters."""
+        rows = (
+            entry.calls,
+            entry.determinations,
+            entry.cards,
+            entry.feedback,
+            entry.accesses,
+            entry.records,
+        )
+        return self._all, [_json(r).decode() for r in rows]
 
 
 def _inserts_of_values(table: Table) -> Mapping[int, str]:

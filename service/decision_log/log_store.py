@@ -1,4 +1,4 @@
-"""Store protocol of the decision log."""
+"""Store protocol of the decision log: the database behind the segments."""
 
 from __future__ import annotations
 
@@ -18,8 +18,14 @@ class LogStore(Protocol):
         """Add the rows in one durable transaction; existing rows stay as they are.
 
         Raises StoreUnavailable or EntryRejected: then nothing was added, except when the
-        acknowledgement of a commit was lost. Does not connect: `ping` does, off the path of
-        answers.
+        acknowledgement of a commit was lost.
+        """
+        ...
+
+    def newest(self, chain: int) -> tuple[int, bytes] | None:
+        """Sequence number and hash of the chain's last record in the rows; None without any.
+
+        Raises StoreUnavailable.
         """
         ...
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from service.database.urls import is_sqlite
 from service.decision_log.log_store import LogStore
-from service.decision_log.recorder import Recorder
+from service.decision_log.recorder import Recorder, RecordsPlace
 
 
-def open_recorder(database_url: str, spool_dir: Path, patience: float) -> Recorder:
-    """A recorder for the log at `database_url`, opened on its first use.
+def open_recorder(database_url: str, place: RecordsPlace) -> Recorder:
+    """A recorder with its segments at `place`, for the log at `database_url`.
 
-    `patience` is the longest wait for the database in seconds. SQLAlchemy and the driver are
-    imported by the first record, or by `Recorder.start`.
+    SQLAlchemy and the driver are imported by the thread that drains.
     """
 
     def new_store() -> LogStore:
@@ -26,11 +23,10 @@ def open_recorder(database_url: str, spool_dir: Path, patience: float) -> Record
         return PostgresStore(database_url)
 
     def prepare() -> None:
-        # An operator migrates PostgreSQL; `covercard serve` has checked the revision.
-        if is_sqlite(database_url):
-            from service.database.table_revisions import upgrade
-            from service.decision_log.log_revision import DECISION_LOG
+        # An operator migrates PostgreSQL: there, ConfigurationError names the command.
+        from service.database.table_revisions import prepare
+        from service.decision_log.log_revision import DECISION_LOG
 
-            upgrade(database_url, DECISION_LOG)
+        prepare(database_url, DECISION_LOG)
 
-    return Recorder(new_store, prepare, spool_dir, patience)
+    return Recorder(new_store, prepare, place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Iterator
 
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,11 +15,14 @@ from service.decision_log.inserts import PostgresInserts
 from service.decision_log.rows import LogEntry
 from service.errors import EntryRejected, StoreUnavailable
 
+_NEWEST = "SELECT sequence, hash FROM chain_record WHERE chain = %s ORDER BY sequence DESC LIMIT 1"
+
 
 class PostgresStore:
     """A `LogStore` on one connection, made by `ping` and dropped after an error.
 
-    Each statement is prepared, and is its own transaction.
+    Each statement is its own transaction and is not prepared, so that a pooler in transaction mode
+    may stand between.
     """
 
     def __init__(self, url: str) -> None:
@@ -26,14 +30,15 @@ class PostgresStore:
         self._inserts = PostgresInserts()
         self._connection: psycopg.Connection | None = None
         self._line: socket.socket | None = None
+        self._asynchronous = False
 
     def write(self, entry: LogEntry, deadline: float) -> None:
         connection = self._connection
         if connection is None:
             raise StoreUnavailable("not connected")
         try:
-            for statement, parameters in self._inserts.of(entry):
-                connection.execute(statement, parameters, prepare=True)
+            with self._durable(connection):
+                connection.execute(*self._inserts.of(entry), prepare=False)
         except (psycopg.DataError, OverflowError, UnicodeError) as error:
             self.close()
             raise EntryRejected(trouble(error)) from error
@@ -41,10 +46,21 @@ class PostgresStore:
             self.close()
             raise StoreUnavailable(trouble(error)) from error
 
+    def newest(self, chain: int) -> tuple[int, bytes] | None:
+        connection = self._connection
+        if connection is None:
+            raise StoreUnavailable("not connected")
+        try:
+            row = connection.execute(_NEWEST, (chain,), prepare=False).fetchone()
+        except (psycopg.Error, OSError) as error:
+            self.close()
+            raise StoreUnavailable(trouble(error)) from error
+        return None if row is None else (int(row[0]), bytes(row[1]))
+
     def ping(self, deadline: float) -> None:
         try:
             connection = self._connection or self._connect()
-            connection.execute("SELECT 1 FROM call LIMIT 1")
+            connection.execute("SELECT 1 FROM chain_record LIMIT 1", prepare=False)
         except (psycopg.Error, SQLAlchemyError, OSError) as error:
             self.close()
             raise StoreUnavailable(trouble(error)) from error
@@ -75,12 +91,23 @@ class PostgresStore:
             raise StoreUnavailable("not PostgreSQL")
         connection.autocommit = True
         self._line = socket.socket(fileno=socket.dup(connection.fileno()))
-        self._insist_on_durability(connection)
+        self._asynchronous = self._is_asynchronous(connection)
         self._connection = connection
         return connection
 
-    def _insist_on_durability(self, connection: psycopg.Connection) -> None:
-        """Override a server's asynchronous commits: the log is durable on return."""
-        row = connection.execute("SHOW synchronous_commit").fetchone()
-        if row is not None and row[0] == "off":
-            connection.execute("SET synchronous_commit TO on")
+    @contextlib.contextmanager
+    def _durable(self, connection: psycopg.Connection) -> Iterator[None]:
+        """Override a server's asynchronous commits: rows are durable on return.
+
+        Within the transaction, for a session may be another's a moment later.
+        """
+        if not self._asynchronous:
+            yield
+            return
+        with connection.transaction():
+            connection.execute("SET LOCAL synchronous_commit TO on", prepare=False)
+            yield
+
+    def _is_asynchronous(self, connection: psycopg.Connection) -> bool:
+        row = connection.execute("SHOW synchronous_commit", prepare=False).fetchone()
+        return row is not None and row[0] == "off"

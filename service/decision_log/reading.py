@@ -1,4 +1,8 @@
-"""Read access to the log, for commands and pages: each access is recorded first."""
+"""Read access to the log, for commands and pages: each access is recorded first.
+
+What was recorded before is brought into the rows first, where the rows follow at all: so a reader
+finds what was answered a moment ago.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,18 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
+import msgspec
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.database.engines import database_file, open_engine
 from service.database.table_revisions import prepare
 from service.database.urls import is_sqlite
-from service.decision_log.access_log import log_access
 from service.decision_log.log_revision import DECISION_LOG
+from service.decision_log.recorder import Recorder
 from service.errors import CovercardError, RecordsUnavailable, StoreUnavailable
+
+SETTLE_SECONDS = 2.0
 
 
 class NothingRecorded(CovercardError):
@@ -22,7 +29,9 @@ class NothingRecorded(CovercardError):
 
 
 @contextlib.contextmanager
-def open_log(url: str, who: str, what: str, detail: Mapping[str, object]) -> Iterator[Connection]:
+def open_log(
+    url: str, recorder: Recorder, who: str, what: str, detail: Mapping[str, object]
+) -> Iterator[Connection]:
     """A connection for reading, after the access is recorded (CRD 2.0.1 statement 80).
 
     `detail` is the search, without its empty values. Raises RecordsUnavailable if the database is
@@ -31,17 +40,20 @@ def open_log(url: str, who: str, what: str, detail: Mapping[str, object]) -> Ite
     """
     asked = {name: _plain(value) for name, value in detail.items() if value}
     try:
-        with engine_for_reading(url).connect() as connection:
-            log_access(connection, who, what, asked)
+        engine = engine_for_reading(url, recorder)
+        recorder.record_access(who, what, msgspec.json.encode(asked).decode())
+        recorder.settle(SETTLE_SECONDS)
+        with engine.connect() as connection:
             yield connection
     except SQLAlchemyError as error:
         kind = type(getattr(error, "orig", None) or error).__name__
         raise RecordsUnavailable(f"the decision log cannot be read ({kind})") from None
 
 
-def engine_for_reading(url: str) -> Engine:
+def engine_for_reading(url: str, recorder: Recorder) -> Engine:
     """An engine for an existing log of this version. Raises as `open_log` does."""
-    if is_sqlite(url) and not database_file(url).exists():
+    exists = not is_sqlite(url) or database_file(url).exists()
+    if not exists and not recorder.health().waiting.bytes:
         raise NothingRecorded(f"nothing has been recorded at {database_file(url)}")
     try:
         prepare(url, DECISION_LOG)

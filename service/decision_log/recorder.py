@@ -1,7 +1,7 @@
-"""Recorder: writes each call durably to the store, or to the spool while the store is unavailable.
+"""Recorder: appends each record to the chain of this process, on disk before it returns.
 
-After a failure or a missed deadline, answers bypass the store: a background thread retries it,
-drains the spool into it, and then puts it back into use.
+A thread moves what is in the segments to the store behind it: in one process of a folder at a time,
+whichever gets the lock. Nothing that an answer waits for touches the database.
 """
 
 from __future__ import annotations
@@ -10,100 +10,146 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
+from service.decision_log.anchors import Anchors
 from service.decision_log.call_record import CallRecord
-from service.decision_log.drain import drain
-from service.decision_log.group_commit import StoreWriter
+from service.decision_log.chain_key import ChainKey, make_key, read_key, write_key
+from service.decision_log.chain_writer import ChainEnd, ChainWriter
+from service.decision_log.drain import Drainer
+from service.decision_log.former_spool import take_over
+from service.decision_log.frames import LogRecordKind
+from service.decision_log.instants import microseconds, new_call_id
 from service.decision_log.log_store import LogStore
-from service.decision_log.rows import FeedbackRow, LogEntry, encode_entry, entry_of
-from service.decision_log.spool import Spool, SpoolDepth
-from service.errors import ConfigurationError, EntryRejected, RecordsUnavailable, StoreUnavailable
+from service.decision_log.records_folder import DrainState, RecordsFolder, Waiting
+from service.decision_log.rows import (
+    AccessRow,
+    FeedbackRow,
+    LogEntry,
+    encode_entry,
+    entry_of,
+)
+from service.decision_log.segment_reader import oldest_waiting
+from service.errors import ConfigurationError, RecordsUnavailable, StoreUnavailable
 
+_DRAIN_EVERY_SECONDS = 0.2
+_TRY_LOCK_SECONDS = 1.0
 _FIRST_RETRY_SECONDS = 0.5
 _LONGEST_RETRY_SECONDS = 5.0
-_OPEN_SECONDS = 5.0
-_PING_SECONDS = 3.0
-_STOP_SECONDS = 2.0
-_PROBE_EVERY_SECONDS = 30.0
-_NOTHING = SpoolDepth(0, 0, 0)
+_STOP_SECONDS = 5.0
+_PROBE_SECONDS = 1.0
+_LOOK_SECONDS = 0.01
+_ANCHOR_SECONDS = 60.0
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Health of recording in this process.
+    """Health of recording, as this process sees it.
 
-    `refusing`: neither store nor spool takes a record. `spool_usable`: the last write to the spool
-    succeeded, and it can be read.
+    `trouble`: why the rows do not follow, None while they do. `refusing`: records cannot be
+    written, and calls are refused. `lost`: answered records that are gone.
     """
 
-    store_up: bool
-    spool: SpoolDepth
-    refusing: bool
-    spool_usable: bool = True
+    trouble: str | None = None
+    waiting: Waiting = field(default_factory=Waiting)
+    refusing: bool = False
+    lost: int = 0
+
+    @property
+    def store_up(self) -> bool:
+        return self.trouble is None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsPlace:
+    """Place of the records.
+
+    `folder` has the segments; `key_file` the installation's key, None for one in the folder;
+    `former` are folders where a former version's spool may be; `keep_seconds` is the time that
+    drained segments stay; `anchors`, where chains' ends are told, None for nowhere.
+    """
+
+    folder: Path
+    key_file: Path | None = None
+    former: Sequence[Path] = ()
+    keep_seconds: float = 86_400.0
+    anchors: Anchors | None = None
 
 
 class Recorder:
-    """Durable recording of calls and feedback. Safe for threads; a forked process starts anew.
+    """Durable recording of calls, feedback and accesses. Safe for threads; a forked process starts
+    anew.
 
-    `new_store` creates the store, `prepare` migrates its tables; both are called on the first use,
-    so that a process that records nothing pays for neither. `patience` is the longest wait for the
-    store in seconds.
+    `new_store` creates the store, `prepare` migrates its tables; both are called by the thread
+    that drains, so that a process that records nothing pays for neither.
     """
 
     def __init__(
-        self,
-        new_store: Callable[[], LogStore],
-        prepare: Callable[[], None],
-        spool_dir: Path,
-        patience: float,
+        self, new_store: Callable[[], LogStore], prepare: Callable[[], None], place: RecordsPlace
     ) -> None:
         self._new_store = new_store
         self._prepare = prepare
-        self._spool_dir = spool_dir
-        self._patience = patience
+        self._place = place
         self._starting = threading.Lock()
         self._process: _Process | None = None
 
     def start(self) -> None:
-        """Open the store and start draining the spool; otherwise the first record does."""
+        """Start draining the segments; otherwise the first record does."""
         self._running()
 
     def stop(self) -> None:
-        """End the threads of this process."""
+        """Move what was recorded to the store if it can be reached, and end this process's
+        threads.
+        """
         with self._starting:
             process, self._process = self._process, None
         if process is not None and process.pid == os.getpid():
             process.stop()
 
     def record(self, call: CallRecord) -> None:
-        """Record a call and its answer, durable on return.
-
-        Raises RecordsUnavailable if neither the store nor the spool takes it.
-        """
-        self._running().keep(entry_of(call))
+        """Record a call and its answer, durable on return. Raises RecordsUnavailable."""
+        self._keep(LogRecordKind.CALL, entry_of(call))
 
     def record_feedback(self, feedback: list[FeedbackRow]) -> None:
         """Record feedback, durable on return. A repeated item is stored once.
 
-        Raises RecordsUnavailable if neither the store nor the spool takes it.
+        Raises RecordsUnavailable.
         """
         if feedback:
-            self._running().keep(LogEntry(feedback=feedback))
+            self._keep(LogRecordKind.FEEDBACK, LogEntry(feedback=feedback))
+
+    def record_access(self, who: str, what: str, detail: str, at: datetime | None = None) -> None:
+        """Record an access by `who`, durable on return: `what` names the action, `detail` is a JSON
+        object. `at` is an instant; None is now. Raises RecordsUnavailable.
+        """
+        now = at or datetime.now(UTC)
+        row = AccessRow(new_call_id(now), microseconds(now), who, what, detail)
+        self._keep(LogRecordKind.ACCESS, LogEntry(accesses=[row]))
+
+    def settle(self, within: float) -> bool:
+        """Wait until all that was recorded in the folder up to now is in the rows.
+
+        False if it is not after `within` seconds.
+        """
+        return self._running().settle(within)
 
     def health(self) -> Health:
-        """The health as last observed by this process; never waits for the store."""
+        """The health, by a write of its own to the folder; never waits for the store."""
         process = self._process
         if process is None:
-            depth = _depth(Spool(self._spool_dir))
-            return Health(True, depth or _NOTHING, False, depth is not None)
+            folder = RecordsFolder(self._place.folder)
+            return Health(waiting=_waiting(folder, folder.state()))
         return process.health()
+
+    def _keep(self, kind: LogRecordKind, entry: LogEntry) -> None:
+        self._running().keep(kind, encode_entry(entry))
 
     def _running(self) -> _Process:
         process = self._process
@@ -111,156 +157,224 @@ class Recorder:
             return process
         with self._starting:
             if self._process is None or self._process.pid != os.getpid():
-                self._process = _Process(
-                    self._new_store(), self._prepare, Spool(self._spool_dir), self._patience
-                )
+                self._process = _Process(self._new_store, self._prepare, self._place)
             return self._process
 
 
 class _Process:
-    """The recorder's parts in one process: writer, spool, background threads."""
+    """The recorder's parts in one process: the writer of its chain, and the thread that drains."""
 
     def __init__(
-        self, store: LogStore, prepare: Callable[[], None], spool: Spool, patience: float
+        self,
+        new_store: Callable[[], LogStore],
+        prepare: Callable[[], None],
+        place: RecordsPlace,
     ) -> None:
         self.pid = os.getpid()
-        self._prepare: Callable[[], None] | None = prepare
-        self._spool = spool
-        self._patience = patience
-        self._writer = StoreWriter(store)
-        self._store_up = False
+        self._new_store = new_store
+        self._prepare = prepare
+        self._place = place
+        self._folder = RecordsFolder(place.folder)
+        self._key_lock = threading.Lock()
+        self._key: ChainKey | None = None
+        self._writer = ChainWriter(self._folder, self._chain_key, drained=self._drained_of)
         self._refusing = False
-        self._spool_usable = True
-        self._probe_at = 0.0
+        self._probed_at = 0.0
+        self._probe_lock = threading.Lock()
         self._stopping = threading.Event()
-        self._looked = threading.Event()
-        self._tender = threading.Thread(target=self._tend, name="spool-tender", daemon=True)
-        self._watch = threading.Thread(target=self._watch_writer, name="store-watch", daemon=True)
-        self._tender.start()
-        self._watch.start()
-        # Keeps the first calls out of the spool while the store opens.
-        self._looked.wait(_OPEN_SECONDS)
+        self._wake = threading.Event()
+        self._taken_over = False
+        self._anchored: ChainEnd | None = None
+        self._anchor_at = time.monotonic() + _ANCHOR_SECONDS
+        self._thread = threading.Thread(target=self._drain, name="records-drain", daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
-        self._stopping.set()
-        self._tender.join(_STOP_SECONDS)
         self._writer.close()
+        self._stopping.set()
+        self._wake.set()
+        self._thread.join(_STOP_SECONDS)
+        self._anchor()
+
+    def keep(self, kind: LogRecordKind, payload: bytes) -> None:
+        try:
+            self._writer.append(kind, payload)
+        except (OSError, ConfigurationError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            log.error("a record cannot be written", reason=reason)
+            self._refusing = True
+            raise RecordsUnavailable("the decision log cannot be written") from None
+        self._refusing = False
 
     def health(self) -> Health:
-        depth = _depth(self._spool)
-        usable = self._spool_usable and depth is not None
-        return Health(self._store_up, depth or _NOTHING, self._refusing, usable)
+        self._probe()
+        state = self._folder.state()
+        return Health(
+            state.trouble,
+            _waiting(self._folder, state),
+            self._refusing,
+            self._writer.lost + state.lost,
+        )
 
-    def keep(self, entry: LogEntry) -> None:
-        if self._store_up and self._stored(entry):
-            return
-        try:
-            self._spool.append(encode_entry(entry))
-        except OSError as error:
-            log.error("spool cannot be written", reason=error.strerror)
-            # The store may have recovered since the last attempt.
-            if not self._stored(entry):
-                self._refusing = True
-                raise RecordsUnavailable("neither the store nor the spool can be written") from None
-        self._refusing = False
+    def settle(self, within: float) -> bool:
+        deadline = time.monotonic() + within
+        goal = dict(self._folder.sizes())
+        while True:
+            drained = self._folder.state().segments
+            there = {name for name, _ in self._folder.sizes()}
+            if all(
+                name not in there or drained.get(str(name), (0, 0))[0] >= size
+                for name, size in goal.items()
+            ):
+                return True
+            if time.monotonic() >= deadline:
+                return False
+            self._wake.set()
+            time.sleep(_LOOK_SECONDS)
 
-    def _stored(self, entry: LogEntry) -> bool:
-        try:
-            self._writer.write(entry, within=self._patience)
-        except EntryRejected as error:
-            log.error("the store rejects a record", reason=str(error))
-            return False
-        except StoreUnavailable as error:
-            self._lost(error)
-            return False
-        return True
-
-    def _lost(self, error: StoreUnavailable) -> None:
-        if self._store_up:
-            self._store_up = False
-            log.error("store lost, keeping records in the spool", reason=str(error))
-
-    def _watch_writer(self) -> None:
-        """Until stopped: interrupt a store that overruns a deadline."""
-        while not self._stopping.wait(self._patience / 5):
-            self._writer.hang_up_if_late()
-
-    def _tend(self) -> None:
-        """Until stopped: check the store, and drain the spool into it."""
-        retry = _FIRST_RETRY_SECONDS
-        pause = 0.0
-        while not self._stopping.wait(pause):
-            if self._look_after_store():
-                retry = pause = _FIRST_RETRY_SECONDS
+    def _chain_key(self) -> ChainKey:
+        """The installation's key; its file is made, and made again where it is gone."""
+        with self._key_lock:
+            file = self._place.key_file
+            if file is not None:
+                key = self._key or read_key(file)
+                if key is None:
+                    raise ConfigurationError(f"{file}: there is no such key file")
             else:
-                pause = retry * random.uniform(0.75, 1.25)  # noqa: S311  instances spread out
-                retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
-            self._looked.set()
+                self._folder.make()
+                file = self._place.folder / "chain.key"
+                key = make_key(file) if self._key is None else self._key
+                if not file.exists():
+                    write_key(file, key)
+            self._key = key
+            return key
 
-    def _look_after_store(self) -> bool:
-        """Whether the store is available and this process's share of the spool is drained."""
-        try:
-            if not self._prepared():
-                self._look_after_spool()
-                return False
-            self._writer.ping(within=_PING_SECONDS)
-            emptied = self._emptied()
-        except StoreUnavailable as error:
-            self._lost(error)
-            self._look_after_spool()
-            return False
-        except Exception as error:
-            log.error("store cannot be looked after", reason=type(error).__name__)
-            return False
-        if not self._store_up:
-            self._store_up = True
-            log.info("store in use")
-        self._refusing = False
-        if time.monotonic() >= self._probe_at:
-            # An unusable spool is best known before the store fails.
-            self._look_after_spool()
-        return emptied
+    def _drained_of(self, segment: str) -> int:
+        return self._folder.state().segments.get(segment, (0, -1))[1]
 
-    def _emptied(self) -> bool:
-        """Whether the spool is drained. An error of the spool does not disable the store."""
-        try:
-            drain(self._spool, self._writer)
-        except StoreUnavailable:
-            raise
-        except Exception as error:
-            reason = error.strerror if isinstance(error, OSError) else type(error).__name__
-            log.error("spool cannot be emptied", reason=reason)
-            return False
-        return True
-
-    def _prepared(self) -> bool:
-        """Whether the tables are up to date; retried until it succeeds once."""
-        if self._prepare is not None:
+    def _probe(self) -> None:
+        """Know whether a record could be written, by writing; once a second at most."""
+        with self._probe_lock:
+            if time.monotonic() < self._probed_at + _PROBE_SECONDS:
+                return
             try:
-                self._prepare()
-            except (StoreUnavailable, ConfigurationError) as error:
-                log.error("store cannot be prepared, using the spool", reason=str(error))
-                return False
-            self._prepare = None
-        return True
+                self._folder.probe()
+                self._writer.check()
+            except OSError as error:
+                if not self._refusing:
+                    log.error("records cannot be written", reason=error.strerror)
+                self._refusing = True
+            else:
+                self._refusing = False
+            self._probed_at = time.monotonic()
 
-    def _look_after_spool(self) -> None:
-        """Probe the spool, the only storage while the store is unavailable."""
-        self._probe_at = time.monotonic() + _PROBE_EVERY_SECONDS
+    def _drain(self) -> None:
+        """Until stopped: look after the store as the one process of the folder that does."""
+        while not self._stopping.is_set():
+            try:
+                lock = self._folder.lock_for_draining()
+            except OSError as error:
+                log.error("records cannot be drained", reason=error.strerror)
+                lock = None
+            if lock is not None:
+                try:
+                    self._drain_with(lock)
+                except Exception as error:
+                    log.error("draining has failed", reason=type(error).__name__)
+                finally:
+                    os.close(lock)
+            self._pause(_TRY_LOCK_SECONDS)
+
+    def _drain_with(self, lock: int) -> None:
+        drainer = Drainer(
+            self._folder,
+            self._new_store(),
+            self._chain_key,
+            self._place.keep_seconds,
+            self._prepare,
+        )
+        retry = _FIRST_RETRY_SECONDS
+        trouble: str | None = None
         try:
-            self._spool.probe()
+            while self._folder.holds(lock):
+                stopping = self._stopping.is_set()
+                found = self._sweep(drainer)
+                if found != trouble:
+                    if found is None:
+                        log.info("the rows follow again")
+                        drainer.look_at_all()
+                    else:
+                        log.error(
+                            "the rows do not follow, records wait in the segments", reason=found
+                        )
+                    trouble = found
+                if stopping:
+                    return
+                if trouble is None:
+                    retry = _FIRST_RETRY_SECONDS
+                    self._pause(_DRAIN_EVERY_SECONDS)
+                else:
+                    # Instances spread out.
+                    self._pause(retry * random.uniform(0.75, 1.25))  # noqa: S311
+                    retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
+                if time.monotonic() >= self._anchor_at:
+                    self._anchor()
+        finally:
+            drainer.close()
+
+    def _sweep(self, drainer: Drainer) -> str | None:
+        """Move what is there; why it could not be moved, None if it was."""
+        try:
+            if not self._taken_over:
+                self._take_over()
+            drainer.sweep()
+        except (StoreUnavailable, ConfigurationError) as error:
+            trouble = str(error)
         except OSError as error:
-            if self._spool_usable:
-                log.error("spool cannot be written", reason=error.strerror)
-            self._spool_usable = False
+            trouble = error.strerror or type(error).__name__
         else:
-            self._spool_usable = True
-        self._refusing = not (self._store_up or self._spool_usable)
+            return None
+        drainer.tell(trouble)
+        return trouble
+
+    def _take_over(self) -> None:
+        """Take over what a former version's spool still holds."""
+        for folder in dict.fromkeys((self._place.folder, *self._place.former)):
+            take_over(folder, self._keep_former)
+        self._taken_over = True
+
+    def _keep_former(self, entry: LogEntry) -> None:
+        kind = LogRecordKind.CALL if entry.calls else LogRecordKind.FEEDBACK
+        self._writer.append(kind, encode_entry(entry))
+
+    def _anchor(self) -> None:
+        """Tell the end of this process's chain to the log and, where configured, elsewhere."""
+        self._anchor_at = time.monotonic() + _ANCHOR_SECONDS
+        end = self._writer.end
+        if self._place.anchors is not None and end is not None and end != self._anchored:
+            self._place.anchors.tell(end)
+            self._anchored = end
+
+    def _pause(self, seconds: float) -> None:
+        if not self._stopping.is_set():
+            self._wake.wait(seconds)
+        self._wake.clear()
 
 
-def _depth(spool: Spool) -> SpoolDepth | None:
-    """The spool's depth; None if it cannot be read."""
+def _waiting(folder: RecordsFolder, state: DrainState) -> Waiting:
+    """The waiting records, by the sizes of the segments and one record's head of each."""
+    total = 0
+    oldest: int | None = None
     try:
-        return spool.depth()
+        for name, size in folder.sizes():
+            drained = state.segments.get(str(name), (0, -1))[0]
+            if size > drained:
+                total += size - drained
+                at = oldest_waiting(folder, name, drained)
+                if at is not None:
+                    oldest = at if oldest is None else min(oldest, at)
+        aside = folder.set_aside_count()
     except OSError:
-        return None
+        return Waiting()
+    seconds = 0.0 if oldest is None else max(0.0, time.time() - oldest / 1e6)
+    return Waiting(total, seconds, aside)

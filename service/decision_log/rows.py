@@ -1,7 +1,8 @@
-"""Rows of the log, in the store and in the spool.
+"""Rows of the log, in the store and in the segments.
 
-Each struct is a table of `tables`, with the same columns in the same order. Spooled rows carry
-field names: a field added by a later version needs a default, so that older spools stay readable.
+Each struct is a table of `tables`, with the same columns in the same order. Rows in segments carry
+field names, and a record's hash covers them: a field added by a later version needs a default that
+is left out where it is written (`omit_defaults`), so that older records keep their hash.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class CallPayload(msgspec.Struct, frozen=True):
     traces: list[list[tuple[str, str, str]]] = []
 
 
-class CallRow(msgspec.Struct, frozen=True, gc=False):
+class CallRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A call; `kept` is its CallPayload as MessagePack, compressed as one: its parts are
     similar.
     """
@@ -55,7 +56,7 @@ class CallRow(msgspec.Struct, frozen=True, gc=False):
     kept: bytes
 
 
-class DeterminationRow(msgspec.Struct, frozen=True, gc=False):
+class DeterminationRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A determination; `codes`, `billing_codes`, `notices` are JSON lists; `stated` is 0 or 1."""
 
     call_id: str
@@ -80,7 +81,7 @@ class DeterminationRow(msgspec.Struct, frozen=True, gc=False):
     notices: str
 
 
-class CardRow(msgspec.Struct, frozen=True, gc=False):
+class CardRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A card; `suggestions` is a JSON list of uuids; `form` is 0 or 1."""
 
     card_uuid: str
@@ -93,7 +94,7 @@ class CardRow(msgspec.Struct, frozen=True, gc=False):
     suggestions: str
 
 
-class FeedbackRow(msgspec.Struct, frozen=True, gc=False):
+class FeedbackRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A feedback item; `accepted_suggestions` is a JSON list of uuids."""
 
     feedback_id: str
@@ -110,13 +111,44 @@ class FeedbackRow(msgspec.Struct, frozen=True, gc=False):
     comment: str | None
 
 
-class LogEntry(msgspec.Struct, frozen=True):
+class AccessRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """An access to the log, or a package given out; `detail` is a JSON object."""
+
+    access_id: str
+    at: int
+    who: str
+    what: str
+    detail: str
+
+
+class ChainRow(msgspec.Struct, frozen=True, gc=False):
+    """A record's place in its chain, with its hash and authentication (see `frames`).
+
+    `call_id` is the call that it keeps; `content`, its payload, where that is no call's.
+    """
+
+    chain: int
+    sequence: int
+    kind: int
+    form: int
+    recorded_at: int
+    length: int
+    call_id: str | None
+    content_hash: bytes
+    hash: bytes
+    mac: bytes
+    content: bytes | None
+
+
+class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     """Rows written in one transaction."""
 
     calls: list[CallRow] = []
     determinations: list[DeterminationRow] = []
     cards: list[CardRow] = []
     feedback: list[FeedbackRow] = []
+    accesses: list[AccessRow] = []
+    records: list[ChainRow] = []
 
 
 _decode_kept = msgspec.msgpack.Decoder(CallPayload).decode
@@ -124,7 +156,7 @@ encode_entry = msgspec.msgpack.Encoder().encode
 _decode_entry = msgspec.msgpack.Decoder(LogEntry).decode
 
 _FORMER_NAMES = {"programme": "program", "gap": "undetermined"}
-"""Field names of 0.1.0 in spooled entries → present names."""
+"""Field names of 0.1.0 in entries spooled by it → present names."""
 
 
 def decode_entry(payload: bytes) -> LogEntry:
@@ -136,7 +168,7 @@ def decode_entry(payload: bytes) -> LogEntry:
         return _decode_entry(payload)
     except msgspec.ValidationError:
         written = msgspec.msgpack.decode(payload)
-        for row in written["determinations"]:
+        for row in written.get("determinations", ()):
             for former, name in _FORMER_NAMES.items():
                 if former in row:
                     row[name] = row.pop(former)
@@ -145,12 +177,14 @@ def decode_entry(payload: bytes) -> LogEntry:
 
 def together(entries: Iterable[LogEntry]) -> LogEntry:
     """Several entries merged into one."""
-    whole = LogEntry([], [], [], [])
+    whole = LogEntry([], [], [], [], [], [])
     for entry in entries:
         whole.calls.extend(entry.calls)
         whole.determinations.extend(entry.determinations)
         whole.cards.extend(entry.cards)
         whole.feedback.extend(entry.feedback)
+        whole.accesses.extend(entry.accesses)
+        whole.records.extend(entry.records)
     return whole
 
 

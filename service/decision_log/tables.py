@@ -1,7 +1,8 @@
 """Tables of the log (SQLAlchemy Core), the same on SQLite and PostgreSQL.
 
 Instants are microseconds since 1970 UTC. A call's rows are written in one transaction and pruned
-together, so that foreign keys are unnecessary.
+together, so that foreign keys are unnecessary. `chain_record` has each record's place in its chain,
+written in the same transaction: the newest of a chain is how far its segments are in the rows.
 """
 
 from __future__ import annotations
@@ -113,3 +114,21 @@ access = Table(
     Column("what", Text, nullable=False),
     Column("detail", Text, nullable=False),
 )
+
+chain_record = Table(
+    "chain_record",
+    metadata,
+    Column("chain", BigInteger, primary_key=True, autoincrement=False),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", Integer, nullable=False),
+    Column("form", Integer, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),
+    Column("length", BigInteger, nullable=False),
+    Column("call_id", String(32)),
+    Column("content_hash", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+    Column("content", LargeBinary),
+    sqlite_with_rowid=False,
+)
+Index("chain_record_call", chain_record.c.call_id)

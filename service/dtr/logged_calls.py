@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from service.decision_log.recall import RecalledCall, recall
+
+_SECONDS = 2.0
 
 
 class LoggedCalls(Protocol):
@@ -19,11 +22,19 @@ class LoggedCalls(Protocol):
 
 
 class RecordedCalls:
-    """Look-up in the log at `database_url`."""
+    """Look-up in the log at `database_url`.
 
-    def __init__(self, database_url: str) -> None:
+    `settle` waits, for some seconds at most, until what this service recorded is in the rows.
+    """
+
+    def __init__(self, database_url: str, settle: Callable[[float], bool]) -> None:
         self._database_url = database_url
+        self._settle = settle
 
     def by_assertion_id(self, assertion_id: str, client: str) -> RecalledCall | None:
         """As LoggedCalls. Raises RecordsUnavailable if the log cannot be read."""
-        return recall(self._database_url, assertion_id, client)
+        found = recall(self._database_url, assertion_id, client)
+        if found is None and self._settle(_SECONDS):
+            # A moment after its answer, a call may be in the segments alone.
+            found = recall(self._database_url, assertion_id, client)
+        return found

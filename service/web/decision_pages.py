@@ -65,14 +65,14 @@ class DecisionPages:
     """Builder of the pages.
 
     `open_log` takes reader, action and search, records the access and opens the log. `waiting`
-    gives the number of spooled records; `clock` and `zone` give today and display times; `texts`
-    is the wording of answers.
+    gives the seconds by which the rows are behind; `clock` and `zone` give today and display
+    times; `texts` is the wording of answers.
     """
 
     def __init__(
         self,
         open_log: OpenLog,
-        waiting: Callable[[], int],
+        waiting: Callable[[], float],
         clock: Callable[[], datetime],
         zone: tzinfo,
         texts: Texts,
@@ -206,7 +206,7 @@ class DecisionPages:
             undetermined_text=partial(
                 display.undetermined_text, undetermined=self._texts.undetermined
             ),
-            waiting=self._waiting(),
+            waiting=int(self._waiting()),
             **values,
         )
 

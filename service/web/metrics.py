@@ -209,16 +209,22 @@ class _RecordsCollector(Collector):
             ("covercard_store_up", "Whether the decision log's database takes records."): int(
                 health.store_up
             ),
+            ("covercard_segments_written", "Whether records can be written."): int(
+                not health.refusing
+            ),
             (
-                "covercard_spool_usable",
-                "Whether the spool could take records while the database is away.",
-            ): int(health.spool_usable),
-            ("covercard_spool_records", "Records that wait in the spool."): health.spool.records,
-            ("covercard_spool_bytes", "Bytes that wait in the spool."): health.spool.bytes,
+                "covercard_waiting_bytes",
+                "Bytes in the segments that are not in the database yet.",
+            ): health.waiting.bytes,
             (
-                "covercard_spool_set_aside",
-                "Files of the spool that a person must look at.",
-            ): health.spool.set_aside,
+                "covercard_waiting_seconds",
+                "Age of the oldest record that is not in the database yet.",
+            ): health.waiting.seconds,
+            (
+                "covercard_records_set_aside",
+                "Files of records that a person must look at.",
+            ): health.waiting.set_aside,
+            ("covercard_records_lost", "Answered records that are gone."): health.lost,
         }
         return [GaugeMetricFamily(name, text, value=v) for (name, text), v in values.items()]
 

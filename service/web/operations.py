@@ -47,21 +47,27 @@ class Check:
 
 
 def records_check(health: Callable[[], Health]) -> Check:
-    """Check of recording: store, and spool as reserve."""
+    """Check of recording: the segments, and the database behind them."""
 
     def look() -> HealthFinding:
         found = health()
         facts: dict[str, object] = {
+            "segments": "unwritable" if found.refusing else "written",
             "store": "up" if found.store_up else "away",
-            "spool": "usable" if found.spool_usable else "unusable",
-            "spooled_records": found.spool.records,
-            "spooled_bytes": found.spool.bytes,
-            "set_aside": found.spool.set_aside,
+            "waiting_bytes": found.waiting.bytes,
+            "waiting_seconds": round(found.waiting.seconds, 1),
+            "set_aside": found.waiting.set_aside,
+            "lost": found.lost,
         }
-        if found.refusing and not found.store_up:
-            return HealthFinding(State.FAILING, facts)
-        whole = found.store_up and found.spool_usable and not found.spool.set_aside
-        return HealthFinding(State.READY if whole else State.DEGRADED, facts)
+        warnings = (
+            (f"{found.lost} answered records are gone: the log lines name their segment",)
+            if found.lost
+            else ()
+        )
+        if found.refusing:
+            return HealthFinding(State.FAILING, facts, warnings)
+        whole = found.store_up and not found.waiting.set_aside and not found.lost
+        return HealthFinding(State.READY if whole else State.DEGRADED, facts, warnings)
 
     return Check("records", look)
 

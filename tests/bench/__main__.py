@@ -159,7 +159,7 @@ def sample_answer(body: bytes, data: Path) -> bytes:
     from service.settings import Settings
 
     settings = Settings(
-        database_url=f"sqlite:///{data}/covercard.sqlite3", spool_dir=data / "spool"
+        database_url=f"sqlite:///{data}/covercard.sqlite3", records_dir=data / "records"
     )
     reply = (
         create_app(settings)

@@ -30,7 +30,7 @@ _FILLING_CACHE_KB = 4_000_000
 def log_growth(work: Path) -> Iterator[str]:
     """Bytes that the database has more for every call (23 KB in, about 10 KB out)."""
     url, file = _fresh_log(work / "growth")
-    app = create_app(Settings(database_url=url, spool_dir=work / "growth-spool"))
+    app = create_app(Settings(database_url=url, records_dir=work / "growth-records"))
     client = app.test_client()
     bodies = order_sign_bodies(64)
 

@@ -10,7 +10,6 @@ import service.bootstrap.app
 from service.decision_log.call_record import CallRecord
 from service.decision_log.recorder import Health, Recorder
 from service.decision_log.rows import FeedbackRow
-from service.decision_log.spool import SpoolDepth
 from service.settings import Settings, load_settings
 
 
@@ -23,8 +22,12 @@ class Forgetful:
     def record_feedback(self, feedback: list[FeedbackRow]) -> None:
         """Nor of this."""
 
+    def settle(self, within: float) -> bool:
+        """Nothing waits."""
+        return True
+
     def health(self) -> Health:
-        return Health(True, SpoolDepth(0, 0, 0), False)
+        return Health()
 
 
 def forget(_settings: Settings) -> Recorder:

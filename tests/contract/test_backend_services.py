@@ -300,5 +300,5 @@ def test_all_workers_sign_with_one_key_that_only_its_owner_reads(
 ) -> None:
     first, second = started(), started()
     assert second.call(first.token()).status_code == 200
-    key = tmp_path / "spool" / "access-token-key"
+    key = tmp_path / "records" / "access-token-key"
     assert key.stat().st_mode & 0o777 == 0o600

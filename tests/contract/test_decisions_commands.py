@@ -8,6 +8,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from service.cli import cli
 from service.database.engines import database_file
 from service.decision_log.instants import instant_of, new_call_id
 from service.settings import Settings
-from tests.conftest import in_folder
+from tests.conftest import in_folder, settle
 from tests.contract.answer_rules import parts, stated
 from tests.policies import LIBRARY
 
@@ -46,7 +47,7 @@ def http(own: Settings) -> Iterator[FlaskClient]:
 def run(own: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command on the log of `http`."""
     monkeypatch.setenv("COVERCARD_DATABASE_URL", own.database_url)
-    monkeypatch.setenv("COVERCARD_SPOOL_DIR", str(own.spool_dir))
+    monkeypatch.setenv("COVERCARD_RECORDS_DIR", str(own.records_dir))
     monkeypatch.setenv("COLUMNS", "200")
 
     def invoke(*arguments: str) -> Result:
@@ -59,6 +60,7 @@ def run(own: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
 def answer(http: FlaskClient, fixture: Read) -> dict[str, Any]:
     """The answer to a call about Ann's MR spectroscopy, which is in the log."""
     reply = http.post(URL, json=fixture("order-sign/mrs-medicare-advantage"))
+    settle(http)
     told: dict[str, Any] = reply.get_json()
     return told
 
@@ -424,13 +426,14 @@ def test_control_characters_of_a_call_do_not_reach_the_terminal(
     assert not {"\x1b", "\x07", "\u202e"} & set(shown)
 
 
-def test_records_that_wait_in_the_spool_are_mentioned(
+def test_records_that_are_not_in_the_database_yet_are_mentioned(
     run: Run, answer: dict[str, Any], own: Settings
 ) -> None:
-    from service.decision_log.spool import Spool
-
-    Spool(own.spool_dir).append(b"a record that cannot be moved yet")
-    assert "1 records wait" in run("stats").output
+    assert run("stats").exit_code == 0
+    with closing(sqlite3.connect(database_file(own.database_url), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert "is not in the database yet" in run("stats").output
+    assert "is not in the database yet" not in run("stats").output
 
 
 def test_a_database_is_brought_up_to_date_by_the_command(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from service.bootstrap.app import RECORDER, create_app
+from service.database.engines import database_file
 from service.decision_log.policy_stats import PolicyStats
-from service.decision_log.spool import Spool
 from service.policies.answer_texts import load_texts
 from service.settings import Settings
 from service.web.decision_pages import bars
@@ -70,10 +72,15 @@ def test_before_anything_is_recorded_there_is_nothing_to_find(reader: FlaskClien
     assert "No card was shown in these days." in words(reader.get("/decisions/feedback"))
 
 
-def test_records_that_wait_in_the_spool_are_mentioned(reader: FlaskClient, own: Settings) -> None:
+def test_records_that_are_not_in_the_database_yet_are_mentioned(
+    reader: FlaskClient, own: Settings
+) -> None:
     sign(reader)
-    Spool(own.spool_dir).append(b"a record that cannot be moved yet")
-    assert "1 record waits in the spool" in words(look(reader, patient="nobody"))
+    assert "cannot be found yet" not in words(look(reader, patient="nobody"))
+    with closing(sqlite3.connect(database_file(own.database_url), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        sign(reader)
+        assert "not in the database and cannot be found yet" in words(look(reader, patient="ann"))
 
 
 def test_of_many_decisions_the_newest_are_listed_and_it_says_that_there_are_more(

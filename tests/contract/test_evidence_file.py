@@ -69,7 +69,7 @@ def http(own: Settings) -> Iterator[FlaskClient]:
 @pytest.fixture
 def run(own: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     monkeypatch.setenv("COVERCARD_DATABASE_URL", own.database_url)
-    monkeypatch.setenv("COVERCARD_SPOOL_DIR", str(own.spool_dir))
+    monkeypatch.setenv("COVERCARD_RECORDS_DIR", str(own.records_dir))
     monkeypatch.chdir(tmp_path)
 
     def invoke(*arguments: str) -> Result:

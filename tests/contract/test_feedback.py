@@ -13,7 +13,7 @@ from service.database.engines import database_file, open_engine
 from service.decision_log.policy_stats import policy_stats
 from service.decision_log.queries import TimeSpan
 from service.settings import Settings
-from tests.conftest import NOW, in_folder
+from tests.conftest import NOW, in_folder, settle
 
 Read = Callable[[str], dict[str, Any]]
 URL = "/cds-services/order-sign-crd"
@@ -59,7 +59,8 @@ def overridden(card: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def kept(own: Settings) -> list[tuple[str, str, str | None]]:
+def kept(own: Settings, http: FlaskClient) -> list[tuple[str, str, str | None]]:
+    settle(http)
     with sqlite3.connect(database_file(own.database_url)) as log:
         found = log.execute("SELECT card_uuid, outcome, reason_code FROM feedback ORDER BY outcome")
         return list(found)
@@ -73,10 +74,11 @@ def test_feedback_is_kept_and_tied_to_the_decision(
     reply = http.post(f"{URL}/feedback", json={"feedback": [overridden(policy), accepted(notice)]})
     assert (reply.status_code, reply.get_json()) == (200, {"received": 2})
     code = policy["overrideReasons"][0]["code"]
-    assert kept(own) == [
+    assert kept(own, http) == [
         (notice["uuid"], "accepted", None),
         (policy["uuid"], "overridden", code),
     ]
+    settle(http)
     with open_engine(own.database_url).connect() as connection:
         (found,) = policy_stats(connection, TimeSpan())
     assert (found.policy_id, found.accepted, found.forms_started) == ("mr-spectroscopy", 1, 1)
@@ -88,13 +90,13 @@ def test_the_same_feedback_twice_is_kept_once(
 ) -> None:
     feedback = {"feedback": [accepted(answer["cards"][1])]}
     assert [http.post(f"{URL}/feedback", json=feedback).status_code for _ in range(2)] == [200, 200]
-    assert len(kept(own)) == 1
+    assert len(kept(own, http)) == 1
 
 
 def test_feedback_on_a_card_that_nobody_knows_is_kept(http: FlaskClient, own: Settings) -> None:
     item = {"card": "unknown", "outcome": "overridden", "outcomeTimestamp": AT}
     assert http.post(f"{URL}/feedback", json={"feedback": [item]}).status_code == 200
-    assert kept(own) == [("unknown", "overridden", None)]
+    assert kept(own, http) == [("unknown", "overridden", None)]
 
 
 def test_wrong_feedback_is_refused_with_its_place_and_nothing_of_it_is_kept(
@@ -107,7 +109,7 @@ def test_wrong_feedback_is_refused_with_its_place_and_nothing_of_it_is_kept(
     assert outcome["resourceType"] == "OperationOutcome"
     places = [place for issue in outcome["issue"] for place in issue["expression"]]
     assert places == ["feedback[1].outcomeTimestamp", "feedback[1].acceptedSuggestions"]
-    assert kept(own) == []
+    assert kept(own, http) == []
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"feedback": {}}', b'{"feedback": "x"}'])

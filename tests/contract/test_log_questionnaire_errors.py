@@ -50,7 +50,7 @@ def listed(app: Flask, settings: Settings, *options: str) -> str:
     app.extensions[RECORDER].stop()
     folder = {
         "COVERCARD_DATABASE_URL": settings.database_url,
-        "COVERCARD_SPOOL_DIR": str(settings.spool_dir),
+        "COVERCARD_RECORDS_DIR": str(settings.records_dir),
     }
     result = CliRunner().invoke(decisions, ["form-errors", *options], env=folder)
     assert result.exit_code == 0, result.output

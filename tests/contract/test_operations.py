@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from service.auth.clients import Client, TrustedClient
 from service.bootstrap.app import RECORDER, create_app
 from service.decision_log.recorder import Health
-from service.decision_log.spool import SpoolDepth
+from service.decision_log.records_folder import Waiting
 from service.policies.policy_store import PolicyStore
 from service.web.metrics import Metrics
 from service.web.operations import (
@@ -29,7 +29,7 @@ from tests.policies import SOUND
 
 Read = Callable[[str], dict[str, Any]]
 URL = "/cds-services/order-sign-crd"
-WELL = Health(True, SpoolDepth(), False)
+WELL = Health()
 
 
 @pytest.fixture
@@ -112,19 +112,20 @@ def test_that_no_client_is_asked_for_is_told(http: FlaskClient) -> None:
     ("health", "status", "state"),
     [
         (WELL, 200, "ready"),
-        (Health(False, SpoolDepth(3, 900, 0), False), 200, "degraded"),
-        (Health(True, SpoolDepth(0, 0, 1), False), 200, "degraded"),
-        (Health(True, SpoolDepth(), True), 200, "ready"),
-        (Health(False, SpoolDepth(), True), 503, "failing"),
-        (Health(True, SpoolDepth(), False, spool_usable=False), 200, "degraded"),
+        (Health(waiting=Waiting(900, 0.2)), 200, "ready"),
+        (Health("away", Waiting(900, 3.0)), 200, "degraded"),
+        (Health(waiting=Waiting(set_aside=1)), 200, "degraded"),
+        (Health(lost=3), 200, "degraded"),
+        (Health(refusing=True), 503, "failing"),
+        (Health("away", refusing=True), 503, "failing"),
     ],
 )
-def test_records_degrade_on_the_spool_and_fail_only_where_neither_takes_them(
+def test_records_degrade_where_the_rows_do_not_follow_and_fail_where_no_segment_takes_them(
     health: Health, status: int, state: str
 ) -> None:
     code, told = ready(records_check(lambda: health))
     assert (code, told["status"]) == (status, state)
-    assert told["checks"]["records"]["spooled_records"] == health.spool.records
+    assert told["checks"]["records"]["waiting_bytes"] == health.waiting.bytes
 
 
 def test_without_a_policy_in_force_the_service_fails() -> None:
@@ -160,7 +161,7 @@ def test_calls_cards_and_feedback_are_counted(http: FlaskClient, fixture: Read) 
     assert found['covercard_cards_total{policy="mr-spectroscopy",topic="claim"}'] == 1
     assert found['covercard_feedback_total{outcome="overridden"}'] == 1
     assert found["covercard_store_up"] == 1
-    assert found["covercard_spool_records"] == 0
+    assert found["covercard_segments_written"] == 1
 
 
 def test_nothing_of_a_patient_or_a_request_is_in_any_metric(

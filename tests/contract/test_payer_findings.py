@@ -36,7 +36,7 @@ def run(payer: Plan, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command on the log of the payer's service."""
     own = in_folder(payer.folder)
     monkeypatch.setenv("COVERCARD_DATABASE_URL", own.database_url)
-    monkeypatch.setenv("COVERCARD_SPOOL_DIR", str(own.spool_dir))
+    monkeypatch.setenv("COVERCARD_RECORDS_DIR", str(own.records_dir))
     monkeypatch.setenv("COLUMNS", "250")
 
     def invoke(*arguments: str, source: str = payer.url) -> Result:

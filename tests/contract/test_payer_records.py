@@ -19,7 +19,7 @@ from service.payer_data.forgetting import forget
 from service.payer_data.payer_tables import MIGRATIONS
 from service.payer_data.port import Records, Wanted
 from service.settings import load_settings
-from tests.conftest import ROOT, in_folder
+from tests.conftest import ROOT, in_folder, settle
 from tests.contract.answer_rules import check_answer, stated
 from tests.contract.guides import needs_crd_2_0
 from tests.contract.never_again import check_never_again
@@ -522,6 +522,7 @@ def test_a_member_who_is_forgotten_leaves_the_decision_readable(payer: Plan, url
 
 def logged_trace(payer: Plan, assertion: str) -> list[tuple[str, ...]]:
     """The way to a decision, as the decision log kept it."""
+    settle(payer.app.test_client())
     log = open_engine(in_folder(payer.folder).database_url)
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:

@@ -46,14 +46,16 @@ def http(app: Flask) -> FlaskClient:
 
 
 @pytest.fixture
-def logged(own: Settings) -> Callable[[], list[LoggedCall]]:
+def logged(own: Settings, app: Flask) -> Callable[[], list[LoggedCall]]:
     def read() -> list[LoggedCall]:
+        assert app.extensions[RECORDER].settle(SOON)
         with open_engine(own.database_url).connect() as connection:
             return list(queries.all_calls(connection, TimeSpan()))
 
     return read
 
 
+SOON = 10.0
 Logged = Callable[[], list[LoggedCall]]
 
 
@@ -95,9 +97,10 @@ def test_a_determination_is_logged_with_policy_reason_and_the_way_there(
 
 @pytest.mark.requirement("crd-2.0.1:77", "cds-hooks-2.0:82")
 def test_cards_and_suggestions_are_logged_by_their_uuids_with_their_policy(
-    http: FlaskClient, fixture: Read, own: Settings
+    http: FlaskClient, fixture: Read, own: Settings, app: Flask
 ) -> None:
     answer = http.post(URL, json=fixture("order-sign/mrs-medicare-advantage")).get_json()
+    assert app.extensions[RECORDER].settle(SOON)
     uuids = [card["uuid"] for card in answer["cards"]]
     with open_engine(own.database_url).connect() as connection:
         rows = connection.execute(select(card)).all()
@@ -260,11 +263,9 @@ def test_a_changed_order_gets_a_new_id_that_names_the_one_it_replaces(
     assert second.replaces == first.assertion_id
 
 
-def test_where_neither_log_nor_spool_can_be_written_the_call_is_refused(
-    tmp_path: Path, fixture: Read
-) -> None:
+def test_where_no_segment_can_be_written_the_call_is_refused(tmp_path: Path, fixture: Read) -> None:
     (tmp_path / "in-the-way").write_text("a file where folders should be")
-    settings = in_folder(tmp_path / "in-the-way" / "var", record_timeout_ms=50)
+    settings = in_folder(tmp_path / "in-the-way" / "var")
     app = create_app(settings, clock=lambda: NOW)
     reply = app.test_client().post(URL, json=fixture("order-sign/mrs-medicare-advantage"))
     app.extensions[RECORDER].stop()
@@ -275,7 +276,7 @@ def test_where_neither_log_nor_spool_can_be_written_the_call_is_refused(
 
 
 @pytest.mark.requirement("crd-2.2.1:impl-2")
-def test_where_the_log_cannot_be_written_the_answer_still_leaves(
+def test_where_the_database_cannot_be_written_the_answer_still_leaves(
     tmp_path: Path, fixture: Read
 ) -> None:
     (tmp_path / "in-the-way").write_text("a file where a folder should be")
@@ -284,12 +285,14 @@ def test_where_the_log_cannot_be_written_the_answer_still_leaves(
     app = create_app(settings, clock=lambda: NOW)
     http = app.test_client()
     reply = http.post(URL, json=fixture("order-sign/mrs-medicare-advantage"))
+    assert not app.extensions[RECORDER].settle(0.5)
     ready = http.get("/readyz")
     app.extensions[RECORDER].stop()
     assert reply.status_code == 200
     assert ready.status_code == 200
     assert ready.get_json()["status"] == "degraded"
-    assert ready.get_json()["checks"]["records"]["spooled_records"] == 1
+    assert ready.get_json()["checks"]["records"]["store"] == "away"
+    assert ready.get_json()["checks"]["records"]["waiting_bytes"] > 1000
 
 
 @pytest.mark.requirement("crd-2.2.1:metric-1")

@@ -25,7 +25,7 @@ from service.decision_log.queries import LoggedCall
 from service.policies.answer_texts import load_texts
 from service.settings import Settings
 from service.web.response_view import ShownAnswer, order_changes
-from tests.conftest import NOW, in_folder
+from tests.conftest import NOW, in_folder, settle
 from tests.contract.test_mutated_requests import SERVICE_OF_HOOK, mutated_requests
 
 Read = Callable[[str], dict[str, Any]]
@@ -47,12 +47,14 @@ def http(own: Settings) -> Iterator[FlaskClient]:
 @pytest.fixture(scope="module")
 def log(http: FlaskClient, own: Settings) -> Iterator[Connection]:
     http.post(URL, data=b"{}", content_type="application/json")
+    settle(http)
     with open_engine(own.database_url).connect() as connection:
         yield connection
 
 
-def looked_at(log: Connection, call_id: str) -> LoggedCall:
+def looked_at(http: FlaskClient, log: Connection, call_id: str) -> LoggedCall:
     """The call, after every command that reads the log has read it."""
+    settle(http)
     log.rollback()
     whole = call_detail(log, call_id)
     assert whole is not None
@@ -84,7 +86,7 @@ def test_a_mutated_request_can_be_looked_at(
 ) -> None:
     service = SERVICE_OF_HOOK.get(str(request.get("hook")), "order-sign-crd")
     reply = http.post(f"/cds-services/{service}", json=request)
-    call = looked_at(log, reply.headers["Covercard-Call"])
+    call = looked_at(http, log, reply.headers["Covercard-Call"])
     assert call.row.status == reply.status_code
     assert call.answer
 
@@ -111,13 +113,13 @@ def test_what_one_reader_of_json_takes_and_another_does_not_can_be_looked_at(
     body = msgspec.json.encode(request)[:-1] + b"," + place.encode() + odd + b"}"
     reply = http.post(URL, data=body, content_type="application/json")
     assert reply.status_code in (200, 400, 422)
-    looked_at(log, reply.headers["Covercard-Call"])
+    looked_at(http, log, reply.headers["Covercard-Call"])
 
 
 def test_a_name_that_is_no_text_is_refused_and_logged(http: FlaskClient, log: Connection) -> None:
     reply = http.post(URL, data=b'{"\xff":1}', content_type="application/json")
     assert reply.status_code == 400
-    assert looked_at(log, reply.headers["Covercard-Call"]).row.status == 400
+    assert looked_at(http, log, reply.headers["Covercard-Call"]).row.status == 400
 
 
 @pytest.mark.parametrize("number", [b"1e999", b"1" + b"0" * 400])
@@ -129,7 +131,7 @@ def test_an_order_with_a_number_that_no_machine_holds_can_be_looked_at(
     order["quantityQuantity"] = {"value": 12345678}
     body = msgspec.json.encode(request).replace(b"12345678", number)
     reply = http.post(URL, data=body, content_type="application/json")
-    call = looked_at(log, reply.headers["Covercard-Call"])
+    call = looked_at(http, log, reply.headers["Covercard-Call"])
     assert (call.answer["cards"] != []) == (reply.status_code == 200)
     kept = call.request["context"]["draftOrders"]["entry"][0]["resource"]["quantityQuantity"]
     assert str(kept["value"]) == number.decode()

@@ -203,9 +203,8 @@ def test_reasons_are_of_a_fixed_set_and_no_label_tells_what_a_caller_sent() -> N
 
 def _healthy() -> Any:
     from service.decision_log.recorder import Health
-    from service.decision_log.spool import SpoolDepth
 
-    return Health(True, SpoolDepth(0, 0, 0), False)
+    return Health()
 
 
 def test_counts_of_refused_bytes_begin_anew_each_minute() -> None:

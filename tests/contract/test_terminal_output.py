@@ -67,7 +67,7 @@ def hostile(fixture: Read) -> dict[str, Any]:
 def run(own: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command as on a terminal with colors; what it wrote."""
     monkeypatch.setenv("COVERCARD_DATABASE_URL", own.database_url)
-    monkeypatch.setenv("COVERCARD_SPOOL_DIR", str(own.spool_dir))
+    monkeypatch.setenv("COVERCARD_RECORDS_DIR", str(own.records_dir))
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "200")
 

@@ -153,7 +153,7 @@ def test_clients_are_answered_while_postgresql_is_killed_and_each_token_counts_o
         assert [post(h) for h in meanwhile * 2] == [401] * 8
         server.start()
         deadline = time.monotonic() + 30
-        while service.get("/readyz").json()["checks"]["records"]["spooled_records"]:
+        while service.get("/readyz").json()["checks"]["records"]["waiting_bytes"]:
             assert time.monotonic() < deadline
             time.sleep(0.2)
         assert [post(h) for h in meanwhile] == [401] * 4

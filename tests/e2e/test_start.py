@@ -113,20 +113,21 @@ def test_while_the_database_is_away_calls_are_answered_and_each_token_counts_onc
             assert [r.status_code for r in replies] == [200] + [401] * 5
         state = server.get("/readyz").json()
         assert state["status"] == "degraded"
-        assert state["checks"]["records"]["spooled_records"] == 5
+        assert state["checks"]["records"]["store"] == "away"
+        assert state["checks"]["records"]["waiting_bytes"] > 5 * 1000
         assert "opensesame" not in server.printed() + "".join(r.text for r in replies)
 
 
 @pytest.mark.threat("replay")
-def test_where_neither_database_nor_spool_can_be_written_nobody_is_let_in(
+def test_where_neither_database_nor_records_can_be_written_nobody_is_let_in(
     tmp_path: Path, order: bytes
 ) -> None:
     hospital = ec_signer(HOSPITAL)
     file = write_clients(tmp_path, entry(hospital))
-    spool = tmp_path / "no-folder"
-    spool.write_text("")
+    records = tmp_path / "no-folder"
+    records.write_text("")
     path = "/cds-services/order-sign-crd"
-    settings = {"database_url": AWAY, "spool_dir": spool}
+    settings = {"database_url": AWAY, "records_dir": records}
     with running(tmp_path, clients_file=file, **settings) as server:
         headers = {"Content-Type": "application/json", **hospital.call(server.base + path)}
         reply = server.post(path, data=order, headers=headers)

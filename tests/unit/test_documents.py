@@ -42,6 +42,8 @@ NO_SETTINGS = {
     "COVERCARD_VALIDATOR_HOME",
 }
 """Variables that only the tests read."""
+FORMER = {"COVERCARD_SPOOL_DIR", "COVERCARD_RECORD_TIMEOUT_MS"}
+"""Former names of settings: one still counts, for one the start says what became of it."""
 
 
 # Links and files --------------------------------------------------------------------------------
@@ -97,7 +99,7 @@ def test_every_default_is_the_settings_own() -> None:
 def test_every_variable_that_is_named_is_a_setting(page: Document) -> None:
     named = set(re.findall(r"\bCOVERCARD_[A-Z][A-Z_]*[A-Z]\b", page.text))
     known = {f"COVERCARD_{name.upper()}" for name in Settings.model_fields}
-    assert named - known - NO_SETTINGS == set()
+    assert named - known - NO_SETTINGS - FORMER == set()
 
 
 def test_variables_of_the_tests_are_read_by_them() -> None:

@@ -11,11 +11,12 @@ from service.cli.decisions.log_keeping import accesses, prune
 from service.cli.decisions.look_up import find, show, stats
 from service.cli.decisions.payer_findings import payer_findings
 from service.cli.decisions.replay import replay
+from service.cli.decisions.verify_command import verify
 
 
 @click.group()
 def decisions() -> None:
-    """Look up, count, export, replay and prune decisions. Each access is logged."""
+    """Look up, count, export, replay, verify and prune decisions. Each access is logged."""
 
 
 for command in (
@@ -27,6 +28,7 @@ for command in (
     form_errors,
     export,
     replay,
+    verify,
     prune,
     accesses,
 ):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from service.cli.decisions.options import client_option, load, mention_spool, opened
+from service.cli.decisions.options import client_option, load, mention_waiting, opened
 from service.cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def evidence(identifier: str, client: str | None, output: Path | None) -> None:
         found = by_assertion(connection, identifier, client)
         proof = chain_proof(connection, found.call.row.call_id) if found else None
     if found is None:
-        mention_spool(settings)
+        mention_waiting(settings)
         raise click.ClickException("no decision has this assertion id")
     html = evidence_html(
         found,

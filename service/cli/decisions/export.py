@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from service.cli.decisions.options import load, mention_spool, opened, span_of, span_options
+from service.cli.decisions.options import load, mention_waiting, opened, span_of, span_options
 
 if TYPE_CHECKING:
     from service.decision_log.queries import LoggedCall
@@ -60,7 +60,7 @@ def export(
         finally:
             if output is not None:
                 out.close()
-    mention_spool(settings)
+    mention_waiting(settings)
 
 
 def _private(path: Path) -> TextIO:

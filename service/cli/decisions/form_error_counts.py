@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from service.cli.decisions.options import load, mention_spool, opened, span_of, span_options
+from service.cli.decisions.options import load, mention_waiting, opened, span_of, span_options
 
 if TYPE_CHECKING:
     from service.decision_log.form_error_rows import FormErrors
@@ -27,7 +27,7 @@ def form_errors(since: datetime | None, until: datetime | None, as_json: bool) -
     asked = {"since": since, "until": until}
     with opened(settings, "form-errors", asked) as connection:
         found = read(connection, span_of(since, until))
-    mention_spool(settings)
+    mention_waiting(settings)
     if as_json:
         from service.cli.decisions.decision_page import print_json
 

@@ -57,8 +57,8 @@ def prune(older_than: timedelta | None, dry_run: bool, yes: bool, clock_is_right
     The removal itself is put on record first.
     """
     from service.cli.progress import progress
+    from service.database.engines import open_engine
     from service.decision_log.clock_check import clock_doubt
-    from service.decision_log.reading import engine_for_reading
     from service.decision_log.retention import planned
     from service.decision_log.retention import prune as remove
 
@@ -87,17 +87,19 @@ def prune(older_than: timedelta | None, dry_run: bool, yes: bool, clock_is_right
     if removal.calls:
         record_removal(settings, removal)
     with progress("Removing", removal.calls) as advance:
-        removed = remove(engine_for_reading(settings.database_url), removal.before, advance)
+        removed = remove(open_engine(settings.database_url), removal.before, advance)
     echo(f"{removed} calls from before {day} removed")
 
 
 def record_removal(settings: Settings, removal: Removal) -> None:
     """Put a removal on record before it is done."""
+    from service.decision_log.verification import PRUNED
+
     detail = {
         "calls": removal.calls,
         "before": removal.before,
         "oldest": removal.oldest,
         "newest": removal.newest,
     }
-    with opened(settings, "pruned", detail):
+    with opened(settings, PRUNED, detail):
         pass

@@ -10,7 +10,7 @@ import click
 from service.cli.decisions.options import (
     client_option,
     load,
-    mention_spool,
+    mention_waiting,
     opened,
     span_of,
     span_options,
@@ -52,7 +52,7 @@ def show(identifier: str, body: str | None, client: str | None) -> None:
         looked_at = call_detail(connection, identifier) if found is None else None
     call = found.call if found else looked_at.call if looked_at else None
     if call is None:
-        mention_spool(settings)
+        mention_waiting(settings)
         raise click.ClickException(
             "no decision has this assertion id, and no call this id; of a call that was refused"
             " before it was read (401, 404, 413, 415, 429) only the log line tells"
@@ -113,7 +113,7 @@ def find(
             span=span_of(since, until),
             most=limit + 1,
         )
-    mention_spool(settings)
+    mention_waiting(settings)
     if as_json:
         print_json([decision_json(d) for d in found[:limit]])
     elif found:
@@ -138,7 +138,7 @@ def stats(since: datetime | None, until: datetime | None, as_json: bool) -> None
     asked = {"since": since, "until": until}
     with opened(settings, "stats", asked) as connection, waiting("Counting"):
         found = policy_stats(connection, span_of(since, until))
-    mention_spool(settings)
+    mention_waiting(settings)
     if as_json:
         from service.cli.decisions.decision_page import print_json
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from service.decision_log.queries import TimeSpan
+    from service.decision_log.recorder import Recorder
     from service.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -92,16 +93,35 @@ def opened(settings: Settings, what: str, detail: Mapping[str, object]) -> Itera
     from service.decision_log.reading import NothingRecorded, open_log
 
     try:
-        with open_log(settings.database_url, user(), what, detail) as connection:
+        with (
+            recorder_of(settings) as recorder,
+            open_log(settings.database_url, recorder, user(), what, detail) as connection,
+        ):
             yield connection
     except NothingRecorded as error:
         raise click.ClickException(f"{error}; is COVERCARD_DATABASE_URL right?") from None
 
 
-def mention_spool(settings: Settings) -> None:
-    """Warn of spooled records, which no search finds yet."""
-    from service.decision_log.spool import Spool
+def mention_waiting(settings: Settings) -> None:
+    """Warn of records that are not in the rows yet, which no search finds."""
+    with recorder_of(settings) as recorder:
+        waiting = recorder.health().waiting
+    if waiting.seconds >= 1:
+        echo(
+            f"what was recorded in the last {waiting.seconds:.0f} seconds waits in"
+            f" {settings.records_dir} and is not in the database yet",
+            err=True,
+        )
 
-    waiting = Spool(settings.spool_dir).depth().records
-    if waiting:
-        echo(f"{waiting} records wait in {settings.spool_dir} and are not in the log yet", err=True)
+
+@contextlib.contextmanager
+def recorder_of(settings: Settings) -> Iterator[Recorder]:
+    """This command's recorder, for the service's folder."""
+    from service.bootstrap.wire_records import records_place
+    from service.decision_log.opening import open_recorder
+
+    recorder = open_recorder(settings.database_url, records_place(settings, in_log=False))
+    try:
+        yield recorder
+    finally:
+        recorder.stop()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from service.cli.decisions.options import load, mention_spool, opened, span_of, span_options
+from service.cli.decisions.options import load, mention_waiting, opened, span_of, span_options
 from service.cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def payer_findings(
                 if found.kind.startswith(kind):
                     listed.append(found)
             advance(1)
-    mention_spool(settings)
+    mention_waiting(settings)
     newest = list(reversed(listed))
     total = sum(n for name, n in counts.items() if name.startswith(kind))
     if as_json:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from service.cli.decisions.options import load, mention_spool, opened, span_of, span_options
+from service.cli.decisions.options import load, mention_waiting, opened, span_of, span_options
 from service.cli.terminal import echo, echo_lines_of_json
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def replay(
         for logged in queries.all_calls(connection, span):
             changes.extend(again.changes(logged))
             advance(1)
-    mention_spool(settings)
+    mention_waiting(settings)
     if as_json:
         _print_lines(changes)
     else:

@@ -99,15 +99,15 @@ class Instance:
             return told
         return None
 
-    def spooled(self) -> int:
-        """Records that wait in the spool."""
+    def waiting(self) -> int:
+        """Bytes of records that are not in the database yet."""
         told = self.ready()
-        return int(told["checks"]["records"]["spooled_records"]) if told else 0
+        return int(told["checks"]["records"]["waiting_bytes"]) if told else 0
 
     def settled(self) -> bool:
-        """Whether it is ready, with nothing in the spool."""
+        """Whether it is ready, with all in the database."""
         told = self.ready()
-        return told is not None and told["status"] == "ready" and not self.spooled()
+        return told is not None and told["status"] == "ready" and not self.waiting()
 
     def workers(self) -> list[int]:
         """The worker processes."""

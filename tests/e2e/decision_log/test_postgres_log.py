@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from service.decision_log.group_commit import StoreWriter
 
 from service.database import table_revisions
 from service.database.engines import open_engine
 from service.decision_log import queries
-from service.decision_log.group_commit import StoreWriter
 from service.decision_log.log_revision import DECISION_LOG
 from service.decision_log.policy_stats import policy_stats
 from service.decision_log.postgres_store import PostgresStore

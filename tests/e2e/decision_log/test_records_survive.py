@@ -55,7 +55,7 @@ class Stack:
 
     def proof(self, running: Load, what: str) -> None:
         """End the load, wait until all is settled, compare, and note the numbers."""
-        spooled = sum(i.spooled() for i in self.instances)
+        waiting = sum(i.waiting() for i in self.instances)
         received = running.stop()
         for instance in self.instances:
             until(instance.settled, f"{instance.base} settled: {instance.log[-1500:]}")
@@ -63,7 +63,7 @@ class Stack:
         statuses = ", ".join(f"{n} with {s}" for s, n in sorted(received.statuses.items()))
         NUMBERS.append(
             f"{what}: {received.sent} calls, {statuses}, {received.lost} without an answer;"
-            f" {spooled} in the spool at the end of it; slowest answer"
+            f" {waiting} bytes not in the rows at the end of it; slowest answer"
             f" {received.slowest * 1000:.0f} ms; missing {len(missing)}, doubled {len(doubled)}"
         )
         assert received.answered > 0
@@ -125,10 +125,10 @@ def test_postgresql_is_killed_and_started_again(stack: Stack, server: Postgres) 
         server.kill()
         running.answered_soon(100)
         time.sleep(AWAY_SECONDS)
-        waiting = sum(i.spooled() for i in stack.instances)
+        waiting = sum(i.waiting() for i in stack.instances)
         server.start()
         running.answered_soon()
-        stack.proof(running, f"kill -9 of PostgreSQL ({waiting} records spooled meanwhile)")
+        stack.proof(running, f"kill -9 of PostgreSQL ({waiting} bytes not in the rows meanwhile)")
     assert waiting > 0
 
 
@@ -139,11 +139,11 @@ def test_a_database_that_hangs_delays_no_answer_for_long(stack: Stack, server: P
         try:
             running.answered_soon(100)
             time.sleep(HANG_SECONDS)
-            waiting = sum(i.spooled() for i in stack.instances)
+            waiting = sum(i.waiting() for i in stack.instances)
         finally:
             server.signal(signal.SIGCONT)
         running.answered_soon()
-        stack.proof(running, f"PostgreSQL hangs ({waiting} records spooled meanwhile)")
+        stack.proof(running, f"PostgreSQL hangs ({waiting} bytes not in the rows meanwhile)")
     assert waiting > 0
 
 
@@ -166,12 +166,12 @@ def test_an_instance_is_killed_while_the_database_hangs(stack: Stack, server: Po
 
 @pytest.fixture
 def on_sqlite(tmp_path: Path) -> Iterator[Callable[[Path], Stack]]:
-    """Starts one instance with two workers, its SQLite log and its spool in a folder."""
+    """Starts one instance with two workers, its SQLite log and its records in a folder."""
     started: list[Instance] = []
 
     def start(var: Path) -> Stack:
         url = f"sqlite:///{var}/covercard.sqlite3"
-        settings: dict[str, object] = {"database_url": url, "spool_dir": var / "spool"}
+        settings: dict[str, object] = {"database_url": url, "records_dir": var / "records"}
         instance = Instance(tmp_path / "instance", free_port(), settings)
         instance.start()
         started.append(instance)

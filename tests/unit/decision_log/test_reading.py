@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
@@ -10,10 +11,12 @@ from sqlalchemy import Engine
 from service.decision.coverage_assertion import replaced_assertion
 from service.decision.order import ExistingCoverageInformation
 from service.decision_log import decision_detail, queries
-from service.decision_log.access_log import accesses, log_access
+from service.decision_log.access_log import accesses
 from service.decision_log.display import body_text
+from service.decision_log.opening import open_recorder
 from service.decision_log.queries import TimeSpan
 from service.decision_log.recall import recall
+from service.decision_log.recorder import RecordsPlace
 from tests.unit.decision_log.builders import AT, call, determination
 
 Log = Callable[..., None]
@@ -168,10 +171,13 @@ def test_before_anything_is_recorded_nothing_is_recalled(tmp_path: object) -> No
 
 
 @pytest.mark.requirement("crd-2.0.1:80")
-def test_reading_is_logged_with_who_when_and_what(log: Log, engine: Engine) -> None:
+def test_reading_is_logged_with_who_when_and_what(url: str, engine: Engine, tmp_path: Path) -> None:
+    recorder = open_recorder(url, RecordsPlace(tmp_path / "records"))
+    recorder.record_access("clerk", "show", '{"assertion_id":"cc-1"}', AT)
+    recorder.record_access("clerk", "find", '{"patient":"Patient/ann"}', AT + HOUR)
+    assert recorder.settle(10)
+    recorder.stop()
     with engine.connect() as connection:
-        log_access(connection, "clerk", "show", {"assertion_id": "cc-1"}, AT)
-        log_access(connection, "clerk", "find", {"patient": "Patient/ann"}, AT + HOUR)
         found = list(accesses(connection, None, 10))
         since = list(accesses(connection, AT + HOUR, 10))
     assert [(a.what, a.detail) for a in found] == [

@@ -1,7 +1,9 @@
-"""The store while it is there, else the spool, else no answer; and back into the store once."""
+"""A record is on disk when it returns, whatever the database does; health says what is not safe."""
 
-import errno
+import os
+import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,14 +13,15 @@ import pytest
 from service.database import table_revisions
 from service.database.engines import database_file
 from service.decision_log import recorder as recorder_module
+from service.decision_log.chain_key import ChainKey, make_key, read_key
 from service.decision_log.log_revision import DECISION_LOG
 from service.decision_log.opening import open_recorder
-from service.decision_log.recorder import Recorder
-from service.decision_log.rows import LogEntry, encode_entry, entry_of
-from service.decision_log.spool import Spool
+from service.decision_log.recorder import Recorder, RecordsPlace
+from service.decision_log.records_folder import RecordsFolder
 from service.decision_log.sqlite_store import SqliteStore
-from service.errors import ConfigurationError, EntryRejected, RecordsUnavailable, StoreUnavailable
+from service.errors import ConfigurationError, RecordsUnavailable, StoreUnavailable
 from tests.unit.decision_log.builders import call
+from tests.unit.decision_log.test_drain import Switch
 
 LONG = 10.0
 
@@ -30,23 +33,13 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-class Switch(SqliteStore):
-    """A store that can be away, or reject one patient's entries."""
-
-    away = False
-    rejects = ""
-
-    def write(self, entry: LogEntry, deadline: float) -> None:
-        if self.away:
-            raise StoreUnavailable("switched off")
-        if self.rejects and any(row.patient == self.rejects for row in entry.calls):
-            raise EntryRejected("never")
-        super().write(entry, deadline)
-
-    def ping(self, deadline: float) -> None:
-        if self.away:
-            raise StoreUnavailable("switched off")
-        super().ping(deadline)
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries, probes and turns without waiting."""
+    monkeypatch.setattr(recorder_module, "_FIRST_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(recorder_module, "_LONGEST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(recorder_module, "_TRY_LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(recorder_module, "_PROBE_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -55,15 +48,13 @@ def switch(url: str) -> Switch:
 
 
 @pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    return Spool(tmp_path / "spool")
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "records"
 
 
 @pytest.fixture
-def recorder(switch: Switch, spool: Spool, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
-    monkeypatch.setattr(recorder_module, "_FIRST_RETRY_SECONDS", 0.02)
-    monkeypatch.setattr(recorder_module, "_LONGEST_RETRY_SECONDS", 0.05)
-    recorder = Recorder(lambda: switch, lambda: None, spool.folder, patience=LONG)
+def recorder(switch: Switch, folder: Path) -> Iterator[Recorder]:
+    recorder = Recorder(lambda: switch, lambda: None, RecordsPlace(folder))
     yield recorder
     recorder.stop()
 
@@ -74,146 +65,159 @@ def logged(url: str) -> list[str]:
 
 
 @pytest.mark.requirement("crd-2.2.1:found-37", "crd-2.0.1:76")
-def test_a_record_is_in_the_log_when_record_returns(recorder: Recorder, url: str) -> None:
+def test_a_record_is_on_disk_when_record_returns_and_in_the_rows_a_moment_later(
+    recorder: Recorder, folder: Path, url: str
+) -> None:
     recorder.record(call(patient="Patient/ann"))
+    assert sum(size for _, size in RecordsFolder(folder).sizes()) > 1000
+    assert recorder.settle(LONG)
     assert logged(url) == ["Patient/ann"]
-    assert recorder.health().store_up
-    assert recorder.health().spool.records == 0
+    health = recorder.health()
+    assert (health.store_up, health.waiting.bytes, health.lost) == (True, 0, 0)
 
 
-def test_while_the_store_is_away_records_go_to_the_spool(
+def test_while_the_store_is_away_records_wait_and_then_come_once(
     recorder: Recorder, switch: Switch, url: str
 ) -> None:
-    recorder.start()
-    switch.away = True
-    recorder.record(call(patient="Patient/ann"))
-    recorder.record(call(patient="Patient/ben"))
-    health = recorder.health()
-    assert (health.store_up, health.spool.records, health.refusing) == (False, 2, False)
-    assert logged(url) == []
-
-
-def test_once_the_store_is_back_what_was_spooled_is_moved_exactly_once(
-    recorder: Recorder, switch: Switch, spool: Spool, url: str
-) -> None:
-    recorder.start()
+    recorder.record(call(patient="Patient/first"))
+    assert recorder.settle(LONG)
     switch.away = True
     for n in range(100):
         recorder.record(call(patient=f"Patient/{n:03}"))
+    assert not recorder.settle(0.1)
+    until(lambda: not recorder.health().store_up)
+    health = recorder.health()
+    assert health.waiting.bytes > 50_000
+    assert health.waiting.seconds > 0
+    assert not health.refusing
     switch.away = False
-    until(lambda: recorder.health().store_up and not spool.depth().records)
-    assert logged(url) == [f"Patient/{n:03}" for n in range(100)]
-    recorder.record(call(patient="Patient/later"))
-    assert logged(url)[-1] == "Patient/later"
+    assert recorder.settle(LONG)
+    assert logged(url) == [*(f"Patient/{n:03}" for n in range(100)), "Patient/first"]
+    until(lambda: recorder.health().store_up)
 
 
-def test_what_was_moved_and_not_yet_deleted_is_moved_again_without_doubling(
-    recorder: Recorder, spool: Spool, url: str
-) -> None:
-    record = call(patient="Patient/ann")
-    recorder.record(record)
-    spool.append(encode_entry(entry_of(record)))
-    spool.seal()
-    until(lambda: not spool.depth().records)
-    assert logged(url) == ["Patient/ann"]
-
-
-def test_what_an_earlier_process_left_is_moved_at_the_start(
-    recorder: Recorder, spool: Spool, url: str
-) -> None:
-    spool.append(encode_entry(entry_of(call(patient="Patient/ann"))))
-    spool.seal()
+def test_no_call_waits_for_a_store_that_hangs(recorder: Recorder, switch: Switch) -> None:
+    hangs, ended = threading.Event(), threading.Event()
+    switch.ping = lambda _: (hangs.set(), ended.wait(LONG))  # type: ignore[assignment, method-assign, func-returns-value]
     recorder.start()
-    until(lambda: not spool.depth().records)
-    assert logged(url) == ["Patient/ann"]
+    assert hangs.wait(LONG)
+    began = time.monotonic()
+    recorder.record(call())
+    assert time.monotonic() - began < 1
+    ended.set()
 
 
-def test_a_record_that_the_store_rejects_is_kept_aside_and_holds_up_nothing(
-    recorder: Recorder, switch: Switch, spool: Spool, url: str
+def test_where_no_segment_can_be_written_the_record_is_refused_and_it_is_said(
+    recorder: Recorder, folder: Path
 ) -> None:
-    switch.rejects = "Patient/odd"
-    recorder.record(call(patient="Patient/odd"))
-    recorder.record(call(patient="Patient/ann"))
-    until(lambda: not spool.depth().records)
-    assert logged(url) == ["Patient/ann"]
-    assert recorder.health().spool.set_aside == 1
-
-
-def test_bytes_in_the_spool_that_are_no_record_are_kept_aside(
-    recorder: Recorder, spool: Spool
-) -> None:
-    spool.append(b"not a record")
-    spool.seal()
-    recorder.start()
-    until(lambda: not spool.depth().records)
-    assert recorder.health().spool.set_aside == 1
-
-
-def test_only_where_neither_takes_it_the_record_is_refused(
-    recorder: Recorder, switch: Switch, spool: Spool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(self: Spool, payload: bytes) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    recorder.start()
-    switch.away = True
-    monkeypatch.setattr(Spool, "append", full)
-    monkeypatch.setattr(Spool, "probe", lambda self: full(self, b""))
+    folder.write_text("a file where the folder should be")
     with pytest.raises(RecordsUnavailable):
         recorder.record(call())
     assert recorder.health().refusing
-
-
-def test_a_full_spool_is_no_trouble_while_the_store_is_there(
-    recorder: Recorder, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(self: Spool, payload: bytes) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Spool, "append", full)
-    recorder.record(call(patient="Patient/ann"))
-    assert logged(url) == ["Patient/ann"]
-
-
-def test_a_spool_that_could_not_be_written_is_told_before_it_is_needed(
-    recorder: Recorder, spool: Spool, url: str
-) -> None:
-    spool.folder.write_text("a file where the folder should be")
-    recorder.record(call(patient="Patient/ann"))
-    until(lambda: not recorder.health().spool_usable)
-    assert recorder.health().store_up
+    folder.unlink()
+    recorder.record(call())
     assert not recorder.health().refusing
-    assert logged(url) == ["Patient/ann"]
 
 
-def test_a_spool_that_cannot_be_read_keeps_nobody_from_the_store(
-    recorder: Recorder, url: str, monkeypatch: pytest.MonkeyPatch
+def test_health_knows_by_a_write_of_its_own_before_a_call_is_refused(
+    recorder: Recorder, folder: Path
 ) -> None:
-    def denied(self: Spool, suffix: str) -> list[Path]:
-        raise PermissionError(errno.EACCES, "Permission denied")
+    recorder.record(call())
+    assert not recorder.health().refusing
+    shutil.rmtree(folder)
+    folder.write_text("a file where the folder should be")
+    assert recorder.health().refusing
+    folder.unlink()
+    assert not recorder.health().refusing
 
-    monkeypatch.setattr(Spool, "_files", denied)
+
+def test_health_notices_a_deleted_segment_and_what_was_answered_is_written_anew(
+    recorder: Recorder, switch: Switch, folder: Path, url: str
+) -> None:
+    switch.away = True
     recorder.record(call(patient="Patient/ann"))
-    until(lambda: recorder.health().store_up)
+    for segment in folder.glob("*.segment"):
+        segment.unlink()
+    assert recorder.health().lost == 0
+    switch.away = False
+    assert recorder.settle(LONG)
     assert logged(url) == ["Patient/ann"]
-    assert not recorder.health().spool_usable
 
 
-def test_without_tables_and_spool_it_is_told_before_the_first_call_is_refused(
-    url: str, spool: Spool
+def test_health_tells_what_a_truncation_has_taken(
+    recorder: Recorder, switch: Switch, folder: Path
 ) -> None:
-    def prepare() -> None:
+    switch.away = True
+    recorder.record(call())
+    recorder.record(call())
+    (segment,) = folder.glob("*.segment")
+    os.truncate(segment, segment.stat().st_size - 10)
+    assert recorder.health().lost == 1
+
+
+def test_health_reads_no_segment_however_much_waits(
+    recorder: Recorder, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    switch.away = True
+    for _ in range(5):
+        recorder.record(call(request=os.urandom(100_000)))
+    read: list[int] = []
+    real = os.pread
+
+    def noted(descriptor: int, count: int, offset: int) -> bytes:
+        data = real(descriptor, count, offset)
+        if threading.current_thread() is threading.main_thread():
+            read.append(len(data))
+        return data
+
+    monkeypatch.setattr("service.decision_log.segment_reader.os.pread", noted)
+    assert recorder.health().waiting.bytes > 500_000
+    assert sum(read) < 1000
+
+
+def test_what_an_earlier_process_left_is_moved_at_the_start(
+    recorder: Recorder, folder: Path, switch: Switch, url: str
+) -> None:
+    def away() -> None:
         raise StoreUnavailable("away")
 
-    spool.folder.write_text("a file where the folder should be")
-    recorder = Recorder(lambda: SqliteStore(url), prepare, spool.folder, patience=LONG)
+    earlier = Recorder(lambda: SqliteStore(url), away, RecordsPlace(folder))
+    earlier.record(call(patient="Patient/ann"))
+    earlier.stop()
+    assert logged(url) == []
     recorder.start()
-    assert recorder.health().refusing
-    recorder.stop()
+    assert recorder.settle(LONG)
+    assert logged(url) == ["Patient/ann"]
+
+
+def test_of_several_services_on_one_folder_one_drains_and_another_takes_its_place(
+    folder: Path, url: str
+) -> None:
+    services = [open_recorder(url, RecordsPlace(folder)) for _ in range(2)]
+    for n, service in enumerate(services):
+        service.record(call(patient=f"Patient/{n}"))
+    assert services[0].settle(LONG)
+    services[0].stop()
+    services[1].record(call(patient="Patient/2"))
+    assert services[1].settle(LONG)
+    assert logged(url) == ["Patient/0", "Patient/1", "Patient/2"]
+    services[1].stop()
+
+
+def test_a_drain_lock_that_was_deleted_does_not_stop_the_rows(
+    recorder: Recorder, folder: Path, url: str
+) -> None:
+    recorder.record(call(patient="Patient/ann"))
+    assert recorder.settle(LONG)
+    (folder / "drain.lock").unlink()
+    recorder.record(call(patient="Patient/ben"))
+    assert recorder.settle(LONG)
+    assert logged(url) == ["Patient/ann", "Patient/ben"]
 
 
 def test_nothing_is_opened_or_written_before_the_first_record(tmp_path: Path) -> None:
-    recorder = open_recorder(f"sqlite:///{tmp_path}/log.sqlite3", tmp_path / "spool", 1)
+    place = RecordsPlace(tmp_path / "records")
+    recorder = open_recorder(f"sqlite:///{tmp_path}/log.sqlite3", place)
     assert recorder.health().store_up
     recorder.stop()
     assert list(tmp_path.iterdir()) == []
@@ -221,31 +225,38 @@ def test_nothing_is_opened_or_written_before_the_first_record(tmp_path: Path) ->
 
 def test_the_first_record_makes_the_file_and_its_tables(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/var/log.sqlite3"
-    recorder = open_recorder(url, tmp_path / "spool", LONG)
+    recorder = open_recorder(url, RecordsPlace(tmp_path / "records"))
     recorder.record(call(patient="Patient/ann"))
+    assert recorder.settle(LONG)
     recorder.stop()
     assert logged(url) == ["Patient/ann"]
     assert table_revisions.revision(url, DECISION_LOG) == DECISION_LOG.revision
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("away"), ConfigurationError("too new")])
-def test_without_tables_records_go_to_the_spool_until_they_are_there(
-    error: Exception, url: str, spool: Spool, monkeypatch: pytest.MonkeyPatch
+def test_without_tables_records_wait_until_they_are_there(
+    error: Exception, url: str, folder: Path
 ) -> None:
-    monkeypatch.setattr(recorder_module, "_FIRST_RETRY_SECONDS", 0.02)
     ready = False
 
     def prepare() -> None:
         if not ready:
             raise error
 
-    recorder = Recorder(lambda: SqliteStore(url), prepare, spool.folder, patience=LONG)
+    recorder = Recorder(lambda: SqliteStore(url), prepare, RecordsPlace(folder))
     recorder.record(call(patient="Patient/ann"))
-    assert (logged(url), recorder.health().store_up) == ([], False)
+    until(lambda: not recorder.health().store_up)
+    assert logged(url) == []
     ready = True
-    until(lambda: recorder.health().store_up and not spool.depth().records)
+    assert recorder.settle(LONG)
     assert logged(url) == ["Patient/ann"]
     recorder.stop()
+
+
+def test_what_was_recorded_last_is_in_the_rows_after_a_stop(recorder: Recorder, url: str) -> None:
+    recorder.record(call(patient="Patient/ann"))
+    recorder.stop()
+    assert logged(url) == ["Patient/ann"]
 
 
 def test_logs_tell_what_happened_and_nothing_of_a_patient(
@@ -254,8 +265,62 @@ def test_logs_tell_what_happened_and_nothing_of_a_patient(
     recorder.start()
     switch.away = True
     recorder.record(call(patient="Patient/ann"))
+    until(lambda: not recorder.health().store_up)
     switch.away = False
-    until(lambda: recorder.health().store_up)
+    assert recorder.settle(LONG)
     printed = "".join(capsys.readouterr())
-    assert "keeping records in the spool" in printed
+    assert "records wait in the segments" in printed
     assert "ann" not in printed
+
+
+# The key ------------------------------------------------------------------------------------------
+
+
+def test_the_key_is_made_once_for_its_owner_and_again_where_its_file_is_gone(
+    recorder: Recorder, folder: Path
+) -> None:
+    recorder.record(call())
+    file = folder / "chain.key"
+    made = read_key(file)
+    assert file.stat().st_mode & 0o077 == 0
+    assert made is not None
+    shutil.rmtree(folder)
+    recorder.record(call())
+    assert recorder.health().refusing is False
+    assert read_key(file) == made
+
+
+def test_a_key_that_others_can_read_or_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    make_key(file)
+    file.chmod(0o640)
+    with pytest.raises(ConfigurationError, match="chmod 600"):
+        read_key(file)
+    file.chmod(0o600)
+    link = tmp_path / "link"
+    link.symlink_to(file)
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        read_key(link)
+    (tmp_path / "short").write_bytes(b"short")
+    (tmp_path / "short").chmod(0o600)
+    with pytest.raises(ConfigurationError, match="at least"):
+        read_key(tmp_path / "short")
+
+
+def test_a_key_says_nothing_of_itself() -> None:
+    key = ChainKey(b"the secret of this installation")
+    assert "secret of" not in repr(key)
+    assert len(key.id) == 16
+
+
+def test_of_several_processes_that_start_at_once_one_makes_the_key(tmp_path: Path) -> None:
+    found: list[ChainKey] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(make_key(tmp_path / "key"))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(found) == 8
+    assert len(set(found)) == 1

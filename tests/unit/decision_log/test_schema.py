@@ -63,8 +63,10 @@ def test_a_worker_whose_tables_are_ready_never_imports_alembic(url: str, tmp_pat
     script = (
         "import sys; from pathlib import Path; "
         "from service.decision_log.opening import open_recorder;"
-        f"r = open_recorder({url!r}, Path({str(tmp_path / 'spool')!r}), 5); r.start();"
-        "assert r.health().store_up; r.stop(); print('alembic' in sys.modules)"
+        "from service.decision_log.recorder import RecordsPlace;"
+        f"r = open_recorder({url!r}, RecordsPlace(Path({str(tmp_path / 'records')!r})));"
+        "r.record_access('clerk', 'show', '{}'); assert r.settle(10);"
+        "r.stop(); print('alembic' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True

@@ -87,9 +87,7 @@ def test_feedback_on_another_clients_card_or_on_none_of_ours_counts_for_nothing(
     assert stats(engine)["mr-spectroscopy"].unanswered == 1
 
 
-def test_feedback_that_came_before_its_call_left_the_spool_is_tied_to_it(
-    log: Log, engine: Engine
-) -> None:
+def test_feedback_that_came_before_its_call_is_tied_to_it(log: Log, engine: Engine) -> None:
     log(said("one", "accepted"))
     log(call(cards=[shown("one")]))
     assert stats(engine)["mr-spectroscopy"].accepted == 1

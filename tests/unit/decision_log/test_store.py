@@ -103,23 +103,6 @@ def test_a_database_that_another_holds_locked_is_given_up_at_the_deadline(
     assert counts(url)["call"] == 1
 
 
-def test_a_turn_that_another_process_never_ends_is_given_up_at_the_deadline(
-    store: SqliteStore, url: str
-) -> None:
-    other = SqliteStore(url)
-    other.ping(soon())
-    import fcntl
-
-    assert other._turn is not None
-    fcntl.flock(other._turn, fcntl.LOCK_EX)
-    with pytest.raises(StoreUnavailable, match="other processes"):
-        store.write(entry_of(call()), time.monotonic() + 0.05)
-    fcntl.flock(other._turn, fcntl.LOCK_UN)
-    store.write(entry_of(call()), soon())
-    other.close()
-    assert counts(url)["call"] == 1
-
-
 def test_a_row_that_spoils_the_transaction_leaves_nothing_of_it(
     store: SqliteStore, url: str
 ) -> None:
