@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
 from service.cli.terminal import echo
+
+if TYPE_CHECKING:
+    from service.database.table_revisions import Migrations
 
 
 @click.group()
@@ -54,3 +63,79 @@ def grant(role: str) -> None:
     versions = [DECISION_LOG.version_table, AUTH.version_table]
     for statement in grant_to(engine, role, [used_tokens, client_calls], versions):
         echo(statement)
+
+
+@db.command()
+@click.argument("to", type=click.Path(path_type=Path))
+def backup(to: Path) -> None:
+    """Write a backup to the new folder TO, beside a running service.
+
+    It has the database and the records that are not in it yet, as of one moment.
+    """
+    from service import __version__
+    from service.database.backup import back_up
+    from service.errors import ConfigurationError
+    from service.settings import load_settings
+
+    settings = load_settings()
+    with _reached():
+        try:
+            made = back_up(
+                settings.database_url, settings.spool_dir, to, _all_tables(), __version__
+            )
+        except FileExistsError:
+            raise ConfigurationError(f"{to}: is there already; name a new folder") from None
+    echo(f"{len(made.files)} files are in {to}; they are about patients")
+
+
+@db.command()
+@click.argument("from_", metavar="FROM", type=click.Path(exists=True, path_type=Path))
+def restore(from_: Path) -> None:
+    """Restore the backup in the folder FROM to where nothing is. Stop the service first."""
+    from service.database.backup import restore as put_back
+    from service.settings import load_settings
+
+    settings = load_settings()
+    with _reached():
+        made = put_back(from_, settings.database_url, settings.spool_dir, _all_tables())
+    echo(f"restored as of {made.made_at.astimezone(settings.zone):%Y-%m-%d %H:%M:%S}")
+
+
+@db.command()
+def check() -> None:
+    """Check the database: its tables' revision, its soundness, its rows. Exit code 1 if not so."""
+    from service.database.engines import database_file
+    from service.database.urls import is_sqlite
+    from service.decision_log.soundness import check_database
+    from service.settings import load_settings
+
+    url = load_settings().database_url
+    if is_sqlite(url) and not database_file(url).exists():
+        raise click.ClickException(f"there is no database at {database_file(url)}")
+    with _reached():
+        found = check_database(url, _all_tables())
+    for name, count in found.rows.items():
+        echo(f"{name:<16} {count} rows")
+    for problem in found.wrong:
+        echo(problem, err=True)
+    if found.wrong:
+        sys.exit(1)
+    echo("the database is sound")
+
+
+def _all_tables() -> Sequence[Migrations]:
+    from service.auth.auth_tables import AUTH
+    from service.decision_log.log_revision import DECISION_LOG
+
+    return (DECISION_LOG, AUTH)
+
+
+@contextlib.contextmanager
+def _reached() -> Iterator[None]:
+    """RecordsUnavailable where the database is unavailable."""
+    from service.errors import RecordsUnavailable, StoreUnavailable
+
+    try:
+        yield
+    except StoreUnavailable as error:
+        raise RecordsUnavailable(f"the database cannot be reached ({error})") from None
