@@ -19,6 +19,7 @@ from service.auth.auth_tables import AUTH
 from service.auth.rate_limit import SqlCallCounts
 from service.auth.replay_detection import SqlReplayStore
 from service.database import table_revisions
+from service.database.backup import back_up, restore
 from service.database.engines import open_engine, open_pool
 from service.decision_log import decision_detail, queries
 from service.decision_log.access_log import log_access
@@ -37,7 +38,9 @@ from service.decision_log.postgres_store import PostgresStore
 from service.decision_log.queries import TimeSpan
 from service.decision_log.retention import planned, prune
 from service.decision_log.rows import LogEntry, entry_of, together
+from service.decision_log.soundness import check_database
 from service.decision_log.tables import metadata
+from service.errors import ConfigurationError
 from tests.e2e.decision_log.instances import covercard
 from tests.e2e.decision_log.postgres import Postgres
 from tests.unit.decision_log.builders import call, shown
@@ -274,3 +277,35 @@ def test_a_role_that_is_not_there_is_named(url: str, open_folder: Path) -> None:
     granted = covercard(open_folder, "db", "grant", "nobody", database_url=url)
     assert granted.returncode == 2
     assert "there is no role 'nobody'" in granted.stderr
+
+
+# Backup ------------------------------------------------------------------------------------------
+
+
+def test_a_backup_is_restored_into_an_empty_database_only(
+    server: Postgres, url: str, open_folder: Path, tmp_path: Path
+) -> None:
+    record = call(at=NOW, cards=[shown("a")])
+    write(url, entry_of(record))
+    tables = (DECISION_LOG,)
+    made = back_up(url, tmp_path / "records", tmp_path / "backup", tables, "0.1.0")
+    assert made.database == "postgresql"
+    with pytest.raises(ConfigurationError, match="has tables already"):
+        restore(tmp_path / "backup", url, tmp_path / "other", tables)
+    empty = new_database(server, "restored")
+    restore(tmp_path / "backup", empty, tmp_path / "other", tables)
+    with open_engine(empty).connect() as connection:
+        found = queries.one_call(connection, record.id)
+        assert found is not None
+        assert found.row == entry_of(record).calls[0]
+        assert months(connection, "call") == list(coming_months(month_of(NOW), NOW))
+    assert check_database(empty, tables).wrong == ()
+
+
+def test_without_pg_dump_a_backup_says_what_to_use(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigurationError, match="install PostgreSQL's client programs"):
+        back_up(url, tmp_path / "records", tmp_path / "backup", (DECISION_LOG,), "0.1.0")
+    assert not (tmp_path / "backup").exists()
