@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import os
+import io
 import sys
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, time, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from service.cli.decisions.options import load, mention_waiting, opened, span_of, span_options
+from service.cli.terminal import echo
 
 if TYPE_CHECKING:
-    from service.decision_log.queries import LoggedCall
+    from service.decision_log.queries import LoggedCall, TimeSpan
     from service.decision_log.rows import FeedbackRow
 
     Writer = Callable[[LoggedCall, Sequence[FeedbackRow]], None]
@@ -25,48 +27,84 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["csv", "ndjson", "metrics-ndjson"]),
+    type=click.Choice(["csv", "ndjson", "metrics-ndjson", "parquet"]),
     default="ndjson",
     show_default=True,
-    help="csv: a row a determination; metrics-ndjson: CRD's metric data, a call a line.",
+    help="csv: a row a determination; metrics-ndjson: CRD's metric data, a call a line; parquet:"
+    " the rows of the csv, a file a day.",
 )
 @span_options
 @click.option("--bodies", is_flag=True, help="ndjson: with each request and answer.")
 @click.option(
     "--output",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Output file, readable by its owner only. Default: standard output.",
+    type=click.Path(path_type=Path),
+    help="Output file, or parquet's folder; what is written is readable by its owner only."
+    " Default: standard output.",
 )
 def export(
     kind: str, since: datetime | None, until: datetime | None, bodies: bool, output: Path | None
 ) -> None:
-    """Write the log, oldest call first."""
+    """Write the log, oldest call first. A file has its name when it is complete."""
     from service.cli.progress import progress
     from service.decision_log import queries
 
     settings = load()
+    if kind == "parquet" and output is None:
+        raise click.UsageError("--format parquet writes files: name their folder with --output")
+    if kind != "parquet" and output is not None and output.is_dir():
+        raise click.UsageError(f"--output {output} is a folder; name a file")
     span = span_of(since, until)
-    asked = {"format": kind, "since": since, "until": until, "bodies": bodies}
+    if kind == "parquet":
+        span = _whole_days(span, settings.zone)
+    asked = {"format": kind, "since": since, "until": until, "bodies": bodies, "output": output}
     with opened(settings, "export", asked) as connection:
-        out = sys.stdout if output is None else _private(output)
-        try:
-            write = _writer(kind, out, bodies)
-            total = queries.count_calls(connection, span)
-            with progress("Exporting", total) as advance:
-                for logged in queries.all_calls(connection, span):
-                    shown = [str(card["uuid"]) for card in logged.cards]
-                    write(logged, queries.feedback_on(connection, shown, logged.row.client))
-                    advance(1)
-        finally:
-            if output is not None:
-                out.close()
+        total = queries.count_calls(connection, span)
+        with progress("Exporting", total) as advance:
+            calls = queries.all_calls(connection, span)
+            if kind == "parquet" and output is not None:
+                from service.cli.decisions.parquet_export import write_days
+
+                for file in write_days(calls, output, settings.zone, advance):
+                    echo(f"written: {file}", err=True)
+            else:
+                with _opened_for_text(output) as out:
+                    write = _writer(kind, out, bodies)
+                    for logged in calls:
+                        shown = [str(card["uuid"]) for card in logged.cards]
+                        write(logged, queries.feedback_on(connection, shown, logged.row.client))
+                        advance(1)
     mention_waiting(settings)
 
 
-def _private(path: Path) -> TextIO:
-    """Open a file readable by its owner only: it will contain patient data."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    return os.fdopen(descriptor, "w", encoding="utf-8", newline="")
+@contextlib.contextmanager
+def _opened_for_text(output: Path | None) -> Iterator[TextIO]:
+    """Standard output, or a file that gets its name when it is complete."""
+    from service.private_files import written_whole
+
+    if output is None:
+        yield sys.stdout
+        return
+    try:
+        with written_whole(output, replace=True) as file:
+            text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+            yield text
+            text.detach()  # flushes it; the file is closed by its owner
+    except OSError as error:
+        raise click.ClickException(f"{output} cannot be written: {error.strerror}") from None
+
+
+def _whole_days(span: TimeSpan, zone: tzinfo) -> TimeSpan:
+    """The period with the whole of its first and last day: a file holds a whole day."""
+    from service.decision_log.queries import TimeSpan
+
+    def midnight(at: datetime) -> datetime:
+        return datetime.combine(at.astimezone(zone).date(), time(), zone)
+
+    since = None if span.since is None else midnight(span.since)
+    until = span.until
+    if until is not None and until != midnight(until):
+        until = midnight(until + timedelta(days=1))
+    return TimeSpan(since, until)
 
 
 def _writer(kind: str, out: TextIO, bodies: bool) -> Writer:

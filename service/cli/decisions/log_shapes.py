@@ -73,10 +73,15 @@ def call_json(logged: LoggedCall, said: Iterable[FeedbackRow], *, bodies: bool) 
 
 def csv_rows(logged: LoggedCall) -> Iterable[Mapping[str, Any]]:
     """The rows of a call, by COLUMNS."""
+    for row in decision_rows(logged):
+        yield row | {name: " ".join(row[name]) for name in _LISTS if name in row}
+
+
+def decision_rows(logged: LoggedCall) -> Iterable[Json]:
+    """A row for each determination of a call, or one without any."""
     of_call = _call(logged.row)
     for d in logged.determinations:
-        row = {**of_call, "position": d.position, **_determination(d)}
-        yield row | {name: " ".join(row[name]) for name in _LISTS}
+        yield {**of_call, "position": d.position, **_determination(d)}
     if not logged.determinations:
         yield of_call
 
