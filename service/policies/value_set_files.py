@@ -23,6 +23,7 @@ from service.fhir.systems import canonical_code
 from service.policies import files
 from service.policies.code_tokens import HOW_TO_WRITE, code_system, read_code, read_token
 from service.policies.fields import Day, Id, Model, Some, Text, Told, text_only
+from service.policies.questionnaire_files import not_json
 
 VALUE_SETS = "_value_sets"
 KINDS = (".yaml", ".csv", ".json")
@@ -183,7 +184,7 @@ def _fhir(path: Path) -> tuple[str, Iterator[_Line]]:
     try:
         resource: Any = json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        raise _broken(path, f"is not JSON: {error}", "fix it, or write YAML or CSV") from error
+        raise LibraryError([not_json(path, error)]) from error
     if not isinstance(resource, dict) or resource.get("resourceType") != "ValueSet":
         raise _broken(path, "is no ValueSet", "write a FHIR ValueSet with its expansion")
     expansion = resource.get("expansion")

@@ -19,6 +19,7 @@ from service.policies.lint import (
     left_open,
     notice_rules,
     published_files,
+    questionnaire_profile,
     unread_files,
 )
 
@@ -87,6 +88,7 @@ CONTENT: tuple[Rule, ...] = (
     decision_rules.facts_of_cases_can_be_read,
     facts_told.code_systems_fit_the_facts,
     facts_told.answers_can_be_facts,
+    questionnaire_profile.questionnaires_fit_the_base_profile,
     decision_rules.every_rule_can_decide,
     decision_rules.overlaps_have_a_case,
     decision_rules.both_sides_have_a_case,
