@@ -15,11 +15,8 @@ from service.decision.facts import APPROVAL, FactSource, FactSpec, Family, Why
 from service.ehr.fhir_query import FhirQuery, Search, missing
 from service.fhir.document import Resource
 from service.fhir.encounters import encounters_of
-from service.fhir.fact_reader import FhirFacts
+from service.fhir.fact_reader import FhirFacts, searched_by
 from service.fhir.resources import Resources
-
-MOST_CODES = 5
-"""Codes that a fact is searched by; of a larger value set nothing is searched."""
 
 FormUrl = Callable[[str], str | None]
 """The canonical without version of the form of an id."""
@@ -66,9 +63,7 @@ def _of_source(source: FactSource, facts: FhirFacts, form_url: FormUrl) -> Itera
         if url is not None:
             yield Search("QuestionnaireResponse", (patient, ("questionnaire", url)))
         return
-    codes = _codes(source, facts)
-    if len(codes) > MOST_CODES:
-        return
+    codes = searched_by(source, facts)
     first = shifted(facts.day.earliest, -source.months, -source.days)
     since = ((_DAY_OF[source.family], f"ge{first}"),) if source.months or source.days else ()
     for kind in _TYPES[source.family]:
@@ -82,17 +77,6 @@ _TYPES = {
     Family.ORDER: ("ServiceRequest", "DeviceRequest"),
 }
 _DAY_OF = {Family.OBSERVATION: "date", Family.PROCEDURE: "date", Family.ORDER: "authored"}
-
-
-def _codes(source: FactSource, facts: FhirFacts) -> list[str]:
-    """The codes to search by, without their systems: a bar has a meaning in a search."""
-    if source.codes is None:
-        found = (c.code.value for c in facts.order.codings if c.code is not None)
-    else:
-        if next(source.codes.spans_on(facts.day.earliest), None) is not None:
-            return []
-        found = (code.value for code in source.codes.codes_on(facts.day.earliest))
-    return list(dict.fromkeys(islice(found, MOST_CODES + 1)))
 
 
 def _references(written: Any) -> Iterator[str]:
@@ -109,7 +93,12 @@ def is_of_coverage(need: FhirQuery) -> bool:
     return need.label.partition("/")[0] in ("Coverage", "Organization")
 
 
-def searched_in_full(planned: frozenset[FhirQuery], failed: frozenset[FhirQuery]) -> frozenset[str]:
-    """The types of which every search that was planned has been answered."""
-    searches = {n for n in planned if isinstance(n, Search)}
-    return frozenset(n.type for n in searches) - frozenset(n.type for n in searches if n in failed)
+def searched_in_full(
+    planned: frozenset[FhirQuery], failed: frozenset[FhirQuery]
+) -> frozenset[tuple[str, str]]:
+    """The types and codes of which every search that was planned has been answered."""
+    searches = [n for n in planned if isinstance(n, Search)]
+    by_code = {n: dict(n.params).get("code") for n in searches}
+    return frozenset((n.type, code) for n, code in by_code.items() if code) - frozenset(
+        (n.type, code) for n, code in by_code.items() if code and n in failed
+    )

@@ -88,6 +88,7 @@ CONTENT: tuple[Rule, ...] = (
     decision_rules.facts_of_cases_can_be_read,
     facts_told.code_systems_fit_the_facts,
     facts_told.answers_can_be_facts,
+    facts_told.windows_fit_the_facts,
     questionnaire_profile.questionnaires_fit_the_base_profile,
     decision_rules.every_rule_can_decide,
     decision_rules.overlaps_have_a_case,
