@@ -34,7 +34,7 @@ def fact_needs(spec: FactSpec, facts: FhirFacts, form_url: FormUrl) -> Iterator[
             yield from missing(reference, facts.resources, *types)
     if spec.name.startswith("patient."):
         yield from missing(facts.patient, facts.resources, "Patient")
-    if spec.name.startswith("encounter."):
+    if "Encounter" in spec.needs:
         for reference in islice(encounters_of(facts.resource, facts.encounter_id), 1):
             yield from missing(reference, facts.resources, "Encounter")
 
@@ -61,22 +61,27 @@ def _of_source(source: FactSource, facts: FhirFacts, form_url: FormUrl) -> Itera
     if source.family is Family.ANSWER:
         url = form_url(source.questionnaire or "")
         if url is not None:
-            yield Search("QuestionnaireResponse", (patient, ("questionnaire", url)))
+            params = (patient, ("questionnaire", url))
+            yield Search("QuestionnaireResponse", params, spare=frozenset({"questionnaire"}))
         return
-    codes = searched_by(source, facts)
-    first = shifted(facts.day.earliest, -source.months, -source.days)
-    since = ((_DAY_OF[source.family], f"ge{first}"),) if source.months or source.days else ()
-    for kind in _TYPES[source.family]:
-        for code in codes:
-            yield Search(kind, (patient, ("code", code), *since))
+    months = source.months + (_AHEAD if source.family is Family.ORDER else 0)
+    first = shifted(facts.day.earliest, -months, -source.days)
+    for kind, day in _SEARCHED[source.family].items():
+        since = ((day, f"ge{first}"),) if source.months or source.days else ()
+        for code in searched_by(source, facts):
+            # What a server that knows no search by day gives besides is left aside in reading.
+            yield Search(kind, (patient, ("code", code), *since), spare=frozenset({day}))
 
 
-_TYPES = {
-    Family.OBSERVATION: ("Observation",),
-    Family.PROCEDURE: ("Procedure",),
-    Family.ORDER: ("ServiceRequest", "DeviceRequest"),
+_SEARCHED: Mapping[Family, Mapping[str, str]] = {
+    Family.OBSERVATION: {"Observation": "date"},
+    Family.PROCEDURE: {"Procedure": "date"},
+    Family.ORDER: {"ServiceRequest": "authored", "DeviceRequest": "authored-on"},
 }
-_DAY_OF = {Family.OBSERVATION: "date", Family.PROCEDURE: "date", Family.ORDER: "authored"}
+"""By family, the types that are searched, each with the parameter of its day."""
+_AHEAD = 12
+"""Months for which a service may be ordered in advance: orders are searched by the day on which
+they were written."""
 
 
 def _references(written: Any) -> Iterator[str]:

@@ -164,6 +164,12 @@ EXPECTED = {
     "answers_can_be_facts": Expected(
         POLICY, 19, "facts.weeks-of-care.kind", "as integer, so no hook can tell a flag"
     ),
+    "forms_stand_once": Expected(
+        "example-scan/questionnaires/abn-record.json", 3, "id", "is a form of the service's own"
+    ),
+    "an_offered_form_that_is_not_on_file": Expected(
+        POLICY, 22, f"determinations.{MA}.offers.forms[0].form", "there is no form no-form"
+    ),
     "windows_fit_the_facts": Expected(
         POLICY, 21, "rules[0].when.within", "give last-scan more than within: 6 months"
     ),

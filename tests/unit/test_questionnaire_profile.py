@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from service.errors import Finding
+from service.errors import Finding, LibraryError
+from service.policies.library import load_library
 from service.policies.lint import lint_library
 from service.policies.questionnaire_files import read_questionnaires
 from tests.conftest import ROOT
@@ -167,3 +168,21 @@ def test_what_the_service_cannot_serve_stops_a_start(
     found: list[Finding] = []
     assert read_questionnaires(tmp_path, found) == {}
     assert [(f.line, f.problem) for f in found] == [(line, problem)]
+
+
+def test_one_id_is_the_form_of_one_policy(tmp_path: Path) -> None:
+    """Forms are found by their id: of two that share one, the wrong one could be filled in."""
+    library = tmp_path / "policies"
+    shutil.copytree(ROOT / "examples" / "policies", library)
+    other = library / "home-oxygen" / "questionnaires" / f"{FORM}.json"
+    shutil.copy(library / HERE, other)
+    with pytest.raises(LibraryError, match=f"{FORM} is also a form of home-oxygen"):
+        load_library(library, library / "payers.yaml")
+    added = tmp_path / "added"
+    other.unlink()
+    shutil.copytree(library / "lumbar-mri", added / "other-mri")
+    version = added / "other-mri" / "2026-01-01.yaml"
+    version.write_text(version.read_text("utf-8").replace("id: lumbar-mri", "id: other-mri", 1))
+    shutil.copytree(library / "_value_sets", added / "_value_sets")
+    with pytest.raises(LibraryError, match=f"{FORM} is also a form of lumbar-mri"):
+        load_library(library, library / "payers.yaml", added)

@@ -40,6 +40,7 @@ STOPPING: tuple[Rule, ...] = (
     codes.value_sets_are_on_file,
     decision_rules.rules_can_be_read,
     decision_rules.forms_of_rules_are_on_file,
+    decision_rules.forms_stand_once,
     citations.citations_resolve,
     citations.citations_stand_once,
     authority.authorities_are_in_order,
