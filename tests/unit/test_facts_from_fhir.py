@@ -24,13 +24,13 @@ from service.decision.facts import (
 )
 from service.decision.order import Code
 from service.decision.value_sets import CodeSpan, ValueSet, ValueSetEntry
-from service.ehr.fhir_query import Search
+from service.ehr.fhir_query import Read, Search
 from service.fhir.document import Document, Resource
 from service.fhir.fact_reader import READERS, FhirFacts
 from service.fhir.orders import read_order
 from service.fhir.resources import Resources
 from service.fhir.systems import CPT, ICD_10_CM, LOINC, US_NPI
-from service.review.fact_needs import searched_in_full
+from service.review.fact_needs import fact_needs, searched_in_full
 
 Json = dict[str, Any]
 TODAY = date(2026, 6, 15)
@@ -438,6 +438,26 @@ def test_a_search_for_other_codes_says_nothing_of_these() -> None:
         assert facts_of(ORDER, searched=searched).get(spec).why is Why.NOT_TOLD, spec.source
     searched.add(("DeviceRequest", "82270"))
     assert facts_of(ORDER, searched=searched).get(ordered).value is NOTHING
+
+
+def test_each_type_is_searched_by_its_own_parameter_which_a_server_may_lack() -> None:
+    """Orders by the day on which they were written, up to a year before the days that count."""
+    spec = replace(LAST, source=FactSource(Family.ORDER, months=6))
+    needs = list(fact_needs(spec, facts_of(ORDER), lambda _: None))
+    assert [n.label for n in needs] == [
+        "ServiceRequest?patient&code&authored",
+        "DeviceRequest?patient&code&authored-on",
+    ]
+    for need in needs:
+        assert isinstance(need, Search)
+        assert need.plainer == (("patient", "p"), ("code", "82270"))
+        assert need.params[-1][1] == "ge2024-12-20"
+
+
+def test_the_urgency_of_the_care_is_read_from_the_encounter_that_the_order_names() -> None:
+    order = with_(encounter={"reference": "Encounter/e"})
+    (need,) = fact_needs(TABLE["care.urgency"], facts_of(order), lambda _: None)
+    assert need == Read("Encounter/e")
 
 
 def test_what_is_searched_for_is_what_was_answered_in_full() -> None:
