@@ -97,17 +97,21 @@ def _read(folder: Path) -> NamedSet:
         if until < start:
             raise _broken(path, f"another file begins on {start}", "leave one of the two")
         title, lines = _READERS[path.suffix](path)
-        empty = True
+        empty, never = True, True
         for what, first, last, name in lines:
             empty = False
             first = first if first > start else start
             last = last if last < until else until
             if first <= last:
+                never = False
                 entries.append(ValueSetEntry(what, first, last))
             if name and isinstance(what, Code):
                 names[what] = name
         if empty:
             raise _broken(path, "the value set is empty", "list a code, or remove the file")
+        if never:
+            problem = "the value set is empty: no code belongs on a day on which the file holds"
+            raise _broken(path, problem, "fix the days of its codes, or remove the file")
     codes = ValueSet(folder.name, entries, title)
     return NamedSet(codes, names, tuple(entries), tuple(path for _, path in dated))
 
@@ -189,11 +193,24 @@ def _fhir(path: Path) -> tuple[str, Iterator[_Line]]:
         raise _broken(path, "is no ValueSet", "write a FHIR ValueSet with its expansion")
     expansion = resource.get("expansion")
     contains = expansion.get("contains") if isinstance(expansion, dict) else None
-    if not isinstance(contains, list):
+    if not isinstance(expansion, dict) or not isinstance(contains, list):
         raise _broken(path, "has no expansion.contains", "expand the value set, then save it")
+    count = _number_of(contains)
+    total = expansion.get("total")
+    if expansion.get("offset") or (isinstance(total, int) and total > count):
+        problem = f"its expansion has {count} codes of {total}: it is a part"
+        raise _broken(path, problem, "expand it without paging, then save all of it")
     return str(resource.get("title") or resource.get("name") or path.parent.name), _contained(
         path, contains
     )
+
+
+def _number_of(contains: Sequence[Any]) -> int:
+    """Number of an expansion's entries, those within others included."""
+    pending = list(contains)
+    for item in pending:
+        pending.extend(item.get("contains") or () if isinstance(item, dict) else ())
+    return len(pending)
 
 
 def _contained(path: Path, contains: Sequence[Any]) -> Iterator[_Line]:

@@ -15,6 +15,7 @@ import pytest
 from fhirpathpy.models import models
 from flask.testing import FlaskClient
 
+from cards.brevity import MORE
 from service.bootstrap.app import RECORDER, create_app
 from tests.conftest import FIXTURES, NOW, ROOT, fixture_text, in_folder
 from tests.contract.answer_rules import check_answer, kinds, parts, stated
@@ -151,6 +152,25 @@ def test_a_missing_answer_is_asked_for_by_the_policys_own_form(
     assert "Fill in the form: after six weeks" in card["detail"]
     assert "Add the diagnosis" not in card["detail"]
     assert kinds(asking_for_it) == ["form completion"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_to_add_is_read_at_a_glance_and_a_detail_of_the_order(
+    client: FlaskClient, version: str
+) -> None:
+    """Though four facts are missing, and the first paragraph has to make room for their names."""
+    body = answer(client, asking(order_of(HCPCS, "E1390"), version))
+    glance = body["cards"][0]["detail"].partition(MORE)[0]
+    for said in ("Add the diagnosis: covered for", "at 88 % or less", "Fill in the form"):
+        assert said in glance
+    (info,) = stated(body)
+    texts = [
+        e.get("valueString", "")
+        for detail in info["extension"]
+        if detail["url"] == "detail"
+        for e in detail["extension"]
+    ]
+    assert any(text.startswith("Add the diagnosis: covered for") for text in texts)
 
 
 def form_cards(client: FlaskClient, request: Json, version: str = "2.2") -> list[Json]:

@@ -91,6 +91,17 @@ def test_the_next_file_takes_the_place_of_the_one_before(tmp_path: Path) -> None
         ("2026-01-01.json", "{", "1: is not JSON"),
         ("2026-01-01.json", '{"resourceType": "ValueSet"}', "None: has no expansion.contains"),
         (
+            "2026-01-01.csv",
+            "system,code,last\nhcpcs,X0001,2025-12-31\n",
+            "None: the value set is empty: no code belongs",
+        ),
+        (
+            "2026-01-01.json",
+            '{"resourceType": "ValueSet", "expansion": {"total": 2, "contains": '
+            '[{"system": "http://snomed.info/sct", "code": "1"}]}}',
+            "None: its expansion has 1 codes of 2: it is a part",
+        ),
+        (
             "2026-01-01.yaml",
             'id: some\ntitle: T\ncodes: ["icd10|C97-C00"]\n',
             "3: the range C97-C00 ends before it begins",
