@@ -201,8 +201,11 @@ class SetsOn(NamedTuple):
         """Whether one of the codes known is in one of the sets."""
         if not isinstance(value, frozenset):
             return False
-        day = self.day
-        return any(s.holds(code, day) for s in self.sets for code in value)
+        for value_set in self.sets:
+            for code in value:
+                if value_set.holds(code, self.day):
+                    return True
+        return False
 
 
 class Interval(NamedTuple):

@@ -317,7 +317,8 @@ class _Evaluation:
         add = self.trace.append
         for result in decision.results:
             for test, truth, fact in result.tests:
-                add(TraceStep("condition", _TRUTH[truth], f"{test.words}: {_evidence(fact)}"))
+                evidence = fact.places[0] if len(fact.places) == 1 else _evidence(fact)
+                add(TraceStep("condition", _TRUTH[truth], f"{test.words}: {evidence}"))
             add(TraceStep("rule", _TRUTH[result.truth], result.rule))
         for spec, fact in decision.missing:
             why = fact.why.value if fact.why else "not precise"
@@ -451,10 +452,7 @@ class _Evaluation:
 
 def _evidence(fact: Fact) -> str:
     """The place of a fact, or the reason for which it is unknown."""
-    places = fact.places
-    if len(places) == 1:
-        return places[0]
-    return ", ".join(places) or (fact.why.value if fact.why else "")
+    return ", ".join(fact.places) or (fact.why.value if fact.why else "")
 
 
 _TRUTH = {True: "true", False: "false", None: "unknown"}

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from service.decision.facts import FactSpec
-from service.decision.offers import NOTHING_OFFERED, Offers
+from service.decision.offers import NOTHING_OFFERED, OfferedForm, Offers
 from service.decision.order import Code
 from service.decision.rules import RuleList
 
@@ -119,13 +119,15 @@ class PriorAuthorization(StrEnum):
 class FormNeed(NamedTuple):
     """A required form: by whom, for which purpose (CRD's doc-purpose), and the reason.
 
-    `needed` is "clinical", "admin" or "patient"; `form` the id of a form on file.
+    `needed` is "clinical", "admin" or "patient"; `form` the id of a form on file. `offer` is the
+    card with its button, None where only coverage information asks for it.
     """
 
     needed: str
     purpose: str
     form: str
     reason: str
+    offer: OfferedForm | None = None
 
 
 class OutcomeDetail(NamedTuple):

@@ -155,6 +155,7 @@ class RuleList(Generic[T]):
         self._of_codes: dict[tuple[Concrete, ...], frozenset[int]] = {}
         self._frames: dict[tuple[tuple[date, ...], date] | None, _Frame] = {}
         self._open: dict[object, Open] = {}
+        self._certain: dict[tuple[object, tuple[Truth, ...]], T | None] = {}
 
     @property
     def facts(self) -> Mapping[str, FactSpec]:
@@ -181,24 +182,55 @@ class RuleList(Generic[T]):
             return self._decide_openly(facts, day)
         plan = self._plan(day.value, facts.today)
         truths: list[Truth] = [None] * len(plan)
-        known: dict[int, Fact] = {}
+        known: dict[str, Fact] = {}
         results: list[RuleResult] = []
         for rule, (expression, answer), tests in zip(
             self.rules, self._question, self._tests_of, strict=False
         ):
+            tested = []
             for test, i in tests:
-                if i not in known:
-                    fact = known[i] = facts.get(test.fact)
+                spec = test.fact
+                fact = known.get(spec.name)
+                if fact is None:
+                    fact = known[spec.name] = facts.get(spec)
                     if fact.why is not None or fact.value.__class__ is Between:
                         return self._decide_openly(facts, day)
-                    truths[i] = plan[i].holds(fact.value)
+                truth = truths[i]
+                if truth is None:
+                    truth = truths[i] = plan[i].holds(fact.value)
+                tested.append(Tested(test, truth, fact))
             truth = _truth(expression, truths)
-            results.append(
-                RuleResult(rule.id, truth, tuple(Tested(t, truths[i], known[i]) for t, i in tests))
-            )
+            results.append(RuleResult(rule.id, truth, tuple(tested)))
             if truth:
                 return Decision((self._outcomes[answer],), rule.id, (), tuple(results))
         return Decision((self.otherwise,), OTHERWISE, (), tuple(results))
+
+    def certain(self, facts: Facts) -> T | None:
+        """The certain outcome, or None: as `decide` has it, without what it rests on.
+
+        For short lists that are mostly asked in vain: every fact is read, and what the truths of
+        the tests lead to is remembered.
+        """
+        day = facts.get(_DAY)
+        if not isinstance(day.value, date):
+            return self.decide(facts).outcome
+        truths: list[Truth] = []
+        for test, fixed in zip(self._tests, self._plan(day.value, facts.today), strict=True):
+            fact = facts.get(test.fact)
+            if fact.why is None and fact.value.__class__ is not Between:
+                truths.append(fixed.holds(fact.value))
+            elif fact.value is None:
+                truths.append(None)
+            else:
+                return self.decide(facts).outcome  # narrowed down: the truths alone do not tell
+        key = ((day.value, facts.today) if self._by_day else None, tuple(truths))
+        try:
+            return self._certain[key]
+        except KeyError:
+            if len(self._certain) >= _MOST_KEPT:
+                self._certain.clear()
+            outcome = self._certain[key] = self.decide(facts).outcome
+            return outcome
 
     def _decide_openly(self, facts: Facts, day: Fact) -> Decision[T]:
         """Decide where something is unknown: rule by rule, until one is true on every day."""

@@ -60,10 +60,9 @@ def situations_of(
     """Each situation of the notices that certainly holds, with the conditions that made it so."""
     for notice in notices:
         for each in situations.get(notice, ()):
-            decision = each.rule.decide(facts)
-            if decision.outcome is True:
+            if each.rule.certain(facts):
                 found = SituationFound(notice, each.id, each.given, each.on_file_counts)
-                yield found, decision.results[0]
+                yield found, each.rule.decide(facts).results[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,9 +84,12 @@ class ValueSet:
 
     def holds(self, code: Code, day: date) -> bool:
         """Whether `code` belongs to the set on `day`."""
-        if any(first <= day <= last for first, last in self._codes.get(code, ())):
-            return True
-        return any(first <= day <= last and s.holds(code) for s, (first, last) in self._spans)
+        for first, last in self._codes.get(code, ()):
+            if first <= day <= last:
+                return True
+        if not self._spans:
+            return False
+        return any(s.holds(code) and first <= day <= last for s, (first, last) in self._spans)
 
     def epoch(self, day: date) -> int:
         """The number of the stretch of days, counted from 0, in which `day` lies.

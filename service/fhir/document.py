@@ -111,8 +111,10 @@ class Resource:
 
     @property
     def place(self) -> str:
-        # Computed on demand: most places are never read.
-        return self.named or written_path(self.path)
+        # Computed on demand, and once: most places are never read, some several times.
+        if self.named is None:
+            self.named = written_path(self.path)
+        return self.named
 
     @property
     def contained(self) -> Mapping[str, tuple[int, Mapping[str, Any]]]:

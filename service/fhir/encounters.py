@@ -162,11 +162,12 @@ def encounters_of(order: Resource, encounter_id: str | None) -> Iterator[str]:
 
     Some hooks' contexts have none (order-dispatch); elsewhere it is optional.
     """
-    if encounter_id:
-        yield f"Encounter/{encounter_id.removeprefix('Encounter/')}"
+    of_context = f"Encounter/{encounter_id.removeprefix('Encounter/')}" if encounter_id else None
+    if of_context:
+        yield of_context
     own = order.data.get("encounter")
     reference = own.get("reference") if isinstance(own, Mapping) else None
-    if isinstance(reference, str):
+    if isinstance(reference, str) and reference != of_context:
         yield reference
 
 

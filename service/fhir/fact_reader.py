@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
+from itertools import islice, product
 from typing import Any
 
 from cards.coverage_information.reader import (
@@ -42,7 +43,7 @@ from service.fhir.dates import day_range, period_range
 from service.fhir.document import Resource
 from service.fhir.elements import codings, extensions, mappings, reference_of, text
 from service.fhir.encounters import EncounterClasses, encounters_of, urgency_of
-from service.fhir.past_care import Coded, CodedPart, PastCare, past_care
+from service.fhir.past_care import Coded, PastCare, past_care
 from service.fhir.prior_decisions import DecisionReader, ToldDecision
 from service.fhir.questionnaire_responses import Answers, answers_of, orders_of
 from service.fhir.resources import Resources
@@ -56,9 +57,9 @@ FormOf = Callable[[str], str | None]
 class FhirFacts:
     """The decision's `Facts` of one order under one coverage.
 
-    `patient` is "Patient/id", `day` the days that count for the order. `searched` are the types
-    that the EHR was searched for to the full; `unreachable` the types and references
-    ("Condition/1") that it did not give. `form_of` tells our forms.
+    `patient` is "Patient/id", `day` the days that count for the order. `searched` are the
+    types and codes that the EHR was searched for to the full; `unreachable` the types and
+    references ("Condition/1") that it did not give. `form_of` tells our forms.
     """
 
     order: Order
@@ -71,7 +72,7 @@ class FhirFacts:
     form_of: FormOf
     encounter_id: str | None = None
     classes: EncounterClasses = field(default_factory=EncounterClasses)
-    searched: Set[str] = frozenset()
+    searched: Set[tuple[str, str]] = frozenset()
     unreachable: Set[str] = frozenset()
     _known: dict[str, Fact] = field(default_factory=dict)
     _places: dict[str, str] = field(default_factory=dict)
@@ -622,22 +623,25 @@ def _unread_decision(facts: FhirFacts) -> Fact:
 
 
 def _observation(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact:
-    newest: tuple[date, CodedPart] | None = None
-    first = shifted(facts.day.earliest, -source.months, -source.days)
+    """The newest value of the time that counts; two that differ at one time contradict."""
+    newest: tuple[tuple[date, datetime], Fact] | None = None
     for observed, part in _past_care(facts, "Observation", source):
-        day = observed.day
+        days = observed.days
         if observed.status not in ("final", "amended", "corrected"):
             continue
-        if day is None or day > facts.day.latest:
+        if days is None or not _counts(days, source, facts) or days[1] > facts.day.latest:
             continue
-        if (source.months or source.days) and day < first:
-            continue
-        if newest is None or day > newest[0]:
-            newest = day, part
+        when = days[1], observed.instant
+        value = part.data.get("valueQuantity")
+        told = _measured(value, spec.unit or "1", f"{part.place}.valueQuantity")
+        if newest is None or when > newest[0]:
+            newest = when, told
+        elif when == newest[0] and told.value != newest[1].value:
+            places = (*newest[1].places, *told.places)
+            newest = when, Fact(None, places, Why.CONTRADICTORY, "values of one time differ")
     if newest is not None:
-        value, place = newest[1].data.get("valueQuantity"), f"{newest[1].place}.valueQuantity"
-        return _measured(value, spec.unit or "1", place)
-    return _none_found(facts, ["Observation"], NOT_TOLD)
+        return newest[1]
+    return _none_found(facts, source, NOT_TOLD, "Observation")
 
 
 def _procedure(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact:
@@ -646,7 +650,8 @@ def _procedure(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact:
         for care, _ in _past_care(facts, "Procedure", source)
         if care.status in ("completed", "in-progress")
     )
-    return _latest(facts, done, ["Procedure"])
+    found = _latest(facts, done, source)
+    return found or _none_found(facts, source, _none_of("Procedure"), "Procedure")
 
 
 _ORDERS = ("ServiceRequest", "DeviceRequest")
@@ -660,22 +665,49 @@ def _earlier_order(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact
         if care.status in ("active", "completed")
         and care.resource.reference != facts.order.reference
     )
-    return _latest(facts, orders, _ORDERS)
+    found = _latest(facts, orders, source)
+    return found or _none_found(facts, source, _none_of("ServiceRequest"), *_ORDERS)
 
 
-def _latest(facts: FhirFacts, found: Iterable[PastCare], kinds: Sequence[str]) -> Fact:
-    newest: tuple[date, Resource] | None = None
-    undated: Resource | None = None
+def _none_of(kind: str) -> Fact:
+    return Fact(NOTHING, (f"{kind}: none found",))
+
+
+def _latest(facts: FhirFacts, found: Iterable[PastCare], source: FactSource) -> Fact | None:
+    """The last day before the service, of those that count; None where there is none of them.
+
+    A day told as a month or a year, or not at all, leaves between which days the last one lies.
+    """
+    low, high, place, undated = date.min, date.min, "", ""
     for care in found:
-        if care.day is None:
-            undated = care.resource
-        elif newest is None or care.day > newest[0]:
-            newest = care.day, care.resource
-    if newest is not None:
-        return Fact(newest[0], (newest[1].place,))
-    if undated is not None:
-        return Fact(why=Why.NOT_READABLE, places=(undated.place,), because="it has no day")
-    return _none_found(facts, kinds, Fact(NOTHING, (f"{kinds[0]}: none found",)))
+        if care.days is None:
+            undated = undated or care.resource.place
+        elif _counts(care.days, source, facts):
+            low = max(low, care.days[0])
+            if care.days[1] > high:
+                high, place = care.days[1], care.resource.place
+    if undated and not place:
+        return Fact(why=Why.NOT_READABLE, places=(undated,), because="it has no day")
+    if not place:
+        return None
+    if undated:
+        narrowed = Between(low, max(high, facts.day.latest))
+        return Fact(narrowed, (place, undated), Why.NOT_READABLE, "one of them has no day")
+    if low < high:
+        because = "it is told as a month or a year"
+        return Fact(Between(low, high), (place,), Why.NOT_READABLE, because)
+    return Fact(high, (place,))
+
+
+def _counts(days: tuple[date, date], source: FactSource, facts: FhirFacts) -> bool:
+    """Whether days are before the service or on its day, and not longer ago than what counts."""
+    return days[0] <= facts.day.latest and not _is_too_old(days, source, facts)
+
+
+def _is_too_old(days: tuple[date, date], source: FactSource, facts: FhirFacts) -> bool:
+    bounded = source.months or source.days
+    first = shifted(facts.day.earliest, -source.months, -source.days) if bounded else date.min
+    return days[1] < first
 
 
 def _past_care(facts: FhirFacts, kind: str, source: FactSource) -> Sequence[Coded]:
@@ -699,6 +731,9 @@ def _answer(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact:
         if data.get("status") not in ("completed", "amended"):
             continue
         if facts.order.reference not in _orders_of(response, facts):
+            continue
+        authored = day_range(data.get("authored"))
+        if authored is not None and _is_too_old(authored, source, facts):
             continue
         values = _answers_of(response, facts).get(source.link_id or "", [])
         written = text(data.get("authored")) or ""
@@ -748,16 +783,36 @@ def _answer_value(spec: FactSpec, values: list[Any]) -> Value | None:
     return _decimal(first)
 
 
-def _none_found(facts: FhirFacts, kinds: Sequence[str], searched: Fact) -> Fact:
+MOST_CODES = 5
+"""Codes that a fact is searched by; of a larger value set nothing is searched."""
+
+
+def searched_by(source: FactSource, facts: FhirFacts) -> tuple[str, ...]:
+    """The codes that the EHR is searched by for a fact, none where it is not searched for.
+
+    They are without their systems: a bar has a meaning in a search.
+    """
+    if source.codes is None:
+        own = (c.code.value for c in facts.order.codings if c.code is not None)
+    elif next(source.codes.spans_on(facts.day.earliest), None) is not None:
+        return ()
+    else:
+        own = (code.value for code in source.codes.codes_on(facts.day.earliest))
+    codes = tuple(dict.fromkeys(islice(own, MOST_CODES + 1)))
+    return codes if len(codes) <= MOST_CODES else ()
+
+
+def _none_found(facts: FhirFacts, source: FactSource, absent: Fact, *kinds: str) -> Fact:
     """The fact where no resource is at hand: none found, not reachable, or not told.
 
-    None is found only where the EHR was searched for every type.
+    None is found only where the EHR was searched for every type, by every code.
     """
-    if all(kind in facts.searched for kind in kinds):
-        return searched
-    for kind in kinds:
-        if kind in facts.unreachable:
-            return Fact(why=Why.NOT_REACHABLE, because=f"{kind} could not be read")
+    codes = searched_by(source, facts)
+    if codes and facts.searched >= set(product(kinds, codes)):
+        return absent
+    unread = next((kind for kind in kinds if kind in facts.unreachable), None)
+    if unread is not None:
+        return Fact(why=Why.NOT_REACHABLE, because=f"{unread} could not be read")
     return NOT_TOLD
 
 

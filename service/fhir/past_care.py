@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 from service.decision.order import Code
 from service.decision.value_sets import ValueSet
-from service.fhir.dates import day_range, period_range
+from service.fhir.dates import day_range
 from service.fhir.document import Resource
 from service.fhir.resources import Resources
 from service.fhir.systems import canonical_code
@@ -36,11 +36,30 @@ class CodedPart(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PastCare:
-    """One resource; `day` is its last day, None where it tells none."""
+    """One resource; `days` are the first and the last that its day can be (of a period, its last
+    day), None where it tells none.
+    """
 
     resource: Resource
     status: object
-    day: date | None
+    days: tuple[date, date] | None
+
+    @property
+    def instant(self) -> datetime:
+        """The time of an observation where it is told with its zone, else the beginning of time."""
+        data = self.resource.data
+        period = data.get("effectivePeriod")
+        written = data.get("effectiveDateTime") or data.get("effectiveInstant")
+        if written is None and isinstance(period, Mapping):
+            written = period.get("end") or period.get("start")
+        try:
+            told = datetime.fromisoformat(written) if isinstance(written, str) else _NO_TIME
+        except ValueError:
+            return _NO_TIME
+        return told if told.tzinfo else _NO_TIME
+
+
+_NO_TIME = datetime.min.replace(tzinfo=UTC)
 
 
 Coded = tuple[PastCare, CodedPart]
@@ -89,7 +108,7 @@ def _read(
         written = subject.get("reference") if isinstance(subject, Mapping) else None
         if not isinstance(written, str) or resources.local(written.strip()) != patient:
             continue
-        care = PastCare(resource, resource.data.get("status"), _day(resource))
+        care = PastCare(resource, resource.data.get("status"), _days(resource))
         yield care, tuple(_parts(resource))
 
 
@@ -110,15 +129,15 @@ def _codes(concept: object) -> tuple[Code, ...]:
     return tuple(code for code in found if code is not None)
 
 
-def _day(resource: Resource) -> date | None:
+def _days(resource: Resource) -> tuple[date, date] | None:
     for element in _DAYS[resource.type]:
         written = resource.data.get(element)
         if isinstance(written, Mapping):
-            first, last = period_range(written)
-            if first or last:
-                return last or first
-        elif days := day_range(written):
-            return days[1]
+            days = day_range(written.get("end")) or day_range(written.get("start"))
+        else:
+            days = day_range(written)
+        if days:
+            return days
     return None
 
 

@@ -16,6 +16,7 @@ from service.errors import Finding, LibraryError
 from service.policies import files
 from service.policies.files import LibraryFile
 from service.policies.folder import LibraryFolder, read_folder
+from service.policies.lint.decision_rules import twice_among_forms
 from service.policies.lint.payer_rules import (
     duplicate_payers,
     programs_have_words,
@@ -76,6 +77,7 @@ def _library(
     if added is not None:
         further = read_folder(added, notices=False, checks=False, cache=cache)
         found.extend((*_found(further, STOPPING), *twice_on_file(folder, further)))
+        found.extend(f for f in twice_among_forms(folder, further) if f not in found)
         folders.append(further)
     payers = _payers(payers_file, found)
     programs = _programs(programs_file, found)

@@ -171,6 +171,30 @@ class FormOffered(_Card):
         )
 
 
+class QuestionnaireTask(Model):
+    """The card of a policy's own form: its button creates a Task, in the primary hooks."""
+
+    summary: Template = Field(
+        description="The card's summary: under 140 characters once filled in."
+    )
+    label: Text = Field(description="The button's words.")
+    description: Template = Field(description="What the button does, and the task's description.")
+    after_completion: Literal["prior-auth-include", "initial-claim-include", "all-claims-include"]
+
+    def core(self, form: str, reason: str) -> core.OfferedForm:
+        """The offer of the form with this id, asked for because of `reason`."""
+        return core.OfferedForm(
+            self.summary,
+            reason,
+            form,
+            self.label,
+            self.description,
+            reason,
+            self.after_completion,
+            frozenset(WHERE_FORMS_HELP),
+        )
+
+
 class OffersEntry(Model):
     """Offers of an outcome beside the determination, each a card of its kind."""
 

@@ -39,7 +39,7 @@ from service.policies.fields import (
     Url,
     Write,
 )
-from service.policies.offer_fields import OffersEntry
+from service.policies.offer_fields import OffersEntry, QuestionnaireTask
 from service.policies.source_entries import ToBeChecked
 from service.policies.value_set_files import NamedSet
 
@@ -173,6 +173,9 @@ class QuestionnaireEntry(Model):
         description="A code of CRD's doc-purpose."
     )
     reason: Sentence = Field(description="What it is asked for.")
+    task: Told[QuestionnaireTask] = Field(
+        None, description="The card whose button asks for it; without it there is no button."
+    )
 
 
 class DeterminationEntry(Model):
@@ -436,6 +439,13 @@ class PolicyFile(Model):
         return next((a for a in self.authorities if a.found is not None), None)
 
     @property
+    def form_tasks(self) -> Iterator[tuple[FieldPath, QuestionnaireTask]]:
+        """The cards of the policy's own forms, with their places."""
+        for form_id, entry in self.questionnaires.items():
+            if entry.task is not None:
+                yield ("questionnaires", form_id, "task"), entry.task
+
+    @property
     def outcomes(self) -> Iterator[tuple[FieldPath, DeterminationEntry]]:
         """Every outcome with its place: the rules' in their order, then each program's own."""
         for i, rule in enumerate(self.rules):
@@ -446,7 +456,8 @@ class PolicyFile(Model):
     def form(self, form_id: str) -> core.FormNeed:
         """Need for one of the policy's own questionnaires, as coverage information states it."""
         entry = self.questionnaires[form_id]
-        return core.FormNeed(entry.needed, entry.purpose, form_id, entry.reason)
+        offer = entry.task.core(form_id, entry.reason) if entry.task else None
+        return core.FormNeed(entry.needed, entry.purpose, form_id, entry.reason, offer)
 
     def compiled(self, compiler: Compiler) -> CompiledRules:
         """The facts that the policy declares, and the rules' conditions."""

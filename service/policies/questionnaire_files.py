@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from service.errors import Finding
+from service.field_path import FieldPath
+from service.policies import files
 
 QUESTIONNAIRES = "questionnaires"
 LIBRARIES = "libraries"
@@ -46,58 +49,87 @@ def read_questionnaires(policy: Path, findings: list[Finding]) -> Mapping[str, Q
     for path in sorted(place.glob("*.json")) if place.is_dir() else ():
         try:
             resource = json.loads(path.read_text("utf-8"))
+        except UnicodeDecodeError:
+            findings.append(Finding(path, "(file)", "is not UTF-8", "save it as UTF-8"))
+            continue
         except ValueError as error:
-            findings.append(Finding(path, "(file)", f"is not JSON: {error}", "fix it"))
+            findings.append(not_json(path, error))
             continue
         wrong = list(_wrong(path, resource))
-        findings.extend(Finding(path, *each) for each in wrong)
+        findings.extend(files.finding(path, *each) for each in wrong)
         if not wrong:
             found[path.stem] = QuestionnaireFile(path, resource)
     return found
 
 
-def _wrong(path: Path, resource: object) -> Iterator[tuple[str, str, str]]:
+def not_json(path: Path, error: ValueError) -> Finding:
+    """The finding on a file that is no JSON, with its line."""
+    line = error.lineno if isinstance(error, json.JSONDecodeError) else None
+    said = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+    repair = "fix the comma, quote or bracket there"
+    return Finding(path, "(file)", f"is not JSON: {said[:1].lower()}{said[1:]}", repair, line)
+
+
+_Wrong = tuple[FieldPath, str, str]
+
+
+def _wrong(path: Path, resource: object) -> Iterator[_Wrong]:
     if not isinstance(resource, dict) or resource.get("resourceType") != "Questionnaire":
-        yield "resourceType", "is no Questionnaire", "write a FHIR R4 Questionnaire"
+        yield ("resourceType",), "is no Questionnaire", "write a FHIR R4 Questionnaire"
         return
     for name in _NEEDED:
         if not resource.get(name):
-            yield name, "is missing", "add it"
+            yield (name,), "is missing", "add it"
+        elif name != "item" and not isinstance(resource[name], str):
+            yield (name,), "is no text", "write it in quotes"
+    day = resource.get("date")
+    if isinstance(day, str) and day and not _is_time(day):
+        yield ("date",), f"{day} is no day", "write it as 2026-01-31"
     if resource.get("id") != path.stem:
-        yield "id", f"{resource.get('id')} lies in {path.name}", "give both the same name"
+        yield ("id",), f"{resource.get('id')} lies in {path.name}", "give both the same name"
     if "url" in resource:
-        yield "url", "is written here", "remove it: the service gives each form its canonical"
-    yield from _items(resource.get("item"), "item", set())
+        yield ("url",), "is written here", "remove it: the service gives each form its canonical"
+    yield from _items(resource.get("item"), ("item",), set())
 
 
-def _items(items: object, at: str, seen: set[str]) -> Iterator[tuple[str, str, str]]:
-    """The base profile's rules that a form could break unseen: que-1, que-2, que-3."""
+def _is_time(written: str) -> bool:
+    """Whether the service can read it as the day of the form's last change."""
+    try:
+        datetime.fromisoformat(written)
+    except ValueError:
+        return False
+    return True
+
+
+def _items(items: object, at: FieldPath, seen: set[str]) -> Iterator[_Wrong]:
+    """What the service itself reads of items, and que-1 and que-2 of the base profile."""
     if items is None:
         return
     if not isinstance(items, Sequence) or isinstance(items, str):
         yield at, "is no list", "write a list of items"
         return
     for i, item in enumerate(items):
-        place = f"{at}[{i}]"
+        place = (*at, i)
         if not isinstance(item, Mapping):
             yield place, "is no item", "write an item"
             continue
         link_id, kind = item.get("linkId"), item.get("type")
         if not isinstance(link_id, str) or not link_id:
-            yield f"{place}.linkId", "is missing", "add it"
+            yield (*place, "linkId"), "is missing", "add it"
         elif link_id in seen:
-            yield f"{place}.linkId", f"{link_id} stands twice (que-2)", "give each item its own"
+            yield (*place, "linkId"), f"{link_id} stands twice (que-2)", "give each item its own"
         else:
             seen.add(link_id)
         if kind not in _TYPES:
-            yield f"{place}.type", f"{kind} is no type of item", f"use one of {', '.join(_TYPES)}"
+            repair = f"use one of {', '.join(_TYPES)}"
+            yield (*place, "type"), f"{kind} is no type of item", repair
         if kind == "group" and not item.get("item"):
             yield place, "is a group without items (que-1)", "add an item, or make it display"
         if kind == "display" and item.get("item"):
             yield place, "is a display with items (que-1)", "make it a group"
         if not item.get("text"):
-            yield f"{place}.text", "is missing", "add the question"
-        yield from _items(item.get("item"), f"{place}.item", seen)
+            yield (*place, "text"), "is missing", "add the question"
+        yield from _items(item.get("item"), (*place, "item"), seen)
 
 
 _TYPES = (

@@ -23,6 +23,7 @@ from service.fhir.systems import canonical_code
 from service.policies import files
 from service.policies.code_tokens import HOW_TO_WRITE, code_system, read_code, read_token
 from service.policies.fields import Day, Id, Model, Some, Text, Told, text_only
+from service.policies.questionnaire_files import not_json
 
 VALUE_SETS = "_value_sets"
 KINDS = (".yaml", ".csv", ".json")
@@ -96,17 +97,21 @@ def _read(folder: Path) -> NamedSet:
         if until < start:
             raise _broken(path, f"another file begins on {start}", "leave one of the two")
         title, lines = _READERS[path.suffix](path)
-        empty = True
+        empty, never = True, True
         for what, first, last, name in lines:
             empty = False
             first = first if first > start else start
             last = last if last < until else until
             if first <= last:
+                never = False
                 entries.append(ValueSetEntry(what, first, last))
             if name and isinstance(what, Code):
                 names[what] = name
         if empty:
             raise _broken(path, "the value set is empty", "list a code, or remove the file")
+        if never:
+            problem = "the value set is empty: no code belongs on a day on which the file holds"
+            raise _broken(path, problem, "fix the days of its codes, or remove the file")
     codes = ValueSet(folder.name, entries, title)
     return NamedSet(codes, names, tuple(entries), tuple(path for _, path in dated))
 
@@ -183,16 +188,29 @@ def _fhir(path: Path) -> tuple[str, Iterator[_Line]]:
     try:
         resource: Any = json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        raise _broken(path, f"is not JSON: {error}", "fix it, or write YAML or CSV") from error
+        raise LibraryError([not_json(path, error)]) from error
     if not isinstance(resource, dict) or resource.get("resourceType") != "ValueSet":
         raise _broken(path, "is no ValueSet", "write a FHIR ValueSet with its expansion")
     expansion = resource.get("expansion")
     contains = expansion.get("contains") if isinstance(expansion, dict) else None
-    if not isinstance(contains, list):
+    if not isinstance(expansion, dict) or not isinstance(contains, list):
         raise _broken(path, "has no expansion.contains", "expand the value set, then save it")
+    count = _number_of(contains)
+    total = expansion.get("total")
+    if expansion.get("offset") or (isinstance(total, int) and total > count):
+        problem = f"its expansion has {count} codes of {total}: it is a part"
+        raise _broken(path, problem, "expand it without paging, then save all of it")
     return str(resource.get("title") or resource.get("name") or path.parent.name), _contained(
         path, contains
     )
+
+
+def _number_of(contains: Sequence[Any]) -> int:
+    """Number of an expansion's entries, those within others included."""
+    pending = list(contains)
+    for item in pending:
+        pending.extend(item.get("contains") or () if isinstance(item, dict) else ())
+    return len(pending)
 
 
 def _contained(path: Path, contains: Sequence[Any]) -> Iterator[_Line]:

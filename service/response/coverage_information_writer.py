@@ -122,6 +122,9 @@ class CoverageInformationWriter:
             for n in editions
             if n.id not in replaced
         ]
+        if d.missing:
+            # What "OTH" of info-needed means is a detail (CRD 2.2.1, comment on info-needed).
+            said.insert(0, policy_determination.reason)
         if full:
             said.extend(decided_before(d, self.links.texts.payer, str))
             said.extend(on_file_sentences(d, self.links, services))

@@ -62,7 +62,7 @@ def noncoverage_facts(group: CardGroup, to: ResponseContext, links: ResponseLink
 
 
 # How long a line stays where there are too many words, see `cards.brevity`.
-_AFTERWARDS, _WHAT, _DO_NOT, _DO, _CALL, _OF_THE_PATIENT = range(6)
+_AFTERWARDS, _WHAT, _DO_NOT, _DO, _CALL, _OF_THE_PATIENT, _TO_ADD = range(7)
 
 
 def _words(group: CardGroup, links: ResponseLinks) -> Wording:
@@ -126,7 +126,7 @@ def _lines(
     yield Line(note if note and d.caveat is None else words.statement, keep=_WHAT)
     if d.missing and d.policy_determination is not None:
         # What is missing, and what it would settle.
-        yield Line(f"**{d.policy_determination.reason}**", keep=_WHAT)
+        yield Line(f"**{d.policy_determination.reason}**", keep=_TO_ADD)
     added = (e.card for _, e in links.situations(d, day) if not _takes_the_place(e))
     yield from (Line(card, keep=_DO) for card in dict.fromkeys(added))
     yield Line(words.do or "", labels.do, _DO)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -26,6 +26,7 @@ from service.decision.offers import (
 from service.fhir.document import Resource
 from service.response.card_group import pointed_at
 from service.response.form_filler import named_services
+from service.response.from_payer_records import still_needed
 from service.response.notice_forms import NoticeSuggestion
 from service.response.proposed_orders import beside, in_place_of, with_another_code
 from service.response.response_context import Decided, ResponseContext
@@ -64,6 +65,12 @@ class _Group(NamedTuple):
     def services(self) -> tuple[NamedService, ...]:
         return named_services(self.determinations)
 
+    @property
+    def forms(self) -> tuple[OfferedForm, ...]:
+        """Those that the outcome offers, and then those that it needs and that have a button."""
+        offered = self.offers.forms
+        return (*offered, *_needed(self.first, {o.form for o in offered}))
+
 
 @dataclass(frozen=True, slots=True)
 class OfferCards:
@@ -81,7 +88,7 @@ class OfferCards:
             cards: list[Card | None] = [
                 *(self._alternatives(o, group, to, style) for o in _here(offers.alternatives, to)),
                 *(self._companions(o, group, to, style) for o in _here(offers.companions, to)),
-                *(self._form(o, group, to, style) for o in _here(offers.forms, to)),
+                *(self._form(o, group, to, style) for o in _here(group.forms, to)),
                 *(self._app(o, group, to, style) for o in _here(offers.apps, to)),
                 *(self._reading(o, group, to, style) for o in _here(offers.readings, to)),
                 *(self._instructions(o, group, to, style) for o in _here(offers.instructions, to)),
@@ -183,14 +190,13 @@ class OfferCards:
         url = to.apps.get(offer.name, offer.launch)
         if url is None:
             return None
-        forms = group.offers.forms
         launch = Launch(
             label=offer.label,
             done=style.texts.phrases.launched if to.version.launch_has_suggestion else None,
             url=url,
             orders=group.references,
             coverage=group.first.coverage.reference if group.first.coverage else None,
-            questionnaires=tuple(self.links.form(f.form).canonical for f in forms),
+            questionnaires=tuple(self.links.form(f.form).canonical for f in group.forms),
         )
         return offer_card(
             self._offer(offer, CLAIM, group),
@@ -244,6 +250,13 @@ class OfferCards:
         )
 
 
+def _needed(d: Determination, but: Collection[str]) -> tuple[OfferedForm, ...]:
+    """The forms that an answer needs and that have a button, but those with these ids."""
+    said = d.policy_determination
+    needed = still_needed(said.forms, d) if said is not None else ()
+    return tuple(f.offer for f in needed if f.offer is not None and f.form not in but)
+
+
 def _here(offered: Sequence[AnOffer], to: ResponseContext) -> Iterator[AnOffer]:
     return (offer for offer in offered if to.hook in offer.hooks)
 
@@ -259,8 +272,9 @@ def _groups(decided: Sequence[Decided]) -> Iterator[_Group]:
         found = d.policy_determination
         if d.policy is None or d.coverage is None or found is None:
             continue
-        if found.offers != NOTHING_OFFERED:
-            key = (d.policy.id, d.policy.version, d.coverage.reference, id(found))
+        needed = _needed(d, ())
+        if found.offers != NOTHING_OFFERED or needed:
+            key = (d.policy.id, d.policy.version, d.coverage.reference, found.offers, needed)
             groups.setdefault(key, []).append(item)
     for items in groups.values():
         found = items[0].determination.policy_determination

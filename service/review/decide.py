@@ -41,7 +41,7 @@ class DecisionContext:
 
     `patient` is "Patient/id"; `now`, the time of the call in the service's time zone; `started`,
     its start by `time.monotonic()`; `failed`, the EHR's unanswered queries; `searched`, the types
-    of resource that it was searched for and answered in full; `submitted_forms`, the completed
+    and codes that it was searched for and answered in full; `submitted_forms`, the completed
     forms of this service at hand; `performer`, the reference to whom the orders go to, where the
     call tells it; `other_payers_count`, whether a coverage of another payer makes several (CRD
     2.2.1 hook-13).
@@ -54,7 +54,7 @@ class DecisionContext:
     now: datetime
     started: float = field(default_factory=time.monotonic)
     failed: Set[FhirQuery] = frozenset()
-    searched: Set[str] = frozenset()
+    searched: Set[tuple[str, str]] = frozenset()
     submitted_forms: Sequence[SubmittedForm] = ()
     performer: str | None = None
     other_payers_count: bool = True

@@ -15,11 +15,8 @@ from service.decision.facts import APPROVAL, FactSource, FactSpec, Family, Why
 from service.ehr.fhir_query import FhirQuery, Search, missing
 from service.fhir.document import Resource
 from service.fhir.encounters import encounters_of
-from service.fhir.fact_reader import FhirFacts
+from service.fhir.fact_reader import FhirFacts, searched_by
 from service.fhir.resources import Resources
-
-MOST_CODES = 5
-"""Codes that a fact is searched by; of a larger value set nothing is searched."""
 
 FormUrl = Callable[[str], str | None]
 """The canonical without version of the form of an id."""
@@ -37,7 +34,7 @@ def fact_needs(spec: FactSpec, facts: FhirFacts, form_url: FormUrl) -> Iterator[
             yield from missing(reference, facts.resources, *types)
     if spec.name.startswith("patient."):
         yield from missing(facts.patient, facts.resources, "Patient")
-    if spec.name.startswith("encounter."):
+    if "Encounter" in spec.needs:
         for reference in islice(encounters_of(facts.resource, facts.encounter_id), 1):
             yield from missing(reference, facts.resources, "Encounter")
 
@@ -64,35 +61,27 @@ def _of_source(source: FactSource, facts: FhirFacts, form_url: FormUrl) -> Itera
     if source.family is Family.ANSWER:
         url = form_url(source.questionnaire or "")
         if url is not None:
-            yield Search("QuestionnaireResponse", (patient, ("questionnaire", url)))
+            params = (patient, ("questionnaire", url))
+            yield Search("QuestionnaireResponse", params, spare=frozenset({"questionnaire"}))
         return
-    codes = _codes(source, facts)
-    if len(codes) > MOST_CODES:
-        return
-    first = shifted(facts.day.earliest, -source.months, -source.days)
-    since = ((_DAY_OF[source.family], f"ge{first}"),) if source.months or source.days else ()
-    for kind in _TYPES[source.family]:
-        for code in codes:
-            yield Search(kind, (patient, ("code", code), *since))
+    months = source.months + (_AHEAD if source.family is Family.ORDER else 0)
+    first = shifted(facts.day.earliest, -months, -source.days)
+    for kind, day in _SEARCHED[source.family].items():
+        since = ((day, f"ge{first}"),) if source.months or source.days else ()
+        for code in searched_by(source, facts):
+            # What a server that knows no search by day gives besides is left aside in reading.
+            yield Search(kind, (patient, ("code", code), *since), spare=frozenset({day}))
 
 
-_TYPES = {
-    Family.OBSERVATION: ("Observation",),
-    Family.PROCEDURE: ("Procedure",),
-    Family.ORDER: ("ServiceRequest", "DeviceRequest"),
+_SEARCHED: Mapping[Family, Mapping[str, str]] = {
+    Family.OBSERVATION: {"Observation": "date"},
+    Family.PROCEDURE: {"Procedure": "date"},
+    Family.ORDER: {"ServiceRequest": "authored", "DeviceRequest": "authored-on"},
 }
-_DAY_OF = {Family.OBSERVATION: "date", Family.PROCEDURE: "date", Family.ORDER: "authored"}
-
-
-def _codes(source: FactSource, facts: FhirFacts) -> list[str]:
-    """The codes to search by, without their systems: a bar has a meaning in a search."""
-    if source.codes is None:
-        found = (c.code.value for c in facts.order.codings if c.code is not None)
-    else:
-        if next(source.codes.spans_on(facts.day.earliest), None) is not None:
-            return []
-        found = (code.value for code in source.codes.codes_on(facts.day.earliest))
-    return list(dict.fromkeys(islice(found, MOST_CODES + 1)))
+"""By family, the types that are searched, each with the parameter of its day."""
+_AHEAD = 12
+"""Months for which a service may be ordered in advance: orders are searched by the day on which
+they were written."""
 
 
 def _references(written: Any) -> Iterator[str]:
@@ -109,7 +98,12 @@ def is_of_coverage(need: FhirQuery) -> bool:
     return need.label.partition("/")[0] in ("Coverage", "Organization")
 
 
-def searched_in_full(planned: frozenset[FhirQuery], failed: frozenset[FhirQuery]) -> frozenset[str]:
-    """The types of which every search that was planned has been answered."""
-    searches = {n for n in planned if isinstance(n, Search)}
-    return frozenset(n.type for n in searches) - frozenset(n.type for n in searches if n in failed)
+def searched_in_full(
+    planned: frozenset[FhirQuery], failed: frozenset[FhirQuery]
+) -> frozenset[tuple[str, str]]:
+    """The types and codes of which every search that was planned has been answered."""
+    searches = [n for n in planned if isinstance(n, Search)]
+    by_code = {n: dict(n.params).get("code") for n in searches}
+    return frozenset((n.type, code) for n, code in by_code.items() if code) - frozenset(
+        (n.type, code) for n, code in by_code.items() if code and n in failed
+    )

@@ -183,8 +183,9 @@ class OrderReview:
         resources: Resources,
         access: Access | None,
         now: datetime,
-    ) -> tuple[Fetched, frozenset[str]]:
-        """Fetch missing resources, if the call has a server; and the types searched for facts.
+    ) -> tuple[Fetched, frozenset[tuple[str, str]]]:
+        """Fetch missing resources, if the call has a server; and the types and codes that were
+        searched for facts.
 
         A server of the allowlist is asked without a token if the call has none: it is open.
         """

@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import fhirpathpy
@@ -14,9 +15,10 @@ import pytest
 from fhirpathpy.models import models
 from flask.testing import FlaskClient
 
+from cards.brevity import MORE
 from service.bootstrap.app import RECORDER, create_app
 from tests.conftest import FIXTURES, NOW, ROOT, fixture_text, in_folder
-from tests.contract.answer_rules import check_answer, parts, stated
+from tests.contract.answer_rules import check_answer, kinds, parts, stated
 from tests.contract.calls import answer, asking, change_orders
 from tests.contract.guides import CRD_PROFILES, crd_2_0, needs_crd_2_0
 from tests.contract.test_coverage_information_rules import plainly
@@ -146,9 +148,93 @@ def test_a_missing_answer_is_asked_for_by_the_policys_own_form(
     assert parts(info, "doc-purpose") == ["withpa"]
     (form,) = parts(info, "questionnaire")
     assert form.endswith("/conservative-care|1.0.0")
-    (card,) = answer(client, asking(request, version))["cards"]
+    card, asking_for_it = answer(client, asking(request, version))["cards"]
     assert "Fill in the form: after six weeks" in card["detail"]
     assert "Add the diagnosis" not in card["detail"]
+    assert kinds(asking_for_it) == ["form completion"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_to_add_is_read_at_a_glance_and_a_detail_of_the_order(
+    client: FlaskClient, version: str
+) -> None:
+    """Though four facts are missing, and the first paragraph has to make room for their names."""
+    body = answer(client, asking(order_of(HCPCS, "E1390"), version))
+    glance = body["cards"][0]["detail"].partition(MORE)[0]
+    for said in ("Add the diagnosis: covered for", "at 88 % or less", "Fill in the form"):
+        assert said in glance
+    (info,) = stated(body)
+    texts = [
+        e.get("valueString", "")
+        for detail in info["extension"]
+        if detail["url"] == "detail"
+        for e in detail["extension"]
+    ]
+    assert any(text.startswith("Add the diagnosis: covered for") for text in texts)
+
+
+def form_cards(client: FlaskClient, request: Json, version: str = "2.2") -> list[Json]:
+    body = answer(client, asking(request, version))
+    check_answer(body)
+    return [c for c in body["cards"] if kinds(c) == ["form completion"]]
+
+
+@pytest.mark.requirement("crd-2.2.1:resp-62", "crd-2.2.1:resp-65")
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    ("system", "code", "diagnosis", "form"),
+    [(CPT, "72148", "M54.50", "conservative-care"), (HCPCS, "E1390", "J44.9", "oxygen-need")],
+)
+def test_a_button_creates_the_task_of_the_policys_own_form(
+    client: FlaskClient, version: str, system: str, code: str, diagnosis: str, form: str
+) -> None:
+    request = order_of(system, code, diagnosis)
+    (card,) = form_cards(client, request, version)
+    ((action,),) = (s["actions"] for s in card["suggestions"])
+    task = action["resource"]
+    assert (action["type"], task["resourceType"]) == ("create", "Task")
+    named = {i["type"].get("text"): i.get("valueCanonical") for i in task["input"]}
+    assert named["questionnaire"].endswith(f"/{form}")
+    (asked,) = parts(said(client, request, version), "questionnaire")
+    assert asked.startswith(named["questionnaire"] + "|"), "the form that the statement names"
+    (order,) = (e["resource"] for e in request["context"]["draftOrders"]["entry"])
+    assert task["basedOn"] == [{"reference": f"ServiceRequest/{order['id']}"}]
+    codes = {c["code"] for i in task["input"] for c in i["type"].get("coding", ())}
+    assert ("after-completion-action" in codes) is (version == "2.0")
+
+
+def test_once_the_form_is_back_there_is_no_button(client: FlaskClient) -> None:
+    request = order_of(CPT, "72148", "M54.50")
+    assert form_cards(client, request)
+    form = completed(packaged(client, request), weeks_of_care={"valueInteger": 6})
+    assert not form_cards(client, with_data(request, form))
+
+
+def test_where_another_fact_settles_it_there_is_no_button(client: FlaskClient) -> None:
+    assert not form_cards(client, order_of(CPT, "72148", "C79.51"))
+
+
+def test_orders_of_one_answer_share_their_button(client: FlaskClient) -> None:
+    request = order_of(CPT, "72148", "M54.50")
+    entries = request["context"]["draftOrders"]["entry"]
+    again = copy.deepcopy(entries[0])
+    again["resource"]["id"] = "again"
+    again["resource"]["code"]["coding"][0]["code"] = "72149"
+    entries.append(again)
+    (card,) = form_cards(client, request)
+    ((action,),) = (s["actions"] for s in card["suggestions"])
+    assert len(action["resource"]["basedOn"]) == 2
+
+
+def test_an_ehr_that_finds_forms_by_dtr_gets_no_button(tmp_path: Path) -> None:
+    settings = in_folder(tmp_path, policies_dir=EXAMPLES, notice_suggestion="none")
+    app = create_app(settings, lambda: NOW)
+    try:
+        request = order_of(CPT, "72148", "M54.50")
+        assert not form_cards(app.test_client(), request)
+        assert parts(said(app.test_client(), request), "questionnaire")
+    finally:
+        app.extensions[RECORDER].stop()
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -164,6 +164,27 @@ EXPECTED = {
     "answers_can_be_facts": Expected(
         POLICY, 19, "facts.weeks-of-care.kind", "as integer, so no hook can tell a flag"
     ),
+    "forms_stand_once": Expected(
+        "example-scan/questionnaires/abn-record.json", 3, "id", "is a form of the service's own"
+    ),
+    "an_offered_form_that_is_not_on_file": Expected(
+        POLICY, 22, f"determinations.{MA}.offers.forms[0].form", "there is no form no-form"
+    ),
+    "windows_fit_the_facts": Expected(
+        POLICY, 21, "rules[0].when.within", "give last-scan more than within: 6 months"
+    ),
+    "a_day_that_never_counts": Expected(
+        POLICY, 21, "rules[0].when.before", "no day that counts is so long ago"
+    ),
+    "a_day_after_the_service": Expected(
+        POLICY, 21, "rules[0].when.on_or_after", "no such day is before the service"
+    ),
+    "questionnaires_fit_the_base_profile": Expected(
+        "example-scan/questionnaires/weeks-of-care.json", 6, "status", "use one of draft, active"
+    ),
+    "a_value_set_to_fill_in": Expected(
+        "_value_sets/scans/2024-01-01.csv", 3, "(line)", "is still to be filled in"
+    ),
     "facts_of_cases_can_be_read": Expected(
         CASES, 6, "cases[0].facts.order.reason", "is told in single codes"
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -22,12 +23,14 @@ from service.decision.facts import (
     Why,
 )
 from service.decision.order import Code
-from service.decision.value_sets import ValueSet, ValueSetEntry
+from service.decision.value_sets import CodeSpan, ValueSet, ValueSetEntry
+from service.ehr.fhir_query import Read, Search
 from service.fhir.document import Document, Resource
 from service.fhir.fact_reader import READERS, FhirFacts
 from service.fhir.orders import read_order
 from service.fhir.resources import Resources
 from service.fhir.systems import CPT, ICD_10_CM, LOINC, US_NPI
+from service.review.fact_needs import fact_needs, searched_in_full
 
 Json = dict[str, Any]
 TODAY = date(2026, 6, 15)
@@ -419,12 +422,92 @@ def test_the_last_procedure_of_the_same_code_is_a_day() -> None:
 
 def test_no_procedure_is_known_to_be_none_only_after_a_search() -> None:
     assert facts_of(ORDER).get(LAST).why is Why.NOT_TOLD
-    assert facts_of(ORDER, searched={"Procedure"}).get(LAST).value is NOTHING
+    assert facts_of(ORDER, searched={("Procedure", "82270")}).get(LAST).value is NOTHING
     assert facts_of(ORDER, unreachable={"Procedure"}).get(LAST).why is Why.NOT_REACHABLE
+
+
+def test_a_search_for_other_codes_says_nothing_of_these() -> None:
+    """Nor does one for orders alone say that there is no order for a device."""
+    wide = ValueSet("wide", [ValueSetEntry(Code(CPT, str(n))) for n in range(90000, 90009)])
+    many = replace(LAST, source=FactSource(Family.PROCEDURE, codes=wide))
+    span = ValueSet("span", [ValueSetEntry(CodeSpan(CPT, "90000", "90009"))])
+    spans = replace(LAST, source=FactSource(Family.PROCEDURE, codes=span))
+    ordered = replace(LAST, source=FactSource(Family.ORDER))
+    searched = {("Procedure", "82270"), ("ServiceRequest", "82270")}
+    for spec in (many, spans, ordered):
+        assert facts_of(ORDER, searched=searched).get(spec).why is Why.NOT_TOLD, spec.source
+    searched.add(("DeviceRequest", "82270"))
+    assert facts_of(ORDER, searched=searched).get(ordered).value is NOTHING
+
+
+def test_each_type_is_searched_by_its_own_parameter_which_a_server_may_lack() -> None:
+    """Orders by the day on which they were written, up to a year before the days that count."""
+    spec = replace(LAST, source=FactSource(Family.ORDER, months=6))
+    needs = list(fact_needs(spec, facts_of(ORDER), lambda _: None))
+    assert [n.label for n in needs] == [
+        "ServiceRequest?patient&code&authored",
+        "DeviceRequest?patient&code&authored-on",
+    ]
+    for need in needs:
+        assert isinstance(need, Search)
+        assert need.plainer == (("patient", "p"), ("code", "82270"))
+        assert need.params[-1][1] == "ge2024-12-20"
+
+
+def test_the_urgency_of_the_care_is_read_from_the_encounter_that_the_order_names() -> None:
+    order = with_(encounter={"reference": "Encounter/e"})
+    (need,) = fact_needs(TABLE["care.urgency"], facts_of(order), lambda _: None)
+    assert need == Read("Encounter/e")
+
+
+def test_what_is_searched_for_is_what_was_answered_in_full() -> None:
+    one, other = (
+        Search("Procedure", (("patient", "p"), ("code", code))) for code in ("82270", "82274")
+    )
+    again = Search("Procedure", (("patient", "p"), ("code", "82270"), ("date", "ge2026-01-01")))
+    assert searched_in_full(frozenset({one, other}), frozenset({other})) == {("Procedure", "82270")}
+    assert searched_in_full(frozenset({one, again}), frozenset({again})) == frozenset()
 
 
 def test_a_procedure_without_a_day_leaves_the_day_open() -> None:
     assert facts_of(ORDER, done(None)).get(LAST).why is Why.NOT_READABLE
+    beside = facts_of(ORDER, done(None), done("2026-03-01")).get(LAST)
+    assert (beside.value, beside.why) == (
+        Between(date(2026, 3, 1), facts_of(ORDER).day.latest),
+        Why.NOT_READABLE,
+    )
+
+
+def test_a_procedure_told_as_a_month_lies_between_its_days() -> None:
+    fact = facts_of(ORDER, done("2026-03"), done("2026-03-10")).get(LAST)
+    assert (fact.value, fact.why) == (
+        Between(date(2026, 3, 10), date(2026, 3, 31)),
+        Why.NOT_READABLE,
+    )
+
+
+def test_a_procedure_longer_ago_than_counts_or_after_the_service_is_left_aside() -> None:
+    """What is to come would hide what was: the last one before the service is asked for."""
+    facts = facts_of(ORDER, done("2025-03-01"), searched={("Procedure", "82270")})
+    assert facts.get(LAST).value is NOTHING
+    assert facts_of(ORDER, done("2026-03-01"), done("2027-01-01")).get(LAST).value == date(
+        2026, 3, 1
+    )
+
+
+def test_the_newest_of_one_day_is_told_by_the_hour() -> None:
+    early = observed(95, "2026-06-10T08:00:00Z", id="a")
+    late = observed(86, "2026-06-10T07:00:00-05:00", id="b")
+    for both in ((early, late), (late, early)):
+        assert facts_of(ORDER, *both).get(SATURATION).value == Decimal(86)
+
+
+def test_two_values_of_one_time_that_differ_contradict() -> None:
+    both = observed(95, id="a"), observed(86, id="b")
+    fact = facts_of(ORDER, *both).get(SATURATION)
+    assert (fact.value, fact.why, len(fact.places)) == (None, Why.CONTRADICTORY, 2)
+    same = observed(86, id="a"), observed(86, id="b")
+    assert facts_of(ORDER, *same).get(SATURATION).value == Decimal(86)
 
 
 WEEKS = FactSpec(
@@ -450,6 +533,14 @@ def form(value: Json, authored: str = "2026-06-01", **more: Any) -> Json:
         "item": [{"linkId": "group", "item": [{"linkId": "weeks", "answer": [value]}]}],
         **more,
     }
+
+
+def test_a_form_older_than_counts_does_not_answer() -> None:
+    assert WEEKS.source is not None
+    recent = replace(WEEKS, source=replace(WEEKS.source, days=30))
+    assert facts_of(ORDER, form({"valueInteger": 6}, "2026-06-01")).get(recent).known
+    assert not facts_of(ORDER, form({"valueInteger": 6}, "2026-05-01")).get(recent).known
+    assert facts_of(ORDER, form({"valueInteger": 6}, "2026-05-01")).get(WEEKS).known
 
 
 def test_the_newest_completed_form_answers() -> None:

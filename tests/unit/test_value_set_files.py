@@ -10,7 +10,9 @@ import pytest
 
 from service.decision.order import Code
 from service.errors import Finding
-from service.fhir.systems import HCPCS, ICD_10_CM
+from service.fhir.systems import CPT, HCPCS, ICD_10_CM
+from service.policies.folder import read_folder
+from service.policies.lint.left_open import nothing_is_left_to_fill_in
 from service.policies.questionnaire_files import read_questionnaires
 from service.policies.value_set_files import VALUE_SETS, NamedSet, read_value_sets
 
@@ -82,9 +84,23 @@ def test_the_next_file_takes_the_place_of_the_one_before(tmp_path: Path) -> None
         ("2026-01-01.csv", "code\nX0001\n", "1: the first line does not name the columns system"),
         ("2026-01-01.csv", "system,code\nhcpx,X0001\n", "2: the code system 'hcpx' is not known"),
         ("2026-01-01.csv", "system,code,first\nhcpcs,X0001,soon\n", "2: there is no day 'soon'"),
+        ("2026-01-01.csv", "system,code\nhcpcs,X1,2026,\n", "2: the line has more than 2 cells"),
+        ("2026-01-01.csv", "system,code,until\nhcpcs,X0001,\n", "1: there is no column 'until'"),
+        ("2026-01-01.csv", 'system,code\nhcpcs,"X0001\n', "2: unexpected end of data"),
         ("soon.csv", "system,code\nhcpcs,X0001\n", "None: soon is no day"),
-        ("2026-01-01.json", "{", "None: is not JSON"),
+        ("2026-01-01.json", "{", "1: is not JSON"),
         ("2026-01-01.json", '{"resourceType": "ValueSet"}', "None: has no expansion.contains"),
+        (
+            "2026-01-01.csv",
+            "system,code,last\nhcpcs,X0001,2025-12-31\n",
+            "None: the value set is empty: no code belongs",
+        ),
+        (
+            "2026-01-01.json",
+            '{"resourceType": "ValueSet", "expansion": {"total": 2, "contains": '
+            '[{"system": "http://snomed.info/sct", "code": "1"}]}}',
+            "None: its expansion has 1 codes of 2: it is a part",
+        ),
         (
             "2026-01-01.yaml",
             'id: some\ntitle: T\ncodes: ["icd10|C97-C00"]\n',
@@ -99,6 +115,53 @@ def test_what_does_not_fit_is_named_with_its_line(
     named, found = read(tmp_path, name, text)
     assert named is None
     assert [f[: len(problem)] for f in found] == [problem]
+
+
+def test_a_csv_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    place = tmp_path / VALUE_SETS / "some"
+    place.mkdir(parents=True)
+    (place / "2026-01-01.csv").write_bytes(b"system,code,name\nhcpcs,X0001,Caf\xe9\n")
+    found: list[Finding] = []
+    assert read_value_sets(tmp_path, found) == {}
+    assert [f.problem for f in found] == ["is not UTF-8"]
+
+
+def test_a_code_is_the_one_that_orders_have_in_whichever_spelling(tmp_path: Path) -> None:
+    """As an order's own code is read: CPT under HCPCS is CPT, in any spelling of the system."""
+    text = "system,code\nhcpcs,82270\nHTTP://www.ama-assn.org/go/cpt/,72148\nicd10,m5450\n"
+    named, found = read(tmp_path, "2026-01-01.csv", text)
+    assert (found, named is None) == ([], False)
+    assert named is not None
+    held = [e.what for e in named.lines]
+    assert held == [Code(CPT, "82270"), Code(CPT, "72148"), Code(ICD_10_CM, "M54.50")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("2026-01-01.yaml", 'id: some\ntitle: T\ncodes: ["icd10|XXXXX"]\n', 3),
+        ("2026-01-01.yaml", 'id: some\ntitle: FILL IN\ncodes: ["icd10|C00"]\n', 2),
+        ("2026-01-01.csv", "system,code\nicd10,C00\nicd10,XXXXX\n", 3),
+        (
+            "2026-01-01.json",
+            '{"resourceType": "ValueSet", "title": "T", "expansion": {"contains": [\n'
+            '{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "XXXXX"}]}}',
+            2,
+        ),
+    ],
+)
+def test_what_is_still_to_be_filled_in_is_found_in_every_kind(
+    tmp_path: Path, name: str, text: str, line: int
+) -> None:
+    read(tmp_path, name, text)
+    (found,) = nothing_is_left_to_fill_in(read_folder(tmp_path, checks=False))
+    assert (found.file.name, found.line) == (name, line)
+    assert "still to be filled in" in found.problem
+
+
+def test_a_mark_in_a_comment_is_no_value(tmp_path: Path) -> None:
+    read(tmp_path, "2026-01-01.yaml", 'id: some\ntitle: T\ncodes: ["icd10|C00"]  # XXXXX\n')
+    assert not list(nothing_is_left_to_fill_in(read_folder(tmp_path, checks=False)))
 
 
 QUESTIONNAIRE = {

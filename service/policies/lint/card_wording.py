@@ -59,6 +59,8 @@ def _summaries(
             yield file, (*where, "summary"), outcome.summary
     if file.data.open is not None:
         yield file, ("open", "summary"), file.data.open.summary
+    for where, task in file.data.form_tasks:
+        yield file, (*where, "summary"), task.summary
     suggested = {n for program in Program for n in file.data.advance_notice.of(program)}
     for notice in sorted(suggested & editions.keys()):
         yield editions[notice], ("summary",), editions[notice].data.summary

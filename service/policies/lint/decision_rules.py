@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import combinations
 
+from cards.questionnaires import form_ids
 from service.decision.conditions import All, Condition, InSets, asked_in
 from service.decision.facts import NOT_TOLD, ORDER_DAY, TABLE, Fact, FactSpec
 from service.decision.rules import Rule, RuleList, condition, holds
 from service.errors import Finding
 from service.field_path import FieldPath
+from service.policies import files
 from service.policies.cases import Case, CaseFacts
 from service.policies.condition_models import fact_value
 from service.policies.folder import LibraryFolder, Version
@@ -43,12 +45,37 @@ def forms_of_rules_are_on_file(folder: LibraryFolder) -> Iterator[Finding]:
                 elif outcome.prior_authorization == "satisfied" and entry.purpose == "withpa":
                     problem = "satisfied with a form for prior authorization breaks crd-ci-q4"
                     yield file.finding(at, problem, "remove the form, or give it another purpose")
+            for i, offered in enumerate(outcome.offers.forms if outcome.offers else ()):
+                if offered.form not in own and offered.form not in form_ids():
+                    at = (*where, "offers", "forms", i, "form")
+                    repair = f"name one of {', '.join(sorted({*own, *form_ids()}))}"
+                    yield file.finding(at, f"there is no form {offered.form}", repair)
         for name, fact in file.data.facts.items():
             form, _, link_id = (fact.answer or "").partition("#")
             if form in own and link_id not in set(own[form].link_ids()):
                 problem = f"{form} asks nothing with the linkId {link_id}: no hook can tell it"
                 repair = f"use one of {', '.join(own[form].link_ids())}"
                 yield file.finding(("facts", name, "answer"), problem, repair)
+
+
+def forms_stand_once(folder: LibraryFolder) -> Iterator[Finding]:
+    """A form is found by its id alone: two of one id could not be told from each other."""
+    yield from twice_among_forms(folder)
+
+
+def twice_among_forms(*folders: LibraryFolder) -> Iterator[Finding]:
+    """The forms of an id that another policy's has in these folders, or one of the service's."""
+    seen: dict[str, str] = {}
+    for folder in folders:
+        for policy, own in folder.questionnaires.items():
+            for form, file in own.items():
+                if form in form_ids():
+                    problem = f"{form} is a form of the service's own"
+                    yield files.finding(file.path, ("id",), problem, "give it another id")
+                elif form in seen:
+                    problem = f"{form} is also a form of {seen[form]}"
+                    yield files.finding(file.path, ("id",), problem, "give it another id")
+                seen.setdefault(form, policy)
 
 
 def facts_of_cases_can_be_read(folder: LibraryFolder) -> Iterator[Finding]:

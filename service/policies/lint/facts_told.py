@@ -1,10 +1,14 @@
-"""Lint rules on what facts can be: codes of a system that a fact never has, answers of no form."""
+"""Lint rules on what facts can be: codes of a system that a fact never has, answers of no form,
+days that do not count.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
 
-from service.decision.facts import FactKind
+from service.decision.conditions import Edge, InWindow, asked_in, shifted
+from service.decision.facts import FactKind, FactSource, Family
 from service.errors import Finding
 from service.fhir.systems import (
     CPT,
@@ -82,6 +86,59 @@ def answers_can_be_facts(folder: LibraryFolder) -> Iterator[Finding]:
                 problem = f"{form} asks {link_id} as {kind}, so no hook can tell a {declared.kind}"
                 repair = f"fix the kind, or make the item one of {', '.join(telling)}"
                 yield file.finding(("facts", name, "kind"), problem, repair)
+
+
+def windows_fit_the_facts(folder: LibraryFolder) -> Iterator[Finding]:
+    """A rule on days before those that its fact counts takes what was then for nothing."""
+    for file in folder.versions:
+        (_, conditions), wrong = folder.compiled(file)
+        if wrong:
+            continue
+        for i, (rule, condition) in enumerate(zip(file.data.rules, conditions, strict=True)):
+            tests = asked_in(condition)
+            for where, asked in rule.when.asked(("rules", i, "when")):
+                for operator, test in zip(asked.held_against, tests, strict=False):
+                    source, window = test.fact.source, test.test
+                    if source is None or source.family not in _OF_DAYS:
+                        continue
+                    if not isinstance(window, InWindow):
+                        continue
+                    said = _beyond(source, window, file.data.effective.start)
+                    if said is not None:
+                        within = file.data.facts[test.fact.name].within
+                        repair = f"give {test.fact.name} more than within: {within}, or fix the day"
+                        if within is None:
+                            repair = "fix the day: what a fact tells was before the service"
+                        yield file.finding((*where, operator), said, repair)
+
+
+def _beyond(source: FactSource, window: InWindow, start: date) -> str | None:
+    """What is wrong with a window over days of a fact; None where they fit.
+
+    It is looked at for a year, since a month is not as long as another.
+    """
+    edges = [e for e in (window.first, window.last) if e is not None]
+    for n in range(_A_YEAR if all(e.day is None for e in edges) else 1):
+        service = start + timedelta(n)
+        first, last = (_on(edge, service) for edge in (window.first, window.last))
+        if first is not None and first > service:
+            return "no such day is before the service: no order ever fulfills it"
+        if not (source.months or source.days):
+            continue
+        counts = shifted(service, -source.months, -source.days)
+        if last is not None and last < counts:
+            return "no day that counts is so long ago: no order ever fulfills it"
+        if first is not None and first < counts:
+            return "reaches further back than the days that count"
+    return None
+
+
+_A_YEAR = 366
+_OF_DAYS = (Family.PROCEDURE, Family.ORDER)
+
+
+def _on(edge: Edge | None, service: date) -> date | None:
+    return edge.on(service, service) if edge is not None else None
 
 
 def _asked(

@@ -19,6 +19,7 @@ from service.policies.lint import (
     left_open,
     notice_rules,
     published_files,
+    questionnaire_profile,
     unread_files,
 )
 
@@ -39,6 +40,7 @@ STOPPING: tuple[Rule, ...] = (
     codes.value_sets_are_on_file,
     decision_rules.rules_can_be_read,
     decision_rules.forms_of_rules_are_on_file,
+    decision_rules.forms_stand_once,
     citations.citations_resolve,
     citations.citations_stand_once,
     authority.authorities_are_in_order,
@@ -87,6 +89,8 @@ CONTENT: tuple[Rule, ...] = (
     decision_rules.facts_of_cases_can_be_read,
     facts_told.code_systems_fit_the_facts,
     facts_told.answers_can_be_facts,
+    facts_told.windows_fit_the_facts,
+    questionnaire_profile.questionnaires_fit_the_base_profile,
     decision_rules.every_rule_can_decide,
     decision_rules.overlaps_have_a_case,
     decision_rules.both_sides_have_a_case,

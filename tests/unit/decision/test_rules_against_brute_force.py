@@ -315,6 +315,8 @@ def test_outcomes_and_the_smallest_settling_set_are_those_of_every_completion(
     settling = smallest_settling(names, worlds)
     assert len(settling) == 1, "independent facts have one smallest settling set"
     assert {m.spec.name for m in decision.missing} == settling[0]
+    for _ in ("found", "remembered"):
+        assert rules.certain(Told(told)) == decision.outcome
 
 
 def smallest_settling(
