@@ -33,7 +33,7 @@ _SAYS = {
     PayerOutcome.NO_NUMBER: "the call tells no member number",
     PayerOutcome.NO_MEMBER: "no one member fits the numbers, birth date and name told",
     PayerOutcome.COVERAGE_NOT_FOUND: "the member is known, this one coverage is not",
-    PayerOutcome.NOT_CHECKED: "no full birth date came: a number alone tells nobody",
+    PayerOutcome.NOT_CHECKED: "no full birth date came, or more numbers than one person has",
 }
 
 

@@ -281,7 +281,11 @@ def _records(rows: Iterable[tuple[str, str]]) -> Records:
         if kind in (_NETWORK_KNOWN, _HISTORY_KNOWN):
             kept.add(kind)
         else:
-            found[kind].append(_DECODERS[kind](record))
+            try:
+                found[kind].append(_DECODERS[kind](record))
+            except msgspec.DecodeError:
+                # Its message would quote the record.
+                raise PayerDataUnavailable("a record is not readable") from None
     return Records(
         members=tuple(found["members"]),
         authorizations=tuple(found["authorizations"]),

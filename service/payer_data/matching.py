@@ -14,6 +14,9 @@ from enum import StrEnum
 from service.payer_data.numbers import in_one_script, name_words
 from service.payer_data.records import Member
 
+MOST_NUMBERS = 10
+"""More member numbers than anyone has: one call must not try out many."""
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -33,6 +36,11 @@ class Told:
     plan: str = field(default="", repr=False)
 
     @property
+    def can_be_matched(self) -> bool:
+        """Whether there is anything to search for, and to verify it by."""
+        return self.birth_date is not None and 0 < len(self.numbers) <= MOST_NUMBERS
+
+    @property
     def numbers(self) -> frozenset[str]:
         return self.coverage_numbers | self.patient_numbers
 
@@ -44,7 +52,8 @@ class MatchOutcome(StrEnum):
     NO_NUMBER = "no_number"
     """The call has no member number to search for."""
     NOT_CHECKED = "not_checked"
-    """The call has no full birth date: a number alone, or with a name, identifies nobody."""
+    """The call has no full birth date, and a number alone identifies nobody; or it has too many
+    numbers to be one person's."""
     NO_MEMBER = "no_member"
     """No single member fits the call's data, for any reason."""
     COVERAGE_NOT_FOUND = "coverage_not_found"
@@ -74,7 +83,7 @@ def match(told: Told, members: Iterable[Member], day: date) -> Match:
     """
     if not told.numbers:
         return Match(MatchOutcome.NO_NUMBER)
-    if told.birth_date is None:
+    if told.birth_date is None or len(told.numbers) > MOST_NUMBERS:
         return Match(MatchOutcome.NOT_CHECKED)
     fitting = [m for m in members if _is_told(told, m)]
     by_patient = _carrying(fitting, told.patient_numbers)

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 Json = Mapping[str, Any]
 
-_MOST_NUMBERS = 6
 _MOST_PROVIDERS = 6
 _MOST_PERSONS = 3
 _MOST_OWED = 64
@@ -75,9 +74,16 @@ class PayerFhirSource:
         kept = self._cache.get(wanted)
         if kept is not None:
             return kept
-        records = self._circuit.call(lambda: self._read(wanted, deadline))
+        records = self._circuit.call(lambda: self._readable(wanted, deadline))
         self._cache.put(wanted, records)
         return records
+
+    def _readable(self, wanted: Wanted, deadline: float) -> Records:
+        """The answer; one that is no FHIR is trouble of the source, and no failure of the call."""
+        try:
+            return self._read(wanted, deadline)
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise PayerDataUnavailable(f"not FHIR: {type(error).__name__}") from error
 
     def _read(self, wanted: Wanted, deadline: float) -> Records:
         token = self._credentials.token(deadline) if self._credentials else "none"
@@ -94,7 +100,7 @@ class PayerFhirSource:
 
     def _read_with(self, token: str, wanted: Wanted, deadline: float) -> Records:
         client, for_claims = self._client(token), self._client(token)
-        numbers = sorted(wanted.written or wanted.numbers)[:_MOST_NUMBERS]
+        numbers = sorted(wanted.written or wanted.numbers)
         providers = sorted(wanted.providers)[:_MOST_PROVIDERS]
         of_numbers = [_Ask(client, q) for n in numbers for q in _by_number(n) if q.is_plain]
         of_providers = {n: [_Ask(client, q) for q in _by_npi(n) if q.is_plain] for n in providers}

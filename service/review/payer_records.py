@@ -162,7 +162,7 @@ class RecordsOfCall:
             return _Answer()
         identity = read_member_identity(self._patient, at_hand, payer.member_systems)
         told = _told(identity)
-        if told.birth_date is None or not told.numbers:
+        if told.birth_date is None or not told.can_be_matched:
             return _Answer(told, Records())  # there is nothing to ask for
         written = frozenset((*identity.coverage_numbers, *identity.patient_numbers))
         wanted = Wanted(payer.key, told.numbers, told.birth_date, self._codes, self._npis, written)

@@ -44,7 +44,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rules", action="store_true", help="also cost of rules over facts")
     parser.add_argument("--forms", action="store_true", help="also cost of packages and questions")
     parser.add_argument("--members", type=int, default=0, metavar="N", help="also with N members")
-    parser.add_argument("--payer-data", metavar="URL", help="empty database for the members")
+    parser.add_argument(
+        "--payer-data", metavar="URL", help="database for the members, which is emptied"
+    )
     parser.add_argument("--rows", type=int, default=0, metavar="N", help="also look-up in N rows")
     parser.add_argument("--healthchain-venv", type=Path, default=Path("build/bench-venv"))
     parser.add_argument("--out", type=Path, help="folder for table.md and plot.svg")

@@ -12,7 +12,7 @@ import pytest
 
 from service.database.engines import open_engine
 from service.database.table_revisions import upgrade
-from service.decision_log.queries import by_assertion, one_call
+from service.decision_log.queries import TimeSpan, all_calls, by_assertion, one_call
 from service.errors import PayerDataUnavailable
 from service.payer_data.embedded import SqliteSource
 from service.payer_data.forgetting import forget
@@ -196,13 +196,34 @@ def test_a_coverage_that_has_ended_by_the_records_is_not_active_whatever_the_cha
     )
 
 
+@pytest.mark.requirement("crd-2.2.1:resp-45")
 @BOTH
-def test_each_order_of_a_call_gets_the_reason(payer: Plan, version: str) -> None:
-    name = "order-sign/mrs-and-unrelated-mri"
-    answer = payer.answer(call(version, name=name, number="NOBODYS-NUMBER"))
+@pytest.mark.parametrize(
+    ("told", "ends", "code", "words"),
+    [
+        ({"number": "NOBODYS-NUMBER"}, "", "no-member-found", "No member of this plan fits"),
+        (
+            {"number": "UNKNOWN", "patient_number": "TEST-MEMBER-0001"},
+            "",
+            "coverage-not-found",
+            "not this coverage",
+        ),
+        ({}, "2026-11-30", "no-active-coverage", "not active on the day"),
+    ],
+)
+def test_each_order_of_a_call_gets_the_reason(
+    payer: Plan, version: str, told: dict[str, Any], ends: str, code: str, words: str
+) -> None:
+    payer.put("members", f"{HEADER}{ANN}{ends},,,\n")
+    answer = payer.answer(call(version, name="order-sign/mrs-and-unrelated-mri", **told))
     both = parts(answer)
     assert len(both) == 2
-    assert all(("covered", "not-covered") in order for order in both)
+    for order in both:
+        assert ("covered", "not-covered") in order
+        given = [value for part, value in order if part == "reason"]
+        codes = [c["code"] for reason in given for c in reason.get("coding", ())]
+        assert codes == ([code] if version == "2.2" else [])
+        assert any(words in reason["text"] for reason in given)
 
 
 @BOTH
@@ -532,6 +553,35 @@ def logged_trace(payer: Plan, assertion: str) -> list[tuple[str, ...]]:
                 assert logged is not None
                 return [tuple(step) for step in logged.kept.traces[found.determination.position]]
     raise AssertionError("the decision is not in the log")
+
+
+@pytest.mark.threat("patient-in-logs")
+@BOTH
+def test_nothing_of_a_member_that_the_call_does_not_tell_is_answered_logged_or_counted(
+    payer: Plan, version: str
+) -> None:
+    header = HEADER.replace("birth_date", "alternates,group,birth_date")
+    ann = ANN.replace("1951-04-12", "MBI-SECRET;77777,GROUP-SECRET,1951-04-12")
+    bo = BO.replace("1948-09-30", "BO-SECRET,GROUP-SECRET,1948-09-30")
+    ann = ann.replace("Testcase", "Secretname Testcase").replace("ann,", "person-secret,")
+    payer.put("members", f"{header}{ann},,,\n{bo}")
+    payer.put(
+        "authorizations",
+        "number,member,codes,status\nAUTH-SECRET,TEST-MEMBER-0001,99999,approved\n",
+    )
+    payer.put("history", "member,code,day\nTEST-MEMBER-0001,99999,2020-02-02\n")
+    answers = [
+        payer.answer(call(version, number=n)) for n in ("TEST-MEMBER-0001", "TEST-MEMBER-0002")
+    ]
+    log = open_engine(in_folder(payer.folder).database_url)
+    with log.connect() as connection:
+        logged = list(all_calls(connection, TimeSpan()))
+        rows = [str((c.row, c.determinations, c.request, c.answer, c.kept.traces)) for c in logged]
+    assert len(rows) == 2
+    metrics = payer.app.test_client().get("/metrics").get_data(as_text=True)
+    told = json.dumps(answers) + "".join(rows) + metrics
+    for secret in ("SECRET", "Secretname", "person-secret", "77777", "2020-02-02", "1948-09-30"):
+        assert secret not in told
 
 
 @pytest.mark.threat("patient-in-logs")

@@ -323,6 +323,30 @@ def test_a_server_that_answers_with_an_error_is_trouble_and_no_missing_member(
     assert reason_codes(answer) == []
 
 
+@pytest.mark.parametrize(
+    "resources",
+    [
+        [
+            patient(),
+            coverage(**{"class": [{"type": {"coding": [{"code": ["plan"]}]}, "value": 1}]}),
+        ],
+        [patient(identifier="x"), coverage(subscriberId=7, order="first", period=["2022"])],
+        [patient(name={"family": 1}), coverage(beneficiary="Patient/p1", type=[])],
+        [patient(), coverage(), claim_response(item={"a": 1}, patient=[], preAuthPeriod="x")],
+        [patient(), coverage(), claim_response(**{"use": ["preauthorization"]})],
+        [patient(), coverage(), benefit(item={"productOrService": 1, "adjudication": [{}]})],
+    ],
+)
+def test_what_is_no_fhir_fails_no_call(
+    payer: Plan, server: PayerServer, resources: list[dict[str, Any]]
+) -> None:
+    server.resources = resources
+    server.found = lambda path, _query: [  # type: ignore[method-assign]
+        r for r in resources if r["resourceType"] in path or "Patient" in path
+    ]
+    assert said(payer.answer(call()), "covered") == ["not-covered"]
+
+
 def test_an_answer_is_used_again_for_a_while_and_its_age_is_told(
     server: PayerServer, tmp_path: Path
 ) -> None:

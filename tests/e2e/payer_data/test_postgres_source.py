@@ -5,16 +5,19 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+from service.database.table_revisions import upgrade
 from service.errors import PayerDataUnavailable
 from service.payer_data import embedded
 from service.payer_data.embedded import open_embedded
+from service.payer_data.payer_tables import MIGRATIONS
 from service.payer_data.port import CIRCUIT_OPEN, PayerData, Wanted
 from tests.e2e.decision_log.postgres import Postgres
 from tests.e2e.payer_data.wire import counted
-from tests.unit.payer_data.conftest import Import
+from tests.unit.payer_data.conftest import Import, importer
 from tests.unit.payer_data.people import BORN, PAYER
 from tests.unit.payer_data.test_forgetting import (  # noqa: F401
     test_a_number_of_nobody_forgets_nothing,
@@ -49,6 +52,7 @@ from tests.unit.payer_data.test_importing import (  # noqa: F401
 )
 from tests.unit.payer_data.test_schema import (  # noqa: F401
     test_both_rooms_tables_may_be_in_one_database_each_at_its_own_revision,
+    test_members_of_an_earlier_revision_are_found_by_number_and_birth_date,
     test_the_migrations_make_the_tables_that_the_code_expects,
 )
 
@@ -162,4 +166,21 @@ def test_a_server_that_is_not_there_is_away() -> None:
     source = open_embedded("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
     with pytest.raises(PayerDataUnavailable, match="nothing listens there"):
         look(source, 5)
+    source.close()
+
+
+def test_a_database_that_sorts_as_a_language_does_forgets_the_same(
+    server: Postgres, tmp_path: Path
+) -> None:
+    with server.connect("postgres") as connection:
+        connection.execute("DROP DATABASE IF EXISTS english WITH (FORCE)")
+        connection.execute(
+            "CREATE DATABASE english TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
+        )
+    url = server.url_of("english")
+    upgrade(url, MIGRATIONS)
+    put = importer(url, tmp_path)
+    source = open_embedded(url)
+    test_a_corrected_birth_date_changes_the_member_and_leaves_none_behind(put, source, whole=False)
+    test_all_numbers_of_the_person_go_and_what_is_under_them(url, put)
     source.close()

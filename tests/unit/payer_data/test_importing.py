@@ -8,10 +8,10 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from service.database.engines import open_engine
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, PayerDataUnavailable
 from service.payer_data import staging
 from service.payer_data.importing import import_file
 from service.payer_data.payer_tables import imports
@@ -258,6 +258,17 @@ def test_what_bears_on_an_order_comes_with_the_member(put: Import, source: Payer
     assert [e.codes for e in found.exemptions] == [(f"{cpt}72148",)]
     assert found.network_known
     assert ask(source, "77", codes=frozenset({f"{cpt}70551"})).services == ()
+
+
+def test_a_record_that_cannot_be_read_is_trouble_and_is_not_quoted(
+    put: Import, url: str, source: PayerData
+) -> None:
+    put("members", HEADER + ANN)
+    with open_engine(url).connect() as connection:
+        connection.execute(text("UPDATE payer_member SET record = '{\"number\": 7}'"))
+        connection.commit()
+    with pytest.raises(PayerDataUnavailable, match=r"^a record is not readable$"):
+        ask(source, "77")
 
 
 def test_who_reads_sees_the_old_state_until_an_import_is_whole(

@@ -85,6 +85,14 @@ def test_other_scripts_are_compared_as_well() -> None:
     assert match(ask, [ann], DAY).outcome is NO_MEMBER
 
 
+def test_many_numbers_at_once_are_not_tried_out() -> None:
+    most = told("M1", *(f"GUESS{n}" for n in range(9)))
+    assert match(most, [member("M1")], DAY).outcome is MatchOutcome.MATCHED
+    more = told("M1", *(f"GUESS{n}" for n in range(10)))
+    assert match(more, [member("M1")], DAY).outcome is MatchOutcome.NOT_CHECKED
+    assert (most.can_be_matched, more.can_be_matched) == (True, False)
+
+
 def test_a_name_and_a_birth_date_find_nobody_without_a_number() -> None:
     assert match(told(), [member("M1")], DAY).outcome is MatchOutcome.NO_NUMBER
 
