@@ -93,7 +93,7 @@ def test_a_day_without_a_version_leads_on_to_the_versions(
 ) -> None:
     page = open_page(f"{server.base}{PAGE}?on=2019-05-05")
     expect(page.get_by_role("heading", level=1)).to_contain_text("not in force on 2019-05-05")
-    page.get_by_role("link", name="In force from 2023-10-01").click()
+    page.get_by_role("link", name="Published 2023-10-01").click()
     expect(page.locator("#coverage")).to_be_visible()
 
 
