@@ -31,7 +31,7 @@ SPENT = 20_000
 
 @pytest.fixture
 def own(tmp_path: Path) -> Settings:
-    return in_folder(tmp_path, refused_bytes_per_minute=SPENT, calls_per_minute=0)
+    return in_folder(tmp_path, refused_bytes_per_minute=SPENT)
 
 
 @pytest.fixture
