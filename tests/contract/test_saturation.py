@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.auth.client_share import MinuteCounts
 from service.bootstrap.app import RECORDER, create_app
+from service.bootstrap.threads import most_threads
 from service.database.engines import open_engine
 from service.decision_log import queries
 from service.decision_log.queries import LoggedCall, TimeSpan
@@ -124,8 +125,7 @@ def test_what_is_in_flight_is_seen_beside_the_most_of_it(
     assert seen["covercard_in_flight", "open"] == 2
     assert seen["covercard_places", "working"] == own.max_concurrent_calls
     assert seen["covercard_places", "waiting"] == own.max_waiting_calls
-    most = own.max_concurrent_calls + own.max_waiting_calls
-    assert seen["covercard_places", "open"] == most + 8
+    assert seen["covercard_places", "open"] == most_threads(own)
     after = measured(http)
     assert after["covercard_in_flight", "working"] == 0
     assert after["covercard_in_flight", "open"] == 1
