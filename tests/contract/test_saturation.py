@@ -161,24 +161,6 @@ def test_each_refusal_is_counted_with_its_reason(
 
 
 @pytest.mark.threat("saturation")
-def test_the_line_of_a_refused_call_names_the_limit_and_what_is_in_flight(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], fixture: Read
-) -> None:
-    from service.logs import configure_logging
-
-    configure_logging()
-    app = create_app(in_folder(tmp_path, calls_per_minute=1), clock=lambda: NOW)
-    http = app.test_client()
-    call = fixture("order-sign/mrs-medicare-advantage")
-    assert [http.post(URL, json=call).status_code for _ in range(2)] == [200, 429]
-    app.extensions[RECORDER].stop()
-    lines = [json.loads(li) for li in capsys.readouterr().out.splitlines() if li.startswith("{")]
-    (refused,) = [li for li in lines if li["event"] == "call" and li["status"] == 429]
-    assert refused["limit"] == "calls a minute"
-    assert (refused["client"], refused["working"], refused["waiting"]) == ("anyone", 0, 0)
-
-
-@pytest.mark.threat("saturation")
 def test_what_a_worker_that_is_gone_had_in_flight_is_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -184,7 +184,7 @@ def test_what_does_not_compress_is_kept_up_to_its_clients_share_and_the_other_is
     assert kept < 2 * (most + ATTACKERS * len(body)) + 10 * 1_048_576
 
 
-@pytest.mark.threat("call-flood")
+@pytest.mark.threat("call-flood", "saturation")
 def test_a_flood_of_one_client_is_refused_alone_and_unchecked(tmp_path: Path, order: bytes) -> None:
     with world(tmp_path, order, calls_per_minute=100) as here:
         with under_attack(lambda: here.post(here.noisy, order)) as statuses:
@@ -192,9 +192,13 @@ def test_a_flood_of_one_client_is_refused_alone_and_unchecked(tmp_path: Path, or
                 time.sleep(0.05)
             assert share_of_answers(here, order) >= ENOUGH
         seen = here.metrics()
+        lines = [line for line in here.server.lines("call") if line["status"] == 429]
     assert statuses[200] <= 2 * 100
     assert set(statuses) <= {200, 429}
     assert seen['covercard_refusals_total{client="noisy",reason="share spent"}'] > 0
+    assert {line["client"] for line in lines} == {"noisy"}
+    assert {"calls a minute", "share spent"} <= {line["limit"] for line in lines}
+    assert all(line["working"] >= 0 and line["waiting"] == 0 for line in lines)
     assert not any('client="quiet"' in name and "refusals" in name for name in seen)
 
 
