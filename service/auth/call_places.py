@@ -1,13 +1,17 @@
-"""Places of calls in one worker: at work, and waiting for an EHR.
+"""Places of calls in one worker: at work, and waiting for an EHR; and turns to compute.
 
 A call that waits for its client's EHR gives its place at work to others. A client whose EHR is
 silent fills its own share of the places for waiting, and is refused alone.
+
+One call of a client computes at a time: its others wait in line. The interpreter computes one call
+at a time anyway, and so a client with costly calls slows itself, and the others hardly.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from service.auth.clients import Client
@@ -33,6 +37,7 @@ class CallPlaces:
         self._at_work = Places("calls", limits.at_work, limits.at_work_of_one)
         self._waiting = Places("calls waiting for the EHR", limits.waiting, limits.waiting_of_one)
         self._shown = shown
+        self._turns: dict[str, threading.Lock] = {}
 
     @property
     def at_work(self) -> int:
@@ -49,7 +54,9 @@ class CallPlaces:
         """
         self._at_work.take(client.issuer)
         self._show()
-        return CallPlace(self, client)
+        # Open callers are not told apart: they would wait for one another.
+        turn = self._turns.setdefault(client.issuer, threading.Lock()) if client.issuer else None
+        return CallPlace(self, client, turn)
 
     def leave(self, client: Client) -> None:
         """End the call of an entered client."""
@@ -77,16 +84,47 @@ class CallPlaces:
         self._shown(self.at_work, self.waiting)
 
 
-@dataclass(frozen=True, slots=True)
 class CallPlace:
-    """The place of one call."""
+    """The place of one call, and its turn."""
 
-    places: CallPlaces
-    client: Client
+    __slots__ = ("_client", "_in_turn", "_places", "_turn")
+
+    def __init__(self, places: CallPlaces, client: Client, turn: threading.Lock | None) -> None:
+        self._places = places
+        self._client = client
+        self._turn = turn
+        self._in_turn = False
 
     def leave(self) -> None:
-        self.places.leave(self.client)
+        self._places.leave(self._client)
 
-    def waiting(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """A block in which the call computes, alone among those of its client."""
+        if self._turn is None:
+            yield
+            return
+        with self._turn:
+            self._in_turn = True
+            try:
+                yield
+            finally:
+                self._in_turn = False
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """A block within the turn in which the call waits, and another one may compute."""
+        if self._turn is None or not self._in_turn:
+            yield
+            return
+        self._turn.release()
+        try:
+            yield
+        finally:
+            self._turn.acquire()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
         """A block in which the call waits for its EHR; raises as `CallPlaces.wait`."""
-        return self.places.wait(self.client)
+        with self._places.wait(self._client), self.aside():
+            yield

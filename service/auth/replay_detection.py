@@ -89,5 +89,5 @@ class SqlReplayStore:
 
 
 def hashed(jti: str) -> str:
-    """What is kept of a token's id."""
+    """The kept form of a token's id."""
     return sha256(jti.encode("utf-8", "surrogatepass")).hexdigest()

@@ -70,7 +70,7 @@ from service.review.submitted_forms import FormsOnFile
 from service.settings import Settings
 from service.web.call_logger import CallLogger, count_refusals
 from service.web.capability_statement import capability_statement
-from service.web.client_auth import current_client, waiting_for_ehr
+from service.web.client_auth import aside, current_client, waiting_for_ehr
 from service.web.feedback import feedback_blueprint
 from service.web.fhir_operations import FhirOperations
 from service.web.fhir_resources import (
@@ -190,6 +190,7 @@ def wire_payer_records(
         budget=settings.fetch_budget_ms / 1000,
         asked=metrics.payer_data if metrics else lambda _outcome, _seconds: None,
         programs=library.payers.programs,
+        aside=aside if metrics else nullcontext,
     )
 
 

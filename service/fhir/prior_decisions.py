@@ -14,7 +14,7 @@ from typing import Any
 
 from service.decision.coverage import Coverage
 from service.decision.facts import APPROVED, DENIED, PARTLY, PENDING
-from service.decision.order import Order, ServiceDay
+from service.decision.order import Code, Order, ServiceDay
 from service.fhir.dates import day_range, period_range
 from service.fhir.document import Resource
 from service.fhir.elements import codings, extensions, mappings, reference_of, text
@@ -66,12 +66,19 @@ class DecisionReader:
 
         Those that the order itself names (`insurance`) come before others of the call.
         """
-        named = [r for r in self.named() if r is not None]
+        at_hand = responses_at_hand(self.resources)
+        named = [at_hand.read(r) for r in self.named() if r is not None]
         own = [d for r in named if (d := self._of(r, named=True)) is not None]
         if not own:
-            others = self.resources.of_type("ClaimResponse")
+            others = at_hand.about(self._own)
             own = [d for r in others if (d := self._of(r, named=False)) is not None]
         return _newest(own)
+
+    @property
+    def _own(self) -> frozenset[str | Code]:
+        """The order's reference and codes."""
+        codes = (coding.code for coding in self.order.codings if coding.code is not None)
+        return frozenset([self.order.reference, *codes])
 
     def named(self) -> Iterator[Resource | None]:
         """The ClaimResponses that the order names; None for one that is not at hand."""
@@ -83,36 +90,36 @@ class DecisionReader:
             elif target is None and (written or "").split("/")[-2:-1] == ["ClaimResponse"]:
                 yield None
 
-    def _of(self, response: Resource, *, named: bool) -> ToldDecision | None:
-        data = response.data
-        patient = reference_of(data.get("patient"))
-        whose = self.resources.local(patient) if patient else None
-        if whose != self.patient and not (named and whose is None):
+    def _of(self, response: ReadResponse, *, named: bool) -> ToldDecision | None:
+        if response.patient != self.patient and not (named and response.patient is None):
             return None
+        data = response.resource.data
         if (data.get("status"), data.get("use")) != ("active", "preauthorization"):
             return None
-        if self._is_of_another_insurer(response):
+        if self._is_of_another_insurer(response.resource):
             return None
-        items = self._items(response)
-        asked = reference_of(data.get("request"))
-        whole = named or (asked and self.resources.local(asked) == self.order.reference)
+        items = response.items_for(self._own)
+        whole = named or response.request == self.order.reference
         if items is None and not whole:
             return None
-        said = self._said(data, items or ())
-        if said is None or (said == APPROVED and not self._holds(data, items or ())):
+        said = self._said(response, items or ())
+        if said is None or (said == APPROVED and not self._holds(response, items or ())):
             return None
         return ToldDecision(
-            said, _number(data, items or ()), text(data.get("created")), response.place
+            said,
+            response.number(items or ()),
+            text(data.get("created")),
+            response.resource.place,
         )
 
-    def _said(self, data: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> str | None:
-        outcome = data.get("outcome")
+    def _said(self, response: ReadResponse, items: Sequence[ReadItem]) -> str | None:
+        data, outcome = response.resource.data, response.resource.data.get("outcome")
         if outcome not in ("queued", "complete", "partial"):
             return None
-        codes = {c for item in items for c in _review_codes(item)} or set(_review_codes(data))
+        codes = {c for item in items for c in item.review_codes} or set(response.whole.review_codes)
         if not codes:
             if outcome == "complete" and (items or not data.get("item")):
-                return APPROVED if _number(data, items) else None
+                return APPROVED if response.number(items) else None
             return PENDING if outcome == "queued" else None
         told = {_SAID_BY.get(code) for code in codes}
         if None in told:
@@ -120,16 +127,17 @@ class DecisionReader:
         if outcome == "queued":
             return PENDING
         said = told.pop() if len(told) == 1 else PARTLY
-        return None if said == APPROVED and not _number(data, items) else said
+        return None if said == APPROVED and not response.number(items) else said
 
-    def _holds(self, data: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> bool:
+    def _holds(self, response: ReadResponse, items: Sequence[ReadItem]) -> bool:
         """Whether an authorization stands on the day of service."""
-        periods = [data.get("preAuthPeriod")]
-        for holder in (*items, *(a for i in items for a in mappings(i.get("adjudication")))):
-            periods.extend(e.get("valuePeriod") for e in extensions(holder, _ITEM_PERIOD))
-        return all(
-            (first or date.min) <= self.day.earliest and self.day.latest <= (last or date.max)
-            for first, last in map(period_range, periods)
+        first, last = response.period
+        return (
+            first <= self.day.earliest
+            and self.day.latest <= last
+            and all(
+                item.first <= self.day.earliest and self.day.latest <= item.last for item in items
+            )
         )
 
     def _is_of_another_insurer(self, response: Resource) -> bool:
@@ -150,45 +158,136 @@ class DecisionReader:
         comparable = {i for i in known if i[0] in systems}
         return bool(comparable) and comparable.isdisjoint(payer.identifiers)
 
-    def _items(self, response: Resource) -> Sequence[Mapping[str, Any]] | None:
-        """The answered items for the order; None where none is told to be for it.
+
+@dataclass(frozen=True, slots=True)
+class ReadItem:
+    """One item of a response, or its whole: what it is about, how it was reviewed, when it holds.
+
+    `about` are references of orders and codes of services.
+    """
+
+    sequence: int | None
+    about: frozenset[str | Code]
+    review_codes: frozenset[str]
+    number: str | None
+    first: date = date.min
+    last: date = date.max
+
+
+class ReadResponse:
+    """One ClaimResponse, read once for all orders of a call.
+
+    `patient` and `request` are "Type/id", None where they are not told.
+    """
+
+    def __init__(self, resource: Resource, resources: Resources) -> None:
+        data = resource.data
+        self.resource = resource
+        patient, asked = reference_of(data.get("patient")), reference_of(data.get("request"))
+        self.patient = resources.local(patient) if patient else None
+        self.request = resources.local(asked) if asked else None
+        self.whole = _read_item(data, resources)
+        first, last = period_range(data.get("preAuthPeriod"))
+        self.period = (first or date.min, last or date.max)
+        self._pre_auth = text(data.get("preAuthRef"))
+        claim = resources.get(asked) if asked else None
+        written = claim.data.get("item") if claim is not None and claim.type == "Claim" else None
+        self._asked = [
+            (number, _about(item, resources))
+            for item in mappings(written)
+            if (number := _sequence(item.get("sequence"))) is not None
+        ]
+        self._answered = [_read_item(item, resources) for item in mappings(data.get("item"))]
+        self._added = [_read_item(item, resources) for item in mappings(data.get("addItem"))]
+
+    @property
+    def about(self) -> frozenset[str | Code]:
+        """Everything that it may be a decision on."""
+        found = [about for _, about in self._asked]
+        found.extend(item.about for item in (*self._answered, *self._added))
+        return frozenset([self.request] if self.request else []).union(*found)
+
+    def items_for(self, own: frozenset[str | Code]) -> Sequence[ReadItem] | None:
+        """The answered items for an order, by its reference and codes; None where none is for it.
 
         Items are joined by their number to those of the Claim that `request` names, if it is at
         hand. An item of the Claim for the order that has no answer of its own is among the whole.
         """
-        data = response.data
-        written = reference_of(data.get("request"))
-        claim = self.resources.get(written) if written else None
-        asked = claim.data.get("item") if claim is not None and claim.type == "Claim" else None
-        numbers = {
-            number
-            for item in mappings(asked)
-            if self._is_for_order(item) and (number := _sequence(item.get("sequence"))) is not None
-        }
+        numbers = {number for number, about in self._asked if not own.isdisjoint(about)}
         answered = [
             item
-            for item in mappings(data.get("item"))
-            if _sequence(item.get("itemSequence")) in numbers or self._is_for_order(item)
+            for item in self._answered
+            if item.sequence in numbers or not own.isdisjoint(item.about)
         ]
-        answered.extend(i for i in mappings(data.get("addItem")) if self._is_for_order(i))
+        answered.extend(item for item in self._added if not own.isdisjoint(item.about))
         return answered if answered or numbers else None
 
-    def _is_for_order(self, item: Mapping[str, Any]) -> bool:
-        """Whether an item of a Claim or of its response names the order, or a code of it."""
-        concepts = [item.get("productOrService")]
-        for detail in extensions(item, _AUTHORIZED):
-            concepts.extend(
-                part.get("valueCodeableConcept")
-                for part in extensions(detail, "productOrServiceCode")
-            )
-        own = {coding.code for coding in self.order.codings} - {None}
-        told = (coding for concept in concepts for coding in codings(concept))
-        if any(canonical_code(text(c.get("system")), text(c.get("code"))) in own for c in told):
-            return True
-        references = (reference_of(e.get("valueReference")) for e in extensions(item, _REQUESTED))
-        return any(
-            r is not None and self.resources.local(r) == self.order.reference for r in references
+    def number(self, items: Iterable[ReadItem]) -> str | None:
+        """The authorization's number: the items', else that of the whole."""
+        told = (part.number for part in (*items, self.whole) if part.number is not None)
+        return next(told, self._pre_auth)
+
+
+class ResponsesAtHand:
+    """The ClaimResponses of a call, by the orders and codes that they may be about."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._read: dict[str, ReadResponse] = {}
+        self._about: dict[str | Code, list[int]] = {}
+        self._in_sequence: list[ReadResponse] = []
+        for position, resource in enumerate(resources.of_type("ClaimResponse")):
+            response = self.read(resource)
+            self._in_sequence.append(response)
+            for about in response.about:
+                self._about.setdefault(about, []).append(position)
+
+    def read(self, resource: Resource) -> ReadResponse:
+        """One of them, or one that an order names."""
+        found = self._read.get(resource.reference)
+        if found is None:
+            found = self._read[resource.reference] = ReadResponse(resource, self._resources)
+        return found
+
+    def about(self, own: Iterable[str | Code]) -> Iterator[ReadResponse]:
+        """Those that may be about an order of this reference and these codes, in sequence."""
+        positions = {p for key in own for p in self._about.get(key, ())}
+        return (self._in_sequence[p] for p in sorted(positions))
+
+
+def responses_at_hand(resources: Resources) -> ResponsesAtHand:
+    """The ClaimResponses of a call, read once."""
+    return resources.once("prior decisions", lambda: ResponsesAtHand(resources))
+
+
+def _read_item(item: Mapping[str, Any], resources: Resources) -> ReadItem:
+    first, last = date.min, date.max
+    for holder in (item, *mappings(item.get("adjudication"))):
+        for extension in extensions(holder, _ITEM_PERIOD):
+            begins, ends = period_range(extension.get("valuePeriod"))
+            first, last = max(first, begins or first), min(last, ends or last)
+    return ReadItem(
+        sequence=_sequence(item.get("itemSequence")),
+        about=_about(item, resources),
+        review_codes=frozenset(_review_codes(item)),
+        number=_number(item),
+        first=first,
+        last=last,
+    )
+
+
+def _about(item: Mapping[str, Any], resources: Resources) -> frozenset[str | Code]:
+    """The codes and the orders that an item of a Claim or of its response names."""
+    concepts = [item.get("productOrService")]
+    for detail in extensions(item, _AUTHORIZED):
+        concepts.extend(
+            part.get("valueCodeableConcept") for part in extensions(detail, "productOrServiceCode")
         )
+    told = (coding for concept in concepts for coding in codings(concept))
+    codes = (canonical_code(text(c.get("system")), text(c.get("code"))) for c in told)
+    references = (reference_of(e.get("valueReference")) for e in extensions(item, _REQUESTED))
+    orders = (resources.local(r) for r in references if r is not None)
+    return frozenset([*(code for code in codes if code is not None), *orders])
 
 
 def _newest(decisions: Sequence[ToldDecision]) -> Sequence[ToldDecision]:
@@ -227,14 +326,13 @@ def _review_codes(part: Mapping[str, Any]) -> Iterator[str]:
                 yield text(coding.get("code")) or ""
 
 
-def _number(data: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> str | None:
-    """The authorization's number: the items', else that of the whole."""
-    for part in (*items, data):
-        for action in _review_actions(part):
-            for told in extensions(action, "number"):
-                if number := text(told.get("valueString")):
-                    return number
-    return text(data.get("preAuthRef"))
+def _number(part: Mapping[str, Any]) -> str | None:
+    """The number in the review actions of an item, or of the whole."""
+    for action in _review_actions(part):
+        for told in extensions(action, "number"):
+            if number := text(told.get("valueString")):
+                return number
+    return None
 
 
 def _sequence(value: object) -> int | None:

@@ -96,7 +96,7 @@ class Resources:
         return self._found.get(path, ())
 
     def once(self, key: object, read: Callable[[], T]) -> T:
-        """What `read` makes of these resources, made once for a key as long as none is added.
+        """The result of `read` on these resources, kept for its key as long as none is added.
 
         The orders of a call share it: what is looked up by each order is indexed once.
         """

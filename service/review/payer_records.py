@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -37,7 +38,8 @@ class PayerRecords:
 
     `budget` is the time of a call for all fetching, `patience` the source's largest share, both in
     seconds; the source gets a minimum in any case. `asked` is called with the outcome and the
-    seconds of each look-up; `programs` has the members' programs.
+    seconds of each look-up; `programs` has the members' programs. `aside` makes the block of a
+    look-up, in which another call may compute.
     """
 
     source: PayerData | None = None
@@ -45,6 +47,7 @@ class PayerRecords:
     budget: float = 2.0
     asked: Callable[[str, float], None] = lambda _outcome, _seconds: None
     programs: ProgramTable = field(default_factory=lambda: ProgramTable(()))
+    aside: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def of_call(
         self,
@@ -168,7 +171,8 @@ class RecordsOfCall:
         wanted = Wanted(payer.key, told.numbers, told.birth_date, self._codes, self._npis, written)
         started = time.monotonic()
         try:
-            answer = _Answer(told, source.look_up(wanted, self._deadline))
+            with self._records.aside():
+                answer = _Answer(told, source.look_up(wanted, self._deadline))
         except PayerDataUnavailable as trouble:
             log.warning("payer's records could not be reached", why=trouble.why)
             answer = _Answer(told, None, trouble.why)

@@ -121,6 +121,18 @@ def waiting_for_ehr() -> AbstractContextManager[None]:
     return nullcontext() if place is None else place.waiting()
 
 
+def turn_to_compute() -> AbstractContextManager[None]:
+    """A block in which the current call computes; others of its client wait in line."""
+    place = g.get("place")
+    return nullcontext() if place is None else place.turn()
+
+
+def aside() -> AbstractContextManager[None]:
+    """A block in which the current call waits for something else, and gives its turn away."""
+    place = g.get("place")
+    return nullcontext() if place is None else place.aside()
+
+
 def _asks_for_nobody(app: Flask) -> bool:
     """Whether the request needs no client: no such route (404, 405), an open view, or a
     preflight.

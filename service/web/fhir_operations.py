@@ -18,6 +18,7 @@ from service.dtr.form_errors import FormError, FormErrorReader
 from service.dtr.next_questions import NextQuestions
 from service.dtr.package import QuestionnairePackages
 from service.dtr.value_set_requests import ValueSetExpansion
+from service.web.client_auth import turn_to_compute
 from service.web.json_body import json_response, read_json_body
 
 MEDIA_TYPE = "application/fhir+json"
@@ -48,7 +49,8 @@ def add_operations(fhir: Blueprint, operations: FhirOperations, version: DtrVers
     def questionnaire_package() -> Response:
         body = read_json_body()
         client = operations.client_of_call()
-        return json_response(packages.package(body, client, version=version))
+        with turn_to_compute():
+            return json_response(packages.package(body, client, version=version))
 
     @fhir.post("/Questionnaire/<form_id>/$questionnaire-package")
     def package_of_one(form_id: str) -> Response:
@@ -61,11 +63,14 @@ def add_operations(fhir: Blueprint, operations: FhirOperations, version: DtrVers
         canonical = f"{form.url}|{form_version}" if form_version else form.url
         body = read_json_body()
         client = operations.client_of_call()
-        return json_response(packages.package(body, client, canonical, version))
+        with turn_to_compute():
+            return json_response(packages.package(body, client, canonical, version))
 
     @fhir.post("/Questionnaire/$next-question")
     def next_question() -> Response:
-        return json_response(operations.questions.answer(read_json_body(), version))
+        body = read_json_body()
+        with turn_to_compute():
+            return json_response(operations.questions.answer(body, version))
 
     @fhir.post("/Questionnaire/$log-questionnaire-errors")
     def log_questionnaire_errors() -> Response:

@@ -9,7 +9,7 @@ from flask import Blueprint, Response
 from service.crd.hooks import SERVICES
 from service.review.order_review import OrderReview
 from service.web.call_logger import CallLogger
-from service.web.client_auth import current_client, open_to_all
+from service.web.client_auth import current_client, open_to_all, turn_to_compute
 from service.web.json_body import bytes_response, encode, read_json_body
 from service.web.request_log import name_call, note, timed
 
@@ -37,7 +37,7 @@ def hooks_blueprint(
         received = call_logger.received(service_id, client.name, body)
         name_call(received.id)
         try:
-            with timed("review"):
+            with timed("review"), turn_to_compute():
                 reviewed = review.review(
                     service_id, body, client.fhir_servers, client.apps, client.told_apart_as
                 )

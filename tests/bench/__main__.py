@@ -17,8 +17,10 @@ from pathlib import Path
 import structlog
 
 from tests.bench.bodies import BODY_BYTES, order_sign_bodies
+from tests.bench.fairness import fairness
 from tests.bench.form_costs import form_costs
 from tests.bench.growth import growth
+from tests.bench.hostile_bodies import hostile_costs
 from tests.bench.load import Load, NoLoadGenerator, find_wrk, fire, write_bodies
 from tests.bench.member_growth import member_growth
 from tests.bench.plot import svg
@@ -41,6 +43,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", help=f"only these: {' '.join([*OURS, *OTHERS])}")
     parser.add_argument("--growth", action="store_true", help="also cost against orders, policies")
     parser.add_argument("--soak", type=int, default=0, metavar="N", help="also memory over N calls")
+    parser.add_argument("--load", action="store_true", help="also 200 clients, one of them noisy")
+    parser.add_argument("--hostile", action="store_true", help="also hostile bodies by the byte")
     parser.add_argument("--rules", action="store_true", help="also cost of rules over facts")
     parser.add_argument("--forms", action="store_true", help="also cost of packages and questions")
     parser.add_argument("--members", type=int, default=0, metavar="N", help="also with N members")
@@ -203,6 +207,12 @@ def main() -> None:
                 print(line, flush=True)
         if args.forms:
             for line in form_costs(work / "forms"):
+                print(line, flush=True)
+        if args.load:
+            for line in fairness(work / "fairness", args.seconds):
+                print(line, flush=True)
+        if args.hostile:
+            for line in hostile_costs():
                 print(line, flush=True)
         if args.members:
             for line in member_growth(work, args.members, args.payer_data):

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.auth.client_share import MinuteCounts
 from service.bootstrap.app import RECORDER, create_app
+from service.bootstrap.threads import most_threads
 from service.database.engines import open_engine
 from service.decision_log import queries
 from service.decision_log.queries import LoggedCall, TimeSpan
@@ -31,7 +32,7 @@ SPENT = 20_000
 
 @pytest.fixture
 def own(tmp_path: Path) -> Settings:
-    return in_folder(tmp_path, refused_bytes_per_minute=SPENT, calls_per_minute=0)
+    return in_folder(tmp_path, refused_bytes_per_minute=SPENT)
 
 
 @pytest.fixture
@@ -124,8 +125,7 @@ def test_what_is_in_flight_is_seen_beside_the_most_of_it(
     assert seen["covercard_in_flight", "open"] == 2
     assert seen["covercard_places", "working"] == own.max_concurrent_calls
     assert seen["covercard_places", "waiting"] == own.max_waiting_calls
-    most = own.max_concurrent_calls + own.max_waiting_calls
-    assert seen["covercard_places", "open"] == most + 8
+    assert seen["covercard_places", "open"] == most_threads(own)
     after = measured(http)
     assert after["covercard_in_flight", "working"] == 0
     assert after["covercard_in_flight", "open"] == 1
@@ -158,24 +158,6 @@ def test_each_refusal_is_counted_with_its_reason(
         if name[0] == "covercard_refusals_total"
     }
     assert counted == {reason: 1}
-
-
-@pytest.mark.threat("saturation")
-def test_the_line_of_a_refused_call_names_the_limit_and_what_is_in_flight(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], fixture: Read
-) -> None:
-    from service.logs import configure_logging
-
-    configure_logging()
-    app = create_app(in_folder(tmp_path, calls_per_minute=1), clock=lambda: NOW)
-    http = app.test_client()
-    call = fixture("order-sign/mrs-medicare-advantage")
-    assert [http.post(URL, json=call).status_code for _ in range(2)] == [200, 429]
-    app.extensions[RECORDER].stop()
-    lines = [json.loads(li) for li in capsys.readouterr().out.splitlines() if li.startswith("{")]
-    (refused,) = [li for li in lines if li["event"] == "call" and li["status"] == 429]
-    assert refused["limit"] == "calls a minute"
-    assert (refused["client"], refused["working"], refused["waiting"]) == ("anyone", 0, 0)
 
 
 @pytest.mark.threat("saturation")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from service.auth.call_places import CallPlaces, PlaceLimits
-from service.auth.clients import Client
+from service.auth.clients import ANYONE, Client
 from service.errors import TooManyCalls, Unavailable
 
 HOSPITAL = Client("https://ehr.hospital.example.org", "hospital")
@@ -99,3 +101,48 @@ def test_each_change_is_shown() -> None:
         pass
     call.leave()
     assert shown == [(1, 0), (0, 1), (1, 0), (0, 0)]
+
+
+@pytest.mark.threat("client-share")
+def test_one_call_of_a_client_computes_at_a_time_and_the_others_wait_in_line() -> None:
+    room = places(10, 10, 10, 10)
+    first, second, other = (room.enter(c) for c in (HOSPITAL, HOSPITAL, CLINIC))
+    computed = threading.Event()
+
+    def compute() -> None:
+        with second.turn():
+            computed.set()
+
+    in_line = threading.Thread(target=compute)
+    with first.turn():
+        in_line.start()
+        with other.turn():
+            assert not computed.wait(0.05)
+    in_line.join(10)
+    assert computed.is_set()
+
+
+@pytest.mark.threat("silent-ehr")
+@pytest.mark.parametrize("wait", ["waiting", "aside"])
+def test_a_call_that_waits_gives_its_turn_away(wait: str) -> None:
+    room = places(10, 10, 10, 10)
+    first, second = room.enter(HOSPITAL), room.enter(HOSPITAL)
+    with first.turn():
+        with getattr(first, wait)(), second.turn():
+            pass
+        assert room._turns[HOSPITAL.issuer].locked()
+    assert not room._turns[HOSPITAL.issuer].locked()
+
+
+def test_open_callers_do_not_wait_for_one_another() -> None:
+    room = places(10, 10, 10, 10)
+    with room.enter(ANYONE).turn(), room.enter(ANYONE).turn(), room.enter(ANYONE).waiting():
+        assert room.at_work == 2
+
+
+def test_a_turn_that_fails_ends_like_any_other() -> None:
+    room = places(10, 10, 10, 10)
+    call = room.enter(HOSPITAL)
+    with pytest.raises(ValueError), call.turn():
+        raise ValueError
+    assert not room._turns[HOSPITAL.issuer].locked()
