@@ -20,11 +20,15 @@ LARGEST: Mapping[str, int] = {
     "max_orders": 2_000,
     "max_references": 4_000,
     "bytes_per_minute": 17_179_869_184,
+    "refused_bytes_per_minute": 17_179_869_184,
     "failed_tokens_per_minute": 10_000,
     "fetch_max_bytes": 67_108_864,
     "keys_max_age": 2_592_000,
 }
-"""The largest value of a limit that still is one, by setting; 0 is none either."""
+"""The largest value of a limit that still is one, by setting."""
+
+_ZERO_IS_NONE = frozenset({"calls_per_minute"})
+"""Limits that 0 takes away; of the others it is the smallest."""
 
 _WIDEST_V4, _WIDEST_V6 = 8, 7
 """Prefix lengths of the widest private networks: 10.0.0.0/8 and fc00::/7."""
@@ -59,7 +63,7 @@ def _wide_networks(settings: Settings) -> Iterator[str]:
 def _unbounded_limits(settings: Settings) -> Iterator[str]:
     for name, largest in LARGEST.items():
         value: int = getattr(settings, name)
-        if value == 0:
+        if value == 0 and name in _ZERO_IS_NONE:
             yield f"COVERCARD_{name.upper()}: 0 is no limit; set one of at most {largest}"
         elif value > largest:
             yield f"COVERCARD_{name.upper()}: {value} is no limit; set one of at most {largest}"

@@ -45,7 +45,9 @@ LOOKS_OF_A_READER = 3
 VISITORS_AT_A_TIME = 8
 """Of each group: policies, workbench, sign-in, token requests."""
 VISITORS_OF_AN_ADDRESS = 4
-VISITS_PER_MINUTE = 1200
+PAGES_OF_AN_ADDRESS = 2
+"""A page takes as much of the processor as a call."""
+VISITS_PER_MINUTE = 600
 """Of one address, for each group of pages."""
 
 MOST_VISITORS = 4 * VISITORS_AT_A_TIME + LOOKS_AT_A_TIME
@@ -73,7 +75,9 @@ def wire_pages(
     """
     tabs = [Tab("Policies", "/policies")]
     pages = PolicyPages(policies, notices, settings.base_url, clock, settings.zone)
-    app.register_blueprint(policy_pages_blueprint(pages, visitor_limits("page requests")))
+    app.register_blueprint(
+        policy_pages_blueprint(pages, visitor_limits("page requests", PAGES_OF_AN_ADDRESS))
+    )
     if settings.workbench_on:
         tabs.insert(0, Tab("Workbench", "/"))
         workbench = Workbench(
@@ -112,9 +116,9 @@ def wire_door(settings: Settings, readers_file: Path, clock: Callable[[], dateti
     )
 
 
-def visitor_limits(what: str) -> VisitorLimits:
-    """The limits of one group of pages; `what` names its requests."""
-    places = Places(what, VISITORS_AT_A_TIME, VISITORS_OF_AN_ADDRESS)
+def visitor_limits(what: str, of_an_address: int = VISITORS_OF_AN_ADDRESS) -> VisitorLimits:
+    """The limits of one group of requests, which `what` names."""
+    places = Places(what, VISITORS_AT_A_TIME, of_an_address)
     return VisitorLimits(places, VISITS_PER_MINUTE, MinuteCounts())
 
 

@@ -35,6 +35,7 @@ from service.errors import ConfigurationError, TooManyCalls, Unavailable
 from service.web.client_auth import open_to_all
 from service.web.pages import later_page, page, problem_page
 from service.web.reader_session import HOME, ReaderAuth, ask_for_a_reader, current_session
+from service.web.request_log import note
 from service.web.response_view import OrderChange, ShownAnswer, order_changes
 
 _MOST_FOUND = 50
@@ -245,6 +246,7 @@ def decisions_blueprint(pages: DecisionPages, reader_auth: ReaderAuth) -> Bluepr
     @blueprint.errorhandler(Unavailable)
     @blueprint.errorhandler(TooManyCalls)
     def later(error: Unavailable | TooManyCalls) -> Response:
+        note(refused=type(error).__name__)
         return later_page(error)
 
     @blueprint.errorhandler(ConfigurationError)

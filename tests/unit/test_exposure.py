@@ -143,6 +143,7 @@ def test_a_risk_is_refused_by_its_setting_until_it_is_said_aloud(
         {},
         {"fhir_networks": "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fc00::/7"},
         dict(LARGEST),
+        {"refused_bytes_per_minute": 0},
     ],
 )
 def test_what_is_bounded_is_no_risk(settings: dict[str, Any]) -> None:
@@ -156,7 +157,7 @@ def test_every_limit_of_size_without_a_bound_of_its_own_has_a_largest_value() ->
         for name, field in Settings.model_fields.items()
         if field.annotation is int and not any(isinstance(m, Le) for m in field.metadata)
     }
-    assert unbounded - {"retention_days"} == set(LARGEST)
+    assert unbounded - {"retention_days", "retention_floor_days"} == set(LARGEST)
 
 
 def test_a_risk_that_nobody_knows_is_refused() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from service.cli.decisions.options import load, mention_waiting, opened, span_of, span_options
+from service.cli.terminal import echo
 
 if TYPE_CHECKING:
     from service.decision_log.form_error_rows import FormErrors
@@ -34,7 +35,7 @@ def form_errors(since: datetime | None, until: datetime | None, as_json: bool) -
         print_json([_as_json(each) for each in found])
         return
     if not found:
-        click.echo("no client has reported an error with a form")
+        echo("no client has reported an error with a form")
     for each in found:
         _print(each)
 
@@ -56,10 +57,10 @@ def _print(each: FormErrors) -> None:
     from service.decision_log.display import printable
 
     url, _, version = each.canonical.partition("|")
-    click.echo(printable(f"{url} {version or '(no version told)'}"))
+    echo(printable(f"{url} {version or '(no version told)'}"))
     counts = ", ".join(f"{code} {n}" for code, n in each.codes.most_common())
     clients = ", ".join(f"{name} {n}" for name, n in each.clients.most_common())
     for name, value in {"errors": counts, "clients": clients}.items():
-        click.echo(f"    {name:<8} {printable(value)}")
+        echo(f"    {name:<8} {printable(value)}")
     for text in each.texts:
-        click.echo(f"    {'text':<8} {printable(text)}")
+        echo(f"    {'text':<8} {printable(text)}")
