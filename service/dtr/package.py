@@ -166,6 +166,7 @@ class _Packaging:
         self.recalled = recalled
         self.now = now
         of_context = recalled.version if recalled else None
+        self.own_address = version is not None
         self.version = version or asked.version or of_context or shared.version
         self.coverage = _addressed(
             read_coverage(asked.coverage, asked.resources, shared.payers), shared.payers
@@ -193,6 +194,8 @@ class _Packaging:
             unknown = all(i.code == "not-found" for i in issues)
             failed = UnknownForm if unknown else NothingPackaged
             raise failed([i.as_json() for i in issues])
+        if self.own_address and self.version.bare_bundle and len(bundles) == 1 and not issues:
+            return bundles[0]
         return output_parameters(bundles, issues, self.version)
 
     def _named(self, canonical: str) -> WantedForm | None:

@@ -104,7 +104,8 @@ def walked(client: FlaskClient, version: str, form: str) -> list[Json]:
     base = f"/fhir/{version}/Questionnaire/"
     body = package_input(version, _order(version), _form(form))
     package = client.post(f"{base}$questionnaire-package", json=body).get_json()
-    entries = [e["resource"] for e in package["parameter"][0]["resource"]["entry"]]
+    bundle = package if package["resourceType"] == "Bundle" else package["parameter"][0]["resource"]
+    entries = [e["resource"] for e in bundle["entry"]]
     response = next(e for e in entries if e["resourceType"] == "QuestionnaireResponse")
     sent = []
     for _ in range(20):
