@@ -86,6 +86,13 @@ class AdaptiveForms:
         """The adaptive form with this id of its own."""
         return self._by_id.get(form_id)
 
+    def answered_by(self, canonical: str) -> Form | None:
+        """The whole form of a response to an adaptive one, in any version with the same linkIds."""
+        url, bar, version = canonical.strip().partition("|")
+        if not url.endswith(SUFFIX):
+            return None
+        return self._forms.answered_by(url.removesuffix(SUFFIX) + bar + version)
+
     def by_canonical(self, canonical: str) -> AdaptiveForm | None:
         """The adaptive form of a canonical, in its version if it has one, or None."""
         url, bar, version = canonical.strip().partition("|")

@@ -15,7 +15,8 @@ from flask.testing import FlaskClient
 
 from service.bootstrap.app import RECORDER, create_app
 from tests.conftest import NOW, ROOT, in_folder
-from tests.contract.test_example_policies import CPT, ICD, order_of
+from tests.contract.answer_rules import parts
+from tests.contract.test_example_policies import CPT, ICD, order_of, said, with_data
 from tests.contract.test_package_contents import resources
 from tests.contract.test_questionnaire_package import DTR, asked
 
@@ -318,3 +319,15 @@ def test_the_first_form_is_read_at_its_own_address(client: FlaskClient, version:
     form = client.get(f"/fhir/{version}/Questionnaire/conservative-care-adaptive").get_json()
     assert form["url"] == CANONICAL
     assert "item" not in form
+
+
+@pytest.mark.form_rule("dtr-adaptive-closes")
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(("weeks", "covered"), [(8, "covered"), (2, "not-covered")])
+def test_the_order_signed_again_with_the_completed_form_gets_its_answer(
+    client: FlaskClient, begin: Begin, go_on: Next, version: str, weeks: int, covered: str
+) -> None:
+    _, response = begin(version, "M54.50")
+    done = go_on(version, with_weeks(go_on(version, response), weeks))
+    request = with_data(order_of(CPT, "72148", "M54.50"), {**done, "id": "done"})
+    assert parts(said(client, request, version), "covered") == [covered]
