@@ -119,13 +119,15 @@ class PriorAuthorization(StrEnum):
 class FormNeed(NamedTuple):
     """A required form: by whom, for which purpose (CRD's doc-purpose), and the reason.
 
-    `needed` is "clinical", "admin" or "patient"; `form` the id of a form on file.
+    `needed` is "clinical", "admin" or "patient"; `form` the id of a form on file; `adaptive`:
+    question by question, as far as these can still change the answer.
     """
 
     needed: str
     purpose: str
     form: str
     reason: str
+    adaptive: bool = False
 
 
 class OutcomeDetail(NamedTuple):

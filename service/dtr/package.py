@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
 from typing import Literal
 
-from cards.questionnaires import Form, Forms
+from cards.questionnaires import ADAPTIVE_SUFFIX, Form, Forms
 from cards.texts import Texts
 from cards.vocabulary import Json
 from service.crd.call_limits import CallLimits
@@ -206,11 +206,12 @@ class _Packaging:
             return None
         whole = adaptive.whole if adaptive else form
         wanted = WantedForm(form, self._notice_of(whole), list(self.decided), adaptive=adaptive)
-        if whole.id in self.wanted:
-            wanted.purpose = self.wanted[whole.id].purpose
-            if adaptive is not None:
-                # Of one form the answer has one: the way of filling it in that was asked for.
-                del self.wanted[whole.id]
+        # Of one form the answer has one: the way of filling it in that was asked for.
+        for other in (whole.id, whole.id + ADAPTIVE_SUFFIX):
+            if other in self.wanted:
+                wanted.purpose = self.wanted[other].purpose
+            if other != form.id:
+                self.wanted.pop(other, None)
         return wanted
 
     def _consider_context(self) -> None:
@@ -266,9 +267,11 @@ class _Packaging:
         self.decided.append(decided)
         policy_says = determination.policy_determination
         for need in policy_says.forms if policy_says else ():
-            form = self.shared.filler.links.form(need.form)
-            wanted = self.wanted.setdefault(form.id, WantedForm(form, None, purpose=need.purpose))
-            wanted.orders.append(decided)
+            whole = self.shared.filler.links.form(need.form)
+            adaptive = self.shared.adaptive_forms.of(whole) if need.adaptive else None
+            form = adaptive.form if adaptive else whole
+            found = WantedForm(form, None, purpose=need.purpose, adaptive=adaptive)
+            self.wanted.setdefault(form.id, found).orders.append(decided)
         if policy_says is not None and policy_says.forms:
             return
         if not determination.notices:

@@ -173,6 +173,10 @@ class QuestionnaireEntry(Model):
         description="A code of CRD's doc-purpose."
     )
     reason: Sentence = Field(description="What it is asked for.")
+    adaptive: Literal[True, False] = Field(
+        False,
+        description="Whether clients get it question by question, as long as an answer can decide.",
+    )
 
 
 class DeterminationEntry(Model):
@@ -446,7 +450,18 @@ class PolicyFile(Model):
     def form(self, form_id: str) -> core.FormNeed:
         """Need for one of the policy's own questionnaires, as coverage information states it."""
         entry = self.questionnaires[form_id]
-        return core.FormNeed(entry.needed, entry.purpose, form_id, entry.reason)
+        return core.FormNeed(entry.needed, entry.purpose, form_id, entry.reason, entry.adaptive)
+
+    @model_validator(mode="after")
+    def _adaptive_forms_decide(self) -> PolicyFile:
+        answered = {fact.answer.partition("#")[0] for fact in self.facts.values() if fact.answer}
+        for form_id, entry in self.questionnaires.items():
+            if entry.adaptive and form_id not in answered:
+                raise wrong(
+                    f"no fact is an answer of {form_id}, which is adaptive",
+                    "declare such a fact, or remove adaptive",
+                )
+        return self
 
     def compiled(self, compiler: Compiler) -> CompiledRules:
         """The facts that the policy declares, and the rules' conditions."""
