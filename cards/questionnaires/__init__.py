@@ -18,6 +18,9 @@ from cards.vocabulary import Json
 CANONICAL_BASE = "https://covercard.example/fhir/Questionnaire"
 """Before the id in a form's canonical; the name is reserved for examples and resolves nowhere."""
 
+ADAPTIVE_SUFFIX = "-adaptive"
+"""After the id of a form: the adaptive form that is made of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Form:
@@ -34,6 +37,11 @@ class Form:
     def canonical(self) -> str:
         """The canonical with its version: `url|version`."""
         return f"{self.url}|{self.version}"
+
+    @property
+    def adaptive_canonical(self) -> str:
+        """The canonical, with its version, of the adaptive form that is made of this one."""
+        return f"{self.url}{ADAPTIVE_SUFFIX}|{self.version}"
 
     def link_ids(self) -> Iterator[str]:
         """Every item's linkId, those of inner items included."""

@@ -78,8 +78,14 @@ def begun_response(form: Form, begun: ResponseDraft) -> Json:
     if begun.encounter:
         response["encounter"] = {"reference": begun.encounter}
     response["authored"] = begun.authored.isoformat(timespec="seconds")
-    response["item"] = list(_items(form.resource.get("item", ()), begun))
-    return response
+    items = form.resource.get("item", ())
+    # Without any answer the first item stands there: DTR 2.0.1 wants one, and FHIR no empty list.
+    response["item"] = list(_items(items, begun)) or [_bare(item) for item in items[:1]]
+    return {name: value for name, value in response.items() if value != []}
+
+
+def _bare(item: Json) -> Json:
+    return {"linkId": item["linkId"], "text": item["text"]}
 
 
 def _extensions(begun: ResponseDraft) -> Iterator[Json]:
@@ -98,7 +104,7 @@ def _extensions(begun: ResponseDraft) -> Iterator[Json]:
 def _items(items: Sequence[Json], begun: ResponseDraft) -> Iterator[Json]:
     """All groups, and the questions with an answer."""
     for item in items:
-        made: Json = {"linkId": item["linkId"], "text": item["text"]}
+        made = _bare(item)
         if item["type"] == "group":
             inner = list(_items(item["item"], begun))
             yield {**made, "item": inner} if inner else made

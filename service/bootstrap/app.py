@@ -229,8 +229,10 @@ def wire_decide_step(
 ) -> DecideStep:
     """The decide step of hooks and forms."""
 
+    adaptive = AdaptiveForms(forms, library.policies)
+
     def form_of(canonical: str) -> str | None:
-        form = forms.answered_by(canonical)
+        form = forms.answered_by(canonical) or adaptive.answered_by(canonical)
         return form.id if form else None
 
     rules = library.notices.form_acceptance_rules()

@@ -81,7 +81,7 @@ def backup(to: Path) -> None:
     with _reached():
         try:
             made = back_up(
-                settings.database_url, settings.spool_dir, to, _all_tables(), __version__
+                settings.database_url, settings.records_dir, to, _all_tables(), __version__
             )
         except FileExistsError:
             raise ConfigurationError(f"{to}: is there already; name a new folder") from None
@@ -97,7 +97,7 @@ def restore(from_: Path) -> None:
 
     settings = load_settings()
     with _reached():
-        made = put_back(from_, settings.database_url, settings.spool_dir, _all_tables())
+        made = put_back(from_, settings.database_url, settings.records_dir, _all_tables())
     echo(f"restored as of {made.made_at.astimezone(settings.zone):%Y-%m-%d %H:%M:%S}")
 
 

@@ -120,7 +120,8 @@ class FormNeed(NamedTuple):
     """A required form: by whom, for which purpose (CRD's doc-purpose), and the reason.
 
     `needed` is "clinical", "admin" or "patient"; `form` the id of a form on file. `offer` is the
-    card with its button, None where only coverage information asks for it.
+    card with its button, None where only coverage information asks for it. `adaptive`: question by
+    question, as far as these can still change the answer.
     """
 
     needed: str
@@ -128,6 +129,7 @@ class FormNeed(NamedTuple):
     form: str
     reason: str
     offer: OfferedForm | None = None
+    adaptive: bool = False
 
 
 class OutcomeDetail(NamedTuple):

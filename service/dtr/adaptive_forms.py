@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from cards.questionnaires import Form, Forms
+from cards.questionnaires import ADAPTIVE_SUFFIX, Form, Forms
 from cards.vocabulary import Json
 from service.decision.facts import FactSource, Family
 from service.decision.policy import PolicyVersion
 
-SUFFIX = "-adaptive"
 ADAPTIVE = "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaire-questionnaireAdaptive"
 _PROFILES = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/"
 SEARCH_PROFILE = _PROFILES + "dtr-questionnaire-adapt-search"
@@ -86,13 +85,24 @@ class AdaptiveForms:
         """The adaptive form with this id of its own."""
         return self._by_id.get(form_id)
 
+    def of(self, form: Form) -> AdaptiveForm | None:
+        """The adaptive form that is made of a form."""
+        return self._by_id.get(form.id + ADAPTIVE_SUFFIX)
+
+    def answered_by(self, canonical: str) -> Form | None:
+        """The whole form of a response to an adaptive one, in any version with the same linkIds."""
+        url, bar, version = canonical.strip().partition("|")
+        if not url.endswith(ADAPTIVE_SUFFIX):
+            return None
+        return self._forms.answered_by(url.removesuffix(ADAPTIVE_SUFFIX) + bar + version)
+
     def by_canonical(self, canonical: str) -> AdaptiveForm | None:
         """The adaptive form of a canonical, in its version if it has one, or None."""
         url, bar, version = canonical.strip().partition("|")
-        if not url.endswith(SUFFIX):
+        if not url.endswith(ADAPTIVE_SUFFIX):
             return None
-        whole = self._forms.by_canonical(url.removesuffix(SUFFIX) + bar + version)
-        return self._by_id.get(whole.id + SUFFIX) if whole else None
+        whole = self._forms.by_canonical(url.removesuffix(ADAPTIVE_SUFFIX) + bar + version)
+        return self._by_id.get(whole.id + ADAPTIVE_SUFFIX) if whole else None
 
 
 def _answers(policy: PolicyVersion) -> Iterator[FactSource]:
@@ -105,10 +115,10 @@ def _answers(policy: PolicyVersion) -> Iterator[FactSource]:
 
 def adaptive(form: Form) -> AdaptiveForm:
     """The adaptive form of a form."""
-    url = form.url + SUFFIX
+    url = form.url + ADAPTIVE_SUFFIX
     resource: Json = {
         "resourceType": "Questionnaire",
-        "id": form.id + SUFFIX,
+        "id": form.id + ADAPTIVE_SUFFIX,
         "meta": {"profile": [SEARCH_PROFILE]},
         "extension": list(form.resource.get("extension", ())),
         "url": url,
@@ -116,7 +126,7 @@ def adaptive(form: Form) -> AdaptiveForm:
     }
     if "name" in resource:
         resource["name"] += "Adaptive"
-    first = Form(form.id + SUFFIX, url, form.version, form.title, form.changed, resource)
+    first = Form(form.id + ADAPTIVE_SUFFIX, url, form.version, form.title, form.changed, resource)
     items: dict[str, Json] = {}
     parents: dict[str, tuple[str, ...]] = {}
     _collect(form.resource["item"], (), items, parents)

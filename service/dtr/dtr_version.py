@@ -25,7 +25,8 @@ class DtrVersion:
 
     `name` is "major.minor", and the version's address below /fhir; `package` and `outcome` are the
     names of the output parameters of $questionnaire-package; `response` and `form` tell what is
-    different in QuestionnaireResponses and Questionnaires.
+    different in QuestionnaireResponses and Questionnaires. With `bare_bundle`, a single package is
+    answered as it is, without Parameters around it, at the version's own address.
     """
 
     name: str
@@ -33,6 +34,7 @@ class DtrVersion:
     outcome: str
     response: DtrShape
     form: FormShape
+    bare_bundle: bool = False
 
 
 DTR_2_0 = DtrVersion(
@@ -56,10 +58,13 @@ DTR_2_0 = DtrVersion(
         conditions=False,  # dtr-questionnaire-adapt: enableWhen 0..0
         search_has_items=True,
         summaries=False,
+        contained_url=False,  # sdc-questionnaire-adapt: url 0..0
         adaptive_response=(
             "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaireresponse-adapt"
         ),
     ),
+    # The profile of the output asks of Parameters what only a Bundle can fulfill (bdl-3, bdl-4).
+    bare_bundle=True,
 )
 """DTR 2.0.1; 2.1 has the same names."""
 DTR_2_2 = DtrVersion("2.2", "packagebundle", "outcome", response=V2_2.dtr, form=FormShape())

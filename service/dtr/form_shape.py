@@ -10,7 +10,9 @@ from cards.vocabulary import Json
 
 CQF_LIBRARY = "http://hl7.org/fhir/StructureDefinition/cqf-library"
 _CQL = frozenset({"text/cql-identifier", "text/cql-expression"})
-_REFERENCES = frozenset({"answerValueSet", "derivedFrom", "reference", "valueCanonical"})
+_REFERENCES = frozenset(
+    {"answerValueSet", "derivedFrom", "reference", "resource", "valueCanonical", "valueSet"}
+)
 """Elements that hold a canonical of an artifact."""
 
 
@@ -22,7 +24,8 @@ class FormShape:
     type is written text/cql. With `bare_libraries`, cqf-library has no version. With `conditions`,
     items of an adaptive form may have enableWhen. With `search_has_items`, the first form of an
     adaptive one brings items. `adaptive_response` is the profile of its responses. With
-    `summaries`, a response may contain the summary of its orders.
+    `summaries`, a response may contain the summary of its orders. With `contained_url`, the
+    contained Questionnaire of an adaptive form has its form's URL.
     """
 
     unknown: frozenset[str] = frozenset()
@@ -31,6 +34,7 @@ class FormShape:
     conditions: bool = True
     search_has_items: bool = False
     summaries: bool = True
+    contained_url: bool = True
     adaptive_response: str = (
         "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/dtr-questionnaireresponse-adapt"
     )

@@ -169,6 +169,8 @@ class NextQuestions:
         """The Questionnaire that a response contains, with these questions."""
         items = form.pruned(asked, conditions=version.form.conditions)
         made = form.questionnaire(items, self._packaged.address(version))
+        if not version.form.contained_url:
+            del made["url"]
         usage = written(context)
         if usage:
             made["useContext"] = usage

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
 from typing import Literal
 
-from cards.questionnaires import Form, Forms
+from cards.questionnaires import ADAPTIVE_SUFFIX, Form, Forms
 from cards.texts import Texts
 from cards.vocabulary import Json
 from service.crd.call_limits import CallLimits
@@ -166,6 +166,7 @@ class _Packaging:
         self.recalled = recalled
         self.now = now
         of_context = recalled.version if recalled else None
+        self.own_address = version is not None
         self.version = version or asked.version or of_context or shared.version
         self.coverage = _addressed(
             read_coverage(asked.coverage, asked.resources, shared.payers), shared.payers
@@ -193,6 +194,8 @@ class _Packaging:
             unknown = all(i.code == "not-found" for i in issues)
             failed = UnknownForm if unknown else NothingPackaged
             raise failed([i.as_json() for i in issues])
+        if self.own_address and self.version.bare_bundle and len(bundles) == 1 and not issues:
+            return bundles[0]
         return output_parameters(bundles, issues, self.version)
 
     def _named(self, canonical: str) -> WantedForm | None:
@@ -203,11 +206,12 @@ class _Packaging:
             return None
         whole = adaptive.whole if adaptive else form
         wanted = WantedForm(form, self._notice_of(whole), list(self.decided), adaptive=adaptive)
-        if whole.id in self.wanted:
-            wanted.purpose = self.wanted[whole.id].purpose
-            if adaptive is not None:
-                # Of one form the answer has one: the way of filling it in that was asked for.
-                del self.wanted[whole.id]
+        # Of one form the answer has one: the way of filling it in that was asked for.
+        for other in (whole.id, whole.id + ADAPTIVE_SUFFIX):
+            if other in self.wanted:
+                wanted.purpose = self.wanted[other].purpose
+            if other != form.id:
+                self.wanted.pop(other, None)
         return wanted
 
     def _consider_context(self) -> None:
@@ -263,9 +267,11 @@ class _Packaging:
         self.decided.append(decided)
         policy_says = determination.policy_determination
         for need in policy_says.forms if policy_says else ():
-            form = self.shared.filler.links.form(need.form)
-            wanted = self.wanted.setdefault(form.id, WantedForm(form, None, purpose=need.purpose))
-            wanted.orders.append(decided)
+            whole = self.shared.filler.links.form(need.form)
+            adaptive = self.shared.adaptive_forms.of(whole) if need.adaptive else None
+            form = adaptive.form if adaptive else whole
+            found = WantedForm(form, None, purpose=need.purpose, adaptive=adaptive)
+            self.wanted.setdefault(form.id, found).orders.append(decided)
         if policy_says is not None and policy_says.forms:
             return
         if not determination.notices:

@@ -45,7 +45,12 @@ from service.fhir.elements import codings, extensions, mappings, reference_of, t
 from service.fhir.encounters import EncounterClasses, encounters_of, urgency_of
 from service.fhir.past_care import Coded, PastCare, past_care
 from service.fhir.prior_decisions import DecisionReader, ToldDecision
-from service.fhir.questionnaire_responses import Answers, answers_of, orders_of
+from service.fhir.questionnaire_responses import (
+    Answers,
+    answers_of,
+    form_canonical,
+    orders_of,
+)
 from service.fhir.resources import Resources
 from service.fhir.systems import US_NPI, canonical_code
 
@@ -722,8 +727,8 @@ def _answer(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact:
     newest: tuple[str, Fact] | None = None
     for response in facts.resources.of_type("QuestionnaireResponse"):
         data = response.data
-        canonical = data.get("questionnaire")
-        if not isinstance(canonical, str) or facts.form_of(canonical) != source.questionnaire:
+        canonical = form_canonical(data)
+        if canonical is None or facts.form_of(canonical) != source.questionnaire:
             continue
         subject = reference_of(data.get("subject"))
         if subject is None or facts.resources.local(subject) != facts.patient:

@@ -36,6 +36,20 @@ _WORDS = re.compile(r"[A-Z0-9]+")
 Answers = Mapping[str, list[Any]]
 
 
+def form_canonical(data: Mapping[str, Any]) -> str | None:
+    """The canonical of a response's form; of an adaptive one, that which it is derived from."""
+    named = data.get("questionnaire")
+    if not isinstance(named, str) or not named.startswith("#"):
+        return named if isinstance(named, str) else None
+    contained = data.get("contained")
+    for resource in contained if isinstance(contained, list) else ():
+        if isinstance(resource, Mapping) and f"#{resource.get('id')}" == named:
+            derived = resource.get("derivedFrom")
+            first = derived[0] if isinstance(derived, list) and derived else resource.get("url")
+            return first if isinstance(first, str) else None
+    return None
+
+
 def notice_records(
     resources: Resources, form_of: Callable[[str], str | None]
 ) -> tuple[SubmittedForm, ...]:

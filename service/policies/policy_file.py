@@ -176,6 +176,10 @@ class QuestionnaireEntry(Model):
     task: Told[QuestionnaireTask] = Field(
         None, description="The card whose button asks for it; without it there is no button."
     )
+    adaptive: Literal[True, False] = Field(
+        False,
+        description="Whether clients get it question by question, as long as an answer can decide.",
+    )
 
 
 class DeterminationEntry(Model):
@@ -457,7 +461,20 @@ class PolicyFile(Model):
         """Need for one of the policy's own questionnaires, as coverage information states it."""
         entry = self.questionnaires[form_id]
         offer = entry.task.core(form_id, entry.reason) if entry.task else None
-        return core.FormNeed(entry.needed, entry.purpose, form_id, entry.reason, offer)
+        return core.FormNeed(
+            entry.needed, entry.purpose, form_id, entry.reason, offer, entry.adaptive
+        )
+
+    @model_validator(mode="after")
+    def _adaptive_forms_decide(self) -> PolicyFile:
+        answered = {fact.answer.partition("#")[0] for fact in self.facts.values() if fact.answer}
+        for form_id, entry in self.questionnaires.items():
+            if entry.adaptive and form_id not in answered:
+                raise wrong(
+                    f"no fact is an answer of {form_id}, which is adaptive",
+                    "declare such a fact, or remove adaptive",
+                )
+        return self
 
     def compiled(self, compiler: Compiler) -> CompiledRules:
         """The facts that the policy declares, and the rules' conditions."""

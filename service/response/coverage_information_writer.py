@@ -166,11 +166,12 @@ class CoverageInformationWriter:
 
     def _own_form(self, need: FormNeed, version: CrdVersion) -> Documentation:
         """A questionnaire of the policy's own."""
+        form = self.links.form(need.form)
         return Documentation(
             doc_needed=version.doc_needed[DocNeeded(need.needed)],
             doc_purpose=need.purpose,
             reason=need.reason,
-            questionnaire=self.links.form(need.form).canonical,
+            questionnaire=form.adaptive_canonical if need.adaptive else form.canonical,
         )
 
     def _without_policy(

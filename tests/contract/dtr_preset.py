@@ -79,11 +79,13 @@ def package_input(version: str, *given: tuple[str, Json]) -> Json:
     return {"resourceType": "Parameters", "parameter": parameters}
 
 
-def _order(version: str) -> tuple[str, Json]:
+def order_input(version: str) -> tuple[str, Json]:
+    """The parameter of the order."""
     return "order", {"resource": order(version)}
 
 
-def _form(form: str) -> tuple[str, Json]:
+def form_input(form: str) -> tuple[str, Json]:
+    """The parameter of a form."""
     return "questionnaire", {"valueCanonical": CANONICAL + form}
 
 
@@ -91,20 +93,21 @@ def package_inputs(version: str) -> list[Json]:
     """Calls by order, by canonical and by context, each alone and together."""
     context = ("context", {"valueString": CONTEXT})
     return [
-        package_input(version, _order(version)),
-        package_input(version, *map(_form, FORMS)),
+        package_input(version, order_input(version)),
+        package_input(version, *map(form_input, FORMS)),
         package_input(version, context),
-        *(package_input(version, _order(version), _form(form)) for form in ADAPTIVE),
-        package_input(version, _order(version), context, _form(FORMS[0])),
+        *(package_input(version, order_input(version), form_input(form)) for form in ADAPTIVE),
+        package_input(version, order_input(version), context, form_input(FORMS[0])),
     ]
 
 
 def walked(client: FlaskClient, version: str, form: str) -> list[Json]:
     """The responses that a client sends to $next-question, from the package to the end."""
     base = f"/fhir/{version}/Questionnaire/"
-    body = package_input(version, _order(version), _form(form))
+    body = package_input(version, order_input(version), form_input(form))
     package = client.post(f"{base}$questionnaire-package", json=body).get_json()
-    entries = [e["resource"] for e in package["parameter"][0]["resource"]["entry"]]
+    bundle = package if package["resourceType"] == "Bundle" else package["parameter"][0]["resource"]
+    entries = [e["resource"] for e in bundle["entry"]]
     response = next(e for e in entries if e["resourceType"] == "QuestionnaireResponse")
     sent = []
     for _ in range(20):
@@ -203,13 +206,15 @@ def preset(version: str) -> Json:
 
 def _of_2_0(paths: Mapping[str, list[Json]]) -> list[Json]:
     form = ADAPTIVE[0]
-    full, adaptive = _form(FORMS[0]), _form(form)
+    full, adaptive = form_input(FORMS[0]), form_input(form)
     return [
         {"name": "retrieval_method", "type": "radio", "value": "Both"},
-        textarea("initial_static_questionnaire_request", package_input("2.0", _order("2.0"), full)),
+        textarea(
+            "initial_static_questionnaire_request", package_input("2.0", order_input("2.0"), full)
+        ),
         textarea(
             "initial_adaptive_questionnaire_request",
-            package_input("2.0", _order("2.0"), adaptive),
+            package_input("2.0", order_input("2.0"), adaptive),
         ),
         textarea("next_question_requests", paths[form]),
     ]

@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 
 from service.auth.backend_services import ASSERTION_TYPE
 from service.bootstrap.app import RECORDER, create_app
+from service.errors import ConfigurationError
 from tests.conftest import in_folder
 from tests.contract.calls import call_of
 from tests.contract.test_questionnaire_package import asked
@@ -302,3 +303,13 @@ def test_all_workers_sign_with_one_key_that_only_its_owner_reads(
     assert second.call(first.token()).status_code == 200
     key = tmp_path / "records" / "access-token-key"
     assert key.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_that_is_too_short_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "short").write_bytes(b"short")
+    file = write_clients(tmp_path, {**entry(CLINIC), "client_id": CLINICS_ID})
+    settings = in_folder(
+        tmp_path, clients_file=file, access_token_key_file=tmp_path / "short", workers=1
+    )
+    with pytest.raises(ConfigurationError, match="at least 32 random bytes"):
+        create_app(settings)

@@ -50,7 +50,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def invoke(settings: Settings, *arguments: str | Path) -> Result:
         monkeypatch.setenv("COVERCARD_DATABASE_URL", settings.database_url)
-        monkeypatch.setenv("COVERCARD_SPOOL_DIR", str(settings.spool_dir))
+        monkeypatch.setenv("COVERCARD_RECORDS_DIR", str(settings.records_dir))
         return CliRunner().invoke(cli, ["db", *map(str, arguments)])
 
     return invoke
@@ -178,8 +178,8 @@ def test_nothing_that_is_there_is_restored_over(
 ) -> None:
     assert "is there already" in refused(run(own, "restore", made))
     assert len(call_ids(own)) == 1
-    elsewhere.spool_dir.mkdir(parents=True)
-    (elsewhere.spool_dir / "1.seg").write_bytes(b"a record that waits")
+    elsewhere.records_dir.mkdir(parents=True)
+    (elsewhere.records_dir / "1.seg").write_bytes(b"a record that waits")
     assert "holds records already (1.seg)" in refused(run(elsewhere, "restore", made))
     assert not database_file(elsewhere.database_url).exists()
 
@@ -221,7 +221,7 @@ def test_a_backup_that_is_not_whole_or_not_for_this_is_not_restored(
     change(made)
     assert told in refused(run(elsewhere, "restore", made))
     assert not database_file(elsewhere.database_url).exists()
-    assert not elsewhere.spool_dir.exists()
+    assert not elsewhere.records_dir.exists()
 
 
 def test_a_check_tells_what_is_wrong(run: Run, made: Path, own: Settings) -> None:

@@ -46,7 +46,7 @@ def http(own: Settings) -> Iterator[FlaskClient]:
 @pytest.fixture
 def run(own: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     monkeypatch.setenv("COVERCARD_DATABASE_URL", own.database_url)
-    monkeypatch.setenv("COVERCARD_SPOOL_DIR", str(own.spool_dir))
+    monkeypatch.setenv("COVERCARD_RECORDS_DIR", str(own.records_dir))
     monkeypatch.setenv("COVERCARD_TIME_ZONE", "America/Denver")
 
     def invoke(*arguments: str | Path) -> Result:

@@ -17,6 +17,7 @@ from flask.testing import FlaskClient
 from service.bootstrap.app import RECORDER, create_app
 from tests.conftest import NOW, in_folder
 from tests.contract.test_example_policies import EXAMPLES, HCPCS, order_of
+from tests.contract.test_package_contents import resources
 from tests.contract.test_questionnaire_package import DTR, asked
 
 Json = dict[str, Any]
@@ -47,8 +48,7 @@ def response_of(client: FlaskClient, version: str) -> Json:
     url = f"/fhir/{version}/Questionnaire/$questionnaire-package"
     reply = client.post(url, json=body)
     assert reply.status_code == 200, reply.get_data(as_text=True)
-    bundle = reply.get_json()["parameter"][0]["resource"]
-    response: Json = bundle["entry"][1]["resource"]
+    response: Json = resources(reply.get_json())[1]
     QuestionnaireResponse.model_validate(response)
     return response
 

@@ -50,26 +50,35 @@ def every(node: Any, name: str) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(
-    ("version", "name", "origin", "contexts"),
-    [
-        ("2.0", "PackageBundle", "auto", 2),
-        ("2.2", "packagebundle", "auto-server", 1),
-    ],
+    ("version", "origin", "contexts"), [("2.0", "auto", 2), ("2.2", "auto-server", 1)]
 )
 @pytest.mark.parametrize("told", [None, f"{INPUT}|2.0.1", f"{INPUT}|2.2.0"])
 def test_each_version_is_answered_in_its_own_shape_at_its_own_address(
-    client: FlaskClient, version: str, name: str, origin: str, contexts: int, told: str | None
+    client: FlaskClient, version: str, origin: str, contexts: int, told: str | None
 ) -> None:
     body = with_payer(call_of(MA))
     if told is not None:
         body["meta"] = {"profile": [told]}
     output = post(client, body, url(version))
-    assert names(output) == [name]
-    response = output["parameter"][0]["resource"]["entry"][1]["resource"]
+    bundle = output if version == "2.0" else output["parameter"][0]["resource"]
+    response = bundle["entry"][1]["resource"]
     extensions = [e["url"] for e in response["extension"]]
     assert extensions.count(DTR + "qr-context") == contexts
     assert (DTR + "qr-coverage" in extensions) == (version == "2.2")
     assert {*every(response["item"], "valueCode")} == {origin}
+
+
+def test_2_0_answers_a_single_package_as_it_is_and_several_in_parameters(
+    client: FlaskClient,
+) -> None:
+    one = post(client, with_payer(call_of(MA)), url("2.0"))
+    assert (one["resourceType"], one["type"]) == ("Bundle", "collection")
+    another = ("questionnaire", {"valueCanonical": CANONICAL + "abn-record"})
+    several = post(client, with_payer(call_of(MA), another), url("2.0"))
+    assert names(several) == ["PackageBundle", "PackageBundle"]
+    unknown = ("questionnaire", {"valueCanonical": CANONICAL + "none"})
+    issue = post(client, with_payer(call_of(MA), unknown), url("2.0"))
+    assert names(issue) == ["PackageBundle", "operationOutcome"]
 
 
 @pytest.mark.parametrize("form", ["organization-determination-request", "abn-record"])

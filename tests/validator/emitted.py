@@ -9,8 +9,16 @@ from typing import Any
 
 from flask.testing import FlaskClient
 
+from service.dtr.dtr_version import VERSIONS
 from tests.contract.calls import FIXTURE_NAMES, call_of, post, received, resources_in
 from tests.contract.card_kinds import kinds
+from tests.contract.dtr_preset import (
+    ADAPTIVE,
+    form_input,
+    order_input,
+    package_input,
+    walked,
+)
 
 Json = dict[str, Any]
 
@@ -117,11 +125,11 @@ _WITH_FORMS = ("mrs-medicare-advantage", "mrs-original-medicare", "hospital-bed"
 
 
 def documents(client: FlaskClient, version: str) -> Iterator[Emitted]:
-    """Forms, responses begun with a suggestion, and packages (which are DTR 2.2's alone).
+    """Forms, responses begun with a suggestion, packages, adaptive forms and expansions.
 
     `client` is a service whose buttons bring form and response along.
     """
-    for entry in client.get("/fhir/Questionnaire").get_json()["entry"]:
+    for entry in client.get(f"/fhir/{version}/Questionnaire").get_json()["entry"]:
         form = entry["resource"]
         profile = f"{_FHIR}Questionnaire"
         yield Emitted(f"form {form['id']}", version, profile, form, of_dtr=True)
@@ -134,12 +142,40 @@ def documents(client: FlaskClient, version: str) -> Iterator[Emitted]:
                     if made.get("resourceType") == "QuestionnaireResponse":
                         profile = f"{_DTR}dtr-questionnaireresponse"
                         yield Emitted(f"{name}: response", version, profile, made, of_dtr=True)
-        if version == "2.2":
-            reply = client.post(
-                "/fhir/Questionnaire/$questionnaire-package", json=_package_request(request)
-            )
-            profile = f"{_DTR}dtr-qpackage-output-parameters"
-            yield Emitted(f"{name}: package", version, profile, reply.get_json(), of_dtr=True)
+        yield _package(client, version, f"{name}: package", _package_request(request))
+    for form in ADAPTIVE:
+        yield from _adaptive(client, version, form)
+    for value_set in ("non-covered-codes", "red-flags"):
+        reply = client.get(f"/fhir/{version}/ValueSet/{value_set}/$expand")
+        if reply.status_code == 200:
+            expanded = reply.get_json()
+            profile = f"{_FHIR}ValueSet"
+            yield Emitted(f"{value_set}: $expand", version, profile, expanded, of_dtr=True)
+    statement = client.get(f"/fhir/{version}/metadata").get_json()
+    profile = f"{_FHIR}CapabilityStatement"
+    yield Emitted(f"/fhir/{version}/metadata", version, profile, statement, of_dtr=True)
+
+
+def _package(client: FlaskClient, version: str, where: str, body: Json) -> Emitted:
+    """A package: in 2.0.1 a single one comes without Parameters around it."""
+    output = client.post(f"/fhir/{version}/Questionnaire/$questionnaire-package", json=body)
+    made: Json = output.get_json()
+    bare = made["resourceType"] == "Bundle"
+    profile = f"{_DTR}{'DTR-QPackageBundle' if bare else 'dtr-qpackage-output-parameters'}"
+    return Emitted(where, version, profile, made, of_dtr=True)
+
+
+def _adaptive(client: FlaskClient, version: str, form: str) -> Iterator[Emitted]:
+    """An adaptive form: its package, and each response on its way to the end."""
+    body = package_input(version, order_input(version), form_input(form))
+    yield _package(client, version, f"{form}: package", body)
+    profile = _RESPONSES[version]
+    for n, sent in enumerate(walked(client, version, form)):
+        reply = client.post(f"/fhir/{version}/Questionnaire/$next-question", json=sent)
+        yield Emitted(f"{form}: step {n}", version, profile, reply.get_json(), of_dtr=True)
+
+
+_RESPONSES = {version.name: version.form.adaptive_response for version in VERSIONS}
 
 
 def _package_request(request: Json) -> Json:

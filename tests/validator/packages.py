@@ -51,10 +51,13 @@ def fill(cache: Path, folders: Iterable[Path], libraries: Path) -> None:
         for resource in resources:
             name = f"{resource['resourceType']}-{resource['id']}.json"
             _write(cache / package_name / "package" / name, resource)
-    home = cache / _RULES["loose"] / "package"
     for file in loose:
         resource = json.loads(file.read_text("utf-8"))
-        _write(home / f"{resource['resourceType']}-{resource['id']}.json", resource)
+        for name in _RULES["loose"][resource["resourceType"]]:
+            if name in _RULES["versioned_as_named"]:
+                resource["version"] = name.partition("#")[2]
+            own = f"{resource['resourceType']}-{resource['id']}.json"
+            _write(cache / name / "package" / own, resource)
     _mend(cache)
     for name in _dependencies(cache) | set(_RULES["asked_for"]):
         _empty(cache, name)
