@@ -252,6 +252,11 @@ class Settings(BaseSettings):
         description="The database, with the decision log: `sqlite:///FILE` or"
         " `postgresql+psycopg://…`.",
     )
+    read_database_url: str = Field(
+        "",
+        description="A replica of the database, `postgresql+psycopg://…`: commands and pages read"
+        " there. Records are written, and pruned, in the database itself.",
+    )
     records_dir: Path = Field(
         Path("var/records"),
         validation_alias=AliasChoices("COVERCARD_RECORDS_DIR", "COVERCARD_SPOOL_DIR"),
@@ -427,6 +432,13 @@ class Settings(BaseSettings):
     def _token_endpoint(cls, url: str) -> str:
         if url:
             parse_base(url)
+        return url
+
+    @field_validator("read_database_url")
+    @classmethod
+    def _replica_of_postgres(cls, url: str) -> str:
+        if url and not url.startswith("postgresql+psycopg://"):
+            raise ValueError("must begin with postgresql+psycopg://")
         return url
 
     @field_validator("database_url")

@@ -127,7 +127,9 @@ def wire_decisions(
 ) -> DecisionPages:
     """The pages of the decision log."""
     return DecisionPages(
-        open_log=partial(open_log, settings.database_url, recorder),
+        open_log=partial(
+            open_log, settings.database_url, recorder, replica=settings.read_database_url
+        ),
         waiting=lambda: recorder.health().waiting.seconds,
         clock=clock,
         zone=settings.zone,

@@ -130,6 +130,7 @@ def serve() -> None:
         global _of_the_server
         _of_the_server = Library(settings)
         create_app(settings, library=_of_the_server)  # a wrong file stops the start here
+        prepare_records(settings)
         prepare_log(settings)
         prepare_payer_data(settings)
         os.environ[_SERVER_VARIABLE] = str(os.getpid())
@@ -184,6 +185,20 @@ def check_port(host: str, port: int, patience: float = SECONDS_FOR_PORT) -> None
                 f"COVERCARD_HOST, COVERCARD_PORT: cannot listen on {host}:{port} ({why.lower()})"
             ) from None
         return
+
+
+def prepare_records(settings: Settings) -> None:
+    """Close the folder of the records and its files to other users.
+
+    Raises ConfigurationError if they cannot be trusted. A folder that cannot be written is told by
+    readiness, and may be mended while the service runs.
+    """
+    from service.decision_log.records_folder import RecordsFolder
+
+    folder = RecordsFolder(settings.records_dir)
+    with contextlib.suppress(OSError):
+        folder.make()
+        folder.check_files()
 
 
 def prepare_log(settings: Settings) -> None:

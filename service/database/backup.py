@@ -233,7 +233,7 @@ def _nothing_is_there(url: str, records: Path, tables: Sequence[Migrations]) -> 
                 raise ConfigurationError(
                     "COVERCARD_DATABASE_URL: the database has tables already; name an empty one"
                 )
-    there = [file.name for file in record_files(records) if file.suffix != ".key"]
+    there = [file.name for file in record_files(records)]
     if there:
         raise ConfigurationError(
             f"{records}: holds records already ({there[0]}); stop the service and move them away"

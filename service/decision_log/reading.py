@@ -30,11 +30,18 @@ class NothingRecorded(CovercardError):
 
 @contextlib.contextmanager
 def open_log(
-    url: str, recorder: Recorder, who: str, what: str, detail: Mapping[str, object]
+    url: str,
+    recorder: Recorder,
+    who: str,
+    what: str,
+    detail: Mapping[str, object],
+    *,
+    replica: str = "",
 ) -> Iterator[Connection]:
     """A connection for reading, after the access is recorded (CRD 2.0.1 statement 80).
 
-    `detail` is the search, without its empty values. Raises RecordsUnavailable if the database is
+    `detail` is the search, without its empty values; `replica`, the URL of a copy of the database
+    that is read in its place. Raises RecordsUnavailable if the database is
     unavailable, ConfigurationError if its tables are of another version, NothingRecorded if the log
     does not exist yet.
     """
@@ -43,7 +50,7 @@ def open_log(
         engine = engine_for_reading(url, recorder)
         recorder.record_access(who, what, msgspec.json.encode(asked).decode())
         recorder.settle(SETTLE_SECONDS)
-        with engine.connect() as connection:
+        with (open_engine(replica) if replica else engine).connect() as connection:
             yield connection
     except SQLAlchemyError as error:
         kind = type(getattr(error, "orig", None) or error).__name__

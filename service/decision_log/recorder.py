@@ -200,8 +200,7 @@ class _Process:
         try:
             self._writer.append(kind, payload)
         except (OSError, ConfigurationError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            log.error("a record cannot be written", reason=reason)
+            log.error("a record cannot be written", reason=_reason(error))
             self._refusing = True
             raise RecordsUnavailable("the decision log cannot be written") from None
         self._refusing = False
@@ -260,9 +259,9 @@ class _Process:
             try:
                 self._folder.probe()
                 self._writer.check()
-            except OSError as error:
+            except (OSError, ConfigurationError) as error:
                 if not self._refusing:
-                    log.error("records cannot be written", reason=error.strerror)
+                    log.error("records cannot be written", reason=_reason(error))
                 self._refusing = True
             else:
                 self._refusing = False
@@ -273,8 +272,8 @@ class _Process:
         while not self._stopping.is_set():
             try:
                 lock = self._folder.lock_for_draining()
-            except OSError as error:
-                log.error("records cannot be drained", reason=error.strerror)
+            except (OSError, ConfigurationError) as error:
+                log.error("records cannot be drained", reason=_reason(error))
                 lock = None
             if lock is not None:
                 try:
@@ -359,6 +358,10 @@ class _Process:
         if not self._stopping.is_set():
             self._wake.wait(seconds)
         self._wake.clear()
+
+
+def _reason(error: OSError | ConfigurationError) -> str | None:
+    return error.strerror if isinstance(error, OSError) else str(error)
 
 
 def _waiting(folder: RecordsFolder, state: DrainState) -> Waiting:

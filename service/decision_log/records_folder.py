@@ -18,6 +18,9 @@ from pathlib import Path
 
 import msgspec
 
+from service.private_files import check_private, make_private_folder
+
+SEGMENT = ".segment"
 DAMAGED = ".damaged"
 REJECTED = ".rejected"
 _STATE = "drained.json"
@@ -83,7 +86,17 @@ class RecordsFolder:
         self.path = path
 
     def make(self) -> None:
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Create the folder, or check that it is this service's alone.
+
+        Raises ConfigurationError for a link and for another user's folder, OSError.
+        """
+        make_private_folder(self.path)
+
+    def check_files(self) -> None:
+        """Close each file of the folder to others. Raises ConfigurationError for a link."""
+        for name in self._names():
+            if name.endswith((SEGMENT, DAMAGED, REJECTED)):
+                check_private(self.path / name)
 
     def segments(self) -> list[SegmentName]:
         """All segments, oldest first. Raises OSError if the folder cannot be read."""

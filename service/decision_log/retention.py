@@ -13,11 +13,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, delete, func, select, text
+from sqlalchemy import Connection, Engine, Select, delete, func, select, text, update
 
+from service.decision_log.frames import LogRecordKind
 from service.decision_log.instants import first_call_id, instant_of, microseconds
 from service.decision_log.partitions import drop_months_before, first_kept, make_months_ahead
-from service.decision_log.tables import access, call, card, determination, feedback
+from service.decision_log.tables import (
+    access,
+    call,
+    card,
+    chain_record,
+    determination,
+    feedback,
+)
 from service.errors import RecordsUnavailable
 
 _BATCH = 500
@@ -130,9 +138,29 @@ def _rest(connection: Connection, before: datetime) -> Iterator[Any]:
     unknown = select(feedback.c.feedback_id).where(feedback.c.received_at < at, ~known.exists())
     for ids in _batches(connection, unknown):
         yield delete(feedback).where(feedback.c.feedback_id.in_(ids))
+    yield from _contents(connection, at)
     read = select(access.c.access_id).where(access.c.access_id < bound)
     for ids in _batches(connection, read):
         yield delete(access).where(access.c.access_id.in_(ids))
+
+
+def _contents(connection: Connection, at: int) -> Iterator[Any]:
+    """Remove the content of old records of feedback and accesses; their hashes stay in the chain.
+
+    The content of a segment's head is about nobody, and links chains.
+    """
+    c = chain_record.c
+    old = (
+        select(c.chain, c.sequence)
+        .where(c.content.is_not(None), c.recorded_at < at, c.kind != LogRecordKind.HEAD)
+        .order_by(c.recorded_at)
+        .limit(_BATCH)
+    )
+    while places := connection.execute(old).all():
+        for chain, sequence in places:
+            place = (c.chain == chain) & (c.sequence == sequence)
+            connection.execute(update(chain_record).where(place).values(content=None))
+        yield select(1)  # the caller commits this step
 
 
 def _batches(connection: Connection, wanted: Select[Any]) -> Iterator[Iterable[str]]:

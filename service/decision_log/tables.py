@@ -132,3 +132,10 @@ chain_record = Table(
     sqlite_with_rowid=False,
 )
 Index("chain_record_call", chain_record.c.call_id)
+_has_content = chain_record.c.content.is_not(None)
+Index(
+    "chain_record_content",
+    chain_record.c.recorded_at,
+    sqlite_where=_has_content,
+    postgresql_where=_has_content,
+)

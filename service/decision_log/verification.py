@@ -28,7 +28,7 @@ from service.decision_log.frames import (
     chain_name,
     record_hash,
 )
-from service.decision_log.instants import first_call_id
+from service.decision_log.instants import first_call_id, instant
 from service.decision_log.records_folder import RecordsFolder, SegmentName
 from service.decision_log.rows import (
     AccessRow,
@@ -345,6 +345,11 @@ class _RowsWalk:
                 raise _Broken(REMOVED, place, f"call {row.call_id} is missing in the rows")
 
     def _compare_kept(self, row: ChainRow, place: str) -> None:
+        if row.content is None and row.kind != LogRecordKind.HEAD:
+            recorded = first_call_id(instant(row.recorded_at))
+            if recorded < self._pruned_before:
+                self._result.pruned += 1
+                return
         if row.content is None or _digest(row.content) != row.content_hash:
             raise _Broken(CHANGED, place, "its content differs")
         if row.kind not in (LogRecordKind.FEEDBACK, LogRecordKind.ACCESS):

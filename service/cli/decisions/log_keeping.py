@@ -56,11 +56,15 @@ def prune(older_than: timedelta | None, dry_run: bool, yes: bool, clock_is_right
 
     The removal itself is put on record first.
     """
+    from sqlalchemy.exc import SQLAlchemyError
+
     from service.cli.progress import progress
+    from service.database.database_errors import trouble
     from service.database.engines import open_engine
     from service.decision_log.clock_check import clock_doubt
     from service.decision_log.retention import planned
     from service.decision_log.retention import prune as remove
+    from service.errors import RecordsUnavailable
 
     settings = load()
     age = timedelta(days=settings.retention_days) if older_than is None else older_than
@@ -84,10 +88,15 @@ def prune(older_than: timedelta | None, dry_run: bool, yes: bool, clock_is_right
         return
     if removal.calls and not yes:
         click.confirm(f"Remove {removal.calls} calls from before {day} for good?", abort=True)
-    if removal.calls:
-        record_removal(settings, removal)
-    with progress("Removing", removal.calls) as advance:
-        removed = remove(open_engine(settings.database_url), removal.before, advance)
+    record_removal(settings, removal)
+    try:
+        with progress("Removing", removal.calls) as advance:
+            removed = remove(open_engine(settings.database_url), removal.before, advance)
+    except SQLAlchemyError as error:
+        raise RecordsUnavailable(
+            f"the log cannot be pruned ({trouble(error)}); on PostgreSQL the owner of its tables"
+            " prunes it"
+        ) from None
     echo(f"{removed} calls from before {day} removed")
 
 

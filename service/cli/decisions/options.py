@@ -95,7 +95,14 @@ def opened(settings: Settings, what: str, detail: Mapping[str, object]) -> Itera
     try:
         with (
             recorder_of(settings) as recorder,
-            open_log(settings.database_url, recorder, user(), what, detail) as connection,
+            open_log(
+                settings.database_url,
+                recorder,
+                user(),
+                what,
+                detail,
+                replica=settings.read_database_url,
+            ) as connection,
         ):
             yield connection
     except NothingRecorded as error:

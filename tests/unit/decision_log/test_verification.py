@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -233,6 +234,39 @@ def test_pruned_calls_are_no_break_if_the_chain_tells_of_the_pruning(
     result = found()
     assert result.first_break_in_rows is None
     assert result.pruned >= 3
+
+
+def test_the_content_of_old_feedback_and_accesses_goes_and_the_chain_stays_whole(
+    recorded: Recorder, engine: Engine, found: Callable[..., Verified], url: str
+) -> None:
+    bound = datetime.now(UTC)
+    assert {kind for kind, _, content in rows_of(url) if content is not None} == {1, 3, 4}
+    recorded.record_access("operator", PRUNED, json.dumps({"before": bound.isoformat()}))
+    assert recorded.settle(10)
+    prune(engine, bound)
+    kept = rows_of(url)
+    # The segment's head, and the record of the removal.
+    assert [kind for kind, _, content in kept if content is not None] == [1, 4]
+    result = found()
+    assert result.whole, result.first_break_in_rows
+    assert result.pruned == 6
+
+
+def test_content_that_is_gone_without_a_record_of_it_is_a_break(
+    found: Callable[..., Verified], url: str
+) -> None:
+    change(url, "UPDATE chain_record SET content = NULL WHERE kind = 3")
+    broken = found().first_break_in_rows
+    assert broken is not None
+    assert broken.kind == "changed"
+
+
+def rows_of(url: str) -> list[tuple[int, bytes, bytes | None]]:
+    with sqlite3.connect(database_file(url)) as log:
+        wanted = "SELECT kind, content_hash, content FROM chain_record ORDER BY sequence"
+        found = log.execute(wanted).fetchall()
+    log.close()
+    return found
 
 
 def test_calls_of_a_version_before_the_chain_are_counted(
