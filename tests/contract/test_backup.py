@@ -17,9 +17,12 @@ from service.bootstrap.app import RECORDER, create_app
 from service.cli import cli
 from service.database import backup
 from service.database.engines import database_file
-from service.errors import ConfigurationError, CovercardError
+from service.decision_log.opening import open_recorder
+from service.decision_log.recorder import Recorder, RecordsPlace
+from service.errors import ConfigurationError, CovercardError, StoreUnavailable
 from service.settings import Settings
-from tests.conftest import in_folder
+from tests.conftest import in_folder, settle
+from tests.unit.decision_log.builders import call
 
 Read = Callable[[str], dict[str, Any]]
 Run = Callable[..., Result]
@@ -74,6 +77,7 @@ def test_a_backup_beside_a_running_service_has_every_call_that_was_answered_befo
 ) -> None:
     request = fixture("order-sign/mrs-medicare-advantage")
     answered = [http.post(URL, json=request).headers["Covercard-Call"] for _ in range(5)]
+    settle(http)  # the database is there
     over = threading.Event()
 
     def ask() -> None:
@@ -89,6 +93,7 @@ def test_a_backup_beside_a_running_service_has_every_call_that_was_answered_befo
         asking.join()
     assert [m.exit_code for m in made] == [0, 0, 0]
     assert run(elsewhere, "restore", tmp_path / "backup-2").exit_code == 0
+    drain(elsewhere)
     restored = call_ids(elsewhere)
     assert set(answered) <= set(restored)
     assert len(restored) == len(set(restored))
@@ -103,6 +108,7 @@ def test_a_backup_is_for_its_owner_only_and_whole_without_other_files(
     run: Run, http: FlaskClient, fixture: Read, own: Settings, tmp_path: Path
 ) -> None:
     http.post(URL, json=fixture("order-sign/mrs-medicare-advantage"))
+    settle(http)
     folder = tmp_path / "backup"
     assert run(own, "backup", folder).exit_code == 0
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -124,6 +130,7 @@ def test_a_backup_that_fails_leaves_nothing_of_its_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     http.post(URL, json=fixture("order-sign/mrs-medicare-advantage"))
+    settle(http)
     monkeypatch.setattr(backup, "unsound_sqlite", lambda _: "a page is missing")
     before = sorted(tmp_path.iterdir())
     assert "its copy is not sound (a page is missing)" in refused(
@@ -136,6 +143,7 @@ def test_a_backup_never_goes_over_anything(
     run: Run, http: FlaskClient, fixture: Read, own: Settings, tmp_path: Path
 ) -> None:
     http.post(URL, json=fixture("order-sign/mrs-medicare-advantage"))
+    settle(http)
     assert run(own, "backup", tmp_path / "backup").exit_code == 0
     manifest = (tmp_path / "backup" / "manifest.json").read_bytes()
     assert "name a new folder" in refused(run(own, "backup", tmp_path / "backup"))
@@ -152,10 +160,56 @@ def test_where_there_is_no_database_there_is_no_backup(
     assert run(own, "check").exit_code == 1
 
 
+def test_records_that_wait_in_their_segment_are_in_the_backup_and_come_into_the_rows_once(
+    run: Run, http: FlaskClient, made: Path, own: Settings, elsewhere: Settings, tmp_path: Path
+) -> None:
+    http.application.extensions[RECORDER].stop()
+    waiting = [call(assertion_id=f"cc-waiting-{n}") for n in range(3)]
+    recorder = Recorder(unreachable, lambda: None, RecordsPlace(own.records_dir))
+    for record in waiting:
+        recorder.record(record)
+    recorder.stop()
+    assert not {r.id for r in waiting} & set(call_ids(own))
+    assert run(own, "backup", tmp_path / "later").exit_code == 0
+    assert run(elsewhere, "restore", tmp_path / "later").exit_code == 0
+    for _ in range(2):
+        drain(elsewhere)
+        restored = call_ids(elsewhere)
+        assert sorted(restored) == sorted({*call_ids(own), *(r.id for r in waiting)})
+
+
+def drain(settings: Settings) -> None:
+    """Move what waits to the rows, as a service does that is started."""
+    recorder = open_recorder(settings.database_url, RecordsPlace(settings.records_dir))
+    recorder.start()
+    assert recorder.settle(20)
+    assert recorder.health().lost == 0
+    recorder.stop()
+
+
+class Unreachable:
+    """A database that is away."""
+
+    def __getattr__(self, _: str) -> Callable[..., None]:
+        def fail(*_: object, **__: object) -> None:
+            raise StoreUnavailable("away")
+
+        return fail
+
+    def interrupt(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def unreachable() -> Any:
+    return Unreachable()
+
+
 @pytest.fixture
 def made(run: Run, http: FlaskClient, fixture: Read, own: Settings, tmp_path: Path) -> Path:
     """A backup of a log with one call."""
     http.post(URL, json=fixture("order-sign/mrs-medicare-advantage"))
+    settle(http)
     assert run(own, "backup", tmp_path / "backup").exit_code == 0
     return tmp_path / "backup"
 
@@ -179,8 +233,8 @@ def test_nothing_that_is_there_is_restored_over(
     assert "is there already" in refused(run(own, "restore", made))
     assert len(call_ids(own)) == 1
     elsewhere.records_dir.mkdir(parents=True)
-    (elsewhere.records_dir / "1.seg").write_bytes(b"a record that waits")
-    assert "holds records already (1.seg)" in refused(run(elsewhere, "restore", made))
+    (elsewhere.records_dir / "1.segment").write_bytes(b"a record that waits")
+    assert "holds records already (1.segment)" in refused(run(elsewhere, "restore", made))
     assert not database_file(elsewhere.database_url).exists()
 
 

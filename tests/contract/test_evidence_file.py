@@ -19,7 +19,7 @@ from service.bootstrap.app import RECORDER, create_app
 from service.cli import cli
 from service.database.engines import database_file
 from service.settings import Settings
-from tests.conftest import in_folder
+from tests.conftest import in_folder, settle
 from tests.contract.answer_rules import parts, stated
 
 Read = Callable[[str], dict[str, Any]]
@@ -84,6 +84,7 @@ Run = Callable[..., Result]
 def posted(http: FlaskClient, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The assertion id and the answer of a call."""
     answer = http.post(URL, json=request).get_json()
+    settle(http)
     (statement,) = stated(answer)
     (told,) = parts(statement, "coverage-assertion-id")
     return str(told), answer
@@ -136,6 +137,24 @@ def test_the_file_has_all_that_is_on_record_to_read_and_as_json(
     assert kept["decision"]["covered"] == "not-covered"
     assert {"coding", "coverage", "policy"} <= {topic for topic, _, _ in kept["trace"]}
     assert kept["call"]["feedback"][0]["comment"] == "the plan has agreed"
+    assert kept["chain"] == proof_of(own, kept["call"]["call_id"])
+    assert kept["chain"]["hash"] in page.text
+
+
+def proof_of(own: Settings, call_id: str) -> dict[str, Any]:
+    """The place of a call's record, as the chain has it."""
+    with sqlite3.connect(database_file(own.database_url)) as log:
+        chain, sequence, own_hash, content = log.execute(
+            "SELECT chain, sequence, hash, content_hash FROM chain_record WHERE call_id = ?",
+            [call_id],
+        ).fetchone()
+    log.close()
+    return {
+        "chain": f"{chain:016x}",
+        "sequence": sequence,
+        "hash": own_hash.hex(),
+        "content_hash": content.hex(),
+    }
 
 
 def test_evidence_is_never_overwritten(

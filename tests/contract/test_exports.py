@@ -24,7 +24,7 @@ from service.decision_log import queries
 from service.decision_log.instants import new_call_id
 from service.errors import ConfigurationError
 from service.settings import Settings
-from tests.conftest import ROOT, in_folder
+from tests.conftest import ROOT, in_folder, settle
 
 Read = Callable[[str], dict[str, Any]]
 URL = "/cds-services/order-sign-crd"
@@ -65,6 +65,7 @@ def logged(http: FlaskClient, fixture: Read, own: Settings) -> list[str]:
     """The ids of a call on each of three days, each with two orders, and of a refused one."""
     http.post(URL, json=fixture("order-sign/mrs-and-unrelated-mri"))
     http.post(URL, json={"hook": "nonsense"})
+    settle(http)
     ids = [new_call_id(at) for at in (*DAYS, DAYS[2] + timedelta(minutes=1))]
     with sqlite3.connect(database_file(own.database_url)) as log:
         log.execute("CREATE TEMP TABLE c AS SELECT * FROM call")

@@ -22,7 +22,7 @@ from service.decision_log.queries import LoggedCall
 from service.decision_log.tables import card, feedback
 from service.decision_log.token_removal import REMOVED
 from service.settings import Settings
-from tests.conftest import NOW, in_folder
+from tests.conftest import NOW, in_folder, settle
 from tests.contract.test_mutated_requests import SEEDS, SERVICE_OF_HOOK
 
 Read = Callable[[str], dict[str, Any]]
@@ -58,11 +58,13 @@ def http(own: Settings) -> Iterator[FlaskClient]:
 @pytest.fixture(scope="module")
 def log(http: FlaskClient, own: Settings) -> Iterator[Connection]:
     http.post(URL, data=b"{}", content_type="application/json")
+    settle(http)
     with open_engine(own.database_url).connect() as connection:
         yield connection
 
 
-def kept(log: Connection, call_id: str) -> LoggedCall:
+def kept(log: Connection, call_id: str, http: FlaskClient) -> LoggedCall:
+    settle(http)
     log.rollback()
     call = queries.one_call(log, call_id)
     assert call is not None
@@ -94,7 +96,7 @@ def posted(http: FlaskClient, log: Connection, request: object, url: str = URL) 
     body = request if isinstance(request, bytes) else msgspec.json.encode(request)
     reply = http.post(url, data=body, content_type="application/json")
     assert reply.status_code in (200, 400, 412, 422), reply.get_data(as_text=True)
-    return kept(log, reply.headers["Covercard-Call"])
+    return kept(log, reply.headers["Covercard-Call"], http)
 
 
 def places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -150,7 +152,7 @@ def with_tokens(draw: st.DrawFn) -> tuple[str, bytes]:
 
 
 @settings(
-    max_examples=250,
+    max_examples=120,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -296,6 +298,7 @@ def test_a_comment_with_a_token_is_kept_without_it(http: FlaskClient, log: Conne
         "outcomeTimestamp": "2026-12-01T10:00:00Z",
     }
     assert http.post(f"{URL}/feedback", json={"feedback": [item]}).status_code == 200
+    settle(http)
     log.rollback()
     (row,) = log.execute(select(feedback)).all()
     assert TOKEN not in str(row)
