@@ -191,7 +191,7 @@ def prepare_records(settings: Settings) -> None:
     """Close the folder of the records and its files to other users.
 
     Raises ConfigurationError if they cannot be trusted. A folder that cannot be written is told by
-    readiness, and may be mended while the service runs.
+    readiness, and may be repaired while the service runs.
     """
     from service.decision_log.records_folder import RecordsFolder
 

@@ -48,7 +48,7 @@ class CopiedFile(msgspec.Struct, frozen=True):
 
 
 class BackupManifest(msgspec.Struct, frozen=True):
-    """What is in a backup: its files by name, and the revision of the tables by version table."""
+    """Content of a backup: its files by name, and the tables' revision by version table."""
 
     made_at: datetime
     covercard: str
@@ -157,7 +157,7 @@ def record_files(folder: Path) -> list[Path]:
 
 
 def unsound_sqlite(file: Path) -> str | None:
-    """What SQLite's own check of a database says first; None if it is sound."""
+    """The first finding of SQLite's own check of a database; None if it is sound."""
     try:
         with closing(sqlite3.connect(_existing(file), uri=True, timeout=10)) as connection:
             (told,) = connection.execute("PRAGMA integrity_check(1)").fetchone()

@@ -35,7 +35,7 @@ def newest_record(connection: Connection) -> datetime | None:
 
 
 def clock_doubt(connection: Connection, before: datetime, now: datetime) -> str | None:
-    """Why calls received before an instant may not be that old, in words; None without a doubt.
+    """The reason to doubt that calls received before an instant are that old; None without any.
 
     Each record is looked for within LONGEST_SILENCE of the one before, from the newest of those up
     to now: a jump of the clock leaves a gap, also where calls were recorded after it.
@@ -84,7 +84,7 @@ class ClockState:
 
     @property
     def trouble(self) -> str | None:
-        """What is wrong, in words."""
+        """The trouble in words; None without any."""
         if abs(self.jumped) > _JUMP_SECONDS:
             return f"this machine's clock has jumped by {self.jumped:.0f} seconds"
         if self.behind > TOLERANCE.total_seconds():

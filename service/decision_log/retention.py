@@ -39,7 +39,7 @@ _LOCK_MS = 100
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What is past its retention: calls received before `before`, from `oldest` to `newest`.
+    """Calls past their retention: those received before `before`, from `oldest` to `newest`.
 
     `before` is the instant asked for, on PostgreSQL the first of its month, UTC.
     """
@@ -51,7 +51,7 @@ class Removal:
 
 
 def planned(connection: Connection, before: datetime) -> Removal:
-    """What `prune` would remove now."""
+    """The removal that `prune` would do now."""
     kept_from = first_kept(connection, before)
     old = call.c.call_id < first_call_id(kept_from)
     wanted = select(func.count(), func.min(call.c.call_id), func.max(call.c.call_id)).where(old)

@@ -351,6 +351,7 @@ def test_pruning_removes_what_is_past_its_retention_after_asking(
     assert "0 calls" in run("prune", "--yes").output
 
 
+@pytest.mark.threat("early-removal")
 def test_no_command_prunes_below_the_floor(
     run: Run, old_call: str, own: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -364,6 +365,7 @@ def test_no_command_prunes_below_the_floor(
     assert run("prune", "--older-than", "3000d", "--yes").exit_code == 0
 
 
+@pytest.mark.threat("early-removal")
 def test_a_removal_is_on_record(run: Run, old_call: str) -> None:
     run("prune", "--yes")
     (line,) = [li for li in run("accesses").output.splitlines() if " pruned " in li]
@@ -371,6 +373,7 @@ def test_a_removal_is_on_record(run: Run, old_call: str) -> None:
     assert f"oldest {instant_of(old_call).date()}" in line
 
 
+@pytest.mark.threat("early-removal")
 def test_where_the_records_do_not_bear_out_the_clock_nothing_is_removed_unless_one_says_so(
     run: Run, old_call: str, own: Settings
 ) -> None:

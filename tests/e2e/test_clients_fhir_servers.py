@@ -57,6 +57,7 @@ def test_a_server_that_no_client_lists_may_be_named_and_is_not_asked(
         assert ehr.requests == []
 
 
+@pytest.mark.threat("mixed-clients")
 def test_the_same_order_of_two_clients_is_asserted_under_two_ids(tmp_path: Path) -> None:
     signers = ec_signer("https://one.example.org"), ec_signer("https://two.example.org")
     file = write_clients(tmp_path, *map(entry, signers))

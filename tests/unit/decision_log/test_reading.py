@@ -47,6 +47,7 @@ def test_a_decision_can_be_looked_up_among_those_of_one_client(log: Log, engine:
         assert queries.by_assertion(connection, "cc-1", 10, "nobody") == []
 
 
+@pytest.mark.threat("mixed-clients")
 def test_another_clients_assertion_replaces_nothing(log: Log, engine: Engine) -> None:
     """Two clients whose EHRs do not tell their address may have the same ids."""
     log(
