@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from service.decision.facts import Facts
 from service.decision.order import Code
 from service.decision.policy import Program
+from service.decision.rules import RuleList
 
 SOURCE_OF_PAYMENT = "https://nahdo.org/sopt"
 
@@ -33,7 +35,8 @@ class ProgramEntry:
 
     `id` is what the payers file calls it, `name` what people do. `words_for` says which of a
     policy's words are for it. `types` are Source of Payment codes; one that ends with "*" stands
-    for every code that begins like it, and the longest that fits counts.
+    for every code that begins like it, and the longest that fits counts. `when` is a condition over
+    the coverage's own facts: where it holds, it tells the program in place of the types.
     """
 
     id: str
@@ -41,6 +44,7 @@ class ProgramEntry:
     words_for: Program
     types: tuple[str, ...] = ()
     pays: Pays = Pays.MEDICAL
+    when: RuleList[bool] | None = None
 
     def length_of_fit(self, code: str) -> int:
         """Exactness of fit of a type of payment: 0 for none; an exact code is more."""
@@ -55,7 +59,8 @@ class ProgramEntry:
 
 @dataclass(frozen=True, slots=True)
 class ProgramFinding:
-    """Program that pays, read from "Coverage.type", "line of business" or "nothing".
+    """Program that pays, read from "Coverage.type", "Coverage" (by a condition of the table),
+    "line of business" or "nothing".
 
     `entry` is its line of the table, None where nothing or nothing certain is told.
     `contradictory` is True where two of them are told: then `program` is UNKNOWN.
@@ -84,6 +89,7 @@ class ProgramTable:
 
     def __init__(self, entries: Iterable[ProgramEntry]) -> None:
         self._entries = {entry.id: entry for entry in entries}
+        self._with_condition = [(e, e.when) for e in self._entries.values() if e.when is not None]
 
     def __iter__(self) -> Iterator[ProgramEntry]:
         return iter(self._entries.values())
@@ -103,14 +109,19 @@ class ProgramTable:
         line_of_business: str = Program.UNKNOWN,
         named: Iterable[str] = (),
         payer: str = "",
+        facts: Facts | None = None,
     ) -> ProgramFinding:
         """The program that a coverage's types and its payer tell together.
 
         `line_of_business` and `named`, the programs that the payer's entry names at its policies,
-        are ids of the table; `payer` is its name for the trace. A type of Medicare without saying
-        which leaves it to the line of business. Two programs at once, or a type of another program
-        than the payer has, contradict each other: then nothing is told, and that is said.
+        are ids of the table; `payer` is its name for the trace. `facts` are those that the
+        coverage tells by itself: a program whose condition holds is told before all else. A type of
+        Medicare without saying which leaves it to the line of business. Two programs at once, or a
+        type of another program than the payer has, contradict each other: then nothing is told, and
+        that is said.
         """
+        if facts is not None and (by_condition := self._by_conditions(facts)) is not None:
+            return by_condition
         told = {c.value: self.of_type(c.value) for c in types if c.system == SOURCE_OF_PAYMENT}
         codes = ", ".join(sorted(told))
         found = {e.id: e for e in told.values() if e and e.words_for is not Program.UNKNOWN}
@@ -141,6 +152,19 @@ class ProgramTable:
         return ProgramFinding(
             entry.words_for, "Coverage.type", f"type of payment {codes}: {entry.name}", entry
         )
+
+    def _by_conditions(self, facts: Facts) -> ProgramFinding | None:
+        """The program whose condition certainly holds; None where none does."""
+        met = [(entry, when) for entry, when in self._with_condition if when.certain(facts)]
+        if not met:
+            return None
+        tests = (test for _, when in met for test in when.decide(facts).results[0].tests)
+        words = "; ".join(dict.fromkeys(t.test.words for t in tests if t.truth))
+        names = " and ".join(entry.name for entry, _ in met)
+        if len({_in_common(entry) for entry, _ in met}) > 1:
+            return _contradiction(f"contradictory programs: {names} ({words})")
+        entry = met[0][0]
+        return ProgramFinding(entry.words_for, "Coverage", f"{words}: {entry.name}", entry)
 
     def _fits(self, entry: ProgramEntry, known: Iterable[str]) -> bool:
         """Whether a program is one of those of a payer; all kinds of one of Medicare's are one."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any, Protocol
 
 from service.decision.coverage import Coverage, Payer
+from service.decision.facts import NOT_TOLD, ORDER_DAY, Fact, Facts, FactSpec, Why
 from service.decision.order import Code
 from service.decision.programs import ProgramFinding
 from service.fhir.dates import period_range
 from service.fhir.document import Resource
+from service.fhir.elements import codings, mappings, text
 from service.fhir.references import parse_literal
 from service.fhir.resources import Resources
 from service.fhir.systems import canonical_code
@@ -23,7 +26,46 @@ class PayerDirectory(Protocol):
 
     def __iter__(self) -> Iterator[Payer]: ...
 
-    def program_of(self, types: Sequence[Code], payer: Payer | None) -> ProgramFinding: ...
+    def program_of(
+        self, types: Sequence[Code], payer: Payer | None, facts: Facts | None = None
+    ) -> ProgramFinding: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageFacts:
+    """The facts that a coverage tells by itself: its types, plan and group."""
+
+    resource: Resource
+    types: Sequence[Code]
+
+    @property
+    def today(self) -> date:
+        return date.min
+
+    def get(self, spec: FactSpec) -> Fact:
+        """The fact; of an order's and a patient's none is told, the day is any."""
+        if spec.name == ORDER_DAY:
+            return Fact(self.today)
+        if spec.name == "coverage.type" and self.types:
+            return Fact(frozenset(self.types), (f"{self.resource.place}.type",))
+        kind = spec.name.removeprefix("coverage.")
+        return coverage_class(self.resource, kind) if kind in ("plan", "group") else NOT_TOLD
+
+
+def coverage_class(resource: Resource, kind: str) -> Fact:
+    """The value of a coverage's class of this kind ("plan", "group")."""
+    place = resource.place
+    values = {
+        value: f"{place}.class[{i}]"
+        for i, entry in enumerate(mappings(resource.data.get("class")))
+        if kind in {c.get("code") for c in codings(entry.get("type"))}
+        and (value := text(entry.get("value")))
+    }
+    if len(values) > 1:
+        return Fact(why=Why.CONTRADICTORY, places=tuple(values.values()))
+    for value, at in values.items():
+        return Fact(value, (at,))
+    return NOT_TOLD
 
 
 def read_coverage(resource: Resource, resources: Resources, payers: PayerDirectory) -> Coverage:
@@ -60,7 +102,7 @@ def read_coverage(resource: Resource, resources: Resources, payers: PayerDirecto
         ends=ends,
         beneficiary=_beneficiary(reference, resources),
         payer_unread=min(unread, default=None) if not identifiers else None,
-        program=payers.program_of(types, payer),
+        program=payers.program_of(types, payer, CoverageFacts(resource, types)),
         order=order if isinstance(order, int) and order > 0 else None,
     )
 

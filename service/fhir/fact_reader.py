@@ -39,6 +39,7 @@ from service.decision.order import Code, Order, ServiceDay
 from service.decision.policy import Program
 from service.decision.programs import NO_COVERAGE
 from service.decision.units import convert
+from service.fhir.coverages import coverage_class
 from service.fhir.dates import day_range, period_range
 from service.fhir.document import Resource
 from service.fhir.elements import codings, extensions, mappings, reference_of, text
@@ -449,19 +450,7 @@ def _beside(facts: FhirFacts) -> Fact:
 def _coverage_class(facts: FhirFacts, kind: str) -> Fact:
     coverage = facts.coverage
     at_hand = facts.resources.get(coverage.reference) if coverage else None
-    if coverage is None or at_hand is None:
-        return _of_coverage(facts)
-    values = {
-        value: f"{coverage.place}.class[{i}]"
-        for i, entry in enumerate(mappings(at_hand.data.get("class")))
-        if kind in {c.get("code") for c in codings(entry.get("type"))}
-        and (value := text(entry.get("value")))
-    }
-    if len(values) > 1:
-        return Fact(why=Why.CONTRADICTORY, places=tuple(values.values()))
-    for value, place in values.items():
-        return Fact(value, (place,))
-    return NOT_TOLD
+    return coverage_class(at_hand, kind) if at_hand is not None else _of_coverage(facts)
 
 
 def _in_force(facts: FhirFacts) -> Fact:

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from cards.texts.placeholders import wrong
 from service.decision import coverage as core
 from service.decision.coverage import Payer, PolicyLink
+from service.decision.facts import Facts
 from service.decision.order import Code
 from service.decision.programs import ProgramFinding, ProgramTable
 from service.policies.fields import (
@@ -166,8 +167,12 @@ class Payers:
         """The payer with this identifier, compared exactly, or None."""
         return self._by_identifier.get((system, value))
 
-    def program_of(self, types: Sequence[Code], payer: Payer | None) -> ProgramFinding:
-        """The program that a coverage's types and its payer tell together."""
+    def program_of(
+        self, types: Sequence[Code], payer: Payer | None, facts: Facts | None = None
+    ) -> ProgramFinding:
+        """The program that a coverage's types, its payer and its own facts tell together."""
         if payer is None:
-            return self.programs.find(types)
-        return self.programs.find(types, payer.line_of_business, payer.names, payer.identifier)
+            return self.programs.find(types, facts=facts)
+        return self.programs.find(
+            types, payer.line_of_business, payer.names, payer.identifier, facts
+        )

@@ -8,10 +8,14 @@ from typing import Annotated
 
 from pydantic import Field
 
+from service.decision.facts import TABLE
 from service.decision.programs import Pays, ProgramEntry, ProgramTable
+from service.decision.rules import RuleList, condition
 from service.errors import Finding, LibraryError
+from service.field_path import FieldPath
 from service.policies import files
-from service.policies.fields import EachOnce, Model, ProgramName, Several, Some, Text, Write
+from service.policies.condition_models import Compiler, ConditionEntry, Say
+from service.policies.fields import EachOnce, Model, ProgramName, Several, Some, Text, Told, Write
 from service.policies.files import LibraryFile
 from service.policies.source_entries import SourceEntry, ToBeChecked
 
@@ -40,6 +44,15 @@ class ProgramLine(Model):
     pays: Annotated[Pays, Field(strict=False)] = Field(
         Pays.MEDICAL, description="medical, supplement or drugs."
     )
+    when: Told[ConditionEntry] = Field(
+        None, description="A condition over the coverage that tells the program before its types."
+    )
+
+    def rules(self, say: Say = lambda *_: None) -> RuleList[bool] | None:
+        """The condition, compiled; `say` takes what is wrong with it."""
+        if self.when is None:
+            return None
+        return condition(Compiler({}, say).condition(self.when, {}, ("when",)))
 
 
 class ProgramsFile(Model):
@@ -52,7 +65,7 @@ class ProgramsFile(Model):
     def table(self) -> ProgramTable:
         """The table that decides."""
         return ProgramTable(
-            ProgramEntry(line.id, line.name, line.words_for, line.types, line.pays)
+            ProgramEntry(line.id, line.name, line.words_for, line.types, line.pays, line.rules())
             for line in self.programs
         )
 
@@ -60,10 +73,36 @@ class ProgramsFile(Model):
 def load_programs(path: Path = PROGRAMS_FILE) -> ProgramTable:
     """Read the file of programs. Raises LibraryError with everything that is wrong with it."""
     file = files.load(path, ProgramsFile)
-    found = list(each_once(file))
+    found = [*each_once(file), *conditions_can_be_read(file)]
     if found:
         raise LibraryError(found)
     return file.data.table()
+
+
+OF_A_COVERAGE = ("coverage.type", "coverage.plan", "coverage.group")
+"""The facts that a coverage tells by itself, before there is an order to decide."""
+
+
+def conditions_can_be_read(file: LibraryFile[ProgramsFile]) -> Iterator[Finding]:
+    """A condition over anything else than the coverage would never hold."""
+    for i, line in enumerate(file.data.programs):
+        found: list[Finding] = []
+
+        def say(
+            where: FieldPath,
+            problem: str,
+            repair: str,
+            at: int = i,
+            to: list[Finding] = found,
+        ) -> None:
+            to.append(file.finding(("programs", at, *where), problem, repair))
+
+        line.rules(say)
+        for where, asked in line.when.asked(("when",)) if line.when else ():
+            if asked.fact in TABLE and asked.fact not in OF_A_COVERAGE:
+                problem = f"{asked.fact} is not told by a coverage alone"
+                say((*where, "fact"), problem, f"use {', '.join(OF_A_COVERAGE)}")
+        yield from found
 
 
 def each_once(file: LibraryFile[ProgramsFile]) -> Iterator[Finding]:

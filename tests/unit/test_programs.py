@@ -6,6 +6,10 @@ from service.decision.order import Code
 from service.decision.policy import Program
 from service.decision.programs import SOURCE_OF_PAYMENT, Pays, ProgramFinding
 from service.errors import LibraryError
+from service.fhir.coverages import read_coverage
+from service.fhir.document import Document, Resource
+from service.fhir.resources import Resources
+from service.policies.payers import Payers
 from service.policies.program_table import load_programs
 
 ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
@@ -130,3 +134,76 @@ def test_a_type_that_stands_for_two_programs_is_an_error_with_its_line(tmp_path:
         load_programs(file)
     (found,) = error.value.findings
     assert (found.line, found.field) == (3, "programs[1].types[0]")
+
+
+BY_CONDITION = """
+programs:
+  - id: medicare_advantage
+    name: Medicare Advantage
+    words_for: medicare_advantage
+    types: ["111"]
+  - id: pace
+    name: PACE
+    words_for: not_medicare
+    when: {any: [{fact: coverage.plan, in: [PACE-1, PACE-2]}, {fact: coverage.group, is: ELDERS}]}
+  - id: staff
+    name: Staff plan
+    words_for: not_medicare
+    when: {all: [{fact: coverage.group, is: STAFF}, {fact: coverage.type, in: ["sopt|5*"]}]}
+"""
+
+
+def by_condition(folder: Path, types: str, **classes: str) -> ProgramFinding:
+    """The program that a coverage with these classes is found to be of."""
+    file = folder / "programs.yaml"
+    file.write_text(BY_CONDITION, "utf-8")
+    told: dict[str, object] = {
+        "resourceType": "Coverage",
+        "id": "c",
+        "type": {"coding": [{"system": SOURCE_OF_PAYMENT, "code": types}]},
+        "class": [{"type": {"coding": [{"code": k}]}, "value": v} for k, v in classes.items()],
+    }
+    payers = Payers("Plan", [], load_programs(file))
+    resource = Resource(told, Document(b"{}", told), ("prefetch", "coverage"))
+    return read_coverage(resource, Resources(), payers).program
+
+
+def test_a_condition_over_the_coverage_tells_the_program_before_its_type(tmp_path: Path) -> None:
+    found = by_condition(tmp_path, "111", plan="PACE-1")
+    assert (found.entry and found.entry.id, found.source) == ("pace", "Coverage")
+    assert found.evidence == "the plan is among PACE-1 or PACE-2: PACE"
+    staff = by_condition(tmp_path, "512", group="STAFF")
+    assert (staff.entry and staff.entry.id) == "staff"
+
+
+def test_what_does_not_certainly_hold_leaves_it_to_the_type(tmp_path: Path) -> None:
+    for classes in ({}, {"plan": "GOLD"}, {"group": "STAFF"}):
+        found = by_condition(tmp_path, "111", **classes)
+        assert (found.program, found.source) == (Program.MEDICARE_ADVANTAGE, "Coverage.type")
+
+
+def test_two_programs_by_their_conditions_contradict_each_other(tmp_path: Path) -> None:
+    found = by_condition(tmp_path, "512", plan="PACE-1", group="STAFF")
+    assert (found.program, found.contradictory) == (Program.UNKNOWN, True)
+
+
+@pytest.mark.parametrize(
+    ("when", "field", "says"),
+    [
+        ("{fact: patient.age, below: 65}", "when.fact", "is not told by a coverage alone"),
+        ("{fact: coverage.plna, is: X}", "when.fact", "there is no fact coverage.plna"),
+        ("{not: {fact: coverage.plan, below: 3}}", "when.not.below", "cannot be asked of"),
+    ],
+)
+def test_a_condition_that_would_never_hold_is_named(
+    tmp_path: Path, when: str, field: str, says: str
+) -> None:
+    file = tmp_path / "programs.yaml"
+    start = BY_CONDITION.index("when: {any")
+    end = BY_CONDITION.index("\n", start)
+    file.write_text(BY_CONDITION[:start] + f"when: {when}" + BY_CONDITION[end:], "utf-8")
+    with pytest.raises(LibraryError) as error:
+        load_programs(file)
+    (found,) = error.value.findings
+    assert (found.field, found.line) == (f"programs[1].{field}", 10)
+    assert says in found.problem
