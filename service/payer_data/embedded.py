@@ -42,10 +42,10 @@ WITH m AS (
   SELECT record, member FROM payer_member WHERE payer = {payer} AND key {numbers}
 )
 SELECT 'members', record FROM m
-UNION ALL SELECT 'authorizations', a.record FROM m CROSS JOIN payer_authorization a
-  WHERE a.payer = {payer} AND a.key = m.member
-UNION ALL SELECT 'history', s.record FROM m CROSS JOIN {codes} c CROSS JOIN payer_service s
-  WHERE s.payer = {payer} AND s.key = m.member || ' ' || c.value
+UNION ALL SELECT 'authorizations', a.record FROM {by_member} payer_authorization a
+  WHERE a.payer = {payer} AND a.key {of_member}
+UNION ALL SELECT 'history', s.record FROM {by_service} payer_service s
+  WHERE s.payer = {payer} AND s.key {of_service}
 UNION ALL SELECT 'network', record FROM payer_network WHERE payer = {payer} AND key {providers}
 UNION ALL SELECT 'exemptions', record FROM payer_exemption
   WHERE payer = {payer} AND key {providers}
@@ -58,16 +58,33 @@ UNION ALL SELECT 'history known', ''
 POSTGRES = _STATEMENT.format(
     payer="%(payer)s",
     numbers="= ANY(%(numbers)s::text[])",
-    codes="(SELECT unnest(%(codes)s::text[]) AS value)",
     providers="= ANY(%(providers)s::text[])",
+    by_member="",
+    of_member="= ANY(ARRAY(SELECT member FROM m))",
+    by_service="",
+    of_service="= ANY(ARRAY(SELECT m.member || ' ' || c FROM m, unnest(%(codes)s::text[]) c))",
 )
+"""With arrays, the plan is of index scans whatever the statistics of a table say."""
+
+
+def _sqlite(numbers: str, codes: str, providers: str) -> str:
+    """SQLite's statement, with its conditions on numbers and providers, and its table of codes."""
+    return _STATEMENT.format(
+        payer="?1",
+        numbers=numbers,
+        providers=providers,
+        by_member="m CROSS JOIN",
+        of_member="= m.member",
+        by_service=f"m CROSS JOIN {codes} c CROSS JOIN",
+        of_service="= m.member || ' ' || c.value",
+    )
+
 
 _FEW = 8
-_OF_MANY = _STATEMENT.format(
-    payer="?1",
-    numbers="IN (SELECT value FROM json_each(?2))",
-    codes="json_each(?3)",
-    providers="IN (SELECT value FROM json_each(?4))",
+_OF_MANY = _sqlite(
+    "IN (SELECT value FROM json_each(?2))",
+    "json_each(?3)",
+    "IN (SELECT value FROM json_each(?4))",
 )
 
 
@@ -77,11 +94,10 @@ def _of_few(numbers: int, codes: int, providers: int) -> str:
     places = iter(range(2, 2 + numbers + codes + providers))
     bound = [[f"?{next(places)}" for _ in range(n)] for n in (numbers, codes, providers)]
     columns = " UNION ALL ".join(f"SELECT {place} AS value" for place in bound[1])
-    return _STATEMENT.format(
-        payer="?1",
-        numbers=f"IN ({', '.join(bound[0])})",
-        codes=f"({columns or 'SELECT 0 AS value WHERE 0'})",
-        providers=f"IN ({', '.join(bound[2])})",
+    return _sqlite(
+        f"IN ({', '.join(bound[0])})",
+        f"({columns or 'SELECT 0 AS value WHERE 0'})",
+        f"IN ({', '.join(bound[2])})",
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import threading
 import time
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from service.database.table_revisions import upgrade
@@ -101,6 +103,38 @@ def test_the_server_does_the_same_for_a_number_of_nobody_and_one_of_somebody_els
         return [row[0].replace(number, "NUMBER") for row in rows]
 
     assert work("TESTMEMBER0003") == work("TESTMEMBER0009") != work("77")
+
+
+def test_each_table_is_read_by_its_key_however_many_records_it_has(
+    put: Import, server: Postgres
+) -> None:
+    put("members", HEADER + "".join(BO.replace("0002", f"{n:04}") for n in range(2000)))
+    wanted = Wanted(PAYER, frozenset({"77"}), BORN, frozenset({"x|76390"}), frozenset({"1"}))
+    names_of = ("payer", "numbers", "codes", "providers")
+    places = {f"%({name})s": f"${i}" for i, name in enumerate(names_of, 1)}
+    statement = functools.reduce(lambda s, p: s.replace(*p), places.items(), embedded.POSTGRES)
+    values = embedded.parameters(wanted)
+    with server.connect("payer") as connection:
+        connection.execute("SET plan_cache_mode = force_generic_plan")
+        # The other tables are so small that the planner would read them whole.
+        connection.execute("SET enable_seqscan = off")
+        connection.execute("SET enable_bitmapscan = off")
+        connection.execute(f"PREPARE look_up(text, text[], text[], text[]) AS {statement}")
+        # An EXECUTE takes no parameters of the protocol's.
+        explained = (
+            psycopg.ClientCursor(connection)
+            .execute(
+                "EXPLAIN (COSTS OFF) EXECUTE look_up(%s, %s, %s, %s)",
+                [values[name] for name in names_of],
+            )
+            .fetchall()
+        )
+    plan = [line.strip(" ->") for (line,) in explained]
+    scans = [line for line in plan if " on payer_" in line]
+    assert len(scans) == 7
+    assert all(line.startswith(("Index Scan using", "Index Only Scan using")) for line in scans)
+    conditions = [line for line in plan if line.startswith("Index Cond")]
+    assert sum("(key = ANY" in line for line in conditions) == 5
 
 
 def test_a_server_that_hangs_costs_no_more_than_the_deadline_and_opens_the_circuit(

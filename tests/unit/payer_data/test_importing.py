@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import time
 from datetime import date
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, text
 
-from service.database.engines import open_engine
+from service.database.engines import database_file, open_engine
 from service.errors import ConfigurationError, PayerDataUnavailable
 from service.payer_data import staging
+from service.payer_data.embedded import sqlite_query
 from service.payer_data.importing import import_file
 from service.payer_data.payer_tables import imports
 from service.payer_data.port import PayerData, Records, Wanted
@@ -269,6 +271,19 @@ def test_a_record_that_cannot_be_read_is_trouble_and_is_not_quoted(
         connection.commit()
     with pytest.raises(PayerDataUnavailable, match=r"^a record is not readable$"):
         ask(source, "77")
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_each_table_is_read_by_its_key_however_many_records_it_has(url: str, count: int) -> None:
+    values = frozenset(map(str, range(count)))
+    statement, parameters = sqlite_query(Wanted(PAYER, values, BORN, values, values))
+    connection = sqlite3.connect(database_file(url))
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+    connection.close()
+    read = [line for (*_, line) in plan if "PRIMARY KEY" in line or "payer_" in line]
+    whole = "USING PRIMARY KEY (payer=? AND key=?)"
+    assert all(line.startswith("SEARCH") for line in read)
+    assert [line.endswith(whole) for line in read] == [True] * 5 + [False] * 2
 
 
 def test_who_reads_sees_the_old_state_until_an_import_is_whole(
