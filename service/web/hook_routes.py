@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from service.crd.hooks import SERVICES
 from service.review.order_review import OrderReview
@@ -30,8 +30,7 @@ def hooks_blueprint(
 
     @hooks.post("/cds-services/<service_id>")
     def call(service_id: str) -> Response:
-        if service_id in _HOOKS:
-            note(service=service_id, hook=_HOOKS[service_id])
+        _note_service(service_id)
         body = read_json_body()
         client = current_client()
         received = call_logger.received(service_id, client.name, body)
@@ -53,4 +52,15 @@ def hooks_blueprint(
             answer = received.complete(reviewed)
         return bytes_response(answer)
 
+    @hooks.after_request
+    def name_service(response: Response) -> Response:
+        # Also of a call that was refused before the view: its line tells the hook.
+        _note_service((request.view_args or {}).get("service_id", ""))
+        return response
+
     return hooks
+
+
+def _note_service(service_id: str) -> None:
+    if service_id in _HOOKS:
+        note(service=service_id, hook=_HOOKS[service_id])

@@ -245,5 +245,5 @@ def test_every_line_of_the_log_has_known_fields_only(server: Server, order: byte
     server.line_of(server.post("/cds-services/order-sign-crd", json=json.loads(order)))
     known = {"call", "method", "route", "status", "client", "service", "hook", "version", "cards"}
     known |= {"statements", "read_ms", "review_ms", "record_ms", "ms", "refused", "claim"}
-    known |= {"event", "level", "timestamp"}
+    known |= {"event", "level", "timestamp", "working", "waiting"}
     assert [line for line in server.lines("call") if set(line) - known] == []

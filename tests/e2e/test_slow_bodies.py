@@ -140,6 +140,7 @@ def test_a_late_body_is_a_line_of_the_log(open_service: Server) -> None:
         time.sleep(0.05)
     (line,) = lines
     assert (line["status"], line["refused"]) == (408, "BodyTooSlow")
+    assert (line["service"], line["hook"]) == ("order-sign-crd", "order-sign")
     assert open_service.lines("a slow body cannot be ended; its thread waits for the client") == []
 
 
