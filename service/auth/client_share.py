@@ -14,6 +14,8 @@ from collections.abc import Callable
 from service.auth.clients import Client
 from service.errors import TooManyCalls
 
+_PAUSE_SECONDS = 0.5
+
 _MOST_KEYS = 10_000
 """Keys of one minute that are counted apart; an attacker chooses them."""
 
@@ -97,6 +99,25 @@ class FailedTokens:
 
     def add(self, issuer: str, address: str) -> None:
         self._counts.add((issuer, address))
+
+
+class SlowRefusals:
+    """Refusals that are answered after a pause: a caller that does not wait is made to.
+
+    At most `most` are held at a time; the others are answered at once. `sleep` takes seconds.
+    """
+
+    def __init__(self, most: int, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._places = threading.BoundedSemaphore(most)
+        self._sleep = sleep
+
+    def pause(self) -> None:
+        """Hold the caller's thread for a moment, if few are held."""
+        if self._places.acquire(blocking=False):
+            try:
+                self._sleep(_PAUSE_SECONDS)
+            finally:
+                self._places.release()
 
 
 class SpentShares:

@@ -19,7 +19,13 @@ from service.auth.access_tokens import AccessTokens
 from service.auth.backend_services import BackendServices
 from service.auth.bearer_tokens import BearerTokens
 from service.auth.call_places import CallPlaces, PlaceLimits
-from service.auth.client_share import FailedTokens, MinuteCounts, SpentShares, StoredBytes
+from service.auth.client_share import (
+    FailedTokens,
+    MinuteCounts,
+    SlowRefusals,
+    SpentShares,
+    StoredBytes,
+)
 from service.auth.clients import Client, TrustedClient, load_clients
 from service.auth.fallback import (
     DeadlineReplayStore,
@@ -45,6 +51,9 @@ from service.web.request_log import log_calls
 from service.web.smart_routes import TokenEndpoint
 
 log = structlog.get_logger(__name__)
+
+MOST_HELD = 16
+"""Refusals held at a time, so that a flood in a few connections ends by itself."""
 
 TOKEN_CHECKS = 8
 """Tokens checked at a time; half of them may wait for a key set (service.auth.key_sets)."""
@@ -118,6 +127,7 @@ def wire_admission(
         bodies=Places("request bodies", settings.bodies_at_a_time, settings.share_of_calls),
         places=CallPlaces(place_limits(settings), metrics.places),
         spent=spent,
+        pause=SlowRefusals(MOST_HELD).pause,
         count=metrics.count,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from service.bootstrap.security import MOST_HELD
 from service.bootstrap.wire_pages import MOST_VISITORS
 from service.settings import Settings
 
@@ -12,7 +13,7 @@ def most_threads(settings: Settings) -> int:
     """The most threads of a worker.
 
     One for each call, at work or waiting for an EHR, for each body under way and for each place of
-    visitors and readers, and spare ones for discovery, health and refusals.
+    visitors and readers, for each refusal that is held, and spare ones for discovery and health.
     """
     calls = settings.max_concurrent_calls + settings.max_waiting_calls
-    return calls + settings.bodies_at_a_time + MOST_VISITORS + SPARE_THREADS
+    return calls + settings.bodies_at_a_time + MOST_VISITORS + MOST_HELD + SPARE_THREADS

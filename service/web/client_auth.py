@@ -52,8 +52,9 @@ class Admission:
     raises an error of service.errors; None in open mode. `base_url` is the service's public base
     URL. `checks` limit the tokens checked at a time; `stored` the bytes a minute of one client,
     `limit` its calls a minute, None without a limit; `bodies` the bodies read at a time; `places`
-    are those of calls. `spent` gets the clients that have had their share of a minute. `count` is
-    told of one more (1) or one less (-1) request that is "open" or "checking".
+    are those of calls. `spent` gets the clients that have had their share of a minute; `pause`
+    holds who gets a 429 for a moment. `count` is told of one more (1) or one less (-1) request that
+    is "open" or "checking".
     """
 
     client_of: Callable[[str, str, str], Client] | None
@@ -64,6 +65,7 @@ class Admission:
     bodies: Places
     places: CallPlaces
     spent: SpentShares
+    pause: Callable[[], None] = lambda: None
     count: Callable[[str, int], None] = lambda _state, _change: None
 
 
@@ -80,6 +82,13 @@ def require_client(app: Flask, admission: Admission) -> None:
         g.open = True
         if _asks_for_nobody(app):
             return
+        try:
+            let_in()
+        except TooManyCalls:
+            admission.pause()
+            raise
+
+    def let_in() -> None:
         client = g.client = _client(admission)
         note(client=client.name)
         try:

@@ -35,11 +35,12 @@ from tests.e2e.signing import Signer, ec_signer
 
 CLIENTS = 200
 PACE = 30
-"""Calls a second of the 199 together."""
+"""Calls a second of the others together."""
 ATTACKERS = 8
 CALLS_PER_MINUTE = 600
 BYTES_PER_MINUTE = 64 * 1024 * 1024
-TOKENS_OF_ATTACK = 1_500
+TOKENS_OF_ATTACK = 700
+"""More than a minute's calls: what comes then is refused whatever its token."""
 MOST_RATIO, LEAST_SHARE = 2.0, 0.95
 _CONNECTIONS = 24
 
@@ -80,7 +81,8 @@ def fairness(work: Path, seconds: int) -> Iterator[str]:
     """The lines of this measurement."""
     work.mkdir()
     signers = [ec_signer(f"https://ehr-{n}.example.org") for n in range(CLIENTS)]
-    noisy, others = signers[0], signers[1:]
+    # Another noisy one for each attack: the minute of the one before is spent.
+    noisy, others = signers[:5], signers[5:]
     with ExitStack() as stack:
         silent = stack.enter_context(_silent_host())
         dripping = stack.enter_context(_dripping_host())
@@ -116,14 +118,12 @@ def _verdict(reached: bool) -> str:
     return "reached" if reached else "NOT REACHED"
 
 
-def _attacks(url: str, noisy: Signer, silent: str, hung: Signer) -> Iterator[Attack]:
-    tokens = [noisy.token(url) for _ in range(TOKENS_OF_ATTACK)]
-    share = iter(range(0, TOKENS_OF_ATTACK, TOKENS_OF_ATTACK // 5))
-    part = TOKENS_OF_ATTACK // 5
+def _attacks(url: str, noisy: Sequence[Signer], silent: str, hung: Signer) -> Iterator[Attack]:
+    clients = iter(noisy)
 
     def some() -> Sequence[str]:
-        at = next(share)
-        return tokens[at : at + part]
+        client = next(clients)
+        return [client.token(url) for _ in range(TOKENS_OF_ATTACK)]
 
     bare = fixture_call()
     bare["prefetch"], bare["fhirServer"] = {}, silent
@@ -136,7 +136,7 @@ def _attacks(url: str, noisy: Signer, silent: str, hung: Signer) -> Iterator[Att
     yield Attack("what does not compress", json.dumps(filled).encode(), some())
     (usual,) = order_sign_bodies(1)
     yield Attack("a flood", usual, some())
-    forger = ec_signer(noisy.issuer)
+    forger = ec_signer(next(clients).issuer)
     yield Attack("bad tokens", usual, [forger.token(url) for _ in range(100)])
     yield Attack("a key host that drips", usual, [hung.token(url) for _ in range(50)])
 
@@ -233,12 +233,17 @@ def _attack(port: int, attack: Attack, ended: Event, got: Any) -> None:
 
 
 def _write_clients(
-    work: Path, signers: Sequence[Signer], noisy: Signer, silent: str, hung: Signer, keys: str
+    work: Path,
+    signers: Sequence[Signer],
+    noisy: Sequence[Signer],
+    silent: str,
+    hung: Signer,
+    keys: str,
 ) -> None:
     entries: list[Json] = [
         {"issuer": s.issuer, "jwks": {"keys": [s.public()]}, "fhir_servers": []} for s in signers
     ]
-    entries[signers.index(noisy)]["fhir_servers"] = [silent]
+    entries[signers.index(noisy[0])]["fhir_servers"] = [silent]
     entries.append({"issuer": hung.issuer, "jwks_url": keys})
     (work / "clients.yaml").write_text(json.dumps({"clients": entries}), "utf-8")
 

@@ -9,7 +9,13 @@ from flask import Blueprint, Flask
 from flask.testing import FlaskClient
 
 from service.auth.call_places import CallPlaces, PlaceLimits
-from service.auth.client_share import FailedTokens, MinuteCounts, SpentShares, StoredBytes
+from service.auth.client_share import (
+    FailedTokens,
+    MinuteCounts,
+    SlowRefusals,
+    SpentShares,
+    StoredBytes,
+)
 from service.auth.clients import ANYONE, Client
 from service.auth.places import Places
 from service.auth.rate_limit import CallLimit, MemoryCallCounts
@@ -182,6 +188,33 @@ def test_a_body_under_way_holds_no_place_of_a_call_and_counts_for_its_client_alo
         with bodies.held("https://ehr.third.example.org"):
             assert get(http, "other") == (503, "1")
     assert get(http, "good") == (200, None)
+
+
+@pytest.mark.threat("client-share")
+def test_who_gets_a_429_waits_a_moment_for_it_and_nobody_else_does() -> None:
+    paused: list[str] = []
+    admits = replace(admission(places(of_one=1)), pause=lambda: paused.append("paused"))
+    http = application(admits).test_client()
+    held = admits.places.enter(HOSPITAL)
+    assert [get(http, token)[0] for token in ("good", "other", "bad")] == [429, 200, 401]
+    assert paused == ["paused"]
+    held.leave()
+    assert get(http, "good")[0] == 200
+    assert paused == ["paused"]
+
+
+def test_only_so_many_refusals_are_held_at_a_time() -> None:
+    held: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        held.append(seconds)
+        refusals.pause()  # one more meanwhile
+
+    refusals = SlowRefusals(3, sleep)
+    refusals.pause()
+    assert len(held) == 3
+    refusals.pause()
+    assert len(held) == 6
 
 
 @pytest.mark.threat("client-share")
