@@ -33,6 +33,7 @@ _SCHEMA = with_fhir(
                         "valueCanonical": _TEXT,
                         "valueString": _TEXT,
                         "valueInstant": _TEXT,
+                        "valueDateTime": _TEXT,
                     },
                 },
             },
@@ -163,7 +164,10 @@ def _beneficiary(coverage: Resource, resources: Resources) -> str:
 
 
 def _instant(parameters: Parameters) -> datetime | None:
-    written = _one(parameters, "changedsince", "valueInstant")
+    # The operation of 2.0.1 has a dateTime, its profile an instant.
+    of_2_0 = any(p["name"] == "changedsince" and "valueDateTime" in p for _, p in parameters)
+    value = "valueDateTime" if of_2_0 else "valueInstant"
+    written = _one(parameters, "changedsince", value)
     if written is None:
         return None
     try:
@@ -174,6 +178,6 @@ def _instant(parameters: Parameters) -> datetime | None:
         place = next(i for i, p in parameters if p["name"] == "changedsince")
         raise MalformedRequest(
             "expected an instant with its time zone, such as 2026-12-01T00:00:00Z",
-            f"parameter[{place}].valueInstant",
+            f"parameter[{place}].{value}",
         )
     return instant

@@ -210,11 +210,12 @@ def test_a_form_that_is_not_there_is_a_warning_and_not_quoted(
         ("2030-01-01T00:00:00+02:00", False),
     ],
 )
+@pytest.mark.parametrize("value", ["valueInstant", "valueDateTime"])
 def test_a_form_that_has_not_changed_since_does_not_come_again(
-    package: Package, fixture: Read, since: str, comes: bool
+    package: Package, fixture: Read, since: str, comes: bool, value: str
 ) -> None:
     request = fixture("order-sign/mrs-original-medicare")
-    output = package(asked(request, ("changedsince", {"valueInstant": since})))
+    output = package(asked(request, ("changedsince", {value: since})))
     assert len(bundles(output)) == comes
     texts = " ".join(i["diagnostics"] for i in issues(output))
     assert ("has not changed" in texts) != comes
