@@ -225,7 +225,8 @@ def test_ten_thousand_orders_get_a_clean_answer_and_are_recorded(
         many.append({"resource": {**resource, "id": f"order-{n}"}})
     request["context"]["draftOrders"]["entry"] = many
     wide = {"max_json_values": 1_000_000, "max_resources": 10_100, "max_orders": 10_000}
-    settings = in_folder(tmp_path, max_body_bytes=32_000_000, **wide)
+    accepted = {"accepted_risks": "unbounded-limits"}
+    settings = in_folder(tmp_path, max_body_bytes=32_000_000, **wide, **accepted)
     app = create_app(settings)
     reply = app.test_client().post(URL, json=request)
     app.extensions[RECORDER].stop()

@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.bootstrap.app import RECORDER, create_app
-from tests.conftest import ROOT, in_folder
+from tests.conftest import ROOT, in_folder, settle
 from tests.contract.calls import Json
 from tests.contract.dtr_preset import BASE_URL, CONTEXT, FOLDER, NOW, SUITES, file_name, written
 
@@ -78,6 +78,7 @@ def test_the_questions_of_2_0_come_to_an_end(client: FlaskClient) -> None:
 
 
 def test_what_is_meant_to_be_refused_is(client: FlaskClient) -> None:
+    settle(client)
     told = inputs("2.2")
     base = "/fhir/2.2/Questionnaire/"
     forged = client.post(f"{base}$next-question", json=here(told["invalid_questionnaire_response"]))

@@ -23,7 +23,7 @@ from service.decision_log.queries import LoggedCall, TimeSpan
 from service.settings import Settings
 from service.web import metrics as web_metrics
 from service.web.metrics import Metrics
-from tests.conftest import NOW, in_folder
+from tests.conftest import NOW, in_folder, settle
 from tests.contract.test_order_sign import Read
 
 URL = "/cds-services/order-sign-crd"
@@ -48,8 +48,9 @@ def http(app: Flask) -> FlaskClient:
 
 
 @pytest.fixture
-def logged(own: Settings) -> Callable[[], list[LoggedCall]]:
+def logged(own: Settings, http: FlaskClient) -> Callable[[], list[LoggedCall]]:
     def read() -> list[LoggedCall]:
+        settle(http)
         with open_engine(own.database_url).connect() as connection:
             return list(queries.all_calls(connection, TimeSpan()))
 
