@@ -63,6 +63,10 @@ requirements: $(VENV)/.dev
 documents: $(VENV)/.dev
 	$(BIN)/python -m tests.evidence
 
+# A dictionary for what the log keeps, trained on the fixtures; former ones stay.
+dictionary: $(VENV)/.dev
+	$(BIN)/python -m tests.dictionary
+
 # The documents' pictures; needs Chromium.
 pictures: $(VENV)/.dev
 	$(BIN)/python -m tests.e2e.pictures

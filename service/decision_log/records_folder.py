@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from service.private_files import check_private, make_private_folder
+from service.private_files import check_private, make_private_folder, sync_folder
 
 SEGMENT = ".segment"
 DAMAGED = ".damaged"
@@ -121,7 +121,7 @@ class RecordsFolder:
             write_all(descriptor, begin)
             os.fdatasync(descriptor)
             hidden.rename(self.path / name)
-            self.sync()
+            sync_folder(self.path)
         except OSError:
             os.close(descriptor)
             hidden.unlink(missing_ok=True)
@@ -204,13 +204,6 @@ class RecordsFolder:
         for name in self.segments():
             with contextlib.suppress(FileNotFoundError):
                 yield name, self.file(name).stat().st_size
-
-    def sync(self) -> None:
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
     def _names(self) -> list[str]:
         try:
