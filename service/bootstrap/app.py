@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
@@ -90,6 +90,7 @@ from service.web.operations import (
     policies_check,
     records_check,
 )
+from service.web.package_log import KeepPackages
 from service.web.smart_routes import TOKEN_PATH, smart_blueprint
 
 
@@ -331,9 +332,11 @@ def wire_fhir(
     client_of_call: Callable[[], str],
     keep_errors: Callable[[str, Sequence[FormError]], None],
     clock: Callable[[], datetime] = now,
+    keep_package: Callable[[str, Mapping[str, Any]], None] = lambda _, __: None,
 ) -> None:
     """Add the endpoints below /fhir to `app`; `client_of_call` gives the current client's name,
-    `keep_errors` keeps the errors with forms that a client reports.
+    `keep_errors` keeps the errors with forms that a client reports, `keep_package` the package that
+    it gets.
     """
     operations = FhirOperations(
         forms=packages.forms,
@@ -347,6 +350,7 @@ def wire_fhir(
         ),
         keep_errors=keep_errors,
         client_of_call=client_of_call,
+        keep_package=keep_package,
     )
     made_at = clock()
 
@@ -426,7 +430,8 @@ def create_app(
     packages = wire_packages(settings, library, logged_calls, clock, versions, payer_records)
     keep_errors = KeepFormErrors(recorder, metrics, clock).keep
     client_name = lambda: current_client().name  # noqa: E731
-    wire_fhir(app, settings, library, packages, client_name, keep_errors, clock)
+    keep_package = KeepPackages(recorder).keep
+    wire_fhir(app, settings, library, packages, client_name, keep_errors, clock, keep_package)
     wire_pages(
         app,
         settings,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from service.decision_log.recall import RecalledCall, recall
+from service.errors import RecordsUnavailable
 
 _SECONDS = 2.0
 
@@ -33,8 +34,13 @@ class RecordedCalls:
 
     def by_assertion_id(self, assertion_id: str, client: str) -> RecalledCall | None:
         """As LoggedCalls. Raises RecordsUnavailable if the log cannot be read."""
-        found = recall(self._database_url, assertion_id, client)
-        if found is None and self._settle(_SECONDS):
-            # A moment after its answer, a call may be in the segments alone.
+        try:
+            found = recall(self._database_url, assertion_id, client)
+        except RecordsUnavailable:
+            found = None
+        if found is None:
+            # A moment after its answer, a call may be in the segments alone, and a new database
+            # without tables.
+            self._settle(_SECONDS)
             found = recall(self._database_url, assertion_id, client)
         return found

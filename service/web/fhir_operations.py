@@ -6,8 +6,9 @@ ValueSet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import NotFound
@@ -28,8 +29,8 @@ MEDIA_TYPE = "application/fhir+json"
 class FhirOperations:
     """The use cases behind the operations.
 
-    `keep_errors` keeps the errors with forms of the client of a name, durable on return;
-    `client_of_call` gives the current client's name.
+    `keep_errors` keeps the errors with forms of the client of a name, durable on return, and
+    `keep_package` the package that it gets; `client_of_call` gives the current client's name.
     """
 
     forms: Forms
@@ -39,18 +40,24 @@ class FhirOperations:
     error_reader: FormErrorReader
     keep_errors: Callable[[str, Sequence[FormError]], None]
     client_of_call: Callable[[], str]
+    keep_package: Callable[[str, Mapping[str, Any]], None]
 
 
 def add_operations(fhir: Blueprint, operations: FhirOperations, version: DtrVersion | None) -> None:
     """Add the operations to a blueprint; `version` is that of its address, None at /fhir itself."""
     packages = operations.packages
 
+    def given(client: str, package: Mapping[str, Any]) -> Response:
+        operations.keep_package(client, package)
+        return json_response(package)
+
     @fhir.post("/Questionnaire/$questionnaire-package")
     def questionnaire_package() -> Response:
         body = read_json_body()
         client = operations.client_of_call()
         with turn_to_compute():
-            return json_response(packages.package(body, client, version=version))
+            package = packages.package(body, client, version=version)
+        return given(client, package)
 
     @fhir.post("/Questionnaire/<form_id>/$questionnaire-package")
     def package_of_one(form_id: str) -> Response:
@@ -64,7 +71,8 @@ def add_operations(fhir: Blueprint, operations: FhirOperations, version: DtrVers
         body = read_json_body()
         client = operations.client_of_call()
         with turn_to_compute():
-            return json_response(packages.package(body, client, canonical, version))
+            package = packages.package(body, client, canonical, version)
+        return given(client, package)
 
     @fhir.post("/Questionnaire/$next-question")
     def next_question() -> Response:

@@ -1,5 +1,6 @@
 """Every call and its answer is in the log when the answer leaves, and nothing else's secrets."""
 
+import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -15,11 +16,12 @@ from sqlalchemy import select
 from service.bootstrap.app import RECORDER, create_app
 from service.database.engines import database_file, open_engine
 from service.decision_log import queries
+from service.decision_log.access_log import accesses
 from service.decision_log.metrics_model import metric_record
 from service.decision_log.queries import LoggedCall, TimeSpan
 from service.decision_log.tables import card
 from service.settings import Settings
-from tests.conftest import NOW, in_folder
+from tests.conftest import NOW, in_folder, settle
 from tests.contract.answer_rules import parts, stated
 
 Read = Callable[[str], dict[str, Any]]
@@ -336,3 +338,41 @@ def test_a_refused_call_is_a_metric_record_with_its_issues(
     assert record["hookInstance"] == "the-instance"
     assert record["issue"]
     assert "response" not in record
+
+
+def test_a_package_that_a_client_gets_is_on_record_with_its_forms(
+    http: FlaskClient, fixture: Read, own: Settings
+) -> None:
+    request = fixture("order-sign/mrs-medicare-advantage")
+    orders = [e["resource"] for e in request["context"]["draftOrders"]["entry"]]
+    coverage = request["prefetch"]["coverage"]["entry"][0]["resource"]
+    given = [("coverage", coverage), *(("order", order) for order in orders)]
+    asked = {
+        "resourceType": "Parameters",
+        "parameter": [{"name": name, "resource": resource} for name, resource in given],
+    }
+    reply = http.post("/fhir/Questionnaire/$questionnaire-package", json=asked)
+    assert reply.status_code == 200
+    settle(http)
+    with open_engine(own.database_url).connect() as connection:
+        (access,) = accesses(connection, None, 10)
+    assert (access.who, access.what) == ("anyone (client)", "package")
+    (form,) = access.detail["questionnaires"]
+    assert "organization-determination-request" in form
+    assert access.detail["sha256"] == hashlib.sha256(reply.get_data()).hexdigest()
+
+
+def test_a_package_that_cannot_be_put_on_record_is_not_sent(tmp_path: Path, fixture: Read) -> None:
+    (tmp_path / "in-the-way").write_text("a file where folders should be")
+    app = create_app(in_folder(tmp_path / "in-the-way" / "var"), clock=lambda: NOW)
+    request = fixture("order-sign/mrs-medicare-advantage")
+    orders = [e["resource"] for e in request["context"]["draftOrders"]["entry"]]
+    coverage = request["prefetch"]["coverage"]["entry"][0]["resource"]
+    given = [("coverage", coverage), *(("order", order) for order in orders)]
+    asked = {
+        "resourceType": "Parameters",
+        "parameter": [{"name": name, "resource": resource} for name, resource in given],
+    }
+    reply = app.test_client().post("/fhir/Questionnaire/$questionnaire-package", json=asked)
+    app.extensions[RECORDER].stop()
+    assert reply.status_code == 503
