@@ -204,3 +204,40 @@ def test_workers_answer_by_the_library_that_the_server_read(tmp_path: Path) -> N
             time.sleep(0.1)
         else:
             raise AssertionError("the new worker does not answer")
+
+
+@pytest.mark.threat("files-at-rest")
+@pytest.mark.parametrize("name", ["covercard.sqlite3", "records"])
+def test_a_link_in_the_place_of_the_log_stops_the_start(tmp_path: Path, name: str) -> None:
+    """What it leads to is another's, or will be."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    folder = tmp_path / "var"
+    folder.mkdir(mode=0o700)
+    (folder / name).symlink_to(elsewhere if name == "records" else elsewhere / "log.sqlite3")
+    said = refused_start(
+        tmp_path,
+        database_url=f"sqlite:///{folder}/covercard.sqlite3",
+        records_dir=folder / "records",
+    )
+    assert f"{folder / name}: is a link" in said
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.threat("files-at-rest")
+def test_files_that_others_may_read_are_closed_at_the_start(tmp_path: Path) -> None:
+    records = tmp_path / "records"
+    records.mkdir(mode=0o755)
+    segment = records / f"{1:020d}-{1:016x}-{1:06d}.segment"
+    database = tmp_path / "covercard.sqlite3"
+    for file in (segment, database):
+        file.touch()
+        file.chmod(0o644)
+    with running(tmp_path, database_url=f"sqlite:///{database}", records_dir=records) as server:
+        told = server.printed()
+    assert [p.stat().st_mode & 0o777 for p in (records, segment, database)] == [
+        0o700,
+        0o600,
+        0o600,
+    ]
+    assert told.count("a file was open to other users and is closed now") >= 3

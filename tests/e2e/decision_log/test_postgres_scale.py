@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, insert, text
 from sqlalchemy.exc import ProgrammingError
 
 from service.auth.auth_tables import AUTH
@@ -21,8 +22,8 @@ from service.auth.replay_detection import SqlReplayStore
 from service.database import table_revisions
 from service.database.backup import back_up, restore
 from service.database.engines import open_engine, open_pool
-from service.decision_log import decision_detail, queries
-from service.decision_log.access_log import log_access
+from service.decision_log import decision_detail, queries, tables
+from service.decision_log.instants import new_call_id
 from service.decision_log.log_revision import DECISION_LOG
 from service.decision_log.partitions import (
     MONTHS_AHEAD,
@@ -37,7 +38,7 @@ from service.decision_log.partitions import (
 from service.decision_log.postgres_store import PostgresStore
 from service.decision_log.queries import TimeSpan
 from service.decision_log.retention import planned, prune
-from service.decision_log.rows import LogEntry, entry_of, together
+from service.decision_log.rows import AccessRow, LogEntry, entry_of, together
 from service.decision_log.soundness import check_database
 from service.decision_log.tables import metadata
 from service.errors import ConfigurationError
@@ -69,6 +70,19 @@ def write(url: str, *records: Any) -> None:
     store.ping(time.monotonic() + 5)
     store.write(together(records), time.monotonic() + 5)
     store.close()
+
+
+def write_as_before(url: str, *entries: LogEntry) -> None:
+    """Writes rows as a version did that had neither partitions nor a chain."""
+    with open_engine(url).begin() as connection:
+        for entry in entries:
+            for table, rows in (
+                (tables.call, entry.calls),
+                (tables.determination, entry.determinations),
+                (tables.card, entry.cards),
+            ):
+                for row in rows:
+                    connection.execute(insert(table).values(msgspec.structs.asdict(row)))
 
 
 def partition_of(connection: Connection, table: str) -> list[str]:
@@ -117,10 +131,7 @@ def test_rows_of_an_old_installation_are_taken_over_where_they_are(server: Postg
         entry_of(call(at=at, assertion_id=f"cc-{n}", cards=[shown(f"card-{n}")]))
         for n, at in enumerate((NOW - 900 * DAY, NOW - DAY, NOW, ahead))
     ]
-    write(
-        url,
-        *old,
-    )
+    write_as_before(url, *old)
     with engine.connect() as connection:
         nodes = connection.execute(text("SELECT relfilenode FROM pg_class WHERE relname = 'call'"))
         (node,) = nodes.scalars()
@@ -152,7 +163,7 @@ def test_the_migration_can_be_taken_back(server: Postgres, url: str) -> None:
     with open_engine(url).begin() as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, "0002")
-    write(url, entry_of(call(at=NOW, assertion_id="cc-2")))
+    write_as_before(url, entry_of(call(at=NOW, assertion_id="cc-2")))
     assert table_revisions.upgrade(url, DECISION_LOG) is True
     with open_engine(url).connect() as connection:
         assert queries.count_calls(connection, TimeSpan()) == 2
@@ -237,8 +248,8 @@ def test_the_serving_role_records_and_reads(served: str) -> None:
     table_revisions.prepare(served, AUTH)
     record = call(at=NOW, cards=[shown("a")])
     write(served, entry_of(record), LogEntry(feedback=[said("a", "accepted", at=NOW)]))
+    write(served, LogEntry(accesses=[AccessRow(new_call_id(NOW), 0, "ann", "show", "{}")]))
     with open_engine(served).connect() as connection:
-        log_access(connection, "ann", "show", {})
         found = decision_detail.by_assertion(connection, "cc-1")
         assert found is not None
         assert found.call.row.call_id == record.id
@@ -287,19 +298,19 @@ def test_a_backup_is_restored_into_an_empty_database_only(
 ) -> None:
     record = call(at=NOW, cards=[shown("a")])
     write(url, entry_of(record))
-    tables = (DECISION_LOG,)
-    made = back_up(url, tmp_path / "records", tmp_path / "backup", tables, "0.1.0")
+    kept = (DECISION_LOG,)
+    made = back_up(url, tmp_path / "records", tmp_path / "backup", kept, "0.1.0")
     assert made.database == "postgresql"
     with pytest.raises(ConfigurationError, match="has tables already"):
-        restore(tmp_path / "backup", url, tmp_path / "other", tables)
+        restore(tmp_path / "backup", url, tmp_path / "other", kept)
     empty = new_database(server, "restored")
-    restore(tmp_path / "backup", empty, tmp_path / "other", tables)
+    restore(tmp_path / "backup", empty, tmp_path / "other", kept)
     with open_engine(empty).connect() as connection:
         found = queries.one_call(connection, record.id)
         assert found is not None
         assert found.row == entry_of(record).calls[0]
         assert months(connection, "call") == list(coming_months(month_of(NOW), NOW))
-    assert check_database(empty, tables).wrong == ()
+    assert check_database(empty, kept).wrong == ()
 
 
 def test_without_pg_dump_a_backup_says_what_to_use(
@@ -309,3 +320,24 @@ def test_without_pg_dump_a_backup_says_what_to_use(
     with pytest.raises(ConfigurationError, match="install PostgreSQL's client programs"):
         back_up(url, tmp_path / "records", tmp_path / "backup", (DECISION_LOG,), "0.1.0")
     assert not (tmp_path / "backup").exists()
+
+
+# Replica -----------------------------------------------------------------------------------------
+
+
+def test_commands_read_from_the_replica_and_put_the_access_on_record_in_the_database(
+    server: Postgres, url: str, open_folder: Path
+) -> None:
+    """A second database stands for the replica: it has a call that the database itself has not."""
+    replica = new_database(server, "replica")
+    table_revisions.upgrade(replica, DECISION_LOG)
+    write(url, entry_of(call(at=NOW, assertion_id="cc-in-the-database")))
+    write(replica, entry_of(call(at=NOW, assertion_id="cc-in-the-replica")))
+    found = covercard(open_folder, "decisions", "find", database_url=url, read_database_url=replica)
+    assert found.returncode == 0, found.stderr
+    assert "cc-in-the-replica" in found.stdout
+    assert "cc-in-the-database" not in found.stdout
+    for database, expected in ((url, 1), (replica, 0)):
+        with open_engine(database).connect() as connection:
+            seen = connection.execute(text("SELECT count(*) FROM access_log WHERE what = 'find'"))
+            assert seen.scalar() == expected
