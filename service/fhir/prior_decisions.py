@@ -26,7 +26,7 @@ _REVIEW_ACTION, _REVIEW_CODE = _PAS + "reviewAction", _PAS + "reviewActionCode"
 _AUTHORIZED, _REQUESTED = _PAS + "itemAuthorizedDetail", _PAS + "requestedService"
 _ITEM_PERIOD = _PAS + "itemPreAuthPeriod"
 
-_SAID_BY: Mapping[str, str] = {
+SAID_BY: Mapping[str, str] = {
     "A1": APPROVED,  # certified in total
     "A2": PARTLY,  # certified in part
     "A3": DENIED,  # not certified
@@ -121,7 +121,7 @@ class DecisionReader:
             if outcome == "complete" and (items or not data.get("item")):
                 return APPROVED if response.number(items) else None
             return PENDING if outcome == "queued" else None
-        told = {_SAID_BY.get(code) for code in codes}
+        told = {SAID_BY.get(code) for code in codes}
         if None in told:
             return None
         if outcome == "queued":

@@ -12,10 +12,12 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any
 
+from service.decision.facts import APPROVED, DENIED, PENDING
 from service.decision.order import Code
 from service.decision.policy import Program
 from service.decision.programs import ProgramTable
 from service.fhir.dates import day_range, period_range
+from service.fhir.prior_decisions import SAID_BY
 from service.fhir.systems import canonical_code
 from service.payer_data.numbers import plain_number
 from service.payer_data.records import (
@@ -54,12 +56,13 @@ TOLD_BY: Mapping[str, str | None] = {
 NOT_TOLD = tuple(kind for kind, resources in TOLD_BY.items() if resources is None)
 
 _STANDINGS: Mapping[str, Standing] = {
-    "A1": "approved",
-    "A3": "denied",
-    "A4": "pending",
-    "A6": "approved",
+    APPROVED: "approved",
+    DENIED: "denied",
+    PENDING: "pending",
 }
-"""X12's review actions that decide or wait. A part certified (A2) does not approve the whole."""
+"""The decisions that are authorizations. One in part, or modified, is none: it does not approve
+what was asked for.
+"""
 
 
 def members_of(payer: str, resources: Iterable[Json], programs: ProgramTable) -> Iterator[Member]:
@@ -134,7 +137,7 @@ def _authorizations(payer: str, member: str, response: Json) -> Iterator[Authori
         starts, ends = period_range(period) if isinstance(period, dict) else whole
         issued = day_range(_value(extensions, _ISSUED)) or created
         number = _value(extensions, _AUTHORIZATION_NUMBER) or response.get("preAuthRef")
-        codes = tuple(_codes(item, extensions))
+        codes = tuple(dict.fromkeys(_codes(item, extensions)))
         standing = _standing(item, response)
         if codes and standing and isinstance(number, str) and number.strip():
             yield Authorization(
@@ -158,22 +161,28 @@ def _standing(item: Json, response: Json) -> Standing | None:
         concept = _value(inner, _REVIEW_ACTION_CODE)
         codings = concept.get("coding") if isinstance(concept, Mapping) else None
         for coding in _mappings(codings):
-            if coding.get("code") in _STANDINGS:
-                return _STANDINGS[coding["code"]]
+            said = SAID_BY.get(str(coding.get("code")))
+            if said is not None:
+                return _STANDINGS.get(said)
     return "pending" if response.get("outcome") == "queued" else None
 
 
-def _codes(item: Json, extensions: Iterable[Json]) -> Iterator[str]:
+def _codes(item: Json, extensions: Iterable[Json]) -> list[str]:
+    """The codes of what was authorized; where that is not told, of what was asked for."""
     detail = _extension(extensions, _AUTHORIZED_DETAIL)
     inner = list(_mappings(detail.get("extension"))) if detail else []
-    for concept in (_value(inner, "productOrServiceCode"), item.get("productOrService")):
-        codings = concept.get("coding") if isinstance(concept, Mapping) else None
-        for coding in _mappings(codings):
-            system, value = coding.get("system"), coding.get("code")
-            if isinstance(system, str) and isinstance(value, str):
-                code = canonical_code(system, value)
-                if code is not None:
-                    yield f"{code.system}|{code.value}"
+    authorized = list(_coded(_value(inner, "productOrServiceCode")))
+    return authorized or list(_coded(item.get("productOrService")))
+
+
+def _coded(concept: object) -> Iterator[str]:
+    codings = concept.get("coding") if isinstance(concept, Mapping) else None
+    for coding in _mappings(codings):
+        system, value = coding.get("system"), coding.get("code")
+        if isinstance(system, str) and isinstance(value, str):
+            code = canonical_code(system, value)
+            if code is not None:
+                yield f"{code.system}|{code.value}"
 
 
 def services_of(

@@ -242,6 +242,8 @@ class _SqliteStaging(_Merging):
 
     def commit(self) -> None:
         self._connection.execute("COMMIT")
+        # The write-ahead log holds what was deleted, and is as long as the import.
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _number(self, query: str) -> int:
         return int(self._connection.execute(query).fetchone()[0])

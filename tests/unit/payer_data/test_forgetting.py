@@ -8,7 +8,7 @@ from pathlib import Path
 from service.database.engines import database_file
 from service.payer_data.embedded import open_embedded
 from service.payer_data.forgetting import Forgotten, forget
-from service.payer_data.port import Wanted
+from service.payer_data.port import PayerData, Wanted
 from tests.unit.payer_data.conftest import OTHER_PAYER, Import
 from tests.unit.payer_data.people import BORN, PAYER
 
@@ -47,6 +47,17 @@ def test_nothing_of_the_member_is_left_in_the_file(url: str, put: Import, tmp_pa
     forget(url, "M1", [PAYER])
     assert b"MBI1" not in contents(tmp_path)
     assert database_file(url).exists()
+
+
+def test_nothing_of_a_member_who_left_is_in_the_file_after_the_next_import(
+    put: Import, source: PayerData, tmp_path: Path
+) -> None:
+    put("members", MEMBERS)
+    # A reader keeps the write-ahead log from being removed.
+    source.look_up(Wanted(PAYER, frozenset({"M1"}), BORN), time.monotonic() + 5)
+    others = "".join(line for line in MEMBERS.splitlines(True) if "MBI1" not in line)
+    assert put("members", others).removed == 2
+    assert b"MBI1" not in contents(tmp_path)
 
 
 def contents(folder: Path) -> bytes:
