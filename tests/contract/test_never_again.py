@@ -160,6 +160,30 @@ def test_an_inpatient_gets_no_abn_and_the_plan_may_be_asked(client: FlaskClient)
     assert topics(advantage) == ["guideline", "claim"]
 
 
+@pytest.mark.parametrize("code", ["IMP", "ACUTE", "NONAC"])
+def test_where_the_program_is_not_told_an_inpatients_card_still_says_to_verify_it(
+    client: FlaskClient, code: str
+) -> None:
+    first, second = answered(client, in_an_encounter(call_of(EITHER), code))["cards"]
+    assert first["summary"].startswith("Check which plan pays")
+    assert "**Do:** Verify which plan pays first." in first["detail"]
+    assert "Original Medicare: Ask the hospital which of its notices" in first["detail"]
+    # One notice is left, and still the plan that pays tells whether it is right.
+    assert [s["label"] for s in second["suggestions"]] == ["Medicare Advantage: ask the plan"]
+    assert "depends on the plan that pays" in second["summary"]
+
+
+def test_where_the_program_is_not_told_urgent_care_comes_first(client: FlaskClient) -> None:
+    def urgent(order: Json) -> None:
+        order["priority"] = "urgent"
+
+    first, second = answered(client, change_orders(call_of(EITHER), urgent))["cards"]
+    assert first["summary"].startswith("Urgent: give needed care now.")
+    assert "**Do not:** Let needed care wait for the answer." in first["detail"]
+    assert "Give the service before the plan has answered" not in str(second)
+    assert [s["label"] for s in second["suggestions"]] == ["Medicare Advantage: ask the plan"]
+
+
 @pytest.mark.parametrize("intent", ["plan", "proposal"])
 def test_what_is_not_yet_ordered_gets_one_line(client: FlaskClient, intent: str) -> None:
     def planned(order: Json) -> None:
