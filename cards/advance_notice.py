@@ -66,7 +66,8 @@ class NoticeText(msgspec.Struct, frozen=True):
 class AdvanceNotice(msgspec.Struct, frozen=True):
     """Facts of the notice card. References are "Type/id".
 
-    `ordered_as` are names as ordered: untrusted. `now` has a time zone.
+    `program_known` is False where the plan that pays tells which notice is right, also of one that
+    is left. `ordered_as` are names as ordered: untrusted. `now` has a time zone.
     """
 
     notices: tuple[NoticeText, ...]
@@ -79,11 +80,17 @@ class AdvanceNotice(msgspec.Struct, frozen=True):
     several_orders: bool
     ordered_as: tuple[str, ...]
     now: datetime
+    program_known: bool = True
+
+    @property
+    def only(self) -> NoticeText | None:
+        """The notice, where it is certain which one is right."""
+        return self.notices[0] if self.program_known and len(self.notices) == 1 else None
 
 
 def advance_notice_card(facts: AdvanceNotice, style: CardStyle) -> Card:
     """The card in the requested CRD version; each suggestion creates exactly one Task."""
-    only = facts.notices[0] if len(facts.notices) == 1 else None
+    only = facts.only
     summary = only.summary if only else style.texts.phrases.several_notices_summary
     # Of several notices one is right: their own forms only, so that one choice is enough.
     button = style.texts.phrases.button_of_program
@@ -138,9 +145,10 @@ def _detail(facts: AdvanceNotice, texts: Texts, *, has_button: bool) -> str:
         )
         for n in facts.notices
     )
+    alone = facts.only is not None
     if facts.several_orders:
-        return _written(texts, notices, has_button, facts)
-    return _remembered(texts, notices, has_button)
+        return _written(texts, notices, alone, has_button, facts)
+    return _remembered(texts, notices, alone, has_button)
 
 
 DETAIL = Template(
@@ -148,6 +156,7 @@ DETAIL = Template(
     {
         "f": AdvanceNotice | None,
         "notices": tuple[_Advice, ...],
+        "alone": bool,
         "has_button": bool,
         "glance": tuple[str, ...],
         "rest": tuple[str, ...],
@@ -159,14 +168,16 @@ DETAIL = Template(
 def _written(
     texts: Texts,
     notices: tuple[_Advice, ...],
+    alone: bool,
     has_button: bool,
     among_others: AdvanceNotice | None = None,
 ) -> str:
-    glance, rest = at_a_glance(_lines(notices))
+    glance, rest = at_a_glance(_lines(notices, alone))
     return texts.render(
         DETAIL,
         f=among_others,
         notices=notices,
+        alone=alone,
         has_button=has_button,
         glance=glance,
         rest=rest,
@@ -174,11 +185,11 @@ def _written(
     )
 
 
-def _lines(notices: tuple[_Advice, ...]) -> Iterator[Line]:
+def _lines(notices: tuple[_Advice, ...], alone: bool) -> Iterator[Line]:
     """The warnings and the lines of the only notice; of several the instruction of each one."""
     for notice in notices:
         yield from (Line(warning, keep=_FIRST) for warning in notice.warnings)
-    if len(notices) == 1:
+    if alone:
         yield from notices[0].lines
         return
     for notice in notices:

@@ -21,6 +21,7 @@ from service.decision.facts import (
     DECISION_DAY,
     DECISION_NUMBER,
     IS_APPROVED,
+    LAST_DAY,
     NOT_TOLD,
     ORDER_DAY,
     TABLE,
@@ -466,6 +467,8 @@ class _OnlyTheDay:
     today: date
 
     def get(self, spec: FactSpec) -> Fact:
+        if spec.name == LAST_DAY:
+            return last_day_fact(self.day)
         return day_fact(self.day) if spec.name == ORDER_DAY else NOT_TOLD
 
 
@@ -479,6 +482,11 @@ def day_fact(day: ServiceDay, place: str = "") -> Fact:
         return Fact(day.earliest, places)
     between = Between(day.earliest, day.latest)
     return Fact(between, places, Why.NOT_READABLE, "it lies between two days")
+
+
+def last_day_fact(day: ServiceDay, place: str = "") -> Fact:
+    """The last day of service as a fact: of a day that is told imprecisely, the latest possible."""
+    return Fact(day.latest, (f"{place}.{day.source}" if place else day.source,))
 
 
 def _open(answer: OpenAnswer, decision: Decision[PolicyDetermination]) -> PolicyDetermination:

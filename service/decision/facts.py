@@ -163,6 +163,7 @@ class Facts(Protocol):
 
 
 ORDER_DAY = "order.day"
+LAST_DAY = "order.last_day"
 QUANTITY = "order.quantity"
 APPROVAL = "earlier.approval"
 IS_APPROVED = "earlier.approved"
@@ -249,6 +250,13 @@ _TABLE = (
         ORDER_DAY,
         FactKind.DAY,
         "the day of service",
+        ("occurrence[x]", "start", "requestedPeriod"),
+        asks="timeframe",
+    ),
+    FactSpec(
+        LAST_DAY,
+        FactKind.DAY,
+        "the last day of service",
         ("occurrence[x]", "start", "requestedPeriod"),
         asks="timeframe",
     ),

@@ -19,9 +19,10 @@ from cards.coverage_information.reader import (
 )
 from service.decision.conditions import shifted
 from service.decision.coverage import Coverage, CoverageFinding
-from service.decision.evaluate import day_fact
+from service.decision.evaluate import day_fact, last_day_fact
 from service.decision.facts import (
     APPROVED,
+    LAST_DAY,
     NOT_TOLD,
     NOTHING,
     ORDER_DAY,
@@ -865,6 +866,7 @@ READERS: Mapping[str, Callable[[FhirFacts], Fact]] = {
     "order.performer": _performer,
     "order.place": _place_of_service,
     ORDER_DAY: _day_of_service,
+    LAST_DAY: lambda f: last_day_fact(f.day, f.order.place),
     "order.replaces": _replaces,
     "order.study": _study,
     "patient.age": _birth,

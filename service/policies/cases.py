@@ -24,8 +24,14 @@ from service.decision.coverage import (
     choose_coverage,
 )
 from service.decision.determination import Caveat, Determination, UndeterminedReason
-from service.decision.evaluate import NO_SITUATIONS, day_fact, evaluate, service_day
-from service.decision.facts import NOT_TOLD, ORDER_DAY, Fact, FactSpec, Why
+from service.decision.evaluate import (
+    NO_SITUATIONS,
+    day_fact,
+    evaluate,
+    last_day_fact,
+    service_day,
+)
+from service.decision.facts import LAST_DAY, NOT_TOLD, ORDER_DAY, Fact, FactSpec, Why
 from service.decision.order import Code, Order, OrderCoding, ServiceDay
 from service.decision.policy import Covered, Policies, Program
 from service.decision.programs import SOURCE_OF_PAYMENT, ProgramTable
@@ -406,6 +412,8 @@ class CaseFacts:
     def get(self, spec: FactSpec) -> Fact:
         if spec.name == ORDER_DAY:
             return day_fact(service_day(self.case.order, self.case.on))
+        if spec.name == LAST_DAY:
+            return last_day_fact(service_day(self.case.order, self.case.on))
         if spec.name == "order.codes":
             return Fact(self.case.codes, (_PLACE,))
         written = self.case.facts.get(spec.name)

@@ -84,11 +84,12 @@ class CardWriter:
         """Cards on unchecked orders; none in a secondary hook."""
         if to.tier is HookTier.SECONDARY:
             return
-        insurer = self.links.operator_name
-        for why, payer, orders in orders_of_unknown_members(decided):
-            yield not_checked_card(why, orders, payer, style)
+        links = self.links
+        for why, d, orders in orders_of_unknown_members(decided):
+            yield not_checked_card(why, orders, links.insurer(d), links.contact_line(d), style)
         for why, orders in unchecked_orders(decided, shown, to):
-            yield not_checked_card(why, orders, insurer, style)
+            contact = links.contact_words(links.operator_contact)
+            yield not_checked_card(why, orders, links.operator_name, contact, style)
 
 
 def _worth_a_card(d: Determination, to: ResponseContext) -> bool:

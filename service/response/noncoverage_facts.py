@@ -102,14 +102,18 @@ def _in_its_situation(words: Wording, d: Determination, day: date, links: Respon
     found = [(n, e) for n, e in links.situations(d, day) if _takes_the_place(e)]
     if not found:
         return words
-    alike = len({e.card for _, e in found}) == 1
+    headline = next((e.summary for _, e in found if e.summary and (e.given or not d.notices)), None)
+    # Of a notice that is left the policy's words still say what to do.
+    alike = headline is not None and len({e.card for _, e in found}) == 1
     do = " ".join(
         dict.fromkeys(e.card if alike else f"{n.program_label}: {e.card}" for n, e in found)
     )
     do_not = " ".join(dict.fromkeys(e.do_not for _, e in found if e.do_not))
-    headline = next((e.summary for _, e in found if e.summary and (e.given or not d.notices)), None)
     if headline is not None:
         return Wording(headline, "", do, do_not)
+    if d.notices:
+        do = f"{words.do} {do}" if words.do else do
+        do_not = do_not or words.do_not or ""
     return Wording(words.summary, words.statement, do, do_not)
 
 

@@ -10,6 +10,7 @@ from cards.brevity import Line
 from cards.task import PayerReference
 from cards.texts.wording import Phrases
 from service.decision.determination import Determination
+from service.decision.policy import Program
 from service.policies.notices import Notice
 from service.response.notice_forms import NoticeContext, NoticeForms
 from service.response.response_links import ResponseLinks
@@ -37,6 +38,7 @@ class NoticeFacts:
             several_orders=to.orders_in_request > len(group.determinations),
             ordered_as=group.ordered_as,
             now=to.now,
+            program_known=group.first.program.program is not Program.UNKNOWN,
         )
 
     def _notice_text(self, notice: Notice, context: NoticeContext) -> NoticeText:

@@ -86,11 +86,14 @@ class ResponseLinks:
 
     def contact_line(self, d: Determination) -> str | None:
         """The contact in a few words, None where the payers file names none."""
-        found = self.contact(d)
-        if found is None:
+        return self.contact_words(self.contact(d))
+
+    def contact_words(self, contact: Contact | None) -> str | None:
+        """A contact in a few words."""
+        if contact is None:
             return None
         template: str = self.texts.phrases.contact
-        return template.format(name=found.name, value=found.value)
+        return template.format(name=contact.name, value=contact.value)
 
     def requests_line(self, d: Determination) -> str | None:
         """Address of requests for a decision, None where its entry does not say."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from cards.not_checked import Unchecked
 from service.crd.cds_service import HookTier
 from service.decision.coverage import CoverageOutcome
-from service.decision.determination import UndeterminedReason
+from service.decision.determination import Determination, UndeterminedReason
 from service.decision.order import Order
 from service.response.card_group import pointed_at
 from service.response.response_context import Decided, ResponseContext
@@ -48,18 +48,18 @@ def _why(item: Decided, has_a_card: bool, tier: HookTier) -> str | None:
 
 def orders_of_unknown_members(
     decided: Sequence[Decided],
-) -> Iterator[tuple[str, str, list[Unchecked]]]:
-    """(reason, payer's name, orders) of unknown members.
+) -> Iterator[tuple[str, Determination, list[Unchecked]]]:
+    """(reason, a determination under the payer, orders) of unknown members.
 
     An unknown number and another person's number have the same reason.
     """
-    found: dict[tuple[str, str], list[Unchecked]] = {}
+    found: dict[tuple[str, str], list[Determination]] = {}
     for item in decided:
         key = _unknown_member(item)
         if key is not None:
-            found.setdefault(key, []).append(_named(item.determination.order))
-    for (why, insurer), orders in found.items():
-        yield why, insurer, orders
+            found.setdefault(key, []).append(item.determination)
+    for (why, _), determinations in found.items():
+        yield why, determinations[0], [_named(d.order) for d in determinations]
 
 
 def _unknown_member(item: Decided) -> tuple[str, str] | None:

@@ -21,7 +21,7 @@ NEVER_SAID = (
     r"\bGZ\b",
     r"likely (not )?to (deny|pay)",
     r"not enough evidence",
-    r"no coverage that is active",
+    r"no (coverage|insurance) (that )?is active",
     r"in force since",
     r"programme",
 )
@@ -32,7 +32,7 @@ def check_never_again(answer: Mapping[str, Any]) -> None:
     """Assert that nothing of it is said in a card, a button or coverage information."""
     written = json.dumps([answer["cards"], list(stated(answer))], ensure_ascii=False)
     for never in NEVER_SAID:
-        assert not re.search(never, written), never
+        assert not re.search(never, written, re.IGNORECASE), never
     for card in answer["cards"]:
         check_card(card)
     for statement in stated(answer):

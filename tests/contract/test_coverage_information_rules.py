@@ -117,8 +117,8 @@ def keeps_the_invariants_of_2_2(statement: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("name", "version", "needed", "purpose", "form"),
     [
-        ("mrs-original-medicare", "2.0", "admin", "retain-doc", "abn-record|1.0.0"),
-        ("mrs-original-medicare", "2.2", "patient", "retain-doc", "abn-record|1.0.0"),
+        ("mrs-original-medicare", "2.0", "admin", "OTH", "abn-record|1.0.0"),
+        ("mrs-original-medicare", "2.2", "patient", "OTH", "abn-record|1.0.0"),
         (
             "mrs-medicare-advantage",
             "2.0",

@@ -14,10 +14,19 @@ from flask.testing import FlaskClient
 
 from service.cli import cli
 from service.database.table_revisions import upgrade
+from service.fhir.systems import CPT
 from service.payer_data.payer_tables import MIGRATIONS
 from tests.conftest import FIXTURES, ROOT, TODAY
 from tests.contract.answer_rules import created
-from tests.contract.calls import FIXTURE_NAMES, Json, asking, call_of, change_orders, post
+from tests.contract.calls import (
+    FIXTURE_NAMES,
+    Json,
+    asking,
+    call_of,
+    change_orders,
+    orders_of,
+    post,
+)
 from tests.contract.never_again import check_never_again, check_page
 from tests.contract.payer_records import plan
 from tests.contract.test_payer_records import MEMBERS
@@ -45,6 +54,56 @@ def answered(client: FlaskClient, request: Json) -> Json:
     body: Json = reply.get_json()
     check_never_again(body)
     return body
+
+
+def in_a_slot_yesterday(request: Json) -> Json:
+    for appointment in orders_of(request):
+        for side in ("start", "end"):
+            day, _, time = appointment[side].partition("T")
+            assert day > TODAY.isoformat()
+            appointment[side] = f"{(TODAY - timedelta(days=1)).isoformat()}T{time}"
+    return request
+
+
+@pytest.mark.parametrize("name", ["mrs-appointment", "appointment-for-an-order"])
+def test_the_day_of_an_appointment_that_is_past_is_told_as_well(
+    client: FlaskClient, name: str
+) -> None:
+    request = in_a_slot_yesterday(call_of(f"appointment-book/{name}"))
+    (card,) = answered(client, request)["cards"]
+    assert "Too late" in card["summary"]
+
+
+def within_a_period(order: Json) -> None:
+    del order["occurrenceDateTime"]
+    first, last = TODAY - timedelta(days=7), TODAY + timedelta(days=30)
+    order["occurrencePeriod"] = {"start": first.isoformat(), "end": last.isoformat()}
+
+
+@pytest.mark.parametrize("name", [MA, OM, EITHER])
+def test_within_the_dates_of_the_order_it_is_not_too_late(client: FlaskClient, name: str) -> None:
+    answer = answered(client, change_orders(call_of(name), within_a_period))
+    assert topics(answer) == ["guideline", "claim"]
+    assert "Too late" not in str(answer)
+
+
+@pytest.mark.parametrize("period", [{"start": "2026-11-01"}, {"end": "2026-12-31"}, {}])
+def test_a_period_with_an_open_side_is_never_past(client: FlaskClient, period: Json) -> None:
+    def without_end(order: Json) -> None:
+        del order["occurrenceDateTime"]
+        order["occurrencePeriod"] = period
+
+    answer = answered(client, change_orders(call_of(OM), without_end))
+    assert topics(answer) == ["guideline", "claim"]
+
+
+def test_a_card_on_orders_that_were_not_checked_names_whom_to_call(client: FlaskClient) -> None:
+    request = call_of("order-sign/no-coverage")
+    for order in orders_of(request):
+        order["code"] = {"coding": [{"system": CPT, "code": "70553"}]}
+    (card,) = answered(client, request)["cards"]
+    assert "was not checked" in card["summary"]
+    assert "**Call:** Example Health Plan provider services, +1-555-555-0100." in card["detail"]
 
 
 def in_an_encounter(request: Json, code: str) -> Json:
@@ -99,6 +158,30 @@ def test_an_inpatient_gets_no_abn_and_the_plan_may_be_asked(client: FlaskClient)
     assert "ABN must be signed" not in str(original["cards"])
     advantage = answered(client, in_an_encounter(call_of(MA), "IMP"))
     assert topics(advantage) == ["guideline", "claim"]
+
+
+@pytest.mark.parametrize("code", ["IMP", "ACUTE", "NONAC"])
+def test_where_the_program_is_not_told_an_inpatients_card_still_says_to_verify_it(
+    client: FlaskClient, code: str
+) -> None:
+    first, second = answered(client, in_an_encounter(call_of(EITHER), code))["cards"]
+    assert first["summary"].startswith("Check which plan pays")
+    assert "**Do:** Verify which plan pays first." in first["detail"]
+    assert "Original Medicare: Ask the hospital which of its notices" in first["detail"]
+    # One notice is left, and still the plan that pays tells whether it is right.
+    assert [s["label"] for s in second["suggestions"]] == ["Medicare Advantage: ask the plan"]
+    assert "depends on the plan that pays" in second["summary"]
+
+
+def test_where_the_program_is_not_told_urgent_care_comes_first(client: FlaskClient) -> None:
+    def urgent(order: Json) -> None:
+        order["priority"] = "urgent"
+
+    first, second = answered(client, change_orders(call_of(EITHER), urgent))["cards"]
+    assert first["summary"].startswith("Urgent: give needed care now.")
+    assert "**Do not:** Let needed care wait for the answer." in first["detail"]
+    assert "Give the service before the plan has answered" not in str(second)
+    assert [s["label"] for s in second["suggestions"]] == ["Medicare Advantage: ask the plan"]
 
 
 @pytest.mark.parametrize("intent", ["plan", "proposal"])

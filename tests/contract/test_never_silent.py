@@ -90,7 +90,11 @@ GAPS: dict[str, tuple[Change, str, int]] = {
     "no coverage": (without_coverage, "No insurance came with this request", 400),
     "a dead server": (of_a_dead_server, "could not be read from the EHR", 400),
     "two coverages": (with_two_coverages, "More than one insurance is active", 400),
-    "two that are over": (with_two_that_are_over, "No insurance is active on the day", 400),
+    "two that are over": (
+        with_two_that_are_over,
+        "The insurance sent is not active on the day",
+        400,
+    ),
     "another's": (of_another_person, "The insurance sent is another person's", 400),
     "a coverage without id": (without_an_id_of_the_coverage, "insurance came without an id", 200),
     "an order without id": (without_an_id_of_the_order, "One order came without an id", 200),

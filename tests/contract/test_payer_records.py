@@ -232,7 +232,7 @@ def test_a_coverage_in_force_by_the_records_counts_although_the_chart_says_it_is
 ) -> None:
     answer = payer.answer(call(version, coverage={"status": "cancelled"}))
     assert reason_codes(answer) == []
-    assert "By the plan's records this coverage is in force since 2022-01-01" in details(answer)
+    assert "By the plan's records this coverage is active since 2022-01-01" in details(answer)
 
 
 @BOTH

@@ -13,14 +13,16 @@ from fhir.resources.R4B.questionnaireresponse import QuestionnaireResponse
 from cards.questionnaires import Form, load_forms
 from cards.questionnaires.response_draft import (
     PATIENTS_BLANKS,
-    DtrShape,
     ResponseDraft,
     begun_response,
 )
+from service.crd.v2_0 import V2_0
+from service.crd.v2_2 import V2_2
 from tests.filling import answers_of, questions
 
 DTR = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/"
 CODES = "http://hl7.org/fhir/us/davinci-crd/CodeSystem/coverage-information-codes"
+CRD_TEMP = "http://hl7.org/fhir/us/davinci-crd/CodeSystem/temp"
 FORMS = load_forms()
 
 EVERYTHING: Mapping[str, tuple[str | date, ...]] = {
@@ -36,7 +38,7 @@ BEGUN = ResponseDraft(
     coverage="Coverage/om-bo",
     encounter="Encounter/visit-bo",
     purpose="retain-doc",
-    shape=DtrShape(CODES, filled_in="auto-server", coverage_is_context=False),
+    shape=V2_2.dtr,
     answers={
         "patient-name": ("Bo Sampleson",),
         "service": ("MR spectroscopy (76390)", "not this one"),
@@ -46,7 +48,7 @@ BEGUN = ResponseDraft(
     blanks={"E": "Medicare may not pay."},
 )
 
-OF_2_0 = replace(BEGUN, shape=DtrShape(CODES, filled_in="auto", coverage_is_context=True))
+OF_2_0 = replace(BEGUN, shape=V2_0.dtr)
 
 each_form = pytest.mark.parametrize("form", list(FORMS), ids=lambda form: form.id)
 
@@ -74,6 +76,8 @@ def test_it_is_a_valid_response_of_the_dtr_profile(form: Form) -> None:
     assert use["coding"] == [{"system": CODES, "code": "retain-doc"}]
     assert "basedOn" not in response
     assert "author" not in response
+    (use,) = values(begun_response(form, OF_2_0), "intendedUse")
+    assert use["coding"] == [{"system": CRD_TEMP, "code": "retain-doc"}]
 
 
 @pytest.mark.form_rule("dtr-origin")

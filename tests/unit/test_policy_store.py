@@ -48,6 +48,31 @@ def two_versions(tmp_path: Path) -> PolicyStore:
     return load_policies(library)
 
 
+@pytest.mark.parametrize(
+    ("day", "spoken"),
+    [
+        (date(2024, 2, 29), False),
+        (date(2024, 3, 1), True),
+        (date(2024, 9, 30), True),
+        (date(2024, 10, 1), False),
+    ],
+)
+def test_a_policy_speaks_of_a_code_from_its_first_day_to_its_last(
+    tmp_path: Path, day: date, spoken: bool
+) -> None:
+    library = tmp_path / "library"
+    shutil.copytree(SOUND, library)
+    file = library / "example-scan" / "2024-01-01.yaml"
+    entry = '{system: hcpcs, code: "X0001", name: Example scan}'
+    text = file.read_text("utf-8")
+    assert text.count(entry) == 1
+    dated = entry.replace("}", ', first: "2024-03-01", last: "2024-09-30"}')
+    file.write_text(text.replace(entry, dated), "utf-8")
+    (version,) = load_policies(library).versions_for(SCAN)
+    assert version.in_force_on(day)
+    assert version.speaks_of(SCAN, day) is spoken
+
+
 @pytest.mark.parametrize("code", ["76390", "0609T", "0610T", "0611T", "0612T"])
 def test_each_code_of_the_policy_finds_it(store: PolicyStore, code: str) -> None:
     assert {v.id for v in store.versions_for(Code(CPT, code))} == {"mr-spectroscopy"}
