@@ -618,7 +618,17 @@ def _unread_decision(facts: FhirFacts) -> Fact:
 
 
 def _observation(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact:
-    """The newest value of the time that counts; two that differ at one time contradict."""
+    """The newest value of the time that counts; two that differ at one time contradict.
+
+    Orders of one day share it.
+    """
+    own = facts.own_codes if source.codes is None else None
+    key = ("observation", id(spec), facts.day, own)
+    found = facts.resources.once(key, lambda: _newest_value(facts, spec, source))
+    return found or _none_found(facts, source, NOT_TOLD, "Observation")
+
+
+def _newest_value(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact | None:
     newest: tuple[tuple[date, datetime], Fact] | None = None
     for observed, part in _past_care(facts, "Observation", source):
         days = observed.days
@@ -634,9 +644,7 @@ def _observation(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact:
         elif when == newest[0] and told.value != newest[1].value:
             places = (*newest[1].places, *told.places)
             newest = when, Fact(None, places, Why.CONTRADICTORY, "values of one time differ")
-    if newest is not None:
-        return newest[1]
-    return _none_found(facts, source, NOT_TOLD, "Observation")
+    return newest[1] if newest is not None else None
 
 
 def _procedure(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact:

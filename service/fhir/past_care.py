@@ -37,26 +37,14 @@ class CodedPart(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class PastCare:
     """One resource; `days` are the first and the last that its day can be (of a period, its last
-    day), None where it tells none.
+    day), None where it tells none. `instant` is the time of an observation where it is told with
+    its zone, else the beginning of time.
     """
 
     resource: Resource
     status: object
     days: tuple[date, date] | None
-
-    @property
-    def instant(self) -> datetime:
-        """The time of an observation where it is told with its zone, else the beginning of time."""
-        data = self.resource.data
-        period = data.get("effectivePeriod")
-        written = data.get("effectiveDateTime") or data.get("effectiveInstant")
-        if written is None and isinstance(period, Mapping):
-            written = period.get("end") or period.get("start")
-        try:
-            told = datetime.fromisoformat(written) if isinstance(written, str) else _NO_TIME
-        except ValueError:
-            return _NO_TIME
-        return told if told.tzinfo else _NO_TIME
+    instant: datetime
 
 
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
@@ -108,7 +96,8 @@ def _read(
         written = subject.get("reference") if isinstance(subject, Mapping) else None
         if not isinstance(written, str) or resources.local(written.strip()) != patient:
             continue
-        care = PastCare(resource, resource.data.get("status"), _days(resource))
+        status, days = resource.data.get("status"), _days(resource)
+        care = PastCare(resource, status, days, _instant(resource.data))
         yield care, tuple(_parts(resource))
 
 
@@ -127,6 +116,18 @@ def _codes(concept: object) -> tuple[Code, ...]:
     codings = _mappings(concept.get("coding")) if isinstance(concept, Mapping) else ()
     found = (canonical_code(_text(c.get("system")), _text(c.get("code"))) for c in codings)
     return tuple(code for code in found if code is not None)
+
+
+def _instant(data: Mapping[str, Any]) -> datetime:
+    period = data.get("effectivePeriod")
+    written = data.get("effectiveDateTime") or data.get("effectiveInstant")
+    if written is None and isinstance(period, Mapping):
+        written = period.get("end") or period.get("start")
+    try:
+        told = datetime.fromisoformat(written) if isinstance(written, str) else _NO_TIME
+    except ValueError:
+        return _NO_TIME
+    return told if told.tzinfo else _NO_TIME
 
 
 def _days(resource: Resource) -> tuple[date, date] | None:

@@ -15,7 +15,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -96,14 +96,14 @@ def cost_of(review: OrderReview, body: bytes, runs: int = 3) -> Cost:
             encode(refusal.operation_outcome())
             status = refusal.status
 
-    signal.signal(signal.SIGALRM, _out_of_patience)
-    signal.alarm(_PATIENCE_SECONDS)
+    signal.signal(signal.SIGPROF, _out_of_patience)
+    signal.setitimer(signal.ITIMER_PROF, _PATIENCE_SECONDS)
     try:
         return _measured(act, len(body), runs, lambda: status)
     except TimeoutError:
         return Cost(float(_PATIENCE_SECONDS), 1, len(body), status)
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _out_of_patience(_signal: int, _frame: object) -> None:
@@ -585,9 +585,19 @@ def _answers_for_all() -> Json:
     return call
 
 
+def _days_apart() -> Json:
+    """Orders of a day each, beside many observations of the value."""
+    call = _oxygen("59408-5")
+    today = datetime.now(UTC).date()
+    for n, entry in enumerate(call["context"]["draftOrders"]["entry"]):
+        entry["resource"]["occurrenceDateTime"] = (today + timedelta(n % 25)).isoformat()
+    return call
+
+
 _UNDER_RULES: Mapping[str, Callable[[], Json | bytes]] = {
     "rules: 100 orders": lambda: _ruled("E1390", "Basic", 1),
     "rules: 100 orders, 880 observations of the value": lambda: _oxygen("59408-5"),
+    "rules: 100 orders of 25 days, 880 observations": _days_apart,
     "rules: 100 orders, 880 other observations": lambda: _oxygen("1-1"),
     "rules: 100 orders, 9,000 components": _components,
     "rules: 100 orders, 880 tests": _tests,
