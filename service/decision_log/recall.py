@@ -39,7 +39,7 @@ def recall(database_url: str, assertion_id: str, client: str) -> RecalledCall | 
 
 
 def _look_up(database_url: str, assertion_id: str, client: str) -> RecalledCall | None:
-    from sqlalchemy import select
+    from sqlalchemy import inspect, select
     from sqlalchemy.exc import SQLAlchemyError
 
     from service.database.engines import database_file, open_engine
@@ -58,6 +58,8 @@ def _look_up(database_url: str, assertion_id: str, client: str) -> RecalledCall 
     )
     try:
         with open_engine(database_url).connect() as connection:
+            if is_sqlite(database_url) and not inspect(connection).has_table(call.name):
+                return None  # the file is there, and no call has been recorded yet
             found = connection.execute(wanted).first()
     except SQLAlchemyError as error:
         raise StoreUnavailable(type(getattr(error, "orig", None) or error).__name__) from error

@@ -25,8 +25,8 @@ class DtrVersion:
 
     `name` is "major.minor", and the version's address below /fhir; `package` and `outcome` are the
     names of the output parameters of $questionnaire-package; `response` and `form` tell what is
-    different in QuestionnaireResponses and Questionnaires. With `bare_bundle`, a single package is
-    answered as it is, without Parameters around it, at the version's own address.
+    different in QuestionnaireResponses and Questionnaires. With `bare_output`, a package or an
+    outcome alone is answered as it is, without Parameters, at the version's own address.
     """
 
     name: str
@@ -34,7 +34,7 @@ class DtrVersion:
     outcome: str
     response: DtrShape
     form: FormShape
-    bare_bundle: bool = False
+    bare_output: bool = False
 
 
 DTR_2_0 = DtrVersion(
@@ -64,7 +64,7 @@ DTR_2_0 = DtrVersion(
         ),
     ),
     # The profile of the output asks of Parameters what only a Bundle can fulfill (bdl-3, bdl-4).
-    bare_bundle=True,
+    bare_output=True,
 )
 """DTR 2.0.1; 2.1 has the same names."""
 DTR_2_2 = DtrVersion("2.2", "packagebundle", "outcome", response=V2_2.dtr, form=FormShape())

@@ -25,7 +25,7 @@ from service.dtr.dtr_version import DTR_2_2, DtrVersion, of_crd
 from service.dtr.logged_calls import LoggedCalls
 from service.dtr.next_questions import NextQuestions, begun_items, decides
 from service.dtr.order_summary import with_order_summary
-from service.dtr.package_output import Issue, output_parameters, package_bundle
+from service.dtr.package_output import Issue, bare_output, output_parameters, package_bundle
 from service.dtr.package_request import PackageRequest, read_package_request
 from service.dtr.packaged_forms import PackagedForm, PackagedForms
 from service.errors import NothingPackaged, UnknownContext, UnknownForm
@@ -194,8 +194,8 @@ class _Packaging:
             unknown = all(i.code == "not-found" for i in issues)
             failed = UnknownForm if unknown else NothingPackaged
             raise failed([i.as_json() for i in issues])
-        if self.own_address and self.version.bare_bundle and len(bundles) == 1 and not issues:
-            return bundles[0]
+        if self.own_address and self.version.bare_output:
+            return bare_output(bundles, issues, self.version)
         return output_parameters(bundles, issues, self.version)
 
     def _named(self, canonical: str) -> WantedForm | None:

@@ -48,6 +48,15 @@ def package_bundle(packaged: PackagedForm, response: Json) -> Json:
     }
 
 
+def bare_output(bundles: Sequence[Json], issues: Sequence[Issue], version: DtrVersion) -> Json:
+    """A package or an outcome alone as it is (DTR 2.0.1); else the output Parameters."""
+    if len(bundles) == 1 and not issues:
+        return bundles[0]
+    if issues and not bundles:
+        return _outcome(issues)
+    return output_parameters(bundles, issues, version)
+
+
 def output_parameters(
     bundles: Sequence[Json], issues: Sequence[Issue], version: DtrVersion
 ) -> Json:
@@ -57,10 +66,13 @@ def output_parameters(
     """
     parameters: list[Json] = [{"name": version.package, "resource": b} for b in bundles]
     if issues:
-        outcome = {"resourceType": "OperationOutcome", "issue": [i.as_json() for i in issues]}
-        parameters.append({"name": version.outcome, "resource": outcome})
+        parameters.append({"name": version.outcome, "resource": _outcome(issues)})
     return {
         "resourceType": "Parameters",
         "meta": {"profile": [OUTPUT_PROFILE]},
         "parameter": parameters,
     }
+
+
+def _outcome(issues: Sequence[Issue]) -> Json:
+    return {"resourceType": "OperationOutcome", "issue": [i.as_json() for i in issues]}

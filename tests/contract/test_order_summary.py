@@ -17,7 +17,7 @@ from flask.testing import FlaskClient
 from service.bootstrap.app import RECORDER, create_app
 from tests.conftest import NOW, in_folder
 from tests.contract.test_example_policies import EXAMPLES, HCPCS, order_of
-from tests.contract.test_package_contents import resources
+from tests.contract.test_package_contents import bare_form, resources
 from tests.contract.test_questionnaire_package import DTR, asked
 
 Json = dict[str, Any]
@@ -30,7 +30,7 @@ def client(tmp_path: Path) -> Iterator[FlaskClient]:
     """The service with a form that asks for the summary, in a group behind a question."""
     policies = shutil.copytree(EXAMPLES, tmp_path / "policies")
     file = policies / "home-oxygen" / "questionnaires" / "oxygen-need.json"
-    form = json.loads(file.read_text("utf-8"))
+    form = bare_form(file)
     question = {"linkId": "seen", "text": "Seen?", "type": "boolean"}
     last = {"linkId": "remark", "text": "Remark", "type": "string"}
     group = {"linkId": "about", "text": "About", "type": "group", "item": [question, ITEM, last]}

@@ -54,6 +54,14 @@ def depends_on(canonical: str) -> Json:
 Serve = Callable[..., FlaskClient]
 
 
+def bare_form(file: Path) -> Json:
+    """A form as of the year's begin, without what depends on anything else."""
+    form: Json = json.loads(file.read_text("utf-8"))
+    form["date"] = "2026-01-01T00:00:00+00:00"
+    form["item"] = [i for i in form["item"] if not {"answerValueSet", "extension"} & i.keys()]
+    return form
+
+
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
     """The example policies, the oxygen form with these extensions and value sets."""
@@ -66,7 +74,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         (forms / "libraries").mkdir(exist_ok=True)
         for each in libraries:
             (forms / "libraries" / f"{each['id']}.json").write_text(json.dumps(each), "utf-8")
-        form = json.loads((forms / "oxygen-need.json").read_text("utf-8"))
+        form = bare_form(forms / "oxygen-need.json")
         extensions = form.setdefault("extension", [])
         extensions.extend({"url": CQF_LIBRARY, "valueCanonical": x["url"]} for x in libraries[:1])
         form["item"].extend(

@@ -76,6 +76,9 @@ def test_2_0_answers_a_single_package_as_it_is_and_several_in_parameters(
     another = ("questionnaire", {"valueCanonical": CANONICAL + "abn-record"})
     several = post(client, with_payer(call_of(MA), another), url("2.0"))
     assert names(several) == ["PackageBundle", "PackageBundle"]
+    since = ("changedsince", {"valueDateTime": "2030-01-01T00:00:00Z"})
+    nothing = post(client, with_payer(call_of(MA), since), url("2.0"))
+    assert nothing["resourceType"] == "OperationOutcome"
     unknown = ("questionnaire", {"valueCanonical": CANONICAL + "none"})
     issue = post(client, with_payer(call_of(MA), unknown), url("2.0"))
     assert names(issue) == ["PackageBundle", "operationOutcome"]

@@ -157,11 +157,14 @@ def documents(client: FlaskClient, version: str) -> Iterator[Emitted]:
 
 
 def _package(client: FlaskClient, version: str, where: str, body: Json) -> Emitted:
-    """A package: in 2.0.1 a single one comes without Parameters around it."""
+    """A package: in 2.0.1 a single one, or an outcome alone, comes without Parameters."""
     output = client.post(f"/fhir/{version}/Questionnaire/$questionnaire-package", json=body)
     made: Json = output.get_json()
-    bare = made["resourceType"] == "Bundle"
-    profile = f"{_DTR}{'DTR-QPackageBundle' if bare else 'dtr-qpackage-output-parameters'}"
+    profile = {
+        "Bundle": f"{_DTR}DTR-QPackageBundle",
+        "OperationOutcome": f"{_FHIR}OperationOutcome",
+        "Parameters": f"{_DTR}dtr-qpackage-output-parameters",
+    }[made["resourceType"]]
     return Emitted(where, version, profile, made, of_dtr=True)
 
 
