@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test test-fast test-added-policy inferno validate check audit format requirements documents pictures bench matrix clean
+.PHONY: run test test-fast test-added-policy inferno validate check audit format requirements documents dictionary pictures bench matrix clean
 
 # With the example records of members, unless COVERCARD_PAYER_DATA says otherwise; what was
 # imported before stays.

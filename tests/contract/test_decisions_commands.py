@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
+from sqlalchemy import text
 
 from service.bootstrap.app import RECORDER, create_app
 from service.cli import cli
-from service.database.engines import database_file
+from service.database.engines import database_file, open_engine
+from service.decision_log.chain_proof import chain_proof
 from service.decision_log.instants import instant_of, new_call_id
 from service.settings import Settings
 from tests.conftest import in_folder, settle
@@ -456,3 +458,49 @@ def test_a_day_begins_in_the_services_own_time_zone(
     tomorrow = (datetime.now(UTC) + timedelta(days=2)).date()
     assert run("find", "--since", str(tomorrow)).exit_code == 1
     assert run("find", "--until", str(tomorrow)).exit_code == 0
+
+
+def test_verify_says_that_the_chain_is_whole_and_names_its_first_break(
+    run: Run, answer: dict[str, Any], own: Settings
+) -> None:
+    whole = run("verify")
+    assert whole.exit_code == 0
+    assert "the chain is whole" in whole.output
+    with closing(sqlite3.connect(database_file(own.database_url), isolation_level=None)) as log:
+        log.execute("UPDATE determination SET covered = 'covered'")
+        (call,) = log.execute("SELECT call_id FROM call").fetchone()
+    broken = run("verify")
+    assert broken.exit_code == 1
+    assert "first break in the rows: changed: chain" in broken.output
+    assert f"the rows of call {call} differ" in broken.output
+    assert "first break in the segments" not in broken.output
+
+
+def test_verify_compares_with_anchors_that_were_told_elsewhere(
+    run: Run, answer: dict[str, Any], own: Settings, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(database_file(own.database_url))) as log:
+        chain, sequence, own_hash = log.execute(
+            "SELECT chain, sequence, hash FROM chain_record WHERE call_id IS NOT NULL"
+        ).fetchone()
+    anchor = {"chain": f"{chain:016x}", "sequence": sequence, "at": "2026-11-22T15:30:00Z"}
+    file = tmp_path / "anchors"
+    file.write_text(json.dumps({**anchor, "hash": own_hash.hex()}) + "\n")
+    assert run("verify", "--anchors", str(file)).exit_code == 0
+    file.write_text(json.dumps({**anchor, "hash": "00"}) + "\n")
+    told = run("verify", "--anchors", str(file))
+    assert told.exit_code == 1
+    assert "names another hash" in told.output
+
+
+def test_the_chain_proof_of_a_call_is_its_record(
+    run: Run, answer: dict[str, Any], own: Settings
+) -> None:
+    with open_engine(own.database_url).connect() as connection:
+        call_id, own_hash = connection.execute(
+            text("SELECT call_id, hash FROM chain_record WHERE call_id IS NOT NULL")
+        ).one()
+        proof = chain_proof(connection, call_id)
+        assert chain_proof(connection, "0" * 32) is None
+    assert proof is not None
+    assert (proof.sequence, proof.hash) == (1, bytes(own_hash).hex())

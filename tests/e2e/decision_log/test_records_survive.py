@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -195,6 +196,31 @@ def test_on_sqlite_a_worker_and_then_the_instance_are_killed(
         instance.start()
         running.answered_soon()
         stack.proof(running, "SQLite: kill -9 of a worker, then of the instance")
+
+
+def test_on_sqlite_segments_and_then_the_database_file_are_deleted_in_use(
+    on_sqlite: Callable[[Path], Stack], tmp_path: Path
+) -> None:
+    stack = on_sqlite(tmp_path)
+    (instance,) = stack.instances
+    with load(stack.base) as running:
+        running.answered_soon()
+        for segment in (tmp_path / "records").glob("*.segment"):
+            segment.unlink()
+        running.answered_soon()
+        (tmp_path / "records").rename(tmp_path / "gone")
+        shutil.rmtree(tmp_path / "gone")
+        running.answered_soon()
+        for file in tmp_path.glob("covercard.sqlite3*"):
+            file.unlink()
+        running.answered_soon()
+        until((tmp_path / "covercard.sqlite3").exists, "the database is made again")
+        (tmp_path / "covercard.sqlite3").rename(tmp_path / "moved.sqlite3")
+        running.answered_soon()
+        stack.proof(running, "SQLite: segments, their folder and the database deleted and moved")
+    assert "a segment was gone, and is written anew" in instance.log
+    told = (instance.ready() or {})["checks"]["records"]
+    assert (told["status"], told["lost"]) == ("ready", 0)
 
 
 def test_on_sqlite_the_disk_is_full(on_sqlite: Callable[[Path], Stack], small_disk: Path) -> None:
