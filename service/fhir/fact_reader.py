@@ -51,6 +51,7 @@ from service.fhir.questionnaire_responses import (
     Answers,
     answers_of,
     form_canonical,
+    named_by,
     orders_of,
 )
 from service.fhir.resources import Resources
@@ -723,6 +724,7 @@ def _past_care(facts: FhirFacts, kind: str, source: FactSource) -> Sequence[Code
 
 def _answer(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact:
     newest: tuple[str, Fact] | None = None
+    named = {facts.resources.local(r) for r in named_by(facts.resource.data)}
     for response in facts.resources.of_type("QuestionnaireResponse"):
         data = response.data
         canonical = form_canonical(data)
@@ -733,7 +735,8 @@ def _answer(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact:
             continue
         if data.get("status") not in ("completed", "amended"):
             continue
-        if facts.order.reference not in _orders_of(response, facts):
+        of_order = facts.order.reference in _orders_of(response, facts)
+        if not of_order and response.reference not in named:
             continue
         authored = day_range(data.get("authored"))
         if authored is not None and _is_too_old(authored, source, facts):

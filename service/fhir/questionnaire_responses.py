@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from typing import Any
 
+from cards.coverage_information.reader import read_coverage_information
 from service.decision.submitted_form import SubmittedForm
 from service.fhir.dates import day_range
 from service.fhir.document import Resource
@@ -91,6 +92,24 @@ def answers_of(data: Mapping[str, Any]) -> Answers:
     for link_id, value in _answers(data.get("item")):
         answers.setdefault(link_id, []).append(value)
     return answers
+
+
+def named_by(order: Mapping[str, Any]) -> Iterator[str]:
+    """References of the responses that an order names: as supporting information, or in its
+    coverage information (CRD 2.0.1, `response`).
+    """
+    for element in _SUPPORTING:
+        written = order.get(element)
+        for item in written if isinstance(written, list) else ():
+            reference = item.get("reference") if isinstance(item, Mapping) else None
+            if isinstance(reference, str) and "QuestionnaireResponse/" in reference:
+                yield reference.strip()
+    for info in read_coverage_information(order):
+        yield from (part.text for part in info.parts if part.url == "response" and part.text)
+
+
+_SUPPORTING = ("supportingInfo", "supportingInformation")
+"""Of ServiceRequest, DeviceRequest and others; of MedicationRequest and Appointment."""
 
 
 def orders_of(data: Mapping[str, Any], resources: Resources) -> frozenset[str]:

@@ -16,6 +16,7 @@ from service.ehr.fhir_query import FhirQuery, Search, missing
 from service.fhir.document import Resource
 from service.fhir.encounters import encounters_of
 from service.fhir.fact_reader import FhirFacts, searched_by
+from service.fhir.questionnaire_responses import named_by
 from service.fhir.resources import Resources
 
 FormUrl = Callable[[str], str | None]
@@ -56,9 +57,11 @@ _REFERENCES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 """By fact, the order's elements that refer to what tells it, and the types that do."""
 
 
-def _of_source(source: FactSource, facts: FhirFacts, form_url: FormUrl) -> Iterator[Search]:
+def _of_source(source: FactSource, facts: FhirFacts, form_url: FormUrl) -> Iterator[FhirQuery]:
     patient = ("patient", facts.patient.removeprefix("Patient/"))
     if source.family is Family.ANSWER:
+        for reference in named_by(facts.resource.data):
+            yield from missing(reference, facts.resources, "QuestionnaireResponse")
         url = form_url(source.questionnaire or "")
         if url is not None:
             params = (patient, ("questionnaire", url))

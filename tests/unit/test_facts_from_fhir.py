@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cards.coverage_information import EXTENSION_URL
 from service.decision.coverage import Coverage, CoverageFinding, CoverageOutcome
 from service.decision.evaluate import service_day
 from service.decision.facts import (
@@ -533,6 +534,37 @@ def form(value: Json, authored: str = "2026-06-01", **more: Any) -> Json:
         "item": [{"linkId": "group", "item": [{"linkId": "weeks", "answer": [value]}]}],
         **more,
     }
+
+
+NAMED = {"reference": "QuestionnaireResponse/r2026-06-01"}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"supportingInfo": [NAMED]},
+        {
+            "extension": [
+                {
+                    "url": EXTENSION_URL,
+                    "extension": [{"url": "response", "valueReference": NAMED}],
+                }
+            ]
+        },
+    ],
+    ids=["supporting information", "coverage information"],
+)
+def test_a_form_that_the_order_names_answers_and_is_read_by_its_reference(names: Json) -> None:
+    """It need not say itself which order it is for; whose it is, it has to."""
+    order = with_(**names)
+    back = form({"valueInteger": 6}, extension=[])
+    assert facts_of(order, back).get(WEEKS).value == Decimal(6)
+    another = {**back, "subject": {"reference": "Patient/another"}}
+    assert not facts_of(order, another).get(WEEKS).known
+    assert not facts_of(ORDER, back).get(WEEKS).known
+    needs = list(fact_needs(WEEKS, facts_of(order), lambda form_id: f"http://x/{form_id}"))
+    assert needs[0] == Read("QuestionnaireResponse/r2026-06-01")
+    assert [n.label for n in needs[1:]] == ["QuestionnaireResponse?patient&questionnaire"]
 
 
 def test_a_form_older_than_counts_does_not_answer() -> None:
