@@ -127,7 +127,7 @@ def test_every_element_that_must_be_supported_is_filled_where_there_is_something
         "covered": ["conditional", "not-covered"],
         "pa-needed": ["conditional"],
         "doc-needed": ["admin", "clinical"],
-        "doc-purpose": ["OTH", "retain-doc"],
+        "doc-purpose": ["OTH"],
         "info-needed": ["timeframe"],
     }
     for answered in (advantage, original):
