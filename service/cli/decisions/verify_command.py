@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from service.cli.decisions.options import load, opened
+from service.cli.terminal import echo
 
 
 @click.command()
@@ -36,22 +37,22 @@ def verify(anchors: Path | None) -> None:
     ):
         key = read_key(settings.records_key_file or settings.records_dir / "chain.key")
         found = verified(connection, RecordsFolder(settings.records_dir), key, told)
-    click.echo(f"segments: {found.segments}, with {found.records_in_segments} records")
-    click.echo(f"rows: {found.records} records of {found.chains} chains")
+    echo(f"segments: {found.segments}, with {found.records_in_segments} records")
+    echo(f"rows: {found.records} records of {found.chains} chains")
     if found.pruned:
-        click.echo(f"{found.pruned} records of pruned calls: their hashes are whole")
+        echo(f"{found.pruned} records of pruned calls: their hashes are whole")
     if found.calls_before_the_chain:
-        click.echo(f"{found.calls_before_the_chain} calls are from before the chain: not verified")
+        echo(f"{found.calls_before_the_chain} calls are from before the chain: not verified")
     for other in sorted(found.other_keys):
-        click.echo(f"records of installation {other} are linked; its key is needed for more")
+        echo(f"records of installation {other} are linked; its key is needed for more")
     if key is None:
-        click.echo("there is no key here: nothing was authenticated")
+        echo("there is no key here: nothing was authenticated")
     for where, broken in (
         ("segments", found.first_break_in_segments),
         ("rows", found.first_break_in_rows),
     ):
         if broken is not None:
-            click.echo(f"first break in the {where}: {broken}")
+            echo(f"first break in the {where}: {broken}")
     if not found.whole:
         sys.exit(1)
-    click.echo("the chain is whole")
+    echo("the chain is whole")
