@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from service.shown_text import shown
 from service.uncaught import place_of, tell_uncaught
 
 _encode = json.JSONEncoder(default=repr).encode
@@ -116,6 +117,20 @@ def configure_logging() -> None:
         logger_factory=lambda *_: _Lines(sys.stdout),
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
+    )
+
+
+def log_of_a_command() -> None:
+    """Set up logging of a command: readable lines on standard error, without messages either."""
+    structlog.configure(
+        processors=[
+            *_SHARED,
+            _kind_and_place,
+            structlog.dev.ConsoleRenderer(colors=False),
+            lambda _, __, line: shown(str(line)),
+        ],
+        logger_factory=lambda *_: _Lines(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
 
 

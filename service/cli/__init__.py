@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 import click
-import structlog
 
 from service import __version__
 from service.cli.db import db
@@ -17,6 +16,7 @@ from service.cli.policy_commands import policy
 from service.cli.serve import serve
 from service.cli.terminal import ShownGroup, echo
 from service.errors import ConfigurationError, RecordsUnavailable
+from service.logs import log_of_a_command
 from service.uncaught import tell_uncaught, told
 
 
@@ -37,7 +37,7 @@ def main() -> None:
     and place. Log lines go to standard error; `serve` configures its own.
     """
     tell_uncaught(lambda error: echo(f"covercard: {told(error)}", err=True))
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    log_of_a_command()
     try:
         cli()
     except ConfigurationError as error:

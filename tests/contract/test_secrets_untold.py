@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,14 @@ import psycopg
 import pytest
 import requests
 import sqlalchemy.exc
+import structlog
 
 from service.cli import main
-from service.cli.serve import wsgi_app
 from service.errors import ConfigurationError
-from service.logs import configure_logging
 from service.settings import load_settings
 from service.uncaught import tell_uncaught, told
 from tests.documents import ROOT
+from tests.e2e.servers import environment
 
 SECRET = "opensesame"
 Told = Callable[..., str]
@@ -63,11 +64,14 @@ def telling(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
 
 
 @pytest.fixture(autouse=True)
-def plain_hooks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The hooks as they were, after each test; a folder of its own."""
+def plain_hooks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """The hooks and the log as they were, after each test; a folder of its own."""
     for module, hook in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
         monkeypatch.setattr(module, hook, getattr(module, hook))
     monkeypatch.chdir(tmp_path)
+    configured = structlog.get_config()
+    yield
+    structlog.configure(**configured)
 
 
 @pytest.mark.threat("secret-told")
@@ -172,32 +176,78 @@ def test_a_database_url_that_has_one_meaning_is_taken(url: str) -> None:
     assert load_settings(payer_data=url).payer_data == url
 
 
-@pytest.mark.threat("secret-told")
-def test_a_worker_that_cannot_start_logs_no_message(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("service.bootstrap.app.create_app", fails(RuntimeError(SECRET)))
-    with pytest.raises(SystemExit):
-        wsgi_app()
-    written = capfd.readouterr()
-    line = json.loads(written.out)
-    assert (line["event"], line["kind"]) == ("the worker cannot start", "RuntimeError")
-    assert SECRET not in written.out + written.err
+IN_A_PROCESS = {
+    "a worker that cannot start": """
+import service.bootstrap.app
+from service.cli.serve import wsgi_app
+def fail(*_, **__): raise RuntimeError("opensesame")
+service.bootstrap.app.create_app = fail
+wsgi_app()
+""",
+    "a thread": """
+import threading
+from service.logs import configure_logging
+configure_logging()
+def fail(): raise RuntimeError("opensesame")
+thread = threading.Thread(target=fail)
+thread.start()
+thread.join()
+""",
+    "the process": """
+from service.logs import configure_logging
+configure_logging()
+raise RuntimeError("opensesame")
+""",
+    "a destructor": """
+from service.logs import configure_logging
+configure_logging()
+class Broken:
+    def __del__(self): raise RuntimeError("opensesame")
+Broken()
+""",
+}
 
 
 @pytest.mark.threat("secret-told")
-def test_an_error_of_a_thread_is_logged_without_its_message(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    configure_logging()
-    for _ in range(2):
-        thread = threading.Thread(target=fails(ValueError(SECRET)))
-        thread.start()
-        thread.join()
-    written = capfd.readouterr()
-    lines = [json.loads(line) for line in written.out.splitlines()]
-    assert [line["kind"] for line in lines] == ["ValueError"] * 2
-    assert SECRET not in written.out + written.err
+@pytest.mark.parametrize("program", IN_A_PROCESS.values(), ids=IN_A_PROCESS)
+def test_an_error_of_the_service_is_a_line_of_the_log_without_its_message(program: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment({}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert json.loads(ended.stdout)["kind"] == "RuntimeError"
+    assert SECRET not in ended.stdout + ended.stderr
+
+
+@pytest.mark.threat("secret-told")
+@pytest.mark.threat("output-injection")
+def test_a_line_that_a_command_logs_has_no_message_and_no_control() -> None:
+    program = """
+import structlog
+from service.logs import log_of_a_command
+log_of_a_command()
+log = structlog.get_logger("service.test")
+try:
+    raise RuntimeError("opensesame")
+except RuntimeError:
+    log.exception("failed", told="\\x1b]0;owned\\x07")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment({}) | {"FORCE_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ended.stdout == ""
+    assert "failed" in ended.stderr and "RuntimeError" in ended.stderr
+    assert SECRET not in ended.stderr
+    assert not {"\x1b", "\x07"} & set(ended.stderr)
 
 
 @pytest.mark.threat("secret-told")
