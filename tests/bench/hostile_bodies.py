@@ -36,7 +36,6 @@ SERVICE = "order-sign-crd"
 MOST_TIME, MOST_MEMORY = 20, 10
 LARGEST = 1_000_000
 MOST_VALUES, MOST_RESOURCES, MOST_ORDERS = 98_000, 980, 100
-_PLANS = 2
 _PATIENCE_SECONDS = 20
 _LEAST_SECONDS = 0.2
 """Processor time is told in steps of some milliseconds."""
@@ -60,7 +59,7 @@ class Cost:
 
 
 class SilentEhr:
-    """A fetcher whose EHR gives nothing: the plan is made as often as for a few answers."""
+    """A fetcher whose EHR gives nothing: what is missing is looked for once."""
 
     def complete(
         self,
@@ -69,8 +68,7 @@ class SilentEhr:
         access: Access | None,
         patient: str,
     ) -> Fetched:
-        for _ in range(_PLANS):
-            plan(resources)
+        plan(resources)
         return Fetched()
 
 
@@ -163,7 +161,11 @@ def _costs(review: OrderReview) -> Iterator[tuple[str, Cost]]:
 
 
 def _reviewing(settings: Settings) -> OrderReview:
-    return wire_review(settings, Library(settings), fetcher=SilentEhr())
+    """The review, what it is made of kept out of garbage collections as in a worker."""
+    review = wire_review(settings, Library(settings), fetcher=SilentEhr())
+    gc.collect()
+    gc.freeze()
+    return review
 
 
 def _verdict(value: float, bound: float) -> str:
