@@ -431,22 +431,32 @@ def _beside(facts: FhirFacts) -> Fact:
     chosen, found = facts.coverage, _Codes()
     if chosen is None:
         return _of_coverage(facts)
-    for other in facts.resources.of_type("Coverage"):
-        data = other.data
-        who = reference_of(data.get("beneficiary"))
-        first, last = period_range(data.get("period"))
-        in_force = (first or date.min) <= facts.day.latest and facts.day.earliest <= (
-            last or date.max
-        )
-        if (
-            other.reference != chosen.reference
-            and data.get("status") == "active"
-            and in_force
-            and who is not None
-            and facts.resources.local(who) == facts.patient
-        ):
-            found.add_concepts(data.get("type"), facts.place_in(other, "type"))
-    return found.fact()
+
+    def read() -> Fact:
+        for other, first, last in _active_coverages(facts):
+            in_force = first <= facts.day.latest and facts.day.earliest <= last
+            if in_force and other.reference != chosen.reference:
+                found.add_concepts(other.data.get("type"), facts.place_in(other, "type"))
+        return found.fact()
+
+    # Orders of one day under one coverage share it.
+    return facts.resources.once(("beside", chosen.reference, facts.day), read)
+
+
+def _active_coverages(facts: FhirFacts) -> Sequence[tuple[Resource, date, date]]:
+    """The patient's active coverages at hand, with the days of their periods."""
+    resources, patient = facts.resources, facts.patient
+
+    def read() -> Iterator[tuple[Resource, date, date]]:
+        for coverage in resources.of_type("Coverage"):
+            data = coverage.data
+            who = reference_of(data.get("beneficiary"))
+            active = data.get("status") == "active"
+            if active and who is not None and resources.local(who) == patient:
+                first, last = period_range(data.get("period"))
+                yield coverage, first or date.min, last or date.max
+
+    return resources.once(("active coverages", patient), lambda: list(read()))
 
 
 def _coverage_class(facts: FhirFacts, kind: str) -> Fact:

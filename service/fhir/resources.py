@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -20,11 +20,12 @@ def resources_in(document: Document, value: Any, path: FieldPath) -> Iterator[Re
     null, an OperationOutcome and other values yield none: a failed query has no data and is no
     error of the call.
     """
-    pending: list[tuple[Any, FieldPath, str | None]] = [(value, path, None)]
+    # A path is kept as its last step and those before: deep nesting makes no copies of it.
+    pending: list[tuple[Any, _Steps, str | None]] = [(value, None, None)]
     while pending:
         node, at, full_url = pending.pop()
         if isinstance(node, list):
-            pending.extend((item, (*at, i), None) for i, item in reversed([*enumerate(node)]))
+            pending.extend((item, (at, i), None) for i, item in reversed([*enumerate(node)]))
         if not isinstance(node, dict):
             continue
         kind = node.get("resourceType")
@@ -33,12 +34,23 @@ def resources_in(document: Document, value: Any, path: FieldPath) -> Iterator[Re
             for i, entry in reversed(list(enumerate(entries if isinstance(entries, list) else ()))):
                 if isinstance(entry, dict):
                     url = entry.get("fullUrl")
-                    place = (*at, "entry", i, "resource")
+                    place = (((at, "entry"), i), "resource")
                     pending.append(
                         (entry.get("resource"), place, url if isinstance(url, str) else None)
                     )
         elif isinstance(kind, str) and kind != "OperationOutcome":
-            yield Resource(node, document, at, full_url)
+            yield Resource(node, document, (*path, *_written(at)), full_url)
+
+
+_Steps: TypeAlias = "tuple[_Steps, str | int] | None"
+
+
+def _written(steps: _Steps) -> FieldPath:
+    found: list[str | int] = []
+    while steps is not None:
+        steps, step = steps
+        found.append(step)
+    return tuple(reversed(found))
 
 
 _GIVEN = {"context": 2, "prefetch": 1}

@@ -110,7 +110,7 @@ class DecideStep:
 
     def names(self, resource: Resource, resources: Resources) -> bool:
         """Whether a policy names a code of the order or visit, in whichever version."""
-        codings = read_order(resource, resources).codings
+        codings = _order(resource, resources).codings
         return any(c.code is not None and self.policies.versions_for(c.code) for c in codings)
 
     def decide(self, targets: Sequence[ReviewTarget], context: DecisionContext) -> list[Decided]:
@@ -205,15 +205,20 @@ def _depends_on(target: ReviewTarget) -> tuple[str, ...]:
     return (booked.reference,)
 
 
+def _order(resource: Resource, resources: Resources) -> Order:
+    """The order, read once as long as nothing new is at hand."""
+    return resources.once(("order", id(resource)), lambda: read_order(resource, resources))
+
+
 def _read(target: ReviewTarget, resources: Resources, patient: str) -> Order:
     """The target's order; its appointment, if any, sets the day of service.
 
     Of an appointment of several patients (mother and child), this patient's part is read.
     """
-    order = read_order(target.resource, resources)
+    order = _order(target.resource, resources)
     if patient in patients_of(target.resource, resources):
         order = replace(order, patient=patient)
     if target.appointment is None or target.appointment is target.resource:
         return order
-    appointment = read_order(target.appointment, resources)
+    appointment = _order(target.appointment, resources)
     return replace(order, service_day=appointment.service_day or order.service_day)
