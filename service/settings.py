@@ -276,7 +276,7 @@ class Settings(BaseSettings):
     records_keep_hours: int = Field(
         24,
         ge=1,
-        le=8760,
+        le=8784,
         description="Hours that a segment stays after its records are in the database.",
     )
     records_anchor: str = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from service.errors import ConfigurationError, StoreUnavailable
 from service.private_files import make_folder_of, open_private
 
 _LOOK_SECONDS = 4
+_MIGRATING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,8 @@ def upgrade(url: str, tables: Migrations) -> bool:
 
         config = Config()
         config.set_main_option("script_location", str(tables.folder))
-        with _reached(url) as connection:
+        # Alembic keeps the migration under way in its modules.
+        with _MIGRATING, _reached(url) as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             connection.commit()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,14 @@ def test_each_room_has_a_revision_of_its_own_in_one_database(url: str) -> None:
 def test_an_sqlite_file_gets_its_tables_on_first_use(url: str) -> None:
     assert SqlCallCounts(open_pool(url, 1)).add("a", 1) == 1
     assert revision(url, AUTH) == AUTH.revision
+
+
+def test_databases_that_are_migrated_at_once_by_threads_do_not_disturb_each_other(
+    tmp_path: Path,
+) -> None:
+    """Alembic keeps the migration under way in its modules; a drainer has a thread of its own."""
+    urls = [f"sqlite:///{tmp_path}/{n}.sqlite3" for n in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda url: upgrade(url, AUTH), urls))
+    assert made == [True] * 8
+    assert {revision(url, AUTH) for url in urls} == {AUTH.revision}

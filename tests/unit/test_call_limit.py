@@ -78,6 +78,9 @@ def test_counts_of_minutes_long_past_are_not_kept(tmp_path: Path) -> None:
 
 
 def test_where_calls_cannot_be_counted_nobody_is_let_in(tmp_path: Path) -> None:
-    limited = CallLimit(1, SqlCallCounts(open_pool(f"sqlite:///{tmp_path}", 8)))
+    pool = open_pool(f"sqlite:///{tmp_path}/file.sqlite3", 8)
+    (tmp_path / "file.sqlite3").unlink()
+    (tmp_path / "file.sqlite3").mkdir()
+    limited = CallLimit(1, SqlCallCounts(pool))
     with pytest.raises(Unavailable):
         limited.count(HOSPITAL)
