@@ -8,14 +8,14 @@ from service.decision_log.rows import LogEntry
 
 
 class LogStore(Protocol):
-    """A place where rows are durable once `write` returns. Used by one thread at a time.
+    """A place for rows, behind the segments. Used by one thread at a time.
 
     Deadlines are `time.monotonic()` values. A store that waits for the network may overrun one;
     `interrupt` ends the wait.
     """
 
     def write(self, entry: LogEntry, deadline: float) -> None:
-        """Add the rows in one durable transaction; existing rows stay as they are.
+        """Add the rows in one transaction; existing rows stay as they are.
 
         Raises StoreUnavailable or EntryRejected: then nothing was added, except when the
         acknowledgement of a commit was lost.

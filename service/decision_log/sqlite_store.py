@@ -1,4 +1,8 @@
-"""SQLite store: one durable transaction a batch (WAL, synchronous FULL)."""
+"""SQLite store: one transaction a batch (WAL, synchronous NORMAL).
+
+A power failure may take the last transactions, whole: the rows then tell that they have not come as
+far, and the segments, which are on disk and stay for hours, fill them again.
+"""
 
 from __future__ import annotations
 
@@ -106,6 +110,7 @@ class SqliteStore:
             raise StoreUnavailable("not SQLite")
         connection.isolation_level = None
         connection.execute("PRAGMA busy_timeout=0")  # waiting is `_begin`'s
+        connection.execute("PRAGMA synchronous=NORMAL")
         self._connection, self._identity = connection, self._identity_now()
 
 
