@@ -267,6 +267,7 @@ class Drainer:
 
     def _note_drained(self, chains: Sequence[_Chain]) -> None:
         for chain in chains:
+            self._keep_damaged(chain)
             place = chain.reader.place
             if place.name is None:
                 continue
@@ -290,7 +291,7 @@ class Drainer:
             self._lost_before += self._chains.pop(number).reader.lost
 
     def _remove_old(self) -> None:
-        """Remove finished segments that are in the rows and past their time; keep damaged ones."""
+        """Remove finished segments that are in the rows and past their time."""
         now = time.time_ns()
         for chain in list(self._chains.values()):
             for name in chain.names:
@@ -305,10 +306,14 @@ class Drainer:
                         continue
                 finally:
                     os.close(descriptor)
-                if name in chain.reader.damaged:
-                    self._folder.file(name).rename(self._folder.path / f"{name}{DAMAGED}")
-                else:
-                    self._folder.file(name).unlink(missing_ok=True)
+                self._folder.file(name).unlink(missing_ok=True)
+
+    def _keep_damaged(self, chain: _Chain) -> None:
+        """Give a damaged segment a second name, under which it stays for a person to look at."""
+        for name in chain.reader.damaged & set(chain.names):
+            kept = self._folder.path / f"{name}{DAMAGED}"
+            with contextlib.suppress(FileExistsError, FileNotFoundError):
+                os.link(self._folder.file(name), kept, follow_symlinks=False)
 
 
 def _chain_row(chain: int, frame: Frame, call_id: str | None) -> ChainRow:

@@ -45,6 +45,7 @@ _STOP_SECONDS = 5.0
 _PROBE_SECONDS = 1.0
 _LOOK_SECONDS = 0.01
 _ANCHOR_SECONDS = 60.0
+_TAKE_OVER_EVERY_SECONDS = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -183,7 +184,7 @@ class _Process:
         self._probe_lock = threading.Lock()
         self._stopping = threading.Event()
         self._wake = threading.Event()
-        self._taken_over = False
+        self._take_over_at = 0.0
         self._anchored: ChainEnd | None = None
         self._anchor_at = time.monotonic() + _ANCHOR_SECONDS
         self._thread = threading.Thread(target=self._drain, name="records-drain", daemon=True)
@@ -324,7 +325,7 @@ class _Process:
     def _sweep(self, drainer: Drainer) -> str | None:
         """Move what is there; why it could not be moved, None if it was."""
         try:
-            if not self._taken_over:
+            if time.monotonic() >= self._take_over_at:
                 self._take_over()
             drainer.sweep()
         except (StoreUnavailable, ConfigurationError) as error:
@@ -340,7 +341,7 @@ class _Process:
         """Take over what a former version's spool still holds."""
         for folder in dict.fromkeys((self._place.folder, *self._place.former)):
             take_over(folder, self._keep_former)
-        self._taken_over = True
+        self._take_over_at = time.monotonic() + _TAKE_OVER_EVERY_SECONDS
 
     def _keep_former(self, entry: LogEntry) -> None:
         kind = LogRecordKind.CALL if entry.calls else LogRecordKind.FEEDBACK

@@ -322,9 +322,14 @@ def test_a_forged_record_is_not_drained(
     forger.close()
     drainer.sweep()
     assert patients(url) == ["Patient/ann"]
-    drainer.look_at_all()
-    drainer.sweep()
     assert folder.set_aside_count() == 1
+    drainer.close()
+    again = Drainer(folder, SqliteStore(url), lambda: KEY, 0.0)
+    again.sweep()
+    again.close()
+    (kept,) = folder.path.glob("*.damaged")
+    assert b"Patient/forged" in kept.read_bytes()
+    assert len(folder.segments()) == 1  # the one that is still written
 
 
 def test_records_that_are_missing_between_others_are_told_as_lost(
