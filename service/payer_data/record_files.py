@@ -74,6 +74,8 @@ class Column:
 
 def _text(value: Any) -> str:
     if isinstance(value, str):
+        if "\0" in value:  # which no text of PostgreSQL can hold
+            raise _Wrong("expected text without NUL")
         return value.strip()
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)

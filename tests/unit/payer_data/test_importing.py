@@ -177,6 +177,7 @@ def test_a_delta_of_another_kind_changes_and_removes_what_it_names(
         ("members", HEADER + ANN.replace(",Ann", ""), "7 fields, the header has 8"),
         ("members", "payer," + HEADER + "nobody," + ANN, "payer: expected a payer"),
         ("members", "remove," + HEADER + "true," + ANN, "remove: is for a delta"),
+        ("members", HEADER + ANN.replace("Testcase", "Test\0case"), "family: expected text"),
         ("network", "npi\n12345\n", "npi: expected an NPI"),
         ("history", "member,code,day\nM1,MRS,2026-01-01\n", "code: expected a CPT"),
         (
