@@ -10,6 +10,7 @@ at a time anyway, and so a client with costly calls slows itself, and the others
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ class CallPlaces:
         self._at_work = Places("calls", limits.at_work, limits.at_work_of_one)
         self._waiting = Places("calls waiting for the EHR", limits.waiting, limits.waiting_of_one)
         self._shown = shown
-        self._turns: dict[str, threading.Lock] = {}
+        self._turns: dict[str, Turn] = {}
 
     @property
     def at_work(self) -> int:
@@ -55,7 +56,7 @@ class CallPlaces:
         self._at_work.take(client.issuer)
         self._show()
         # Open callers are not told apart: they would wait for one another.
-        turn = self._turns.setdefault(client.issuer, threading.Lock()) if client.issuer else None
+        turn = self._turns.setdefault(client.issuer, Turn()) if client.issuer else None
         return CallPlace(self, client, turn)
 
     def leave(self, client: Client) -> None:
@@ -84,12 +85,64 @@ class CallPlaces:
         self._shown(self.at_work, self.waiting)
 
 
+class Turn:
+    """The turn to compute of one client's calls, with those in line for it.
+
+    After a costly call, and with others of the client in line, the turn rests three times as long
+    as the call has computed: its calls in a row leave most of the time to other clients. `spent`
+    tells the processor seconds of a thread.
+    """
+
+    def __init__(
+        self,
+        sleep: Callable[[float], None] = time.sleep,
+        spent: Callable[[], float] = time.thread_time,
+    ) -> None:
+        self._lock = threading.Lock()
+        self._counting = threading.Lock()
+        self._sleep = sleep
+        self._spent = spent
+        self.in_line = 0
+
+    def take(self) -> None:
+        with self._counting:
+            self.in_line += 1
+        self._lock.acquire()
+        with self._counting:
+            self.in_line -= 1
+
+    def give(self) -> None:
+        self._lock.release()
+
+    @property
+    def taken(self) -> bool:
+        return self._lock.locked()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """A block with the turn."""
+        self.take()
+        began = self._spent()
+        try:
+            yield
+        finally:
+            cost = self._spent() - began
+            if cost >= _COSTLY_SECONDS and self.in_line:
+                self._sleep(min(_REST * cost, _LONGEST_REST))
+            self.give()
+
+
+_COSTLY_SECONDS = 0.05
+_REST = 3
+_LONGEST_REST = 1.0
+
+
 class CallPlace:
     """The place of one call, and its turn."""
 
     __slots__ = ("_client", "_in_turn", "_places", "_turn")
 
-    def __init__(self, places: CallPlaces, client: Client, turn: threading.Lock | None) -> None:
+    def __init__(self, places: CallPlaces, client: Client, turn: Turn | None) -> None:
         self._places = places
         self._client = client
         self._turn = turn
@@ -104,7 +157,7 @@ class CallPlace:
         if self._turn is None:
             yield
             return
-        with self._turn:
+        with self._turn.held():
             self._in_turn = True
             try:
                 yield
@@ -117,11 +170,11 @@ class CallPlace:
         if self._turn is None or not self._in_turn:
             yield
             return
-        self._turn.release()
+        self._turn.give()
         try:
             yield
         finally:
-            self._turn.acquire()
+            self._turn.take()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

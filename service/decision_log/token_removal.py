@@ -34,14 +34,23 @@ _SECRETS = frozenset({"secret", "clientsecret", "password", "apikey", "bearer", 
 _TOKEN = "accesstoken"  # noqa: S105  the name of the member
 _HOLDERS = ("fhirauthorization", "authorization")
 _LETTERS_OFF = 2
+_MOST_VALUES = 400
+"""Forms of tokens that are looked for in one call; a body with more of them is not kept."""
 _HINTS = (b"token", b"acces", b"authori", b"secret", b"bearer", b"eyj")
 """Lower-case parts of names and forms: without one of them, a body is not walked."""
 _USER_IN_URL = re.compile(rb"://[^/\s?#@\"]+@")
 _ESCAPE = re.compile(rb"\\u([0-9A-Fa-f]{4})")
 
-_JWT = re.compile(r"eyJ[\w-]{5,}(?:\.[\w=-]*){1,4}", re.ASCII)
-_BEARER = re.compile(r"(?<=\bbearer )\s*(?=\S*[\d._~+/=-])[\w.~+/=-]{8,}", re.ASCII | re.IGNORECASE)
-_PARAMETER = re.compile(r"(?P<name>[\w.%-]+)=(?P<value>[^&;#\s\"'<>]+)")
+# None of these looks at a text again from within a word: a word of a megabyte would take hours.
+_JWT = re.compile(
+    r"(?<![\w-])(?=[\w-]++\.)(?P<before>[\w-]*?)(?P<token>eyJ[\w-]{5,}+(?:\.[\w=-]*+){1,4}+)",
+    re.ASCII,
+)
+_BEARER = re.compile(
+    r"(?<=\bbearer )(?P<before>)(?P<token>\s*+(?=\S*[\d._~+/=-])[\w.~+/=-]{8,}+)",
+    re.ASCII | re.IGNORECASE,
+)
+_PARAMETER = re.compile(r"(?<![\w.%-])(?P<name>[\w.%-]++)=(?P<value>[^&;#\s\"'<>]++)")
 _USER = re.compile(r"://[^/\s?#@]+@")
 _WORDS = re.compile(r"\s|://")
 _NAMED_BY = ("url", "name", "key")
@@ -69,6 +78,9 @@ def without_tokens(record: CallRecord) -> CallRecord:
         request, is_elsewhere = removal.request(record.request)
     except (ValueError, RecursionError):
         return msgspec.structs.replace(record, request=None)
+    if removal.too_many:
+        # Each text is searched for each value: hundreds in a body would take hours.
+        return removal.columns(msgspec.structs.replace(record, request=None, fetched=None))
     cleaned = msgspec.structs.replace(record, request=request)
     if is_elsewhere or (record.fetched is not None and removal.is_suspicious(record.fetched)):
         return removal.columns(cleaned)
@@ -85,6 +97,7 @@ class _Removal:
 
     def __init__(self) -> None:
         self._values: list[str] = []
+        self.too_many = False
 
     def request(self, body: bytes) -> tuple[bytes, bool]:
         """The body without tokens, and whether there was a sign of one outside its own place.
@@ -103,7 +116,7 @@ class _Removal:
             whole = body if cleaned == authorization else body.replace(authorization, cleaned)
             return whole, False
         self._learn(_tokens_in(read_kept(body)))
-        return self._walk(body), True
+        return (body if self.too_many else self._walk(body)), True
 
     def is_suspicious(self, data: bytes) -> bool:
         """Whether a JSON text may have a token in it."""
@@ -134,7 +147,7 @@ class _Removal:
         if "@" in text:
             text = _USER.sub(f"://{REMOVED}@", text)
         for form in _forms_of(text):
-            text = form.sub(REMOVED, text)
+            text = form.sub(rf"\g<before>{REMOVED}", text)
         return text
 
     def columns(self, record: CallRecord) -> CallRecord:
@@ -156,6 +169,9 @@ class _Removal:
         for token in tokens:
             if len(token) >= _SHORTEST:
                 found |= {token, token.upper(), quote(token, safe=""), quote_plus(token)}
+            self.too_many = len(found) > _MOST_VALUES
+            if self.too_many:
+                break
         self._values = sorted(found, key=len, reverse=True)
 
     def _walk(self, raw: bytes, *, is_token: bool = False) -> bytes:
@@ -239,7 +255,7 @@ def _tokens_in(data: Any, *, is_token: bool = False, is_named: bool = False) -> 
 def _formed_tokens(text: str) -> Iterator[str]:
     """The parts of a text that have the form of a token."""
     for form in _forms_of(text):
-        yield from (found[0].strip() for found in form.finditer(text))
+        yield from (found["token"].strip() for found in form.finditer(text))
     if "@" in text:
         yield from (found[0][3:-1] for found in _USER.finditer(text))
     if "=" in text:

@@ -53,8 +53,8 @@ class Admission:
     URL. `checks` limit the tokens checked at a time; `stored` the bytes a minute of one client,
     `limit` its calls a minute, None without a limit; `bodies` the bodies read at a time; `places`
     are those of calls. `spent` gets the clients that have had their share of a minute; `pause`
-    holds who gets a 429 for a moment. `count` is told of one more (1) or one less (-1) request that
-    is "open" or "checking".
+    holds who gets a 429 or 503 for a moment. `count` is told of one more (1) or one less (-1)
+    request that is "open" or "checking".
     """
 
     client_of: Callable[[str, str, str], Client] | None
@@ -84,7 +84,7 @@ def require_client(app: Flask, admission: Admission) -> None:
             return
         try:
             let_in()
-        except TooManyCalls:
+        except (TooManyCalls, Unavailable):
             admission.pause()
             raise
 

@@ -22,6 +22,9 @@ from typing import Any
 from cards.coverage_information import EXTENSION_URL
 from cards.questionnaires import load_forms
 from service.bootstrap.app import Library, wire_review
+from service.decision_log.call_record import CallRecord
+from service.decision_log.rows import entry_of
+from service.decision_log.token_removal import without_tokens
 from service.ehr.fhir_client import Access
 from service.ehr.fhir_query import FhirQuery
 from service.ehr.resource_fetcher import Fetched
@@ -91,10 +94,11 @@ def cost_of(review: OrderReview, body: bytes, runs: int = 1) -> Cost:
     def act() -> None:
         nonlocal status
         try:
-            encode(review.review(SERVICE, body).answer)
+            answer = encode(review.review(SERVICE, body).answer)
         except RequestError as refusal:
-            encode(refusal.operation_outcome())
+            answer = encode(refusal.operation_outcome())
             status = refusal.status
+        entry_of(without_tokens(_record(body, answer)))
 
     signal.signal(signal.SIGPROF, _out_of_patience)
     signal.setitimer(signal.ITIMER_PROF, _PATIENCE_SECONDS)
@@ -104,6 +108,11 @@ def cost_of(review: OrderReview, body: bytes, runs: int = 1) -> Cost:
         return Cost(float(_PATIENCE_SECONDS), 1, len(body), status)
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _record(body: bytes, answer: bytes) -> CallRecord:
+    now = datetime.now(UTC)
+    return CallRecord("1", "bench", SERVICE, "order-sign", now, 0.1, 200, body, answer, "1")
 
 
 def _out_of_patience(_signal: int, _frame: object) -> None:
@@ -504,6 +513,12 @@ def _quotation_marks() -> bytes:
     return b'"' + b'\\",' * (LARGEST // 3)
 
 
+def _filled(value: Any) -> Json:
+    call = _base()
+    call["prefetch"]["more"] = value
+    return call
+
+
 def _configuration(count: int) -> Json:
     call = _base()
     call["extension"] = {"davinci-crd.configuration": {f"o{n}": True for n in range(count)}}
@@ -677,6 +692,9 @@ _KINDS: Mapping[str, Callable[[], Json | bytes]] = {
     "7,000 contained procedures": lambda: _code_references(7_000),
     "100 appointments of 150 participants": lambda: _participants(15_000, 100),
     "8,000 classes of a coverage": lambda: _classes(8_000),
+    "a word with the signs of tokens": lambda: _filled("eyJ token " + "a" * 900_000 + " x=1"),
+    "masses of signs of tokens": lambda: _filled("eyJ" * 300_000 + " x=1"),
+    "20,000 tokens": lambda: _filled([{"access_token": f"s{n}-0123456789"} for n in range(20_000)]),
     "options of 50,000 names": lambda: _configuration(50_000),
     "long numbers": _numbers,
     "quotation marks alone": _quotation_marks,

@@ -191,12 +191,15 @@ def test_a_body_under_way_holds_no_place_of_a_call_and_counts_for_its_client_alo
 
 
 @pytest.mark.threat("client-share")
-def test_who_gets_a_429_waits_a_moment_for_it_and_nobody_else_does() -> None:
+@pytest.mark.parametrize(("at_work", "status"), [(10, 429), (1, 503)])
+def test_who_is_to_come_again_waits_a_moment_for_it_and_nobody_else_does(
+    at_work: int, status: int
+) -> None:
     paused: list[str] = []
-    admits = replace(admission(places(of_one=1)), pause=lambda: paused.append("paused"))
+    admits = replace(admission(places(at_work, of_one=1)), pause=lambda: paused.append("paused"))
     http = application(admits).test_client()
-    held = admits.places.enter(HOSPITAL)
-    assert [get(http, token)[0] for token in ("good", "other", "bad")] == [429, 200, 401]
+    held = admits.places.enter(HOSPITAL if status == 429 else CLINIC)
+    assert [get(http, token)[0] for token in ("good", "bad")] == [status, 401]
     assert paused == ["paused"]
     held.leave()
     assert get(http, "good")[0] == 200

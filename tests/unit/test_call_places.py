@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from service.auth.call_places import CallPlaces, PlaceLimits
+from service.auth.call_places import CallPlaces, PlaceLimits, Turn
 from service.auth.clients import ANYONE, Client
 from service.errors import TooManyCalls, Unavailable
 
@@ -130,8 +130,8 @@ def test_a_call_that_waits_gives_its_turn_away(wait: str) -> None:
     with first.turn():
         with getattr(first, wait)(), second.turn():
             pass
-        assert room._turns[HOSPITAL.issuer].locked()
-    assert not room._turns[HOSPITAL.issuer].locked()
+        assert room._turns[HOSPITAL.issuer].taken
+    assert not room._turns[HOSPITAL.issuer].taken
 
 
 def test_open_callers_do_not_wait_for_one_another() -> None:
@@ -145,4 +145,20 @@ def test_a_turn_that_fails_ends_like_any_other() -> None:
     call = room.enter(HOSPITAL)
     with pytest.raises(ValueError), call.turn():
         raise ValueError
-    assert not room._turns[HOSPITAL.issuer].locked()
+    assert not room._turns[HOSPITAL.issuer].taken
+
+
+@pytest.mark.threat("client-share")
+@pytest.mark.parametrize(
+    ("cost", "in_line", "rests"), [(0.2, 1, [0.6000]), (2.0, 1, [1.0]), (0.2, 0, []), (0.01, 1, [])]
+)
+def test_after_a_costly_call_a_client_with_others_in_line_rests(
+    cost: float, in_line: int, rests: list[float]
+) -> None:
+    rested: list[float] = []
+    spent = iter([1.0, 1.0 + cost])
+    turn = Turn(rested.append, lambda: next(spent))
+    with turn.held():
+        turn.in_line = in_line
+    assert rested == pytest.approx(rests)
+    assert not turn.taken

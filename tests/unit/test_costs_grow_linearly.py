@@ -14,10 +14,13 @@ from typing import Any
 import pytest
 
 from service.bootstrap.app import Library, wire_review
+from service.decision_log.call_record import CallRecord
+from service.decision_log.token_removal import without_tokens, without_tokens_in
 from service.fhir.json_limits import values_in
 from service.review.order_review import OrderReview
 from service.settings import Settings
 from tests.bench import hostile_bodies as hostile
+from tests.conftest import NOW
 
 Json = dict[str, Any]
 MOST = 2.5
@@ -93,6 +96,22 @@ def test_twice_as_much_costs_twice_as_much(kind: str, review: OrderReview) -> No
 def test_under_rules_too(kind: str, ruled: OrderReview) -> None:
     once, twice = (operations(ruled, UNDER_RULES[kind](n)) for n in (8, 16))
     assert twice <= MOST * once
+
+
+@pytest.mark.threat("costly-call")
+@pytest.mark.parametrize("part", ["a", "eyJ", "token=", "bearer ", "://", "a.", "%"])
+def test_a_word_without_an_end_is_looked_through_for_tokens_once(part: str) -> None:
+    """It would else be looked through again from each of its letters: for hours."""
+    text = f"eyJ bearer {part * 200_000} x=1 @"
+    assert "x=1" in (without_tokens_in(text) or "")
+
+
+@pytest.mark.threat("costly-call")
+def test_a_body_of_masses_of_tokens_is_not_kept_and_none_of_them_is_looked_for() -> None:
+    tokens = [{"access_token": f"secret-{n}-0123456789"} for n in range(20_000)]
+    body = json.dumps({"hook": "order-sign", "more": tokens}).encode()
+    record = CallRecord("1", "c", "s", "order-sign", NOW, 0.1, 422, body, b"{}", "1")
+    assert without_tokens(record).request is None
 
 
 @pytest.mark.threat("costly-call")
