@@ -217,30 +217,7 @@ class NextQuestions:
         made["questionnaire"] = f"#{CONTAINED_ID}"
         made["status"] = "completed" if complete else "in-progress"
         made["authored"] = now.isoformat(timespec="seconds")
-        items = with_groups(made.get("item", []), contained.get("item", []))
-        if items:
-            made["item"] = items
         return made
-
-
-def with_groups(answered_items: Sequence[Json], asked_items: Sequence[Json]) -> list[Json]:
-    """A response's items, and the groups of what is asked, in the form's order.
-
-    Clients put an answer into its group, which must be there.
-    """
-    own: dict[str, list[Json]] = {}
-    for item in answered_items:
-        own.setdefault(item["linkId"], []).append(item)
-    made: list[Json] = []
-    for asked in asked_items:
-        found = own.pop(asked["linkId"], [])
-        if asked["type"] == "group":
-            for group in found or [{"linkId": asked["linkId"], "text": asked["text"]}]:
-                inner = with_groups(group.get("item", []), asked.get("item", []))
-                made.append({**group, "item": inner} if inner else group)
-        else:
-            made.extend(found)
-    return [*made, *(item for items in own.values() for item in items)]
 
 
 def begun_items(asked_items: Sequence[Json]) -> list[Json]:

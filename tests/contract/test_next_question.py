@@ -96,16 +96,21 @@ def links(items: list[Json]) -> list[str]:
 
 
 def with_weeks(response: Json, *weeks: Any, element: str = "valueInteger") -> Json:
-    """The response with the weeks of care, in the group of the form."""
+    """The response with the weeks of care, in the group that the client puts around it."""
     changed = copy.deepcopy(response)
     origin = {"url": "source", "valueCode": "manual"}
     answers = [
         {"extension": [{"url": DTR + "information-origin", "extension": [origin]}], element: w}
         for w in weeks
     ]
-    (group,) = changed["item"]
-    group["item"] = [{**WEEKS, "answer": answers}]
+    item = {**WEEKS, "answer": answers}
+    changed["item"] = [{"linkId": "care", "text": "Conservative care", "item": [item]}]
     return changed
+
+
+def test_a_response_comes_back_with_the_items_that_were_sent(begin: Begin, go_on: Next) -> None:
+    _, response = begin("2.2", "M54.50")
+    assert "item" not in go_on("2.2", response)
 
 
 @pytest.mark.form_rule("dtr-adaptive-search")
