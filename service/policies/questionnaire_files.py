@@ -102,7 +102,7 @@ def _is_time(written: str) -> bool:
 
 
 def _items(items: object, at: FieldPath, seen: set[str]) -> Iterator[_Wrong]:
-    """What the service itself reads of items, and que-1 and que-2 of the base profile."""
+    """Rules of items that the service itself reads, with que-1 and que-2 of the base profile."""
     if items is None:
         return
     if not isinstance(items, Sequence) or isinstance(items, str):

@@ -113,7 +113,7 @@ def windows_fit_the_facts(folder: LibraryFolder) -> Iterator[Finding]:
 
 
 def _beyond(source: FactSource, window: InWindow, start: date) -> str | None:
-    """What is wrong with a window over days of a fact; None where they fit.
+    """Problem of a window over days of a fact; None where they fit.
 
     It is looked at for a year, since a month is not as long as another.
     """

@@ -81,7 +81,7 @@ def _emptiness(value: object, at: FieldPath) -> Iterator[_Wrong]:
 
 
 def _of_other_types(written: object, read: object, at: FieldPath) -> Iterator[_Wrong]:
-    """What the classes took for something else than is written: "true" in quotes, 1 for true."""
+    """Values that the classes took for something else than is written: "true", or 1 for true."""
     if isinstance(written, Mapping) and isinstance(read, Mapping):
         for name in written.keys() & read.keys():
             yield from _of_other_types(written[name], read[name], (*at, name))
