@@ -573,6 +573,7 @@ def test_nothing_of_a_member_that_the_call_does_not_tell_is_answered_logged_or_c
     answers = [
         payer.answer(call(version, number=n)) for n in ("TEST-MEMBER-0001", "TEST-MEMBER-0002")
     ]
+    settle(payer.app.test_client())
     log = open_engine(in_folder(payer.folder).database_url)
     with log.connect() as connection:
         logged = list(all_calls(connection, TimeSpan()))
