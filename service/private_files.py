@@ -30,12 +30,16 @@ log = structlog.get_logger(__name__)
 def make_private_folder(path: Path) -> None:
     """Create a folder of this service's own, with the missing ones above it, or check it.
 
-    One that others may enter is closed. Raises ConfigurationError for a link, and for another
-    user's folder.
+    One that others may enter is closed. A folder of the administrator's, as volumes are mounted,
+    keeps its mode: the files in it are closed. Raises ConfigurationError for a link, for another
+    user's folder, and where anybody may replace files.
     """
     _create_folders(path)
     descriptor = _opened(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
+        if os.fstat(descriptor).st_uid == 0 and os.geteuid() != 0:
+            _refuse_open_folder(path, os.fstat(descriptor).st_mode)
+            return
         _close_to_others(descriptor, path, FOLDER_MODE)
     finally:
         os.close(descriptor)
@@ -54,7 +58,10 @@ def make_folder_of(path: Path) -> None:
     """
     folder = path.parent
     _create_folders(folder)
-    mode = folder.stat().st_mode
+    _refuse_open_folder(folder, folder.stat().st_mode)
+
+
+def _refuse_open_folder(folder: Path, mode: int) -> None:
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         raise ConfigurationError(
             f"{folder}: every user of this machine may replace files in it;"

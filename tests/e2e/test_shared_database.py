@@ -158,6 +158,9 @@ def test_clients_are_answered_while_postgresql_is_killed_and_each_token_counts_o
             time.sleep(0.2)
         assert [post(h) for h in meanwhile] == [401] * 4
         assert post(headers()) == 200
+        while service.get("/readyz").json()["checks"]["records"]["waiting_bytes"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
         with create_engine(server.url).connect() as connection:
             kept = connection.execute(text("SELECT count(*) FROM call")).scalar()
         assert kept == 6

@@ -195,3 +195,23 @@ def test_threads_that_create_the_same_folder_do_not_disturb_each_other(tmp_path:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_a_volume_that_the_administrator_has_mounted_keeps_its_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Volumes belong to root, and are entered by a group of the service's own."""
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    volume.chmod(0o775)
+    if os.geteuid() != 0:
+        pytest.skip("a folder of root's can only be made by root")
+    monkeypatch.setattr(private_files.os, "geteuid", lambda: 12345)
+    make_private_folder(volume)
+    assert mode(volume) == 0o775
+    volume.chmod(0o777)
+    with pytest.raises(ConfigurationError, match="chmod o-w"):
+        make_private_folder(volume)
+    os.chown(volume, 54321, -1)
+    with pytest.raises(ConfigurationError, match="belongs to another user"):
+        make_private_folder(volume)
