@@ -34,7 +34,8 @@ URL = "/cds-services/order-sign-crd"
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return in_folder(tmp_path_factory.mktemp("records"))
+    # Every refused call is to be looked at, however many they are.
+    return in_folder(tmp_path_factory.mktemp("records"), refused_bytes_per_minute=1_000_000_000)
 
 
 @pytest.fixture(scope="module")
