@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import errno
 import gc
@@ -43,6 +42,8 @@ def wsgi_app() -> Flask:
 
 
 def _wired() -> Flask:
+    from multiprocessing.util import Finalize
+
     from service.bootstrap.app import RECORDER, create_app
     from service.cli.late_answers import late_answer
     from service.settings import load_settings
@@ -55,7 +56,8 @@ def _wired() -> Flask:
     app.wsgi_app = BodyDeadline(app.wsgi_app, watch, settings.body_timeout)  # type: ignore[method-assign]
     recorder = app.extensions[RECORDER]
     recorder.start()
-    atexit.register(recorder.stop)
+    # A worker is a process of multiprocessing, which leaves out what is registered with atexit.
+    Finalize(None, recorder.stop, exitpriority=0)
     end_with(int(os.environ[_SERVER_VARIABLE]))
     # Objects created so far live as long as the process: excluded from garbage collection.
     gc.collect()

@@ -269,8 +269,13 @@ class _Process:
             self._probed_at = time.monotonic()
 
     def _drain(self) -> None:
-        """Until stopped: look after the store as the one process of the folder that does."""
-        while not self._stopping.is_set():
+        """Until stopped: look after the store as the one process of the folder that does.
+
+        At a stop once more: the process that did may have been stopped before this one's last call.
+        """
+        ending = False
+        while not ending:
+            ending = self._stopping.is_set()
             try:
                 lock = self._folder.lock_for_draining()
             except (OSError, ConfigurationError) as error:

@@ -152,15 +152,17 @@ def test_clients_are_answered_while_postgresql_is_killed_and_each_token_counts_o
         assert [post(h) for h in meanwhile] == [200] * 4
         assert [post(h) for h in meanwhile * 2] == [401] * 8
         server.start()
-        deadline = time.monotonic() + 30
-        while service.get("/readyz").json()["checks"]["records"]["waiting_bytes"]:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+
+        def drained() -> None:
+            deadline = time.monotonic() + 30
+            while service.get("/readyz").json()["checks"]["records"]["waiting_bytes"]:
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+
+        drained()
         assert [post(h) for h in meanwhile] == [401] * 4
         assert post(headers()) == 200
-        while service.get("/readyz").json()["checks"]["records"]["waiting_bytes"]:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        drained()
         with create_engine(server.url).connect() as connection:
             kept = connection.execute(text("SELECT count(*) FROM call")).scalar()
         assert kept == 6

@@ -204,6 +204,19 @@ def test_of_several_services_on_one_folder_one_drains_and_another_takes_its_plac
     services[1].stop()
 
 
+def test_what_the_last_of_several_services_recorded_is_in_the_rows_after_its_stop(
+    folder: Path, url: str
+) -> None:
+    first, last = (open_recorder(url, RecordsPlace(folder)) for _ in range(2))
+    first.record(call(patient="Patient/0"))
+    assert first.settle(LONG)
+    last.record(call(patient="Patient/1"))
+    first.stop()
+    last.record(call(patient="Patient/2"))
+    last.stop()
+    assert logged(url) == ["Patient/0", "Patient/1", "Patient/2"]
+
+
 def test_a_drain_lock_that_was_deleted_does_not_stop_the_rows(
     recorder: Recorder, folder: Path, url: str
 ) -> None:
