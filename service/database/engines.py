@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,12 +85,31 @@ def open_pool(url: str, connections: int) -> Engine:
 def make_database_private(file: Path) -> None:
     """Create an SQLite file for its owner only, or check it with the files beside it.
 
-    SQLite gives the files that it creates the mode of the database. Raises as
+    SQLite gives the files that it creates the mode of the database. A file is checked once in a
+    process: closing any descriptor of it would release the locks of this process's connections
+    (POSIX), and another process would then delete the `-wal` file beneath them. Raises as
     `service.private_files`.
     """
-    make_private_file(file)
-    for suffix in SQLITE_COMPANIONS:
-        check_private(file.with_name(file.name + suffix))
+    with _checking:
+        if _identity(file) not in _checked:
+            make_private_file(file)
+            for suffix in SQLITE_COMPANIONS:
+                check_private(file.with_name(file.name + suffix))
+            _checked.add(_identity(file))
+            _checked.discard(None)
+
+
+_checking = threading.Lock()
+_checked: set[tuple[int, int, int] | None] = set()
+
+
+def _identity(file: Path) -> tuple[int, int, int] | None:
+    """The file in this process, whatever its name; None where there is none."""
+    try:
+        found = file.stat(follow_symlinks=False)
+    except OSError:
+        return None
+    return (os.getpid(), found.st_dev, found.st_ino)
 
 
 def _durable(connection: DBAPIConnection, _record: object) -> None:

@@ -1,14 +1,17 @@
 """The SQLite store: all or nothing, once, and bounded in time."""
 
 import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import msgspec
 import pytest
 from msgspec.structs import replace
+from sqlalchemy import text
 
-from service.database.engines import database_file
+from service.database.engines import database_file, open_engine
 from service.decision_log import rows, tables
 from service.decision_log.rows import LogEntry, decode_entry, encode_entry, entry_of, unpack_payload
 from service.decision_log.sqlite_store import SqliteStore
@@ -147,3 +150,19 @@ def test_an_entry_spooled_by_the_first_version_is_read_under_the_new_names() -> 
         row["programme"], row["gap"] = row.pop("program"), row.pop("undetermined")
     assert entry.determinations
     assert decode_entry(msgspec.msgpack.encode(written)) == entry
+
+
+def test_another_process_does_not_take_the_wal_file_from_beneath_a_store(
+    store: SqliteStore, url: str
+) -> None:
+    """It would if a check of the file's mode had released this process's locks on it."""
+    store.write(entry_of(call()), soon())
+    for _ in range(3):
+        with open_engine(url).connect() as connection:
+            connection.execute(text("SELECT count(*) FROM call"))
+    file = database_file(url)
+    script = f"import sqlite3; sqlite3.connect({str(file)!r}).execute('SELECT 1 FROM call').close()"
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert file.with_name(f"{file.name}-wal").exists()
+    store.write(entry_of(call()), soon())
+    assert counts(url)["call"] == 2
