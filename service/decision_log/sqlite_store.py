@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
+from pathlib import Path
 
 from service.database.engines import database_file, open_engine
 from service.decision_log.inserts import SqliteInserts
@@ -30,12 +31,16 @@ class SqliteStore:
         self._file = database_file(url)
         self._inserts = SqliteInserts()
         self._connection: sqlite3.Connection | None = None
+        self._wal_file = self._file.with_name(f"{self._file.name}-wal")
         self._identity: tuple[int, int] | None = None
+        self._wal: tuple[int, int] | None = None
 
     def write(self, entry: LogEntry, deadline: float) -> None:
         connection = self._open_connection()
         try:
             _begin(connection, deadline)
+            if self._wal is None:
+                self._wal = _identity(self._wal_file)
             for statement, parameters in self._inserts.of(entry):
                 connection.execute(statement, parameters)
             connection.execute("COMMIT")
@@ -80,6 +85,7 @@ class SqliteStore:
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
+        self._wal = None
         if connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
@@ -90,17 +96,11 @@ class SqliteStore:
         return self._connection
 
     def _insist_on_file(self) -> None:
-        """Raise StoreUnavailable if the open file is not the one under its name."""
-        if self._identity_now() != self._identity:
+        """Raise StoreUnavailable if an open file is not the one under its name."""
+        own_wal = self._wal is None or _identity(self._wal_file) == self._wal
+        if _identity(self._file) != self._identity or not own_wal:
             self.close()
             raise StoreUnavailable("the database file was deleted, moved or replaced")
-
-    def _identity_now(self) -> tuple[int, int] | None:
-        try:
-            found = self._file.stat()
-        except OSError:
-            return None
-        return (found.st_ino, found.st_dev)
 
     def _open(self) -> None:
         raw = open_engine(self._url).raw_connection()
@@ -111,7 +111,15 @@ class SqliteStore:
         connection.isolation_level = None
         connection.execute("PRAGMA busy_timeout=0")  # waiting is `_begin`'s
         connection.execute("PRAGMA synchronous=NORMAL")
-        self._connection, self._identity = connection, self._identity_now()
+        self._connection, self._identity = connection, _identity(self._file)
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return (found.st_ino, found.st_dev)
 
 
 def _begin(connection: sqlite3.Connection, deadline: float) -> None:

@@ -166,3 +166,15 @@ def test_another_process_does_not_take_the_wal_file_from_beneath_a_store(
     assert file.with_name(f"{file.name}-wal").exists()
     store.write(entry_of(call()), soon())
     assert counts(url)["call"] == 2
+
+
+def test_a_wal_file_that_is_deleted_is_noticed_at_the_next_write(
+    store: SqliteStore, url: str
+) -> None:
+    store.write(entry_of(call()), soon())
+    file = database_file(url)
+    file.with_name(f"{file.name}-wal").unlink()
+    with pytest.raises(StoreUnavailable, match="deleted"):
+        store.write(entry_of(call()), soon())
+    store.ping(soon())
+    store.write(entry_of(call()), soon())
