@@ -80,6 +80,7 @@ COMMON = {
     "version",
     "127.0.0.1",
     "Payer",
+    "coverage",
 }
 """Words of ours that stand in logs and errors anyway."""
 
