@@ -40,6 +40,9 @@ _FORMER = {
     "RECORD_TIMEOUT_MS": "is no setting any more: no answer waits for the database",
 }
 """Settings of former versions → what became of them."""
+SECRETS = ("database_url", "read_database_url", "payer_data")
+"""Settings that may hold a password; each may stand in a file, named by the setting `…_FILE`."""
+_MOST_SECRET_BYTES = 4096
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]+)?")
 _FIXTURES = Path(__file__).parent.parent / "fhir_fixtures"
 
@@ -252,10 +255,16 @@ class Settings(BaseSettings):
         description="The database, with the decision log: `sqlite:///FILE` or"
         " `postgresql+psycopg://…`.",
     )
+    database_url_file: Path | None = Field(
+        None, description="File with `COVERCARD_DATABASE_URL`, for a URL with a password."
+    )
     read_database_url: str = Field(
         "",
         description="A replica of the database, `postgresql+psycopg://…`: commands and pages read"
         " there. Records are written, and pruned, in the database itself.",
+    )
+    read_database_url_file: Path | None = Field(
+        None, description="File with `COVERCARD_READ_DATABASE_URL`."
     )
     records_dir: Path = Field(
         Path("var/records"),
@@ -290,6 +299,7 @@ class Settings(BaseSettings):
         " `sqlite:///FILE` or `postgresql+psycopg://…` (filled by `covercard payer-data import`),"
         " the `https://` base URL of the payer's own FHIR server, or empty: only the call tells.",
     )
+    payer_data_file: Path | None = Field(None, description="File with `COVERCARD_PAYER_DATA`.")
     payer_data_timeout_ms: int = Field(
         300,
         ge=10,
@@ -326,6 +336,20 @@ class Settings(BaseSettings):
         ge=30,
         description="Days of which no command may prune the decision log, whatever it is told.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _secrets_from_files(cls, told: dict[str, object]) -> dict[str, object]:
+        """The settings of SECRETS, each from its file where one is named."""
+        read = {
+            name: _secret(name, Path(str(told[f"{name}_file"])))
+            for name in SECRETS
+            if told.get(f"{name}_file")
+        }
+        if twice := sorted(name for name in read if told.get(name)):
+            setting = f"{_PREFIX}{twice[0].upper()}"
+            raise ValueError(f"{setting} and {setting}_FILE are both set: keep one of them")
+        return {**told, **read}
 
     @field_validator("time_zone")
     @classmethod
@@ -582,6 +606,28 @@ class Settings(BaseSettings):
         if self.asks_for_clients:  # a browser has no client token
             return False
         return self.for_this_machine
+
+
+def _secret(name: str, file: Path) -> str:
+    """The one line of a secret's file. Raises ValueError, which never quotes the content."""
+    setting = f"{_PREFIX}{name.upper()}_FILE"
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(_MOST_SECRET_BYTES + 1)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise ValueError(f"{setting}: cannot read {file} ({why.lower()})") from None
+    try:
+        line = content.decode("utf-8").removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        line = ""
+    if (
+        not line.isprintable()
+        or line != (line.strip() or None)
+        or len(content) > _MOST_SECRET_BYTES
+    ):
+        raise ValueError(f"{setting}: {file} must hold the value of {setting[:-5]}, as one line")
+    return line
 
 
 def _readable_database(url: str) -> str:

@@ -117,6 +117,7 @@ def serve() -> None:
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
 
+    from service.cli.service_manager import service_manager
     from service.logs import configure_logging, logging_config
     from service.settings import load_settings, misnamed_settings
 
@@ -125,6 +126,7 @@ def serve() -> None:
         echo(f"covercard: {complaint}", err=True)
     settings = load_settings()
     check_port(settings.host, settings.port)
+    manager = service_manager(os.environ, os.getpid())
     with metrics_folder():
         from service.bootstrap.app import Library, create_app
         from service.bootstrap.threads import most_threads
@@ -158,6 +160,8 @@ def serve() -> None:
         echo(f"Covercard on {at} (stop: Ctrl-C)", err=True)
         gc.collect()
         gc.freeze()  # what the workers share stays shared: no collection writes to it
+        if manager is not None:
+            manager.begin(settings.host, settings.port)
         Granian("service.cli.serve:wsgi_app", factory=True, **options).serve()
 
 

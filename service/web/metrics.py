@@ -7,8 +7,9 @@ Worker processes share counters in the folder PROMETHEUS_MULTIPROC_DIR, created 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -21,6 +22,13 @@ FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 _QUICK_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1, 5)
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class CheckFigures(NamedTuple):
+    """Figures of a readiness check: its state (0 ready, 1 degraded, 2 failing), its warnings."""
+
+    state: int
+    warnings: int
 
 
 class Metrics:
@@ -164,9 +172,15 @@ class Metrics:
         """Count an order by a kind of its payer finding, from a fixed set."""
         self._payer_findings.labels(kind).inc()
 
-    def exposition(self, health: Callable[[], Health]) -> bytes:
-        """All metrics in Prometheus' text format, over all workers."""
+    def exposition(
+        self, health: Callable[[], Health], checks: Mapping[str, CheckFigures] | None = None
+    ) -> bytes:
+        """All metrics in Prometheus' text format, over all workers.
+
+        `checks` has the figures of each readiness check, as the worker that is asked sees them.
+        """
         shown = CollectorRegistry()
+        shown.register(_ChecksCollector(checks or {}))
         shown.register(_RecordsCollector(health))
         if FOLDER_VARIABLE in os.environ:
             _forget_dead_workers(Path(os.environ[FOLDER_VARIABLE]))
@@ -192,6 +206,30 @@ class _Forwarding(Collector):
 
     def collect(self) -> Iterable[Metric]:
         return self._registry.collect()
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+
+class _ChecksCollector(Collector):
+    """Readiness checks, each with its state and its number of warnings."""
+
+    def __init__(self, checks: Mapping[str, CheckFigures]) -> None:
+        self._checks = checks
+
+    def collect(self) -> Sequence[Metric]:
+        state = GaugeMetricFamily(
+            "covercard_check_state",
+            "State of a readiness check: 0 ready, 1 degraded, 2 failing.",
+            labels=["check"],
+        )
+        warnings = GaugeMetricFamily(
+            "covercard_check_warnings", "Warnings of a readiness check.", labels=["check"]
+        )
+        for name, figures in self._checks.items():
+            state.add_metric([name], figures.state)
+            warnings.add_metric([name], figures.warnings)
+        return [state, warnings]
 
     def describe(self) -> Iterable[Metric]:
         return ()

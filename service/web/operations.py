@@ -17,7 +17,7 @@ from service.payer_data.port import PayerData
 from service.policies.policy_store import PolicyStore
 from service.web.client_auth import open_to_all
 from service.web.json_body import json_response
-from service.web.metrics import Metrics
+from service.web.metrics import CheckFigures, Metrics
 
 
 class State(StrEnum):
@@ -174,7 +174,11 @@ def operations_blueprint(
     @operations.get("/metrics")
     @open_to_all
     def measure() -> Response:
-        response = Response(metrics.exposition(health), content_type=CONTENT_TYPE_LATEST)
+        found = {check.name: check.look() for check in checks}
+        figures = {
+            name: CheckFigures(order.index(f.state), len(f.warnings)) for name, f in found.items()
+        }
+        response = Response(metrics.exposition(health, figures), content_type=CONTENT_TYPE_LATEST)
         response.headers["Cache-Control"] = "no-store"
         return response
 
