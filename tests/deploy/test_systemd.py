@@ -1,0 +1,143 @@
+"""examples/deploy/systemd: the unit as systemd reads it, held to the program."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from service.settings import SECRETS
+from tests.deploy.examples import FOLDER, SETTINGS, takes
+from tests.documents import ROOT, document
+
+UNITS = sorted((FOLDER / "systemd").glob("*.service"))
+SERVICE = FOLDER / "systemd" / "covercard.service"
+EACH = pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+with_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
+)
+
+
+def directives(unit: Path) -> list[tuple[str, str]]:
+    """Name and value of each line, in order."""
+    return re.findall(r"^(\w+)=(.*)$", unit.read_text("utf-8"), flags=re.MULTILINE)
+
+
+def values(unit: Path, name: str) -> list[str]:
+    return [value for key, value in directives(unit) if key == name]
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+
+
+@with_systemd
+@EACH
+def test_the_exposure_of_the_unit_is_at_most_two(unit: Path) -> None:
+    told = run("systemd-analyze", "security", "--offline=true", "--no-pager", str(unit))
+    level = re.search(r"Overall exposure level for \S+: ([\d.]+)", told.stdout)
+    assert level is not None, told.stderr
+    assert float(level[1]) <= 2.0
+
+
+@with_systemd
+def test_the_documents_command_tells_the_exposure_that_it_says() -> None:
+    page = document("docs/operations.md")
+    [command] = [c for c in page.commands() if c.startswith("systemd-analyze")]
+    told = subprocess.run(
+        command.split(), cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    [level] = re.findall(r"level for \S+: ([\d.]+)", told.stdout)
+    assert f"exposure of {level} by" in page.prose.replace("\n", " ")
+
+
+@with_systemd
+def test_a_unit_without_hardening_is_above_two(tmp_path: Path) -> None:
+    """So that the test above can fail."""
+    bare = tmp_path / "bare.service"
+    bare.write_text("[Service]\nExecStart=/bin/true\nUser=covercard\n")
+    told = run("systemd-analyze", "security", "--offline=true", "--no-pager", str(bare))
+    assert float(re.findall(r"level for \S+: ([\d.]+)", told.stdout)[0]) > 2.0
+
+
+@with_systemd
+@pytest.mark.parametrize(
+    "unit", sorted((FOLDER / "systemd").iterdir()), ids=lambda unit: str(unit.name)
+)
+def test_systemd_knows_every_directive(unit: Path, tmp_path: Path) -> None:
+    """Its only complaint may be that the program lies where the example says, and not here."""
+    for each in (FOLDER / "systemd").iterdir():
+        text = re.sub(r"^(ExecStart=)\S+", r"\1/bin/true", each.read_text("utf-8"), flags=re.M)
+        (tmp_path / each.name).write_text(text)
+    told = run("systemd-analyze", "verify", "--man=no", str(tmp_path / unit.name))
+    own = [line for line in told.stderr.splitlines() if unit.name in line]
+    assert own == []
+    assert told.returncode == 0, told.stderr
+
+
+@EACH
+def test_each_setting_of_the_unit_exists(unit: Path) -> None:
+    named = set(re.findall(r"COVERCARD_\w+", unit.read_text("utf-8")))
+    assert named
+    assert named - SETTINGS == set()
+
+
+@EACH
+def test_the_units_command_is_one(unit: Path) -> None:
+    [command] = values(unit, "ExecStart")
+    program, *words = command.split()
+    assert program == "/opt/covercard/.venv/bin/covercard"
+    assert takes(words)
+
+
+@EACH
+def test_no_secret_stands_in_the_unit(unit: Path) -> None:
+    """A password comes as a credential, by a file."""
+    told = [value.partition("=")[0] for value in values(unit, "Environment")]
+    assert {f"COVERCARD_{name.upper()}" for name in SECRETS}.isdisjoint(told)
+    credentials = {value.partition(":")[0] for value in values(unit, "LoadCredential")}
+    read = set(re.findall(r"%d/([\w-]+)", unit.read_text("utf-8")))
+    assert credentials == read == {"database-url"}
+
+
+def test_the_folders_that_the_service_writes_are_its_own() -> None:
+    """Everything else is read-only for it: ProtectSystem=strict."""
+    told = dict(value.split("=", 1) for value in values(SERVICE, "Environment"))
+    own = {
+        f"/var/lib/{values(SERVICE, 'StateDirectory')[0]}",
+        f"/var/cache/{values(SERVICE, 'CacheDirectory')[0]}",
+    }
+    assert values(SERVICE, "ProtectSystem") == ["strict"]
+    for setting in ("COVERCARD_RECORDS_DIR", "COVERCARD_CACHE_DIR"):
+        assert any(told[setting] == o or told[setting].startswith(f"{o}/") for o in own), setting
+
+
+def test_the_service_is_one_that_notifies_with_a_watchdog() -> None:
+    assert values(SERVICE, "Type") == ["notify"]
+    assert values(SERVICE, "NotifyAccess") == ["main"]
+    assert int(values(SERVICE, "WatchdogSec")[0]) >= 30
+    from service.cli.serve import SECONDS_TO_STOP
+
+    assert int(values(SERVICE, "TimeoutStopSec")[0]) > SECONDS_TO_STOP
+
+
+def test_the_documents_install_commands_put_each_file_where_its_unit_looks(tmp_path: Path) -> None:
+    """They are run, with a folder of the test's in place of the machine's root."""
+    commands = [
+        command
+        for command in document("docs/operations.md").commands()
+        if command.startswith("install -D")
+    ]
+    for command in commands:
+        words = [f"{tmp_path}{w}" if w.startswith("/") else w for w in command.split()]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    installed = {p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file()}
+    assert {Path("etc/systemd/system", p.name) for p in (FOLDER / "systemd").iterdir()} <= installed
+    for unit in UNITS:
+        files = [f for f in values(unit, "EnvironmentFile") if f.startswith("/")]
+        files += [value.partition(":")[2] for value in values(unit, "LoadCredential")]
+        assert {Path(f.lstrip("/")) for f in files} - installed == {
+            Path("etc/covercard/database-url")
+        }
