@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test test-fast test-added-policy inferno validate check audit format requirements documents dictionary pictures bench matrix clean
+.PHONY: run test test-fast test-added-policy inferno validate check audit sbom format requirements documents dictionary pictures bench matrix clean
 
 # With the example records of members, unless COVERCARD_PAYER_DATA says otherwise; what was
 # imported before stays.
@@ -50,6 +50,10 @@ check: $(VENV)/.dev
 # Known vulnerabilities in the locked packages; says SKIPPED where advisories cannot be reached.
 audit: $(VENV)/.dev
 	$(BIN)/python .ci/audit.py
+
+# A software bill of materials of what is shipped: CycloneDX, from the lock files.
+sbom: $(VENV)/.dev
+	$(BIN)/python .ci/sbom.py build/sbom.cdx.json
 
 # The fast tests with each Python from 3.11 to 3.14 at hand; names the absent ones.
 matrix:
