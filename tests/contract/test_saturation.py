@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import threading
@@ -15,6 +16,7 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.auth.client_share import MinuteCounts
+from service.bootstrap import app as application
 from service.bootstrap.app import RECORDER, create_app
 from service.bootstrap.threads import most_threads
 from service.database.engines import open_engine
@@ -36,7 +38,9 @@ def own(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def app(own: Settings) -> Iterator[Flask]:
+def app(own: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
+    one_minute = functools.partial(MinuteCounts, NOW.timestamp)
+    monkeypatch.setattr(application, "MinuteCounts", one_minute)
     app = create_app(own, clock=lambda: NOW)
     yield app
     app.extensions[RECORDER].stop()

@@ -56,6 +56,8 @@ def told_of_somebody(value: object, name: str = "") -> Iterator[str]:
     """Every text of a request that is not a word of FHIR or CDS Hooks."""
     if isinstance(value, dict):
         for key, inner in value.items():
+            if key == "url" and ":" not in inner:
+                continue  # the name of a part of an extension
             yield from told_of_somebody(inner, key)
     elif isinstance(value, list):
         for inner in value:
@@ -80,7 +82,6 @@ COMMON = {
     "version",
     "127.0.0.1",
     "Payer",
-    "coverage",
 }
 """Words of ours that stand in logs and errors anyway."""
 

@@ -243,7 +243,7 @@ def test_parameters_on_the_result_change_nothing_that_is_found(stub: FlaskClient
     assert ids(stub, f"Coverage?patient=bo&{result}&_revinclude=Claim:coverage") == wanted
 
 
-ABOUT_SEVERAL = {"flo"}
+ABOUT_SEVERAL = {"flo", "max", "oda"}
 
 
 def test_nobody_has_two_coverages_today_but_who_is_about_that(store: ResourceStore) -> None:
@@ -256,6 +256,7 @@ def test_nobody_has_two_coverages_today_but_who_is_about_that(store: ResourceSto
 PREFETCH_IS_WHAT_IT_SHOWS = {
     "cancelled-coverage",
     "coverage-of-another-patient",
+    "deceased-patient",  # known as far as the call tells: it is not asked for
     "expired-coverage",
     "no-coverage",
 }

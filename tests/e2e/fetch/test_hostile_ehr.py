@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from service.cli.ehr_stub.fhir_server import DEMO_TOKEN
-from service.errors import UnhandledPayer
+from service.errors import UnhandledPayer, UnprocessableRequest
 from tests.contract.answer_rules import check_answer
 from tests.e2e.conftest import Server
 from tests.e2e.fetch.conftest import Ask, ReviewTarget, bare
@@ -421,7 +421,7 @@ def test_an_id_that_is_none_is_not_searched_for(id: str, ehr: Ehr, ask: Ask) -> 
     assert not any(id in what for what in asked.outcomes)
 
 
-@pytest.mark.parametrize("token", ["a\r\nX-Injected: 1", "two words", "ä", "\x00"])
+@pytest.mark.parametrize("token", ["a\r\nX-Injected: 1", "two words", "ä"])
 def test_a_token_that_does_not_fit_into_a_header_is_not_sent(
     token: str, ehr: Ehr, ask: Ask
 ) -> None:
@@ -452,10 +452,11 @@ def test_a_server_that_the_client_may_not_name_is_not_called(ehr: Ehr, ask: Ask)
 
 @pytest.mark.threat("ssrf")
 def test_in_open_mode_no_server_of_the_network_is_called(ask: Ask) -> None:
-    for server in ("https://ehr.example.org/fhir", "http://169.254.169.254/latest", "", "no URL"):
-        request = bare(SIGN, server)
-        outcomes = set(ask(request).outcomes.values())
-        assert outcomes == ({"not-allowed"} if server else set())
+    for server in ("https://ehr.example.org/fhir", "http://169.254.169.254/latest"):
+        assert set(ask(bare(SIGN, server)).outcomes.values()) == {"not-allowed"}
+    assert ask(bare(SIGN, "")).outcomes == {}
+    with pytest.raises(UnprocessableRequest, match="fhirServer"):
+        ask(bare(SIGN, "no URL"))
 
 
 @pytest.mark.threat("redirect")

@@ -161,9 +161,9 @@ def test_whoever_computes_the_hashes_anew_without_the_key_is_found_out(
     found: Callable[..., Verified], recorded: Recorder, url: str, folder: RecordsFolder
 ) -> None:
     """The whole chain is made again with another content, and another key."""
+    recorded.stop()
     change(url, "DELETE FROM chain_record", "DELETE FROM call", "DELETE FROM determination",
            "DELETE FROM card")  # fmt: skip
-    recorded.stop()
     forged = RecordsFolder(folder.path.parent / "forged")
     writer = ChainWriter(forged, lambda: ChainKey(b"not the key of the installation"))
     writer.append(LogRecordKind.CALL, encode_entry(entry_of(call(patient="Patient/forged"))))
