@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test test-fast test-added-policy inferno validate check audit sbom format requirements documents dictionary pictures bench matrix clean
+.PHONY: run test test-fast test-added-policy inferno validate forms check audit sbom format requirements documents dictionary pictures bench matrix clean
 
 # With the example records of members, unless COVERCARD_PAYER_DATA says otherwise; what was
 # imported before stays.
@@ -38,6 +38,10 @@ inferno: $(VENV)/.dev
 VALIDATE ?=
 validate: $(VENV)/.dev
 	$(BIN)/python -m tests.validator $(VALIDATE)
+
+# Compiles the CQL of the forms and writes their Libraries; needs Node and Maven (docs/forms.md).
+forms: $(VENV)/.dev
+	$(BIN)/python -m tests.cql
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
