@@ -121,7 +121,8 @@ def test_an_order_gets_the_form_of_its_program_with_a_response_begun(
     assert issues(output) == []
     (bundle,) = bundles(output)
     assert bundle["type"] == "collection"
-    questionnaire, response = (e["resource"] for e in bundle["entry"])
+    questionnaire, response, *others = (e["resource"] for e in bundle["entry"])
+    assert {other["resourceType"] for other in others} == {"Library"}
     assert questionnaire["resourceType"] == "Questionnaire"
     assert questionnaire["url"] == CANONICAL + form
     assert response["questionnaire"] == f"{CANONICAL}{form}|{questionnaire['version']}"
