@@ -42,7 +42,7 @@ class AdaptiveForm:
     def pruned(self, asked: Iterable[str], *, conditions: bool) -> list[Json]:
         """The whole form's items, of its questions those asked alone; groups only around them.
 
-        Without `conditions`, enableWhen is left out.
+        Without `conditions`, enableWhen is left out; else the conditions on other questions are.
         """
         kept = set(asked)
         return list(_pruned(self.whole.resource["item"], kept, conditions))
@@ -150,8 +150,13 @@ def _pruned(items: Sequence[Json], kept: set[str], conditions: bool) -> Iterator
         inner = list(_pruned(item.get("item", ()), kept, conditions))
         if item["linkId"] not in kept and not inner:
             continue
-        left_out = ("item",) if conditions else ("item", "enableWhen", "enableBehavior")
-        made = _without(item, *left_out)
+        # A condition on a question that the form does not hold would name nothing.
+        kept_conditions = [c for c in item.get("enableWhen", ()) if c["question"] in kept]
+        made = _without(item, "item", "enableWhen", "enableBehavior")
+        if conditions and kept_conditions:
+            made["enableWhen"] = kept_conditions
+            if len(kept_conditions) > 1:
+                made["enableBehavior"] = item["enableBehavior"]
         yield {**made, "item": inner} if inner else made
 
 

@@ -37,6 +37,7 @@ FORMS = ("oxygen-need", "organization-determination-request", "hospital-bed-need
 """Forms that are asked for by their canonical."""
 ADAPTIVE = ("oxygen-need-adaptive", "conservative-care-adaptive")
 ANSWERS: Mapping[str, Json] = {
+    "saturation": {"valueDecimal": 86},
     "treatment-tried": {"valueBoolean": True},
     "weeks-of-care": {"valueInteger": 8},
 }

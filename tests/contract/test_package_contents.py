@@ -58,8 +58,16 @@ def bare_form(file: Path) -> Json:
     """A form as of the year's begin, without what depends on anything else."""
     form: Json = json.loads(file.read_text("utf-8"))
     form["date"] = "2026-01-01T00:00:00+00:00"
-    form["item"] = [i for i in form["item"] if not {"answerValueSet", "extension"} & i.keys()]
+    form.pop("extension")
+    form["item"] = list(_bare_items(form["item"]))
     return form
+
+
+def _bare_items(items: list[Json]) -> Iterator[Json]:
+    for item in items:
+        if "answerValueSet" not in item and item["type"] != "reference":
+            bare = {name: value for name, value in item.items() if name != "extension"}
+            yield {**bare, "item": list(_bare_items(item["item"]))} if "item" in item else bare
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,7 @@ def library(source: Source, elm: Mapping[str, Json], day: str) -> Json:
         "application/elm+json": json.dumps(elm[source.name], separators=(",", ":")),
     }
     used = list(_included(source.name, elm))
+    example = source.path.is_relative_to(ROOT / "examples")
     kind = {
         "system": "http://terminology.hl7.org/CodeSystem/library-type",
         "code": "logic-library",
@@ -153,18 +154,16 @@ def library(source: Source, elm: Mapping[str, Json], day: str) -> Json:
         "name": source.name,
         "title": source.title.rstrip("."),
         "status": "active",
-        "experimental": False,
+        "experimental": example,
         "type": {"coding": [kind]},
         "date": day,
-        "publisher": "Covercard",
+        "publisher": "Example Health Plan" if example else "Covercard",
         "description": source.title,
         "relatedArtifact": [
             {"type": "depends-on", "resource": f"{CANONICAL}{name}|{version}"}
             for name, version in _includes(elm[source.name])
         ],
-        "dataRequirement": [
-            {"type": kind} for kind in sorted({t for name in used for t in retrieved(elm[name])})
-        ],
+        "dataRequirement": requirements(elm[name]["library"] for name in used),
         "content": [
             {"contentType": content, "data": base64.b64encode(text.encode()).decode()}
             for content, text in texts.items()
@@ -185,16 +184,43 @@ def _included(name: str, elm: Mapping[str, Json]) -> Iterator[str]:
         yield from _included(inner, elm)
 
 
-def retrieved(elm: object) -> Iterator[str]:
-    """The FHIR types that ELM retrieves."""
+def requirements(libraries: Iterable[Json]) -> list[Json]:
+    """The dataRequirement of libraries of ELM: a type each, with the codes of its retrieves."""
+    codes: dict[str, list[Json] | None] = {}
+    for library in libraries:
+        for retrieve in _retrieves(library):
+            kind = retrieve["dataType"].removeprefix("{http://hl7.org/fhir}")
+            if "codes" not in retrieve:
+                codes[kind] = None  # all of the type
+                continue
+            before = codes.setdefault(kind, [])
+            if before is not None:
+                before.extend(c for c in _codes(retrieve, library) if c not in before)
+    return [
+        {"type": kind, **({"codeFilter": [{"path": "code", "code": told}]} if told else {})}
+        for kind, told in sorted(codes.items())
+    ]
+
+
+def _retrieves(elm: object) -> Iterator[Json]:
     if isinstance(elm, list):
         for each in elm:
-            yield from retrieved(each)
+            yield from _retrieves(each)
     elif isinstance(elm, dict):
         if elm.get("type") == "Retrieve":
-            yield elm["dataType"].removeprefix("{http://hl7.org/fhir}")
+            yield elm
         for each in elm.values():
-            yield from retrieved(each)
+            yield from _retrieves(each)
+
+
+def _codes(retrieve: Json, library: Json) -> Iterator[Json]:
+    """The codes of a retrieve of one code, as `[Type: "Code"]` is compiled."""
+    systems = {s["name"]: s["id"] for s in library["codeSystems"]["def"]}
+    named = {c["name"]: c for c in library["codes"]["def"]}
+    if retrieve["codes"]["type"] != "ToList" or retrieve["codeProperty"] != "code":
+        raise ValueError("retrieve by one code at a time: the codes are to be listed")
+    code = named[retrieve["codes"]["operand"]["name"]]
+    yield {"system": systems[code["codeSystem"]["name"]], "code": code["id"]}
 
 
 def content(resource: Mapping[str, Any], kind: str) -> str:

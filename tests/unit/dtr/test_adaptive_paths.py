@@ -250,3 +250,17 @@ def test_only_what_is_asked_stands_in_the_form_with_the_groups_around_it() -> No
     (group,) = form.pruned({"hours", "on-oxygen"}, conditions=False)
     assert "enableWhen" not in group["item"][1]
     assert form.pruned((), conditions=True) == []
+
+
+def test_a_condition_on_a_question_that_is_not_asked_is_left_out() -> None:
+    form = next(f for f in FORMS if f.whole.id == "oxygen-need")
+    whole = form.items["treatment"]
+    assert [c["question"] for c in whole["enableWhen"]] == ["saturation", "arterial-oxygen"]
+    _, treatment = form.pruned({"saturation", "treatment-tried"}, conditions=True)
+    assert [c["question"] for c in treatment["enableWhen"]] == ["saturation"]
+    assert "enableBehavior" not in treatment
+    both = form.pruned({"saturation", "arterial-oxygen", "treatment-tried"}, conditions=True)
+    assert both[-1]["enableWhen"] == whole["enableWhen"]
+    assert both[-1]["enableBehavior"] == "any"
+    (alone,) = form.pruned({"treatment-tried"}, conditions=True)
+    assert not {"enableWhen", "enableBehavior"} & alone.keys()
