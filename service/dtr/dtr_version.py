@@ -44,13 +44,14 @@ DTR_2_0 = DtrVersion(
     response=V2_0.dtr,
     form=FormShape(
         unknown=frozenset(
-            _DTR + name
-            for name in (
-                "alternativeExpression",
-                "estimated-completion-time",
-                "questionnaireAudience",
-                "request-specific",
-            )
+            {
+                _DTR + "alternativeExpression",
+                _DTR + "estimated-completion-time",
+                _DTR + "questionnaireAudience",
+                _DTR + "request-specific",
+                # Of the extensions pack that 2.2 is built on; R4's own name is another.
+                "http://hl7.org/fhir/StructureDefinition/questionnaire-supportHyperlink",
+            }
         ),
         plain_cql=True,
         # Published clients of 2.0 look a library up by its URL alone.
