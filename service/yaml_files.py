@@ -28,7 +28,11 @@ def read_yaml(text: str) -> object:
     try:
         return read_plain(text)
     except NotPlain:
-        loaded: object = YAML(typ="safe").load(text)
+        try:
+            loaded: object = YAML(typ="safe").load(text)
+        except TypeError as error:
+            # The reader has no error of its own for a list with a mapping in it as a key.
+            raise YAMLError("a key is neither a text nor a number") from error
         return loaded
 
 
