@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from service.cli.ehr_stub.fhir_server import DEMO_TOKEN
-from service.errors import UnhandledPayer, UnprocessableRequest
+from service.errors import MalformedRequest, UnhandledPayer, UnprocessableRequest
 from tests.contract.answer_rules import check_answer
 from tests.e2e.conftest import Server
 from tests.e2e.fetch.conftest import Ask, ReviewTarget, bare
@@ -431,6 +431,14 @@ def test_a_token_that_does_not_fit_into_a_header_is_not_sent(
     assert ehr.requests == []
     assert asked.token_use == "not-used"
     assert NOT_READ in asked.answer["cards"][0]["detail"]
+
+
+def test_a_token_with_a_nul_is_refused_with_its_place_and_not_sent(ehr: Ehr, ask: Ask) -> None:
+    request = bare(SIGN, ehr.base)
+    request["fhirAuthorization"]["access_token"] = "\x00"
+    with pytest.raises(MalformedRequest, match=r"fhirAuthorization\.access_token"):
+        ask(request)
+    assert ehr.requests == []
 
 
 def test_a_rejected_token_is_told(ehr: Ehr, ask: Ask) -> None:
