@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test test-fast test-added-policy inferno validate forms check audit sbom format requirements documents dictionary pictures bench matrix clean
+.PHONY: run test test-fast test-added-policy inferno validate forms check audit sbom format requirements documents dictionary pictures bench bench-compare matrix clean
 
 # With the example records of members, unless COVERCARD_PAYER_DATA says otherwise; what was
 # imported before stays.
@@ -86,6 +86,11 @@ ROUNDS  ?= 5
 SECONDS ?= 5
 bench: $(VENV)/.dev
 	$(BIN)/python -m tests.bench --rounds $(ROUNDS) --seconds $(SECONDS) --out build/bench $(BENCH)
+
+# In turns with an earlier commit and the floor:  make bench-compare BASE=7e4469e
+bench-compare: $(VENV)/.dev
+	$(BIN)/python -m tests.bench --rounds $(ROUNDS) --seconds $(SECONDS) \
+		--only floor complete --base $(BASE) --connections 16 64 $(BENCH)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -46,6 +46,8 @@ from service.fhir.references import parse_literal
 
 _CHUNK = 65_536
 _MOST_ADDRESSES = 3
+MOST_CONNECTIONS = 64
+"""Connections to one server that are kept: as many as requests of one client may be unanswered."""
 _HEADERS = {
     "Accept": "application/fhir+json",
     "Accept-Encoding": "identity",
@@ -111,7 +113,7 @@ class FhirClients:
         # Created once: reading the authorities takes longer than most calls.
         self.pools = PoolManager(
             num_pools=32,
-            maxsize=16,
+            maxsize=MOST_CONNECTIONS,
             ssl_context=_tls_context(authorities),
             retries=False,
         )

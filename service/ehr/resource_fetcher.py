@@ -20,7 +20,7 @@ import structlog
 
 from service.circuit_breaker import CircuitBreaker
 from service.ehr.fetch_report import FetchReport, Outcome, TokenUse, token_use
-from service.ehr.fhir_client import Access, FhirClient, FhirClients
+from service.ehr.fhir_client import MOST_CONNECTIONS, Access, FhirClient, FhirClients
 from service.ehr.fhir_query import FhirQuery, Read, Search
 from service.ehr.patient_check import is_of_another
 from service.errors import FetchFailed
@@ -33,7 +33,7 @@ Plan = Callable[[Resources], Sequence[FhirQuery]]
 
 _MOST_NEEDS = 24
 _MOST_AT_ONCE = 8
-_MOST_OWED = 64
+_MOST_OWED = MOST_CONNECTIONS
 _SILENT_CALLS = 5
 _REST_SECONDS = 10.0
 _MOST_CIRCUITS = 1_000

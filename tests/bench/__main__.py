@@ -17,20 +17,23 @@ from pathlib import Path
 import structlog
 
 from tests.bench.bodies import BODY_BYTES, order_sign_bodies
+from tests.bench.commits import of_commit
 from tests.bench.fairness import fairness
+from tests.bench.fetching import fetching
 from tests.bench.form_costs import form_costs
 from tests.bench.growth import growth
 from tests.bench.hostile_bodies import hostile_costs
 from tests.bench.load import Load, NoLoadGenerator, find_wrk, fire, write_bodies
+from tests.bench.machine import Beside, Watch, machine_lines
 from tests.bench.member_growth import member_growth
 from tests.bench.plot import svg
-from tests.bench.report import Measured, markdown, other_ratios, target_lines
+from tests.bench.report import PEERS, Measured, markdown, other_ratios, target_lines
 from tests.bench.rule_costs import rule_costs
 from tests.bench.servers import Contender, Running, complete, healthchain, launched, running
+from tests.bench.worker_growth import by_workers
 
 HERE = Path(__file__).parent
 OURS = ("floor", "no-log", "complete")
-OTHERS = ("healthchain", "healthchain-uvloop")
 _BODIES = 64
 
 
@@ -40,9 +43,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=5, help="seconds a run (5)")
     parser.add_argument("--workers", type=int, default=2, help="worker processes (2)")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 4, 16, 64])
-    parser.add_argument("--only", nargs="+", help=f"only these: {' '.join([*OURS, *OTHERS])}")
+    parser.add_argument("--only", nargs="+", help=f"only these: {' '.join([*OURS, *PEERS])}")
+    parser.add_argument("--base", metavar="COMMIT", help="also Covercard of this commit, in turn")
     parser.add_argument("--growth", action="store_true", help="also cost against orders, policies")
     parser.add_argument("--soak", type=int, default=0, metavar="N", help="also memory over N calls")
+    parser.add_argument("--fetch", action="store_true", help="also calls that ask an EHR of 50 ms")
     parser.add_argument("--load", action="store_true", help="also 200 clients, one of them noisy")
     parser.add_argument("--hostile", action="store_true", help="also hostile bodies by the byte")
     parser.add_argument("--rules", action="store_true", help="also cost of rules over facts")
@@ -52,6 +57,7 @@ def arguments() -> argparse.Namespace:
         "--payer-data", metavar="URL", help="database for the members, which is emptied"
     )
     parser.add_argument("--rows", type=int, default=0, metavar="N", help="also look-up in N rows")
+    parser.add_argument("--bases", type=Path, default=Path("build/bench-commits"))
     parser.add_argument("--healthchain-venv", type=Path, default=Path("build/bench-venv"))
     parser.add_argument("--out", type=Path, help="folder for table.md and plot.svg")
     return parser.parse_args()
@@ -59,7 +65,7 @@ def arguments() -> argparse.Namespace:
 
 def contenders(args: argparse.Namespace, work: Path, answer: Path) -> list[Contender]:
     """Those that were asked for, in their order within a round."""
-    wanted = args.only or [*OURS, *OTHERS]
+    wanted = args.only or [*OURS, *PEERS]
     workers = args.workers
     made = {
         "floor": lambda data: launched(
@@ -80,7 +86,9 @@ def contenders(args: argparse.Namespace, work: Path, answer: Path) -> list[Conte
         "complete": lambda data: complete(workers, data),
     }
     chosen = [made[name](work / name) for name in wanted if name in made]
-    others = [name for name in OTHERS if name in wanted]
+    if args.base:
+        chosen.append(of_commit(args.base, workers, work / "base", args.bases))
+    others = [name for name in PEERS if name in wanted]
     if others and (python := healthchain_python(args.healthchain_venv)):
         chosen.extend(
             healthchain(python, workers, with_uvloop=name.endswith("uvloop")) for name in others
@@ -93,7 +101,7 @@ def started(contender: Contender, body: bytes, work: Path, stack: ExitStack) -> 
     try:
         return stack.enter_context(running(contender, body, work / f"{contender.name}.txt"))
     except RuntimeError as error:
-        if contender.name not in OTHERS:
+        if contender.name not in PEERS:
             raise
         print(f"SKIPPED {contender.what}: {error}")
         return None
@@ -121,8 +129,11 @@ def healthchain_python(venv: Path) -> Path | None:
     return python
 
 
-def measure(args: argparse.Namespace, work: Path) -> list[Measured]:
-    """Every server up at once, one at a time under load, in turn for so many rounds."""
+def measure(args: argparse.Namespace, work: Path) -> tuple[list[Measured], list[Beside]]:
+    """Every server up at once, one at a time under load, in turn for so many rounds.
+
+    Also what was beside each measurement on the machine.
+    """
     wrk = find_wrk()
     bodies = work / "bodies"
     bodies.mkdir()
@@ -135,11 +146,14 @@ def measure(args: argparse.Namespace, work: Path) -> list[Measured]:
         up = [r for c in chosen if (r := started(c, calls[0], work, stack)) is not None]
 
         def load(server: Running, connections: int, seconds: int) -> Load:
-            url = server.contender.url
-            return fire(wrk, url, bodies, connections, seconds, server.cpu_seconds)
+            return fire(wrk, server.contender.url, bodies, connections, seconds, server)
+
+        def ours() -> float:
+            return sum(server.cpu_seconds() for server in up)
 
         for server in up:
             load(server, 8, max(2, args.seconds // 2))  # warm
+        besides: list[Beside] = []
         loads: dict[str, dict[int, list[Load]]] = {
             s.contender.name: {c: [] for c in args.connections} for s in up
         }
@@ -148,15 +162,20 @@ def measure(args: argparse.Namespace, work: Path) -> list[Measured]:
                 for server in up:
                     name = server.contender.name
                     server.settle()
+                    watch = Watch.begin(ours)
                     run = load(server, connections, args.seconds)
+                    beside = watch.end()
+                    besides.append(beside)
                     loads[name][connections].append(run)
                     print(
                         f"round {number} {name:12} {connections:3} connections "
                         f"{run.rate:7.0f}/s p50 {run.p50:6.1f} p99 {run.p99:6.1f} ms "
-                        f"{run.cpu:5.0f} us CPU",
+                        f"{run.cpu:5.0f} us CPU; others {beside.others:.2f}, "
+                        f"stolen {beside.stolen:.2f} cores"
+                        f"{'' if beside.counts else ': DOES NOT COUNT'}",
                         flush=True,
                     )
-        return [_measured(s, loads[s.contender.name]) for s in up]
+        return [_measured(s, loads[s.contender.name]) for s in up], besides
 
 
 def sample_answer(body: bytes, data: Path) -> bytes:
@@ -187,19 +206,29 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="covercard-bench-") as folder:
         work = Path(folder)
         try:
-            measured = measure(args, work)
+            measured, besides = measure(args, work)
         except NoLoadGenerator as error:
             sys.exit(str(error))
         table = markdown(measured)
         by_name = {m.name: m for m in measured}
         print(f"\n{BODY_BYTES} bytes a call, {args.workers} workers, medians of {args.rounds}\n")
         print(table)
-        for line in [*other_ratios(by_name), *target_lines(by_name)]:
+        for line in [
+            *other_ratios(by_name),
+            *target_lines(by_name),
+            *machine_lines(besides),
+        ]:
             print(line)
         if args.out:
             args.out.mkdir(parents=True, exist_ok=True)
             (args.out / "table.md").write_text(table, "utf-8")
             (args.out / "plot.svg").write_text(svg(measured), "utf-8")
+        if args.fetch:
+            for line in fetching(work / "fetching", args.seconds):
+                print(line, flush=True)
+        if args.growth:
+            for line in by_workers(work / "workers", args.seconds):
+                print(line, flush=True)
         for line in growth(work, curves=args.growth, soak_calls=args.soak, rows=args.rows):
             print(line, flush=True)
         if args.rules:

@@ -43,8 +43,11 @@ def order_sign_bodies(count: int = 1, size: int = BODY_BYTES) -> list[bytes]:
     return bodies
 
 
-def call_with_orders(count: int) -> bytes:
-    """One call with `count` orders: every tenth is MR spectroscopy, the others no policy lists."""
+def call_with_orders(count: int, *, of_one_policy: bool = False) -> bytes:
+    """One call with `count` orders: every tenth is MR spectroscopy, the others no policy lists.
+
+    `of_one_policy`: all are MR spectroscopy.
+    """
     call = fixture_call()
     entries = call["context"]["draftOrders"]["entry"]
     first = entries[0]
@@ -54,7 +57,7 @@ def call_with_orders(count: int) -> bytes:
         order = entry["resource"]
         order["id"] = f"{first['resource']['id']}-{i}"
         entry["fullUrl"] = f"{first['fullUrl']}-{i}"
-        if i % 10:
+        if i % 10 and not of_one_policy:
             order["code"]["coding"][0]["code"] = "70551"
             order["code"]["coding"][0]["display"] = "MRI"
             order["code"]["text"] = "MRI"

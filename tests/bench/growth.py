@@ -23,6 +23,8 @@ from tests.bench.log_growth import log_growth, look_up
 
 SERVICE = "order-sign-crd"
 ORDERS = (1, 10, 100, 1_000)
+ORDERS_OF_ONE_POLICY = (1, 2, 10, 50)
+MOST_OF_A_FURTHER_ORDER = 0.1
 POLICIES = (1, 100, 1_000, 10_000)
 CODES_A_POLICY = 100
 
@@ -31,6 +33,7 @@ def growth(work: Path, *, curves: bool, soak_calls: int, rows: int) -> Iterator[
     """The lines of the measurements that were asked for."""
     if curves:
         yield from by_orders()
+        yield from by_orders_of_one_policy()
         yield from by_policies()
         yield from log_growth(work)
     if soak_calls:
@@ -62,6 +65,22 @@ def by_orders() -> Iterator[str]:
         act = answering(review, call_with_orders(count))
         cost = processor_microseconds(act, max(1, 400 // count))
         yield f"GROWTH orders {count}: {cost:.0f} us a call, {cost / count:.0f} us an order"
+
+
+def by_orders_of_one_policy() -> Iterator[str]:
+    """What each further order of the same policy costs, of what the first costs."""
+    settings = Settings()
+    review = wire_review(settings, Library(settings))
+    costs = {}
+    for count in ORDERS_OF_ONE_POLICY:
+        act = answering(review, call_with_orders(count, of_one_policy=True))
+        costs[count] = processor_microseconds(act, max(20, 400 // count))
+        yield f"GROWTH orders of one policy {count}: {costs[count]:.0f} us a call"
+    most = max(costs)
+    further = (costs[most] - costs[1]) / (most - 1) / costs[1]
+    yield f"RATIO a further order of one policy/the first {further:.2f}"
+    verdict = "reached" if further <= MOST_OF_A_FURTHER_ORDER else "NOT REACHED"
+    yield (f"TARGET a further order of one policy at most {MOST_OF_A_FURTHER_ORDER}: {verdict}")
 
 
 def by_policies() -> Iterator[str]:

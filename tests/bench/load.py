@@ -6,9 +6,11 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.bench.servers import Running
 
 SCRIPT = Path(__file__).with_name("fire.lua")
 
@@ -21,8 +23,8 @@ class NoLoadGenerator(RuntimeError):
 class Load:
     """What one run gave: calls answered a second, latencies in milliseconds.
 
-    `cpu` is what a call cost the server's processes in processor microseconds: it tells the same on
-    a busy machine.
+    `cpu` is what a call cost the server's processes in processor microseconds, with what they do
+    for it afterwards: it tells much the same on a busy machine.
     """
 
     rate: float
@@ -54,13 +56,10 @@ def fire(
     bodies: Path,
     connections: int,
     seconds: int,
-    cpu_seconds: Callable[[], float],
+    server: Running,
 ) -> Load:
-    """Fire the bodies of a folder for so many seconds. RuntimeError if any call went wrong.
-
-    `cpu_seconds` tells the processor time that the server has used up to now.
-    """
-    began = cpu_seconds()
+    """Fire the bodies of a folder for so many seconds. RuntimeError if any call went wrong."""
+    began = server.cpu_seconds()
     count = len(list(bodies.glob("*.json")))
     ended = subprocess.run(
         [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout=10s", f"-s{SCRIPT}", url],
@@ -73,10 +72,11 @@ def fire(
     figures = json.loads(line.removeprefix("FIGURES "))
     if figures["failed"] or not figures["requests"]:
         raise RuntimeError(f"{url}: {figures['failed']} of {figures['requests']} calls failed")
+    server.settle()
     return Load(
         rate=figures["requests"] / figures["microseconds"] * 1e6,
         p50=figures["p50"] / 1000,
         p95=figures["p95"] / 1000,
         p99=figures["p99"] / 1000,
-        cpu=(cpu_seconds() - began) / figures["requests"] * 1e6,
+        cpu=(server.cpu_seconds() - began) / figures["requests"] * 1e6,
     )

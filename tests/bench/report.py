@@ -8,6 +8,11 @@ from statistics import median
 
 from tests.bench.load import Load
 
+PEERS = ("healthchain", "healthchain-uvloop")
+"""Others' services, compared by rate and by processor time: a rate at which cores stand still says
+nothing of their work.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -71,18 +76,26 @@ def ratio_of_rounds(ours: Sequence[Load], theirs: Sequence[Load], figure: str) -
 
 def targets(measured: Mapping[str, Measured]) -> Iterator[Target]:
     """The project's targets, as far as what they compare was measured."""
-    floor, complete = measured.get("floor"), measured.get("complete")
-    if floor is None or complete is None:
+    complete = measured.get("complete")
+    if complete is None:
         return
-    most = max(complete.loads)
     ours = complete.loads
-    yield Target(
-        "RATIO complete/floor", ratio_of_rounds(ours[most], floor.loads[most], "rate"), 0.35, True
-    )
-    if other := measured.get("healthchain"):
-        ratio = ratio_of_rounds(ours[most], other.loads[most], "rate")
-        yield Target("RATIO complete/healthchain", ratio, 1.5, True)
+    if (base := measured.get("base")) and 16 in ours:
+        ratio = ratio_of_rounds(ours[16], base.loads[16], "cpu")
+        yield Target("RATIO CPU time complete/base at 16", ratio, 0.5, False)
+    if 16 in ours and 64 in ours:
+        ratio = ratio_of_rounds(ours[64], ours[16], "rate")
+        yield Target("RATIO complete at 64/at 16", ratio, 1.0, True)
+    floor = measured.get("floor")
+    if floor is None:
+        return
     if 16 in ours:
+        yield Target(
+            "RATIO complete/floor at 16",
+            ratio_of_rounds(ours[16], floor.loads[16], "rate"),
+            0.28,
+            True,
+        )
         ratio = ratio_of_rounds(ours[16], floor.loads[16], "p99")
         yield Target("RATIO p99 complete/floor at 16", ratio, 2.0, False)
     more = complete.megabytes - floor.megabytes
@@ -109,11 +122,15 @@ def other_ratios(measured: Mapping[str, Measured]) -> Iterator[str]:
                 cost = ratio_of_rounds(floor.loads[connections], loads, "cpu")
                 yield f"RATIO {m.name}/floor at {connections} {ratio:.2f}"
                 yield f"RATIO {m.name}/floor by CPU time at {connections} {cost:.2f}"
-    complete, beside = measured.get("complete"), measured.get("healthchain-uvloop")
-    if complete and beside:
-        most = max(complete.loads)
-        ratio = ratio_of_rounds(complete.loads[most], beside.loads[most], "rate")
-        yield f"RATIO complete/healthchain-uvloop {ratio:.2f}"
+    complete = measured.get("complete")
+    for name in PEERS:
+        peer = measured.get(name)
+        if complete and peer:
+            most = max(complete.loads)
+            ours, theirs = complete.loads[most], peer.loads[most]
+            yield f"RATIO complete/{name} {ratio_of_rounds(ours, theirs, 'rate'):.2f}"
+            cost = ratio_of_rounds(theirs, ours, "cpu")
+            yield f"RATIO complete/{name} by CPU time {cost:.2f}"
 
 
 def markdown(measured: Sequence[Measured]) -> str:
