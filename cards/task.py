@@ -52,6 +52,11 @@ class FormRequest(msgspec.Struct, frozen=True):
     response: str | None = None
 
 
+def written_instant(at: datetime) -> str:
+    """An instant as a FHIR dateTime, to the second."""
+    return at.isoformat(timespec="seconds")
+
+
 def questionnaire_task(form: FormRequest) -> Json:
     """A Task of the profile, recognizable for clients by its input's text."""
     task: Json = {
@@ -62,7 +67,7 @@ def questionnaire_task(form: FormRequest) -> Json:
         "code": concept(SDC_TEMP, "complete-questionnaire"),
         "description": form.description,
         "for": {"reference": form.patient},
-        "authoredOn": form.authored.isoformat(timespec="seconds"),
+        "authoredOn": written_instant(form.authored),
         "requester": form.payer.as_json(),
         "reasonCode": concept(text=form.reason),
         "input": [

@@ -69,17 +69,12 @@ class Card(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 class Answer(msgspec.Struct, frozen=True, rename="camel"):
     """The body of a 200.
 
-    `cards` is always present (CDS Hooks 2.0: empty without a card); an empty `system_actions` is
-    encoded by the CRD version (`CrdVersion`).
+    `cards` is always present (CDS Hooks 2.0: empty without a card), each one a `Card` in JSON; an
+    empty `system_actions` is encoded by the CRD version (`CrdVersion`).
     """
 
-    cards: list[Card]
+    cards: list[msgspec.Raw]
     system_actions: list[Action] | msgspec.UnsetType
-
-    @property
-    def actions(self) -> list[Action]:
-        """The systemActions, empty if the member is absent."""
-        return [] if isinstance(self.system_actions, msgspec.UnsetType) else self.system_actions
 
 
 def associated_resources(references: list[str]) -> Json | None:

@@ -62,6 +62,8 @@ from service.response.notice_facts import NoticeFacts
 from service.response.notice_forms import NoticeForms, NoticeSuggestion
 from service.response.offer_cards import OfferCards
 from service.response.response_links import ResponseLinks
+from service.response.statements import Statements
+from service.response.written_cards import WrittenCards
 from service.review.decide import DecideStep
 from service.review.fhir_server_check import FhirServerCheck
 from service.review.order_review import OrderReview
@@ -160,9 +162,12 @@ def wire_review(
         NoticeFacts(links, notice_forms),
         offer_cards,
         CoverageCorrections(links),
-        new_uuid,
     )
-    responder = Responder(card_writer, CoverageInformationWriter(links), library.texts)
+    responder = Responder(
+        WrittenCards(card_writer, new_uuid, remembers=not suggestion.brings_response),
+        Statements(CoverageInformationWriter(links), library.texts),
+        library.texts,
+    )
     return OrderReview(
         services=SERVICES,
         versions=versions or CrdVersions(),

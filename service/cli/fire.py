@@ -175,5 +175,5 @@ def _in_process(body: bytes) -> Fired:
         reviewed = review.review(_service_id(body), body)
     except RequestError as error:
         return Fired(error.status, error.operation_outcome())
-    answer = msgspec.json.decode(msgspec.json.encode(reviewed.answer))
+    answer = msgspec.json.decode(reviewed.answer)
     return Fired(200, answer, [(d.order.reference, d.trace) for d in reviewed.determinations])

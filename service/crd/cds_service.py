@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Protocol
 
 from service.ehr.fhir_query import FhirQuery
@@ -28,7 +28,7 @@ class Call(Protocol):
     def encounter_id(self) -> str | None: ...
 
 
-class HookTier(Enum):
+class HookTier(StrEnum):
     """Tier of a hook: the extent of its answer."""
 
     PRIMARY = "primary"

@@ -8,16 +8,20 @@ from dataclasses import dataclass
 import msgspec
 
 from cards.texts import Texts
-from cards.vocabulary import Action, Answer, Json
-from service.decision.coverage_assertion import replaced_assertion
+from cards.vocabulary import Action, Answer
+from service.decision.coverage_assertion import coverage_assertion_id, replaced_assertion
 from service.decision.determination import UndeterminedReason
-from service.fhir.orders import VISIT_TYPE
-from service.response.card_writer import CardWriter
-from service.response.coverage_information_writer import CoverageInformationWriter, already_carried
+from service.decision_log.call_record import CardShown
+from service.response.coverage_information_writer import already_carried
 from service.response.order_update import with_coverage_information
 from service.response.response_context import Decided, ResponseContext
+from service.response.shape import Shape, shape_of
+from service.response.statements import NOTHING, Statements
+from service.response.written_cards import WrittenCards
 
 __all__ = ["Asserted", "Decided", "Reply", "Responder", "ResponseContext"]
+
+_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +40,13 @@ class Asserted:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The body of an answer; `asserted` has an entry for each decided order, None without one."""
+    """The body of an answer as JSON, and what the decision log keeps of its cards.
 
-    answer: Answer
+    `asserted` has an entry for each decided order, None without one.
+    """
+
+    answer: bytes
+    cards: tuple[CardShown, ...]
     asserted: tuple[Asserted | None, ...]
 
 
@@ -46,59 +54,62 @@ class Reply:
 class Responder:
     """Writer of the answer's body, by the caller's options."""
 
-    cards: CardWriter
-    coverage_information: CoverageInformationWriter
+    cards: WrittenCards
+    statements: Statements
     texts: Texts
 
     def reply(self, decided: Sequence[Decided], to: ResponseContext) -> Reply:
         """Cards, most important first, and a systemAction for each order with new information."""
-        cards = self.cards.cards(decided, to)
-        wanted = [c for c in cards if to.options.wants(c.source.topic.code)]
+        shapes = [shape_of(item) for item in decided]
+        cards = self.cards.of(decided, to, shapes)
+        if to.options.hidden_card_types:
+            cards = [card for card in cards if to.options.wants(card.shown.topic)]
+        cards = cards[: to.options.max_cards]
         informed = to.options.coverage_info
         made = [
-            self._asserted(item, to)
+            self._asserted(item, to, shape)
             if informed and to.tier.states_coverage_of(item.resource.type)
             else None
-            for item in decided
+            for item, shape in zip(decided, shapes, strict=True)
         ]
         actions = [action for m in made if m is not None and (action := m[1]) is not None]
         answer = Answer(
-            cards=wanted[: to.options.max_cards],
+            cards=[card.json for card in cards],
             system_actions=actions if actions or to.version.empty_system_actions else msgspec.UNSET,
         )
-        return Reply(answer, tuple(m[0] if m is not None else None for m in made))
+        return Reply(
+            _encode(answer),
+            tuple(card.shown for card in cards),
+            tuple(m[0] if m is not None else None for m in made),
+        )
 
     def _asserted(
-        self, item: Decided, to: ResponseContext
+        self, item: Decided, to: ResponseContext, shape: Shape | None
     ) -> tuple[Asserted, Action | None] | None:
         """The coverage assertion of an order, with its update if it is new."""
-        info = self.coverage_information.coverage_information(item.determination, to)
+        determination = item.determination
+        order, found = determination.order, determination.finding.coverage
+        text = self.statements.text(item, to, shape)
         # An EHR cannot update an order without an id.
-        if info is None or item.resource.id is None:
+        if text is NOTHING or found is None or item.resource.id is None:
             return None
-        info = msgspec.structs.replace(info, dependencies=item.depends_on)
-        order, assertion_id = item.determination.order, info.assertion_id
-        if item.determination.undetermined is UndeterminedReason.APPROVAL_TOLD and any(
-            carried.coverage == info.coverage for carried in order.coverage_information
+        coverage = found.reference
+        if determination.undetermined is UndeterminedReason.APPROVAL_TOLD and any(
+            carried.coverage == coverage for carried in order.coverage_information
         ):
             return None  # what tells the approval is never overwritten
-        if already_carried(order, info):
+        assertion_id = coverage_assertion_id(determination, to.client, to.ehr, text.asserted)
+        if already_carried(order, coverage, assertion_id):
             return Asserted(assertion_id, sent=False), None
-        extension = to.version.coverage_information(info, self.texts.phrases.reasons)
         action = Action(
             type="update",
-            description=self._said_of_update(item.resource.type, extension),
+            description=text.description,
             resource=with_coverage_information(
-                item.resource, order.coverage_information, info.coverage, extension
+                item.resource,
+                order.coverage_information,
+                coverage,
+                text.extension.filled(self.statements.values(item, assertion_id)),
             ),
         )
-        replaced = replaced_assertion(order, info.coverage, assertion_id)
+        replaced = replaced_assertion(order, coverage, assertion_id)
         return Asserted(assertion_id, sent=True, replaces=replaced), action
-
-    def _said_of_update(self, kind: str, extension: Json) -> str:
-        """The action's description, in the words that the version has written."""
-        phrases = self.texts.phrases.update
-        by_type = {"Appointment": phrases.appointment, VISIT_TYPE: phrases.visit}
-        parts = extension["extension"]
-        covered = next(part["valueCode"] for part in parts if part["url"] == "covered")
-        return by_type.get(kind, phrases.order).format(covered=covered)

@@ -1,4 +1,4 @@
-"""Card writer: selection and order of the cards of determinations."""
+"""Card writer: the cards of determinations, in their order."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ from service.response.unchecked_orders import orders_of_unknown_members, uncheck
 
 @dataclass(frozen=True, slots=True)
 class CardWriter:
-    """Writer of an answer's cards: policy cards before notice cards."""
+    """Writer of an answer's cards: on policies and notices, then what is offered, then what was not
+    checked. The caller's options come later.
+    """
 
     links: ResponseLinks
     notices: NoticeFacts
     offers: OfferCards
     corrections: CoverageCorrections
-    new_uuid: Callable[[], str]
 
-    def cards(self, decided: Sequence[Decided], to: ResponseContext) -> list[Card]:
-        """All cards, before the caller's options are applied."""
-        style = CardStyle(self.links.texts, to.version.topic_system, self.new_uuid)
-        shown = [i for i in decided if _worth_a_card(i.determination, to)]
-        worth = [i.determination for i in shown]
+    def style(self, to: ResponseContext, new_uuid: Callable[[], str]) -> CardStyle:
+        """The style of all cards of an answer."""
+        return CardStyle(self.links.texts, to.version.topic_system, new_uuid)
+
+    def on_policies(
+        self, decided: Sequence[Decided], to: ResponseContext, style: CardStyle
+    ) -> list[Card]:
+        """The cards that say what is known of the orders: policy cards before notice cards."""
+        worth = [i.determination for i in decided if _worth_a_card(i.determination, to)]
         planned = [d for d in worth if d.order.is_planned]
         ordered = [d for d in worth if not d.order.is_planned]
         facts = [noncoverage_facts(group, to, self.links) for group in grouped(ordered)]
         early = [noncoverage_facts(group, to, self.links) for group in grouped(planned)]
-        not_checked = self._not_checked(decided, shown, to, style)
         if to.tier is not HookTier.PRIMARY:
             linked = to.tier is HookTier.SECONDARY
-            return [
-                *(early_warning_card(f, style, linked=linked) for f in (*facts, *early)),
-                *self._offered(decided, to, style),
-                *not_checked,
-            ]
+            return [early_warning_card(f, style, linked=linked) for f in (*facts, *early)]
         details = {i.determination.order.reference: i.details for i in decided}
         facts_of = {i.determination.order.reference: i.facts for i in decided}
         still_to_give = grouped(d for d in ordered if d.notices)
@@ -64,22 +64,21 @@ class CardWriter:
             *(noncoverage_card(f, style) for f in facts),
             *(early_warning_card(f, style, linked=True) for f in early),
             *(advance_notice_card(n, style) for n in notices),
-            *self._offered(decided, to, style),
-            *not_checked,
         ]
 
-    def _offered(
+    def may_offer(self, decided: Sequence[Decided], to: ResponseContext) -> bool:
+        """Whether `offered` may have cards for orders of this shape."""
+        return self.corrections.may_be_for(to) or self.offers.may_be_for(decided)
+
+    def offered(
         self, decided: Sequence[Decided], to: ResponseContext, style: CardStyle
     ) -> Iterator[Card]:
+        """The cards that offer something, with resources of the call in them."""
         yield from self.corrections.of(decided, to, style)
         yield from self.offers.of(decided, to, style)
 
-    def _not_checked(
-        self,
-        decided: Sequence[Decided],
-        shown: Sequence[Decided],
-        to: ResponseContext,
-        style: CardStyle,
+    def not_checked(
+        self, decided: Sequence[Decided], to: ResponseContext, style: CardStyle
     ) -> Iterator[Card]:
         """Cards on unchecked orders; none in a secondary hook."""
         if to.tier is HookTier.SECONDARY:
@@ -87,6 +86,7 @@ class CardWriter:
         links = self.links
         for why, d, orders in orders_of_unknown_members(decided):
             yield not_checked_card(why, orders, links.insurer(d), links.contact_line(d), style)
+        shown = [i for i in decided if _worth_a_card(i.determination, to)]
         for why, orders in unchecked_orders(decided, shown, to):
             contact = links.contact_words(links.operator_contact)
             yield not_checked_card(why, orders, links.operator_name, contact, style)

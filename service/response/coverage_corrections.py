@@ -31,11 +31,15 @@ class CoverageCorrections:
 
     links: ResponseLinks
 
+    def may_be_for(self, to: ResponseContext) -> bool:
+        """Whether the call's hook is one of those that coverages are corrected in."""
+        return to.hook in _HOOKS
+
     def of(
         self, decided: Sequence[Decided], to: ResponseContext, style: CardStyle
     ) -> Iterator[Card]:
         """One card for each coverage whose days differ."""
-        if to.hook not in _HOOKS:
+        if not self.may_be_for(to):
             return
         seen: set[str] = set()
         for item in decided:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import NamedTuple
 
 from cards.coverage_information import (
     CLAIM_MODIFIER,
@@ -21,7 +22,6 @@ from cards.texts.wording import Phrases
 from service.crd.cds_service import HookTier
 from service.crd.crd_version import CrdVersion
 from service.decision.coverage import CoverageOutcome
-from service.decision.coverage_assertion import coverage_assertion_id
 from service.decision.determination import Caveat, Determination, UndeterminedReason
 from service.decision.order import Order
 from service.decision.policy import (
@@ -57,15 +57,22 @@ _CAVEATS = frozenset(c.value for c in Caveat)
 _BILLING_SYSTEMS = frozenset({CPT, HCPCS})
 
 
+class Stated(NamedTuple):
+    """Coverage information without its assertion id, and what that id is made of: the content
+    beyond the determination (`coverage_assertion_id`).
+    """
+
+    info: CoverageInformation
+    asserted: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class CoverageInformationWriter:
     """Writer of coverage information."""
 
     links: ResponseLinks
 
-    def coverage_information(
-        self, d: Determination, to: ResponseContext
-    ) -> CoverageInformation | None:
+    def coverage_information(self, d: Determination, to: ResponseContext) -> Stated | None:
         """The coverage information of an order; None without exactly one coverage to reference.
 
         None also for another patient's order: the update would put this patient's coverage into
@@ -111,7 +118,7 @@ class CoverageInformationWriter:
         coverage: str,
         policy: PolicyVersion,
         policy_determination: PolicyDetermination,
-    ) -> CoverageInformation:
+    ) -> Stated:
         # A form is requested where it can be acted upon, at signing and booking (hook-19).
         full = to.tier is HookTier.PRIMARY
         editions = self.links.editions(d, to.now.date()) if full else []
@@ -130,7 +137,7 @@ class CoverageInformationWriter:
             said.extend(on_file_sentences(d, self.links, services))
             said.extend(self.links.situation_orders(d, to.now.date(), services))
         expires = _expires_on(d, policy, to.now.date())
-        asserted = [d.covered.value, *(n.id for n in editions), *_on_file(d, full)]
+        asserted = [to.version.name, d.covered.value, *(n.id for n in editions), *_on_file(d, full)]
         asserted.extend(f"{s.notice} {s.id}" for s in d.situations if full)
         asserted.extend(asserted_by_records(d))
         if expires:
@@ -138,7 +145,7 @@ class CoverageInformationWriter:
         forms = still_needed(policy_determination.forms, d) if full else ()
         if policy.rules:
             asserted.extend(_of_rules(d, policy_determination, [f.form for f in forms]))
-        return CoverageInformation(
+        info = CoverageInformation(
             coverage=coverage,
             covered=d.covered.value,
             codes=d.billing_expressions,
@@ -146,7 +153,7 @@ class CoverageInformationWriter:
             assumptions=_assumptions(d, self.links.texts),
             stated_on=to.now.date(),
             expires_on=expires,
-            assertion_id=coverage_assertion_id(d, to.client, to.ehr, [to.version.name, *asserted]),
+            assertion_id="",
             documentation=(
                 *(self._documentation(n, editions, to.version) for n in editions),
                 *(self._own_form(f, to.version) for f in forms),
@@ -163,6 +170,7 @@ class CoverageInformationWriter:
             contact=_own_contact(policy_determination) or _contact(d),
             coded_reasons=coded_reasons(d, self.links.texts.payer),
         )
+        return Stated(info, tuple(asserted))
 
     def _own_form(self, need: FormNeed, version: CrdVersion) -> Documentation:
         """A questionnaire of the policy's own."""
@@ -180,7 +188,7 @@ class CoverageInformationWriter:
         to: ResponseContext,
         coverage: str,
         gap: str,
-    ) -> CoverageInformation:
+    ) -> Stated:
         texts = self.links.texts
         wording = texts.caveats[gap] if gap in _CAVEATS else texts.undetermined[gap]
         covered = Covered(wording.covered)
@@ -189,15 +197,13 @@ class CoverageInformationWriter:
         approval = None
         if gap == UndeterminedReason.AUTHORIZATION_ON_FILE and d.payer is not None:
             approval = d.payer.approved
-        return CoverageInformation(
+        info = CoverageInformation(
             coverage=coverage,
             covered=covered.value,
             codes=tuple(c for c in d.billing_expressions if c.system in _BILLING_SYSTEMS),
             reasons=(_reason(wording.reason, d, to, self.links.texts.phrases),),
             stated_on=to.now.date(),
-            assertion_id=coverage_assertion_id(
-                d, to.client, to.ehr, [to.version.name, covered.value, gap, *asserted_by_records(d)]
-            ),
+            assertion_id="",
             reason_code=wording.reason_code,
             instructions=wording.instructions,
             info_needed=(wording.missing,) if wording.missing else (),
@@ -208,6 +214,7 @@ class CoverageInformationWriter:
             satisfied_by=approval.number if approval else d.approval,
             coded_reasons=coded_reasons(d, self.links.texts.payer),
         )
+        return Stated(info, (to.version.name, covered.value, gap, *asserted_by_records(d)))
 
     def _documentation(
         self, notice: Notice, editions: Sequence[Notice], version: CrdVersion
@@ -275,13 +282,13 @@ def _on_file(d: Determination, full: bool) -> Iterator[str]:
         yield f"{found.record} {found.day} {found.option} {found.refused}"
 
 
-def already_carried(order: Order, info: CoverageInformation) -> bool:
+def already_carried(order: Order, coverage: str, assertion_id: str) -> bool:
     """Whether the order carries this coverage information already, by its assertion id.
 
     Then no update is sent (CRD 2.2.1 resp-35).
     """
     return any(
-        carried.assertion_id == info.assertion_id and carried.coverage == info.coverage
+        carried.assertion_id == assertion_id and carried.coverage == coverage
         for carried in order.coverage_information
     )
 

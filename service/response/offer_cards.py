@@ -79,6 +79,10 @@ class OfferCards:
     links: ResponseLinks
     suggestion: NoticeSuggestion
 
+    def may_be_for(self, decided: Sequence[Decided]) -> bool:
+        """Whether an outcome of the orders offers something, in any hook."""
+        return any(True for _ in _groups(decided))
+
     def of(
         self, decided: Sequence[Decided], to: ResponseContext, style: CardStyle
     ) -> Iterator[Card]:

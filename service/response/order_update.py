@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 
 from cards.coverage_information.reader import is_coverage_information
-from cards.vocabulary import Json
 from service.decision.order import ExistingCoverageInformation
 from service.fhir.document import Resource
 
@@ -24,12 +23,12 @@ def with_coverage_information(
     resource: Resource,
     carried: Sequence[ExistingCoverageInformation],
     coverage: str,
-    extension: Json,
+    extension: bytes,
 ) -> dict[str, msgspec.Raw]:
     """The resource's elements as received, with the extension on `coverage` added or replaced.
 
-    `carried` is the resource's existing coverage information, in its order. Information on other
-    coverages stays, of any author.
+    `carried` is the resource's existing coverage information, in its order; `extension` is JSON.
+    Information on other coverages stays, of any author.
     """
     members = resource.compact_members()
     kept: list[msgspec.Raw] = []
@@ -40,5 +39,5 @@ def with_coverage_information(
         for bytes_of_it, value in zip(raw, written, strict=True):
             if not is_coverage_information(value) or next(read).coverage != coverage:
                 kept.append(bytes_of_it)
-    members["extension"] = msgspec.Raw(_encode([*kept, extension]))
+    members["extension"] = msgspec.Raw(_encode([*kept, msgspec.Raw(extension)]))
     return members

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
 from cards.texts.wording import Phrases
-from cards.vocabulary import Answer
 from service.crd.call_limits import CallLimits
 from service.crd.cds_service import CdsService, HookTier, ReviewTarget
 from service.crd.hook_request import HookRequest, RequestReader
@@ -18,6 +17,7 @@ from service.crd.missing_data import missing_needs, required
 from service.crd.versions import CrdVersions
 from service.decision.coverage import CoverageFinding, CoverageOutcome
 from service.decision.determination import Determination, TraceStep
+from service.decision_log.call_record import CardShown
 from service.ehr.fetch_report import FetchReport, Outcome, UnreadBecause
 from service.ehr.fhir_client import Access
 from service.ehr.fhir_query import FhirQuery, Read
@@ -39,13 +39,15 @@ from service.review.submitted_forms import FormsOnFile
 class Review:
     """A reviewed call: request, fetched resources, determinations and answer.
 
-    `asserted` has an entry for each determination: its coverage assertion, or None.
+    `answer` is the body in JSON, `cards` what the decision log keeps of its cards. `asserted` has
+    an entry for each determination: its coverage assertion, or None.
     """
 
     request: HookRequest
     fetched: Fetched
     determinations: tuple[Determination, ...]
-    answer: Answer
+    answer: bytes
+    cards: tuple[CardShown, ...]
     asserted: tuple[Asserted | None, ...]
 
 
@@ -166,7 +168,7 @@ class OrderReview:
             unread_because=unread_because,
         )
         reply = self._responder.reply(decided, to)
-        return Review(request, fetched, determinations, reply.answer, reply.asserted)
+        return Review(request, fetched, determinations, reply.answer, reply.cards, reply.asserted)
 
     def _asked(self, request: HookRequest, resources: Resources) -> Sequence[ReviewTarget]:
         """The resources under review; a visit only if a policy has one of its codes."""

@@ -10,13 +10,11 @@ from datetime import datetime
 import msgspec
 from flask import Flask, Response, g, request
 
-from cards.vocabulary import Answer, Card
 from service import __version__
 from service.auth.client_share import MinuteCounts
 from service.crd.hooks import SERVICES
 from service.decision.determination import Determination
-from service.decision.policy import PolicyVersion
-from service.decision_log.call_record import CallRecord, CardShown, DeterminationRecord
+from service.decision_log.call_record import CallRecord, DeterminationRecord
 from service.decision_log.fetched_resources import written
 from service.decision_log.instants import new_call_id
 from service.decision_log.recorder import Recorder
@@ -99,9 +97,8 @@ class ReceivedCall:
 
     def complete(self, review: Review) -> bytes:
         """Record call and answer; returns the answer's bytes. Raises RecordsUnavailable."""
-        payload = encode(review.answer)
+        payload = review.answer
         call = review.request
-        shown = tuple(cards_shown(review.answer, review.determinations))
         fetched = written(review.fetched)
         g.fetched_bytes = len(fetched or b"")
         record = msgspec.structs.replace(
@@ -115,10 +112,10 @@ class ReceivedCall:
             token_use=review.fetched.token_use.value if call.access_token else None,
             fetched=fetched,
             decided=tuple(map(_decided, review.determinations, review.asserted)),
-            cards=shown,
+            cards=review.cards,
         )
         self._keep(record, call.version.name, "answered")
-        for card in shown:
+        for card in review.cards:
             self.call_logger.metrics.card(card.policy_id, card.topic)
         for determination in review.determinations:
             for kind in determination.payer.kinds if determination.payer else ():
@@ -189,28 +186,3 @@ def _decided(determination: Determination, asserted: Asserted | None) -> Determi
     return DeterminationRecord(
         determination, asserted.assertion_id, asserted.sent, asserted.replaces
     )
-
-
-def cards_shown(answer: Answer, determinations: tuple[Determination, ...]) -> list[CardShown]:
-    """The answer's cards, each with the policy of its orders."""
-    policies = {d.order.reference: d.policy for d in determinations if d.policy is not None}
-    return [_card_shown(card, policies) for card in answer.cards]
-
-
-def _card_shown(card: Card, policies: Mapping[str, PolicyVersion]) -> CardShown:
-    about = (card.extension or {}).get("davinci-crd.associated-resource", [])
-    policy = next((policies[r["reference"]] for r in about if r["reference"] in policies), None)
-    if not about and len({(p.id, p.version) for p in policies.values()}) == 1:
-        policy = next(iter(policies.values()))  # an order without an id
-    return CardShown(
-        uuid=card.uuid,
-        topic=card.source.topic.code,
-        policy_id=policy.id if policy else None,
-        policy_version=policy.version if policy else None,
-        suggestions=tuple(s.uuid for s in card.suggestions),
-        form=any(_starts_form(a.resource) for s in card.suggestions for a in s.actions),
-    )
-
-
-def _starts_form(resource: object) -> bool:
-    return isinstance(resource, Mapping) and resource.get("resourceType") == "Task"

@@ -49,8 +49,8 @@ def hooks_blueprint(
             raise
         note(
             version=reviewed.request.version.name,
-            cards=len(reviewed.answer.cards),
-            statements=len(reviewed.answer.actions),
+            cards=len(reviewed.cards),
+            statements=sum(a is not None and a.sent for a in reviewed.asserted),
         )
         # A large record holds up the transaction that it shares with others.
         alone = turn_to_compute() if len(body) > _LARGE else nullcontext()

@@ -17,7 +17,6 @@ from service.decision.policy import PolicyService, PolicyVersion
 from service.policies.policy_store import PolicyStore
 from service.review.order_review import OrderReview
 from service.settings import Settings
-from service.web.json_body import encode
 from tests.bench.bodies import call_with_orders, order_sign_bodies
 from tests.bench.log_growth import log_growth, look_up
 
@@ -55,7 +54,7 @@ def processor_microseconds(act: Callable[[], object], times: int) -> float:
 
 
 def answering(review: OrderReview, body: bytes) -> Callable[[], bytes]:
-    return lambda: encode(review.review(SERVICE, body).answer)
+    return lambda: review.review(SERVICE, body).answer
 
 
 def by_orders() -> Iterator[str]:

@@ -94,7 +94,7 @@ def cost_of(review: OrderReview, body: bytes, runs: int = 1) -> Cost:
     def act() -> None:
         nonlocal status
         try:
-            answer = encode(review.review(SERVICE, body).answer)
+            answer = review.review(SERVICE, body).answer
         except RequestError as refusal:
             answer = encode(refusal.operation_outcome())
             status = refusal.status

@@ -171,8 +171,8 @@ def test_a_decision_that_the_order_names_is_read_from_the_ehr(tmp_path: Path) ->
     review = wire_review(settings, Library(settings), lambda: NOW, ehr)
     found = review.review("order-sign-crd", json.dumps(request).encode())
     assert "ClaimResponse/denied-ann" in ehr.labels()
-    (card,) = found.answer.cards
-    assert card.summary.startswith("The plan has decided against MR spectroscopy")
+    (card,) = json.loads(found.answer)["cards"]
+    assert card["summary"].startswith("The plan has decided against MR spectroscopy")
 
 
 def test_the_statement_is_made_anew_once_the_plan_has_answered(client: FlaskClient) -> None:

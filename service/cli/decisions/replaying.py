@@ -103,7 +103,7 @@ def _differences(logged: LoggedCall, review: Review) -> Iterator[AnswerChange]:
             if (was or "") != (would_be or ""):
                 yield _change(logged, before, what, was or "none", would_be or "none")
     shown = [str(card["summary"]) for card in logged.cards]
-    would_show = [card.summary for card in review.answer.cards]
+    would_show = [str(card["summary"]) for card in msgspec.json.decode(review.answer)["cards"]]
     if shown != would_show:
         yield _change(logged, None, "cards", " / ".join(shown), " / ".join(would_show))
     if len(logged.determinations) != len(review.determinations):

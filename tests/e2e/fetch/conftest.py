@@ -111,6 +111,6 @@ def ask(wired: Callable[..., OrderReview]) -> Ask:
         done = wired(**{"fetch_budget_ms": 20_000, **settings}).review(
             f"{request['hook']}-crd", json.dumps(request).encode(), allowed
         )
-        return ReviewTarget(done, msgspec.json.decode(msgspec.json.encode(done.answer)))
+        return ReviewTarget(done, msgspec.json.decode(done.answer))
 
     return post
