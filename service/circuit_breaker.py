@@ -69,8 +69,9 @@ class CircuitBreaker:
             self.called += 1
 
     def _success(self) -> None:
-        with self._lock:
-            self._in_a_row, self._open_until = 0, None
+        if self._in_a_row:
+            with self._lock:
+                self._in_a_row, self._open_until = 0, None
 
     def _failure(self) -> None:
         with self._lock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -42,21 +42,20 @@ def read_member_identity(
     in use.
     """
     subscriber = coverage.data.get("subscriberId")
-    told = [subscriber] if isinstance(subscriber, str) and subscriber.strip() else []
-    told.extend(_member_numbers(coverage.data, systems))
+    numbers = _member_numbers(coverage.data, systems)
+    if isinstance(subscriber, str) and subscriber.strip():
+        numbers.insert(0, subscriber)
     data: Mapping[str, Any] = patient.data if patient is not None else {}
     name = _name(data)
     born = day_range(data.get("birthDate"))
-    given = name.get("given")
-    parts = given if isinstance(given, list) else []
     return MemberIdentity(
-        coverage_numbers=tuple(told),
+        coverage_numbers=tuple(numbers),
         patient_numbers=tuple(_member_numbers(data, systems)),
         birth_date=born[0] if born and born[0] == born[1] else None,
         family=_text(name.get("family")),
-        given=" ".join(filter(None, map(_text, parts))),
+        given=" ".join(filter(None, map(_text, _items(name.get("given"))))),
         text=_text(name.get("text")),
-        plan=next(_plans(coverage.data), ""),
+        plan=_plan(coverage.data),
     )
 
 
@@ -78,44 +77,51 @@ _OF_MEDICARE = re.compile(
 
 
 def _name(patient: Mapping[str, Any]) -> Mapping[str, Any]:
-    names = [n for n in _mappings(patient.get("name")) if n.get("use") != "old"]
-    official = [n for n in names if n.get("use") == "official"]
-    return next(iter(official or names), {})
+    first: Mapping[str, Any] | None = None
+    for name in _items(patient.get("name")):
+        if isinstance(name, dict) and (use := name.get("use")) != "old":
+            if use == "official":
+                return name
+            first = name if first is None else first
+    return first or {}
 
 
-def _member_numbers(data: Mapping[str, Any], systems: frozenset[str]) -> Iterator[str]:
-    for identifier in _mappings(data.get("identifier")):
-        value, system = identifier.get("value"), identifier.get("system")
+def _member_numbers(data: Mapping[str, Any], systems: frozenset[str]) -> list[str]:
+    found = []
+    for identifier in _items(data.get("identifier")):
+        value = identifier.get("value") if isinstance(identifier, dict) else None
         if not isinstance(value, str) or identifier.get("use") in ("old", "temp"):
             continue
+        system = identifier.get("system")
         payers_own = isinstance(system, str) and system in systems
         if value.strip() and (payers_own or _is_member_number(identifier.get("type"))):
-            yield value
+            found.append(value)
+    return found
 
 
 def _is_member_number(concept: object) -> bool:
-    codings = concept.get("coding") if isinstance(concept, dict) else None
-    return any(
-        c.get("code") == _MEMBER_NUMBER and c.get("system") in (_IDENTIFIER_TYPES, None)
-        for c in _mappings(codings)
-    )
+    return _has_coding(concept, _MEMBER_NUMBER, (_IDENTIFIER_TYPES, None))
 
 
-def _plans(coverage: Mapping[str, Any]) -> Iterator[str]:
-    for each in _mappings(coverage.get("class")):
-        kind = each.get("type")
-        codings = kind.get("coding") if isinstance(kind, Mapping) else None
-        value = each.get("value")
-        if isinstance(value, str) and any(
-            c.get("system") == _CLASSES and c.get("code") == "plan" for c in _mappings(codings)
-        ):
-            yield value.strip()
+def _plan(coverage: Mapping[str, Any]) -> str:
+    for each in _items(coverage.get("class")):
+        value = each.get("value") if isinstance(each, dict) else None
+        if isinstance(value, str) and _has_coding(each.get("type"), "plan", (_CLASSES,)):
+            return value.strip()
+    return ""
 
 
-def _mappings(value: object) -> Iterator[Mapping[str, Any]]:
-    for item in value if isinstance(value, list) else ():
-        if isinstance(item, dict):
-            yield item
+def _has_coding(concept: object, code: str, systems: tuple[str | None, ...]) -> bool:
+    for coding in _items(concept.get("coding")) if isinstance(concept, dict) else ():
+        if not isinstance(coding, dict):
+            continue
+        if coding.get("code") == code and coding.get("system") in systems:
+            return True
+    return False
+
+
+def _items(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _text(value: object) -> str:

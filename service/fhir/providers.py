@@ -66,8 +66,10 @@ def _collect(value: object, at: Resources, depth: int, found: dict[str, None]) -
 
 
 def _identified(identifiers: object, found: dict[str, None]) -> None:
+    if identifiers is None:
+        return
     for identifier in identifiers if isinstance(identifiers, list) else (identifiers,):
         if isinstance(identifier, dict) and identifier.get("system") == NPI:
             value = identifier.get("value")
-            if isinstance(value, str) and value.strip():
-                found[value.strip()] = None
+            if isinstance(value, str) and (npi := value.strip()):
+                found[npi] = None

@@ -63,7 +63,8 @@ def bearing(
     member = match.member
     if member is None:
         return PayerFinding(outcome, _because(outcome, None, records, now))
-    contradictions = tuple(_contradictions(member, match.person, coverage, day, programs))
+    program = _program(member, programs)
+    contradictions = tuple(_contradictions(member, program, match.person, coverage, day, programs))
     if outcome is not PayerOutcome.KNOWN:
         return PayerFinding(
             outcome,
@@ -78,14 +79,14 @@ def bearing(
         outcome,
         _because(outcome, member, records, now),
         record=member.version,
-        program=_program(member, programs),
+        program=program,
         starts=member.starts,
         ends=member.ends,
         primary=member.pays == "primary",
         authorization=_authorization(records, own, order, day),
         out_of_network=_out_of_network(records, member, order, day),
         exempt=_exempt(records, order, day),
-        had_on=tuple(sorted(_had_on(records, own, order, day))),
+        had_on=_had_on(records, own, order, day),
         history_known=records.history_known,
         situations=tuple(_situations(member, day)),
         contradictions=contradictions,
@@ -112,6 +113,8 @@ def _authorization(
 
     It must be for every code of the order: approval of a part does not approve the rest.
     """
+    if not records.authorizations:
+        return None
     fitting = [a for a in records.authorizations if a.member in own and a.status in _WEIGHT]
     spoken = [a for a in fitting if order.codes and all(a.speaks_of(c, day) for c in order.codes)]
     spoken = [a for a in spoken if a.status != "approved" or not _used_up(a, records, own)]
@@ -154,6 +157,8 @@ def _out_of_network(records: Records, member: Member, order: OrderAsked, day: da
 
 
 def _exempt(records: Records, order: OrderAsked, day: date) -> bool:
+    if not records.exemptions:
+        return False
     providers = {*order.ordered_by, *order.performed_by}
     cards = [
         e for e in records.exemptions if e.npi in providers and holds_on(e.starts, e.ends, day)
@@ -161,10 +166,11 @@ def _exempt(records: Records, order: OrderAsked, day: date) -> bool:
     return bool(order.codes) and all(any(c in e.codes for e in cards) for c in order.codes)
 
 
-def _had_on(records: Records, own: set[str], order: OrderAsked, day: date) -> Iterator[date]:
-    for service in records.services:
-        if service.member in own and service.code in order.codes and service.day <= day:
-            yield service.day
+def _had_on(records: Records, own: set[str], order: OrderAsked, day: date) -> tuple[date, ...]:
+    if not records.services:
+        return ()
+    of_order = [s for s in records.services if s.member in own and s.code in order.codes]
+    return tuple(sorted(s.day for s in of_order if s.day <= day))
 
 
 def _situations(member: Member, day: date) -> Iterator[str]:
@@ -180,12 +186,13 @@ def _situations(member: Member, day: date) -> Iterator[str]:
 
 def _contradictions(
     member: Member,
+    ours: ProgramEntry | None,
     person: Sequence[Member],
     coverage: Coverage,
     day: date,
     programs: ProgramTable,
 ) -> Iterator[Contradiction]:
-    ours, in_force = _program(member, programs), member.in_force_on(day)
+    in_force = member.in_force_on(day)
     told = coverage.program.entry if coverage.program.program is not Program.UNKNOWN else None
     if in_force and ours is not None:
         if coverage.program.contradictory:

@@ -31,11 +31,21 @@ if TYPE_CHECKING:
     import psycopg
 
 _CONNECTIONS = 4
-_NETWORK_KNOWN, _HISTORY_KNOWN = "network known", "history known"
-"""Rows that say that a payer keeps such records at all."""
+_KNOWN = {"network known": "network_known", "history known": "history_known"}
+"""Rows that say that a payer keeps such records at all → the field of `Records`."""
+_FIELDS = {
+    "members": "members",
+    "authorizations": "authorizations",
+    "network": "contracts",
+    "history": "services",
+    "exemptions": "exemptions",
+}
+_READ: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    kind.name: (_FIELDS[kind.name], kind.decoder()) for kind in KINDS.values()
+}
+"""Kind of a row → the field of `Records`, and the decoder of its record."""
 
 _json = msgspec.json.Encoder().encode
-_DECODERS: Mapping[str, Callable[[str], Any]] = {k.name: k.decoder() for k in KINDS.values()}
 
 _STATEMENT = """
 WITH m AS (
@@ -291,23 +301,18 @@ def _connected(url: str) -> psycopg.Connection:
 
 def _records(rows: Iterable[tuple[str, str]]) -> Records:
     """The records without duplicates: a member is found by each of its numbers."""
-    found: dict[str, list[Any]] = {name: [] for name in KINDS}
-    kept: set[str] = set()
-    for kind, record in dict.fromkeys(rows):
-        if kind in (_NETWORK_KNOWN, _HISTORY_KNOWN):
-            kept.add(kind)
-        else:
-            try:
-                found[kind].append(_DECODERS[kind](record))
-            except msgspec.DecodeError:
-                # Its message would quote the record.
-                raise PayerDataUnavailable("a record is not readable") from None
-    return Records(
-        members=tuple(found["members"]),
-        authorizations=tuple(found["authorizations"]),
-        contracts=tuple(found["network"]),
-        services=tuple(found["history"]),
-        exemptions=tuple(found["exemptions"]),
-        network_known=_NETWORK_KNOWN in kept,
-        history_known=_HISTORY_KNOWN in kept,
-    )
+    found: dict[str, list[Any]] = {}
+    fields: dict[str, Any] = {}
+    try:
+        for kind, record in dict.fromkeys(rows):
+            if kind in _KNOWN:
+                fields[_KNOWN[kind]] = True
+            else:
+                field, decode = _READ[kind]
+                found.setdefault(field, []).append(decode(record))
+    except msgspec.DecodeError:
+        # Its message would quote the record.
+        raise PayerDataUnavailable("a record is not readable") from None
+    for field, records in found.items():
+        fields[field] = tuple(records)
+    return Records(**fields)

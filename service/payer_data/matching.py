@@ -85,7 +85,7 @@ def match(told: Told, members: Iterable[Member], day: date) -> Match:
         return Match(MatchOutcome.NO_NUMBER)
     if told.birth_date is None or len(told.numbers) > MOST_NUMBERS:
         return Match(MatchOutcome.NOT_CHECKED)
-    fitting = [m for m in members if _is_told(told, m)]
+    fitting = [m for m in members if m.birth_date == told.birth_date and _same_name(told, m)]
     by_patient = _carrying(fitting, told.patient_numbers)
     by_coverage = _carrying(fitting, told.coverage_numbers)
     persons = {m.person for m in by_patient or by_coverage}
@@ -108,11 +108,12 @@ def _coverage(
     candidates: Sequence[Member], own: tuple[Member, ...], told: Told, day: date
 ) -> Match:
     active = [m for m in candidates if m.in_force_on(day)]
+    if len(active) == 1:
+        return Match(MatchOutcome.MATCHED, active[0], own)
     if not active:
         newest = max(candidates, key=lambda m: m.ends or date.max)
         return Match(MatchOutcome.NO_ACTIVE_COVERAGE, newest, own)
     for narrowed in (
-        active,
         [m for m in active if told.plan and m.plan == told.plan],
         [m for m in active if m.pays == "primary"],
     ):
@@ -122,22 +123,21 @@ def _coverage(
 
 
 def _carrying(members: Iterable[Member], numbers: frozenset[str]) -> list[Member]:
-    return [m for m in members if not numbers.isdisjoint((m.number, *m.alternates))]
-
-
-def _is_told(told: Told, member: Member) -> bool:
-    """Whether birth date and name are this member's; the name as far as both sides have one."""
-    return told.birth_date == member.birth_date and _same_name(told, member)
+    if not numbers:
+        return []
+    return [m for m in members if m.number in numbers or not numbers.isdisjoint(m.alternates)]
 
 
 def _same_name(told: Told, member: Member) -> bool:
-    """Whether the names can be one person's.
+    """Whether the names can be one person's, as far as both sides have one.
 
     All words of the shorter name in the longer one, in any order; or a given name in common, for
     family names change. Twins share family name and birth date, and are told apart by the given.
     """
     ours = name_words(f"{member.given} {member.family}")
     theirs = name_words(f"{told.given} {told.family}") or name_words(told.name)
+    if ours == theirs:
+        return True
     ours, theirs = in_one_script(ours, theirs)
     if not ours or not theirs or ours <= theirs or theirs <= ours:
         return True

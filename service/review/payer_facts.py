@@ -24,6 +24,8 @@ from service.decision.payer_finding import PayerFinding, PayerOutcome
 
 PLACE = "the payer's records"
 
+_YES, _NO = Fact(True, (PLACE,)), Fact(False, (PLACE,))
+
 
 @dataclass(frozen=True, slots=True)
 class PayerFacts:
@@ -34,20 +36,18 @@ class PayerFacts:
 
     told: Facts
     finding: PayerFinding
-
-    @property
-    def today(self) -> date:
-        return self.told.today
+    today: date
 
     def get(self, spec: FactSpec) -> Fact:
         """The fact with its value or the reason for which it is unknown; never an exception."""
-        if spec.source is not None:
-            if spec.source.family is Family.PROCEDURE and spec.source.codes is None:
-                return self._last_had(self.told.get(spec), spec.source)
-            return self.told.get(spec)
-        reader = _READERS.get(spec.name)
-        fact = reader(self.finding) if reader else None
-        return fact or self.told.get(spec)
+        source = spec.source
+        if source is None:
+            reader = _READERS.get(spec.name)
+            fact = reader(self.finding) if reader is not None else None
+            return self.told.get(spec) if fact is None else fact
+        if source.family is Family.PROCEDURE and source.codes is None:
+            return self._last_had(self.told.get(spec), source)
+        return self.told.get(spec)
 
     def _last_had(self, told: Fact, source: FactSource) -> Fact:
         """The last day of the policy's own service: the later one of records and call.
@@ -69,7 +69,7 @@ def with_payers_facts(told: Facts, finding: PayerFinding | None) -> Facts:
     """The facts of an order, completed where the payer knows member and coverage."""
     if finding is None or finding.outcome is not PayerOutcome.KNOWN:
         return told
-    return PayerFacts(told, finding)
+    return PayerFacts(told, finding, told.today)
 
 
 def _approval(finding: PayerFinding) -> Fact | None:
@@ -77,7 +77,7 @@ def _approval(finding: PayerFinding) -> Fact | None:
 
 
 def _approved(finding: PayerFinding) -> Fact | None:
-    return Fact(True, (PLACE,)) if finding.approved else None
+    return _YES if finding.approved else None
 
 
 def _decision(finding: PayerFinding) -> Fact | None:
@@ -101,15 +101,15 @@ def _program(finding: PayerFinding) -> Fact | None:
 
 
 def _in_force(finding: PayerFinding) -> Fact:
-    return Fact(True, (PLACE,))
+    return _YES
 
 
 def _deceased(finding: PayerFinding) -> Fact | None:
-    return Fact(True, (PLACE,)) if "deceased" in finding.situations else None
+    return _YES if "deceased" in finding.situations else None
 
 
 def _situation(name: str) -> Callable[[PayerFinding], Fact | None]:
-    return lambda finding: Fact(name in finding.situations, (PLACE,))
+    return lambda finding: _YES if name in finding.situations else _NO
 
 
 _READERS: Mapping[str, Callable[[PayerFinding], Fact | None]] = {

@@ -194,7 +194,7 @@ def _told(identity: MemberIdentity) -> Told:
 
 
 def _plain(numbers: Iterable[str]) -> frozenset[str]:
-    return frozenset(filter(None, map(plain_number, numbers)))
+    return frozenset([plain for n in numbers if (plain := plain_number(n))])
 
 
 def _providers(order: Order, resources: Resources, performer: str | None) -> Providers:
