@@ -38,7 +38,7 @@ ReadFile = Callable[[bytes], Found | None]
 
 
 def helpers_at_hand() -> int:
-    """How many processes can help here: one on each further processor.
+    """The number of processes that can help here: one on each further processor.
 
     None where a fork is not safe: beside other threads, and outside of Linux.
     """
@@ -67,7 +67,7 @@ class ReadingAhead:
             theirs.close()
 
     def found(self) -> Iterator[Found]:
-        """What the helpers have read since the last time; never waits."""
+        """The data of files read since the last time; never waits."""
         for ours in list(self._pending):
             try:
                 while ours.poll():

@@ -99,8 +99,8 @@ class ReadingCache:
         return found
 
     def _hand_over(self, content: bytes, read: Read) -> Found | None:
-        """What a helper hands over of a file; None where it is kept, or the loading process must
-        read it itself: a wrong one, and one that JSON does not have as it is.
+        """The data that a helper hands over; None where they are kept, or the loading process must
+        read the file itself: a wrong one, and one that JSON does not have as it is.
         """
         key = _digest(content)
         if key in self._of_before:
@@ -134,7 +134,7 @@ class ReadingCache:
 
     @functools.cached_property
     def _of_before(self) -> Mapping[str, object]:
-        """What is kept on disk, by the digest of each file's content."""
+        """The data kept on disk, by the digest of each file's content."""
         try:
             with self._path.open("rb") as opened:
                 if not _is_only_ours(os.fstat(opened.fileno()), self._path.parent.stat()):
