@@ -15,17 +15,16 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from cards.brevity import MORE, Line, at_a_glance
+from cards.form_completion import form_completion
 from cards.naming import NamedService, fill
 from cards.questionnaires import Form
 from cards.style import CardStyle
-from cards.task import FormRequest, PayerReference, questionnaire_task
+from cards.task import FormRequest, PayerReference
 from cards.texts import Texts
 from cards.texts.templates import Template
-from cards.texts.wording import Phrases
-from cards.vocabulary import Action, Card, Json, Source, Suggestion, associated_resources
+from cards.vocabulary import Card, Json, Source, Suggestion, associated_resources
 
 TOPIC: Literal["claim"] = "claim"
-IF_NONE_EXIST = "davinci-crd.if-none-exist"
 
 
 class FormText(msgspec.Struct, frozen=True):
@@ -203,39 +202,18 @@ _remembered = functools.lru_cache(maxsize=1024)(_written)
 
 
 def _suggestion(facts: AdvanceNotice, form: FormText, style: CardStyle) -> Suggestion:
-    """The suggestion of one button: the Task, after the form and the response, if any."""
-    description = fill(form.description, facts.services)
-    task = questionnaire_task(
-        FormRequest(
-            id=style.new_uuid(),
-            questionnaire=form.questionnaire,
-            description=description,
-            reason=fill(form.reason, facts.services),
-            after_completion=form.after_completion,
-            patient=facts.patient,
-            encounter=facts.encounter,
-            orders=facts.references,
-            payer=facts.payer,
-            authored=facts.now,
-            response=f"QuestionnaireResponse/{form.response['id']}" if form.response else None,
-        )
+    """The suggestion of one button."""
+    request = FormRequest(
+        id=style.new_uuid(),
+        questionnaire=form.questionnaire,
+        description=fill(form.description, facts.services),
+        reason=fill(form.reason, facts.services),
+        after_completion=form.after_completion,
+        patient=facts.patient,
+        encounter=facts.encounter,
+        orders=facts.references,
+        payer=facts.payer,
+        authored=facts.now,
     )
-    actions = [
-        *_form_actions(form, style.texts.phrases),
-        Action(type="create", description=description, resource=task),
-    ]
+    actions = [*form_completion(request, form.form, form.response, style.texts.phrases)]
     return Suggestion(label=form.button, uuid=style.new_uuid(), actions=actions)
-
-
-def _form_actions(form: FormText, phrases: Phrases) -> Iterator[Action]:
-    if form.form is not None:
-        # A conditional create (CRD 2.2.1 dev-19): the EHR may have a copy by then.
-        query = f"url={form.form.url}&version={form.form.version}"
-        yield Action(
-            type="create",
-            description=phrases.create_form.format(title=form.form.title),
-            resource=form.form.resource,
-            extension={IF_NONE_EXIST: query},
-        )
-    if form.response is not None:
-        yield Action(type="create", description=phrases.create_response, resource=form.response)

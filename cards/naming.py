@@ -45,6 +45,9 @@ def fill(template: str, services: Sequence[NamedService]) -> str:
 @functools.lru_cache(maxsize=4096)
 def _filled(template: str, services: tuple[NamedService, ...]) -> str:
     # Cached: a policy's text and services contain no patient data.
-    return template.replace("{services}", services_phrase(services)).replace(
-        "{codes}", codes_phrase(services)
-    )
+    return fill_in(template, services_phrase(services), codes_phrase(services))
+
+
+def fill_in(template: str, services: str, codes: str) -> str:
+    """The same with the two phrases at hand."""
+    return template.replace("{services}", services).replace("{codes}", codes)

@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     notice_suggestion: Literal["none", "task", "task-and-form", "task-form-and-response"] = Field(
         "task",
         description=(
-            "What a button of the notice card creates: task; task-and-form: also the "
+            "What the button of a form creates: task; task-and-form: also the "
             "Questionnaire, where the EHR was asked and has none; task-form-and-response: also "
             "a response begun, which CRD's form completion does not foresee; none: no button, "
             "for EHRs that find forms by DTR."

@@ -33,6 +33,8 @@ class Placeholders:
 
     def checked(self, text: str) -> str:
         """The text unchanged. Raises PydanticCustomError with the fix."""
+        if "{" not in text and "}" not in text and not self.needed:
+            return text
         used = _PLACEHOLDER.findall(text)
         for name in used:
             if name not in self.names:

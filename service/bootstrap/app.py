@@ -57,9 +57,10 @@ from service.response import Responder
 from service.response.card_writer import CardWriter
 from service.response.coverage_corrections import CoverageCorrections
 from service.response.coverage_information_writer import CoverageInformationWriter
+from service.response.form_buttons import FormButtons, FormSuggestion
 from service.response.form_filler import FormFiller
 from service.response.notice_facts import NoticeFacts
-from service.response.notice_forms import NoticeForms, NoticeSuggestion
+from service.response.notice_forms import NoticeForms
 from service.response.offer_cards import OfferCards
 from service.response.response_links import ResponseLinks
 from service.response.statements import Statements
@@ -154,13 +155,12 @@ def wire_review(
     """
     forms = load_forms(library.questionnaires, settings.form_bases)
     links = wire_links(settings, library, forms)
-    suggestion = NoticeSuggestion(settings.notice_suggestion)
-    notice_forms = NoticeForms(links, FormFiller(links, new_uuid), suggestion)
-    offer_cards = OfferCards(links, notice_forms.suggestion)
+    suggestion = FormSuggestion(settings.notice_suggestion)
+    buttons = FormButtons(links, FormFiller(links, new_uuid), suggestion)
     card_writer = CardWriter(
         links,
-        NoticeFacts(links, notice_forms),
-        offer_cards,
+        NoticeFacts(links, NoticeForms(buttons)),
+        OfferCards(links, buttons),
         CoverageCorrections(links),
     )
     responder = Responder(
@@ -277,13 +277,15 @@ def wire_fetcher(
 
 def wire_forms_on_file(settings: Settings, library: Library, forms: Forms) -> FormsOnFile:
     """The finder of submitted forms."""
-    suggestion = NoticeSuggestion(settings.notice_suggestion)
-    offered = {form_id for n in library.notices for form_id in n.offered_forms}
+    of_notices: dict[str, set[str]] = {}
+    for notice in library.notices:
+        of_notices.setdefault(notice.id, set()).update(notice.offered_forms)
     return FormsOnFile(
         forms=forms,
         rules=library.notices.form_acceptance_rules(),
         policies=library.policies,
-        offered=tuple(f for f in forms if f.id in offered) if suggestion.brings_form else (),
+        of_notices=of_notices,
+        brought=FormSuggestion(settings.notice_suggestion).brings_form,
     )
 
 

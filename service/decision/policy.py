@@ -5,7 +5,7 @@ All values are frozen: they travel one way through a call.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -253,6 +253,22 @@ class PolicyVersion:
     def version(self) -> str:
         """The version's name: its first effective day, ISO."""
         return self.starts.isoformat()
+
+    @property
+    def outcomes(self) -> Iterator[PolicyDetermination]:
+        """Every outcome of its rules and determinations, some of them several times."""
+        yield from self.determinations.values()
+        for listed in self.rules.values():
+            yield from (rule.outcome for rule in listed.rules)
+
+    @property
+    def forms_with_button(self) -> frozenset[str]:
+        """The ids of forms that one of its answers offers on a card."""
+        needed = [need for outcome in self.outcomes for need in outcome.forms]
+        if self.open is not None:
+            needed.extend(self.open.forms.values())
+        offered = {offer.form for outcome in self.outcomes for offer in outcome.offers.forms}
+        return frozenset(offered | {need.form for need in needed if need.offer is not None})
 
     def reason_for_patient(self, program: Program) -> str:
         """The reason in the patient's words, else the card's statement."""

@@ -36,11 +36,9 @@ from service.fhir.orders import ORDER_TYPES
 from service.fhir.people import Person, read_person
 from service.fhir.resources import Resources
 from service.policies.notices import Notice, NoticeLibrary
-from service.response.form_filler import FormFiller, PrefillContext
+from service.response.form_filler import PURPOSE_OF_NO_NEED, FormFiller, PrefillContext
 from service.response.response_context import Decided
 from service.review.decide import DecideStep, DecisionContext
-
-_PURPOSE_OF_NO_NOTICE = "retain-doc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,7 @@ class WantedForm:
     form: Form
     notice: Notice | None
     orders: list[Decided] = field(default_factory=list)
-    purpose: str = _PURPOSE_OF_NO_NOTICE
+    purpose: str = PURPOSE_OF_NO_NEED
     adaptive: AdaptiveForm | None = None
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, InvalidOperation
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, model_validator
@@ -92,10 +93,10 @@ class ConditionEntry(Model):
             raise wrong(f"{held[0]} has no fact", "add fact, or move it into a condition")
         return self
 
-    @property
+    @cached_property
     def held_against(self) -> tuple[str, ...]:
         """The operators written, by their names in the file."""
-        return tuple(name for name in _OPERATORS if self.operand(name) is not None)
+        return tuple(n for n, field in _FIELD_OF.items() if getattr(self, field) is not None)
 
     def operand(self, operator: str) -> object:
         """The operand of an operator, None where it is not written."""

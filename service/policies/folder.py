@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +29,7 @@ from service.policies.questionnaire_files import (
 )
 from service.policies.reading_cache import ReadingCache
 from service.policies.value_set_files import NamedSet, read_value_sets
+from service.yaml_files import read_yaml
 
 M = TypeVar("M", bound=BaseModel)
 Dated = TypeVar("Dated", PolicyFile, Notice)
@@ -118,13 +122,19 @@ def read_folder(
         problem, repair = "is not a directory", "set COVERCARD_POLICIES_DIR to the policy folder"
         raise LibraryError([Finding(directory, "(folder)", problem, repair)])
     reader = _Reader(cache)
-    value_sets = read_value_sets(directory, reader.findings) if policies else {}
     policy_folders = _folders(directory)
     notice_folders = _folders(directory / NOTICES)
+    versions = {f.name: _dated_files(f) for f in policy_folders if policies}
+    editions = {f.name: _dated_files(f) for f in notice_folders if notices}
+    dated = [*chain(*versions.values(), *editions.values())]
+    with nullcontext() if cache is None else cache.reading(dated, read_yaml):
+        value_sets = read_value_sets(directory, reader.findings) if policies else {}
+        read_versions = {id: reader.dated(of, PolicyFile) for id, of in versions.items()}
+        read_editions = {id: reader.dated(of, Notice) for id, of in editions.items()}
     return LibraryFolder(
         directory=directory,
-        policies={f.name: reader.dated(f, PolicyFile) for f in policy_folders if policies},
-        notices={f.name: reader.dated(f, Notice) for f in notice_folders if notices},
+        policies=read_versions,
+        notices=read_editions,
         notice_ids=frozenset(f.name for f in notice_folders),
         cases=dict(reader.cases(policy_folders)) if checks else {},
         manifest=reader.manifest(directory / MANIFEST) if checks else None,
@@ -142,6 +152,12 @@ def read_folder(
     )
 
 
+def _dated_files(folder: Path) -> list[Path]:
+    """The files of a policy or notice, without its cases, in the sequence of their names."""
+    names = (e.name for e in os.scandir(folder))
+    return [folder / n for n in sorted(names) if n.endswith(".yaml") and n.lower() != CASES]
+
+
 def _folders(place: Path) -> list[Path]:
     """The folders in a place, without those that begin with a dot or an underscore."""
     if not place.is_dir():
@@ -154,8 +170,7 @@ class _Reader:
     cache: ReadingCache | None
     findings: list[Finding] = field(default_factory=list)
 
-    def dated(self, folder: Path, model: type[Dated]) -> tuple[LibraryFile[Dated], ...]:
-        paths = sorted(p for p in folder.glob("*.yaml") if p.name.lower() != CASES)
+    def dated(self, paths: Sequence[Path], model: type[Dated]) -> tuple[LibraryFile[Dated], ...]:
         read = [file for path in paths if (file := self.read(path, model))]
         return tuple(sorted(read, key=lambda file: file.data.effective.start))
 

@@ -103,13 +103,19 @@ def _library(
 
 @contextlib.contextmanager
 def _without_collections() -> Iterator[None]:
-    """No garbage collections meanwhile: all that is read stays, and they would look through it."""
+    """No garbage collections meanwhile: all that is read stays, and they would look through it.
+
+    Nor right after it: what was made counts as old.
+    """
     collecting = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if collecting:
+            if not gc.get_freeze_count():
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
+from functools import cached_property
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field, PlainValidator, model_validator
@@ -316,6 +317,15 @@ class AdvanceNotices(Model):
         notices: tuple[str, ...] = getattr(self, program.value)
         return notices
 
+    @cached_property
+    def named(self) -> Sequence[tuple[FieldPath, Program, str]]:
+        """Every id with its program, and its place in the policy's file."""
+        return tuple(
+            (("advance_notice", program.value, i), program, notice)
+            for program in Program
+            for i, notice in enumerate(self.of(program))
+        )
+
 
 class ReviewDates(Model):
     """The last and the next review of the policy."""
@@ -449,13 +459,14 @@ class PolicyFile(Model):
             if entry.task is not None:
                 yield ("questionnaires", form_id, "task"), entry.task
 
-    @property
-    def outcomes(self) -> Iterator[tuple[FieldPath, DeterminationEntry]]:
+    @cached_property
+    def outcomes(self) -> Sequence[tuple[FieldPath, DeterminationEntry]]:
         """Every outcome with its place: the rules' in their order, then each program's own."""
-        for i, rule in enumerate(self.rules):
-            yield ("rules", i, "then"), rule.then
-        for program, determination in self.determinations.given():
-            yield ("determinations", program.value), determination
+        given = self.determinations.given()
+        return (
+            *((("rules", i, "then"), rule.then) for i, rule in enumerate(self.rules)),
+            *((("determinations", program.value), own) for program, own in given),
+        )
 
     def form(self, form_id: str) -> core.FormNeed:
         """Need for one of the policy's own questionnaires, as coverage information states it."""

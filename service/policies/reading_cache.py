@@ -2,17 +2,20 @@
 
 A file is known by the digest of its content, so an edited one is read anew. What is kept is plain
 data, as JSON; it goes through the models and the rules of lint like what the parser reads. All of
-it is thrown away with another version of the program, of Python or of the parser.
+it is thrown away with another version of the program, of Python or of the parser. Where many files
+have to be read anew, helper processes read them, too (see reading_ahead).
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import os
 import platform
 import stat
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,11 +23,17 @@ import msgspec
 import structlog
 
 from service import __version__
+from service.policies.reading_ahead import Found, ReadingAhead, helpers_at_hand
 
 FEW_FILES = 100
-"""Libraries up to this size are read as fast as their cache would be: none is kept."""
+"""Libraries up to this size are read as fast as their cache would be: none is kept, and nobody
+helps.
+"""
 
 log = structlog.get_logger(__name__)
+
+Read = Callable[[str], object]
+"""Reads a text (UTF-8) into its plain data."""
 
 
 class _Kept(msgspec.Struct):
@@ -47,21 +56,40 @@ class ReadingCache:
     def __init__(self, folder: Path, library: Path) -> None:
         name = hashlib.sha256(str(library.resolve()).encode()).hexdigest()[:16]
         self._path = folder / f"library-{name}.json"
-        self._kept: Mapping[str, object] | None = None
         self._used: dict[str, object] = {}
         self._read_anew = 0
+        self._ahead: ReadingAhead | None = None
+        self._read_ahead: dict[str, bytes] = {}
 
-    def data(self, content: bytes, read: Callable[[str], object]) -> object:
+    @contextlib.contextmanager
+    def reading(self, paths: Sequence[Path], read: Read) -> Iterator[None]:
+        """While these files are read, in this sequence; helpers read them from the other end where
+        many of them are not kept.
+        """
+        if len(paths) - len(self._of_before) > FEW_FILES and (helpers := helpers_at_hand()):
+            self._ahead = ReadingAhead(paths, lambda c: self._hand_over(c, read), helpers)
+        try:
+            yield
+        finally:
+            if self._ahead is not None:
+                self._ahead.end()
+                self._ahead = None
+
+    def data(self, content: bytes, read: Read) -> object:
         """The data of a file's content: as kept, else by `read` from its text (UTF-8).
 
         Raises UnicodeDecodeError, and what `read` raises.
         """
-        if self._kept is None:
-            self._kept = self._on_disk()
-        key = hashlib.sha256(content).hexdigest()
-        if key in self._kept:
-            found = self._used[key] = self._kept[key]
+        key = _digest(content)
+        if key in self._of_before:
+            found = self._used[key] = self._of_before[key]
             return found
+        if key not in self._read_ahead and self._ahead is not None:
+            self._read_ahead.update(self._ahead.found())
+        as_json = self._read_ahead.get(key)
+        if as_json is not None:
+            self._used[key] = msgspec.Raw(as_json)
+            return msgspec.json.decode(as_json)
         if self._read_anew == FEW_FILES:
             log.info(
                 "policies are read from YAML; the next start takes less", cache=str(self._path)
@@ -70,15 +98,29 @@ class ReadingCache:
         found = self._used[key] = read(content.decode("utf-8"))
         return found
 
+    def _hand_over(self, content: bytes, read: Read) -> Found | None:
+        """The data that a helper hands over; None where they are kept, or the loading process must
+        read the file itself: a wrong one, and one that JSON does not have as it is.
+        """
+        key = _digest(content)
+        if key in self._of_before:
+            return None
+        try:
+            as_json = _as_json(read(content.decode("utf-8")))
+        except Exception:
+            return None  # the loading process comes to the file, and says what is wrong with it
+        return None if as_json is None else (key, as_json)
+
     def keep(self) -> None:
         """Write what was read of a library that is right; never raises.
 
         Of files that are no longer there nothing stays.
         """
-        kept = self._kept or {}
-        if len(self._used) <= FEW_FILES or self._used.keys() == kept.keys():
+        if len(self._used) <= FEW_FILES or self._used.keys() == self._of_before.keys():
             return
-        files = msgspec.json.encode({k: v for k, v in self._used.items() if _is_json(v)})
+        files = msgspec.json.encode(
+            {k: msgspec.Raw(j) for k, v in self._used.items() if (j := _as_json(v)) is not None}
+        )
         whole = msgspec.json.encode(_Kept(_made_by(), _digest(files), msgspec.Raw(files)))
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -90,7 +132,9 @@ class ReadingCache:
         except OSError as error:
             log.warning("what was read of the policies cannot be kept", why=error.strerror)
 
-    def _on_disk(self) -> Mapping[str, object]:
+    @functools.cached_property
+    def _of_before(self) -> Mapping[str, object]:
+        """The data kept on disk, by the digest of each file's content."""
         try:
             with self._path.open("rb") as opened:
                 if not _is_only_ours(os.fstat(opened.fileno()), self._path.parent.stat()):
@@ -112,13 +156,15 @@ def _digest(files: bytes) -> str:
     return hashlib.sha256(files).hexdigest()
 
 
-def _is_json(data: object) -> bool:
-    """Whether data are the same after a way through JSON: a day without quotes is not."""
+def _as_json(data: object) -> bytes | None:
+    """Data as JSON; None where they come back as others: a day without quotes does."""
+    if isinstance(data, msgspec.Raw):
+        return bytes(data)
     try:
-        back: object = msgspec.json.decode(msgspec.json.encode(data))
+        written = msgspec.json.encode(data)
+        return written if msgspec.json.decode(written) == data else None
     except (TypeError, ValueError):
-        return False
-    return back == data
+        return None
 
 
 def _is_only_ours(*found: os.stat_result) -> bool:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -152,18 +153,20 @@ def _csv_lines(path: Path) -> Iterator[_Line]:
         rows = csv.reader(opened, strict=True)
         try:
             at, width = _columns(path, next(rows, []))
+            of_columns = itemgetter(*at)
             for row in rows:
+                if not row:
+                    continue
                 if len(row) > width:
                     raise ValueError(f"the line has more than {width} cells")
-                cells = (*row, *("",) * (width + 1 - len(row)))
-                system, code, first, last, name = (cells[i] for i in at)
-                if row:
-                    yield _Line(
-                        read_code(system, code),
-                        date.fromisoformat(first) if first else date.min,
-                        date.fromisoformat(last) if last else date.max,
-                        name or None,
-                    )
+                row.extend([""] * (width + 1 - len(row)))
+                system, code, first, last, name = of_columns(row)
+                yield _Line(
+                    read_code(system, code),
+                    date.fromisoformat(first) if first else date.min,
+                    date.fromisoformat(last) if last else date.max,
+                    name or None,
+                )
         except UnicodeDecodeError as error:
             raise _broken(path, "is not UTF-8", "save it as UTF-8") from error
         except (ValueError, csv.Error) as error:

@@ -24,6 +24,9 @@ from service.fhir.people import Person
 from service.policies.notices import Notice
 from service.response.response_links import ResponseLinks
 
+PURPOSE_OF_NO_NEED = "retain-doc"
+"""The documentation reason of a form that no notice and no policy gives one."""
+
 
 @dataclass(frozen=True, slots=True)
 class PrefillContext:

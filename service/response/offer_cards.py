@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
+from cards.form_completion import form_completion
 from cards.naming import NamedService, fill
 from cards.offer_kinds import Button, Launch, Offer, offer_card
 from cards.style import CardStyle, Topic
-from cards.task import FormRequest, PayerReference, questionnaire_task
+from cards.task import FormRequest, PayerReference
 from cards.vocabulary import Action, Card
 from service.decision.determination import Determination
 from service.decision.offers import (
@@ -25,9 +26,9 @@ from service.decision.offers import (
 )
 from service.fhir.document import Resource
 from service.response.card_group import pointed_at
-from service.response.form_filler import named_services
+from service.response.form_buttons import FormButtons, FormSuggestion, prefill_context
+from service.response.form_filler import PURPOSE_OF_NO_NEED, PrefillContext, named_services
 from service.response.from_payer_records import still_needed
-from service.response.notice_forms import NoticeSuggestion
 from service.response.proposed_orders import beside, in_place_of, with_another_code
 from service.response.response_context import Decided, ResponseContext
 from service.response.response_links import ResponseLinks
@@ -71,13 +72,26 @@ class _Group(NamedTuple):
         offered = self.offers.forms
         return (*offered, *_needed(self.first, {o.form for o in offered}))
 
+    def prefill(self, form_id: str, to: ResponseContext) -> PrefillContext:
+        """The data for prefilling a form that is offered."""
+        said = self.first.policy_determination
+        needed = {need.form: need.purpose for need in (said.forms if said else ())}
+        return prefill_context(
+            self.determinations,
+            self.references,
+            [i.details for i in self.items],
+            [i.facts for i in self.items],
+            to,
+            purpose=needed.get(form_id, PURPOSE_OF_NO_NEED),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class OfferCards:
-    """Writer of the cards of offers; `suggestion` is the setting for forms (CRD 2.2.1 resp-59)."""
+    """Writer of the cards of offers."""
 
     links: ResponseLinks
-    suggestion: NoticeSuggestion
+    buttons: FormButtons
 
     def may_be_for(self, decided: Sequence[Decided]) -> bool:
         """Whether an outcome of the orders offers something, in any hook."""
@@ -164,31 +178,29 @@ class OfferCards:
     def _form(
         self, offer: OfferedForm, group: _Group, to: ResponseContext, style: CardStyle
     ) -> Card | None:
-        if self.suggestion is NoticeSuggestion.NONE:
+        if self.buttons.suggestion is FormSuggestion.NONE:
             return None
         payer = group.first.coverage.payer if group.first.coverage else None
-        description = fill(offer.description, group.services)
         told = to.version.task_tells_after_completion
-        task = questionnaire_task(
-            FormRequest(
-                id=style.new_uuid(),
-                questionnaire=self.links.form(offer.form).url,
-                description=description,
-                reason=fill(offer.reason, group.services),
-                after_completion=offer.after_completion if told else None,
-                patient=to.patient,
-                encounter=to.encounter,
-                orders=group.references,
-                payer=PayerReference(
-                    self.links.insurer(group.first),
-                    system=payer.system if payer else None,
-                    identifier=payer.identifier if payer else None,
-                ),
-                authored=to.now,
-            )
+        request = FormRequest(
+            id=style.new_uuid(),
+            questionnaire=self.links.form(offer.form).url,
+            description=fill(offer.description, group.services),
+            reason=fill(offer.reason, group.services),
+            after_completion=offer.after_completion if told else None,
+            patient=to.patient,
+            encounter=to.encounter,
+            orders=group.references,
+            payer=PayerReference(
+                self.links.insurer(group.first),
+                system=payer.system if payer else None,
+                identifier=payer.identifier if payer else None,
+            ),
+            authored=to.now,
         )
-        action = Action(type="create", description=description, resource=task)
-        return self._card(offer, CLAIM, group, style, [Button(offer.label, (action,))])
+        beside = self.buttons.beside_task(offer.form, to, lambda: group.prefill(offer.form, to))
+        actions = form_completion(request, beside.form, beside.response, style.texts.phrases)
+        return self._card(offer, CLAIM, group, style, [Button(offer.label, tuple(actions))])
 
     def _app(self, offer: App, group: _Group, to: ResponseContext, style: CardStyle) -> Card | None:
         url = to.apps.get(offer.name, offer.launch)

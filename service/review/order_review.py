@@ -163,7 +163,9 @@ class OrderReview:
             apps=apps or {},
             coverages={r.reference: r for r in resources.of_type("Coverage")},
             now=now,
-            questionnaires_missing=self._forms.missing_questionnaires(resources, fetched),
+            questionnaires_missing=self._forms.missing_questionnaires(
+                [a.resource for a in asked], resources, fetched
+            ),
             person=read_person(patient) if patient and patient.type == "Patient" else None,
             unread_because=unread_because,
         )

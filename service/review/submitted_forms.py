@@ -6,8 +6,9 @@ information shows; a first signing costs no search.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from cards.coverage_information import NOTICE_ON_FILE
 from cards.coverage_information.reader import read_coverage_information
@@ -26,14 +27,15 @@ from service.fhir.resources import Resources
 class FormsOnFile:
     """Finder of submitted forms.
 
-    `rules` are the acceptance rules. `offered` are the forms whose Questionnaire is sent to an EHR
-    without it; empty if cards bring none.
+    `rules` are the acceptance rules. `of_notices` are the ids of the forms that each notice offers.
+    `brought` says whether the Questionnaire of an offered form is sent to an EHR without it.
     """
 
     forms: Forms
     rules: Sequence[FormAcceptanceRule]
     policies: Policies
-    offered: tuple[Form, ...] = ()
+    of_notices: Mapping[str, Collection[str]]
+    brought: bool = False
 
     def records(self, resources: Resources) -> tuple[SubmittedForm, ...]:
         """This service's forms among the present QuestionnaireResponses, valid or not."""
@@ -50,11 +52,13 @@ class FormsOnFile:
         found: list[FhirQuery] = []
         for order in orders:
             found.extend(self._of_coverage_information(order, resources, patient))
-        if self.offered and any(map(self._is_spoken_of, orders)):
-            found.extend(_search(form) for form in self.offered if not _at_hand(form, resources))
+        offered = self._offered(orders)
+        found.extend(_search(form) for form in offered if not _at_hand(form, resources))
         return found
 
-    def missing_questionnaires(self, resources: Resources, fetched: Fetched) -> frozenset[str]:
+    def missing_questionnaires(
+        self, orders: Sequence[Resource], resources: Resources, fetched: Fetched
+    ) -> frozenset[str]:
         """Canonicals with version that the EHR was asked for and does not have (CRD 2.2.1 dev-20).
 
         A failed query proves nothing.
@@ -62,7 +66,7 @@ class FormsOnFile:
         asked = {report.what for report in fetched.reports}
         answered = (
             f
-            for f in self.offered
+            for f in (self._offered(orders) if asked else ())
             if _search(f).label in asked and _search(f) not in fetched.failed
         )
         return frozenset(f.canonical for f in answered if not _at_hand(f, resources))
@@ -87,9 +91,21 @@ class FormsOnFile:
 
         return resources.once("forms given", read)
 
-    def _is_spoken_of(self, order: Resource) -> bool:
-        codings = read_order(order, Resources()).codings
-        return any(c.code and self.policies.versions_for(c.code) for c in codings)
+    def _offered(self, orders: Sequence[Resource]) -> Sequence[Form]:
+        """The forms whose Questionnaire a card on these orders can bring, in the forms' sequence.
+
+        They are those of the policies that have an order's code, and of their notices.
+        """
+        if not self.brought:
+            return ()
+        ids: set[str] = set()
+        for order in orders:
+            for coding in read_order(order, Resources()).codings:
+                for version in self.policies.versions_for(coding.code) if coding.code else ():
+                    ids |= version.forms_with_button
+                    for notice in chain.from_iterable(version.notices.values()):
+                        ids.update(self.of_notices.get(notice, ()))
+        return tuple(form for form in self.forms if form.id in ids) if ids else ()
 
     def _of_coverage_information(
         self, order: Resource, resources: Resources, patient: str

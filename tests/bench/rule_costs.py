@@ -1,18 +1,20 @@
 """What rules over facts cost: a call under 20 conditions, and beside large value sets.
 
-Costs are processor time of this process, so that a busy machine does not count. The runs of what is
-compared take turns.
+Costs of a call are processor time of this process, so that a busy machine does not count; the runs
+of what is compared take turns. Other processes help with a start: it is told as it is waited for,
+and in processor time of all of them, the least of a few.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.bootstrap.app import Library, wire_review
 from service.policies.library import load_library
@@ -22,6 +24,7 @@ from tests.bench.growth import answering
 from tests.conftest import FIXTURES, fixture_text_today
 
 ROUNDS = 15
+STARTS = 5
 CALLS = 60
 POLICIES = 2_000
 CODES = 50_000
@@ -42,8 +45,9 @@ def rule_costs(work: Path) -> Iterator[str]:
     yield f"shipped policy: {cost['shipped']:.0f} µs a call"
     yield (
         f"the same beside {POLICIES} policies and {CODES} codes: {cost['beside']:.0f} µs "
-        f"({share:+.1f} %), {started:.2f} s more for the first start, {again:.2f} s for the next"
+        f"({share:+.1f} %)"
     )
+    yield f"the first start with them: {started} more; the next one: {again} more"
     more = cost["ruled"] - cost["bare"]
     yield f"a policy with {CONDITIONS} conditions: {more:.0f} µs more than without"
 
@@ -78,11 +82,23 @@ def _call(code: str | None = None) -> bytes:
     return json.dumps(request).encode()
 
 
-def _with_many(folder: Path) -> tuple[Settings, float, float]:
+class _Start(NamedTuple):
+    """Seconds that reading a library takes: waited for, and of processors."""
+
+    waited: float
+    processors: float
+
+    def __sub__(self, other: _Start) -> _Start:
+        return _Start(self.waited - other.waited, self.processors - other.processors)
+
+    def __str__(self) -> str:
+        return f"{self.waited:.2f} s ({self.processors:.2f} s of processor time)"
+
+
+def _with_many(folder: Path) -> tuple[Settings, _Start, _Start]:
     """The shipped library with many policies and a large value set.
 
-    With the seconds of processor time that it takes more to be read for the first time, and when it
-    was read before.
+    With what it takes more to be read for the first time, and when it was read before.
     """
     shutil.copytree(_SHIPPED / "library", folder)
     template = (_EXAMPLES / "screening-test" / "2026-01-01.yaml").read_text("utf-8")
@@ -101,20 +117,30 @@ def _with_many(folder: Path) -> tuple[Settings, float, float]:
     (folder / "large" / "2026-01-01.yaml").write_text(large, "utf-8")
     payers = _SHIPPED / "payers.yaml"
     load_library(_SHIPPED / "library", payers)
+    cache = folder.parent / "cache"
     without = _reading(_SHIPPED / "library", folder.parent / "cache-without")
-    more = _reading(folder, folder.parent / "cache") - without
-    again = _reading(folder, folder.parent / "cache") - without
-    settings = load_settings(
-        policies_dir=folder, payers_file=payers, cache_dir=folder.parent / "cache"
-    )
-    return settings, more, again
+    first = _reading(folder, cache, kept=False) - without
+    again = _reading(folder, cache) - without
+    settings = load_settings(policies_dir=folder, payers_file=payers, cache_dir=cache)
+    return settings, first, again
 
 
-def _reading(library: Path, cache: Path) -> float:
-    """Seconds of processor time to read a library as a start of the service does."""
-    began = time.process_time()
-    load_library(library, _SHIPPED / "payers.yaml", cache=ReadingCache(cache, library))
-    return time.process_time() - began
+def _reading(library: Path, cache: Path, kept: bool = True) -> _Start:
+    """Reading a library as a start of the service does; the least of a few times."""
+    found = []
+    for _ in range(STARTS):
+        if not kept:
+            shutil.rmtree(cache, ignore_errors=True)
+        began, processors = time.perf_counter(), _processor_time()
+        load_library(library, _SHIPPED / "payers.yaml", cache=ReadingCache(cache, library))
+        found.append(_Start(time.perf_counter() - began, _processor_time() - processors))
+    return _Start(min(f.waited for f in found), min(f.processors for f in found))
+
+
+def _processor_time() -> float:
+    """Seconds of this process and of the ended ones that it began."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
 
 
 def _ruled(folder: Path, conditions: int) -> Settings:

@@ -26,6 +26,12 @@ def even_few_files_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading_cache, "FEW_FILES", 0)
 
 
+@pytest.fixture(autouse=True)
+def nobody_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All is parsed in this process, where it is counted."""
+    monkeypatch.setattr(reading_cache, "helpers_at_hand", lambda: 0)
+
+
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
     shutil.copytree(EXAMPLES, tmp_path / "policies")

@@ -13,9 +13,15 @@ from typing import TypeVar, get_args
 
 from pydantic import BaseModel, RootModel
 
-from cards.naming import MOST_CODES_NAMED, SUMMARY_LIMIT, NamedService, fill
+from cards.naming import (
+    MOST_CODES_NAMED,
+    SUMMARY_LIMIT,
+    NamedService,
+    codes_phrase,
+    fill_in,
+    services_phrase,
+)
 from cards.texts.placeholders import Placeholders
-from service.decision.policy import Program
 from service.errors import Finding
 from service.field_path import FieldPath
 from service.policies.files import LibraryFile
@@ -40,9 +46,9 @@ def summary_fits_a_card(folder: LibraryFolder) -> Iterator[Finding]:
     """A card's summary is under 140 characters for any of its services."""
     latest = {edition.folder: edition for edition in folder.editions}
     for file in folder.versions:
-        together = list(_named_together(file.data))
+        together = [(services_phrase(s), codes_phrase(s)) for s in _named_together(file.data)]
         for holder, where, template in _summaries(file, latest):
-            longest = max((fill(template, services) for services in together), key=len)
+            longest = max((fill_in(template, *phrases) for phrases in together), key=len)
             if len(longest) > SUMMARY_LIMIT:
                 problem = f"{len(longest)} characters once filled in: {longest}"
                 yield holder.finding(where, problem, f"stay within {SUMMARY_LIMIT}")
@@ -61,7 +67,7 @@ def _summaries(
         yield file, ("open", "summary"), file.data.open.summary
     for where, task in file.data.form_tasks:
         yield file, (*where, "summary"), task.summary
-    suggested = {n for program in Program for n in file.data.advance_notice.of(program)}
+    suggested = {notice for _, _, notice in file.data.advance_notice.named}
     for notice in sorted(suggested & editions.keys()):
         yield editions[notice], ("summary",), editions[notice].data.summary
 

@@ -40,7 +40,8 @@ def _in_value_set(path: Path) -> Iterator[Finding]:
 
 def _has_marks(path: Path) -> bool:
     """Whether a mark is anywhere in the file: in most there is none, and no more is to be done."""
-    return _is_marked(path.read_text("utf-8"))
+    content = path.read_bytes()
+    return any(mark.encode() in content for mark in (FILL_IN, CODE_TO_FILL_IN))
 
 
 def _is_marked(text: str) -> bool:

@@ -12,12 +12,11 @@ from service.field_path import FieldPath
 from service.policies.condition_models import Compiler
 from service.policies.folder import NOTICES, Edition, LibraryFolder
 from service.policies.notices import Notice
-from service.policies.policy_file import PolicyFile
 
 
 def notices_are_on_file(folder: LibraryFolder) -> Iterator[Finding]:
     for file in folder.versions:
-        for where, _, notice in _suggested(file.data):
+        for where, _, notice in file.data.advance_notice.named:
             if notice not in folder.notice_ids:
                 on_file = ", ".join(sorted(folder.notice_ids))
                 repair = f"add {NOTICES}/{notice}, or name one of {on_file}"
@@ -40,7 +39,7 @@ def notice_is_for_the_program(folder: LibraryFolder) -> Iterator[Finding]:
     """A notice of another program, such as an ABN for Medicare Advantage, is an error."""
     programs = {edition.folder: set(edition.data.programs) for edition in folder.editions}
     for file in folder.versions:
-        for where, program, notice in _suggested(file.data):
+        for where, program, notice in file.data.advance_notice.named:
             meant = programs.get(notice, {program})
             if program is not Program.UNKNOWN and program not in meant:
                 problem = f"{notice} is for {', '.join(sorted(meant))}, not for {program}"
@@ -51,7 +50,7 @@ def patient_is_told_the_policys_reason(folder: LibraryFolder) -> Iterator[Findin
     """A notice with the policy's reason requires `for_patient` (ABN blank E)."""
     asking = {edition.folder for edition in folder.editions if _gives_the_reason(edition.data)}
     for file in folder.versions:
-        for _, program, notice in _suggested(file.data):
+        for _, program, notice in file.data.advance_notice.named:
             reason = file.data.determinations.of(program).reason
             if notice in asking and reason.for_patient is None:
                 problem = f"{notice} tells the patient the reason, and {program} has none for it"
@@ -130,9 +129,3 @@ def notice_has_not_expired(folder: LibraryFolder, on: date) -> Iterator[Finding]
                 "add the new edition as a file of its own",
                 warning=True,
             )
-
-
-def _suggested(policy: PolicyFile) -> Iterator[tuple[FieldPath, Program, str]]:
-    for program in Program:
-        for i, notice in enumerate(policy.advance_notice.of(program)):
-            yield ("advance_notice", program.value, i), program, notice
