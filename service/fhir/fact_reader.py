@@ -150,11 +150,14 @@ class FhirFacts:
         return self._decisions
 
     def statements(self) -> Iterator[WrittenCoverageInformation]:
-        """The order's coverage information, without that on another coverage."""
+        """The order's coverage information, without that on another coverage, or on none.
+
+        What names no coverage may be any payer's word: no approval is taken from it.
+        """
         chosen = self.finding.coverage
         for info in read_coverage_information(self.resource.data):
-            on = info.coverage
-            if chosen is None or on is None or self.resources.local(on) == chosen.reference:
+            on = self.resources.local(info.coverage) if info.coverage else None
+            if chosen is None or on == chosen.reference:
                 yield info
 
 

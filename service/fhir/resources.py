@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
@@ -140,6 +140,10 @@ class Resources:
 
     def of_type(self, *types: str) -> list[Resource]:
         return [r for t in types for r in self._by_type.get(t, ())]
+
+    def each_once(self, found: Iterable[Resource]) -> Sequence[Resource]:
+        """Added resources in sequence, of those with the same type and id the one that counts."""
+        return [self._by_reference[r] for r in dict.fromkeys(r.reference for r in found)]
 
     def get(self, reference: str) -> Resource | None:
         """The present target of an absolute, relative, versioned or urn reference, or None."""

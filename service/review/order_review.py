@@ -280,7 +280,7 @@ def unread_orders(request: HookRequest, resources: Resources) -> tuple[str, ...]
 def drafts(resources: Resources) -> int:
     """The number of draft orders; order-select is about some of them only (CRD 2.2.1 dev-24)."""
     found = resources.found_at(("context", "draftOrders"))
-    return sum(r.type in ORDER_TYPES for r in found)
+    return sum(r.type in ORDER_TYPES for r in resources.each_once(found))
 
 
 _PERFORMED = {Outcome.FETCHED, Outcome.NOT_FOUND, Outcome.WRONG_PATIENT}
