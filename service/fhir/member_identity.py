@@ -46,7 +46,7 @@ def read_member_identity(
     told.extend(_member_numbers(coverage.data, systems))
     data: Mapping[str, Any] = patient.data if patient is not None else {}
     name = _name(data)
-    born = day_range(data.get("birthDate"))
+    born = day_range(data.get("birthDate"), None)
     given = name.get("given")
     parts = given if isinstance(given, list) else []
     return MemberIdentity(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, tzinfo
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
@@ -77,6 +78,7 @@ class Resources:
     Of several with the same type and id one counts: the context's before a prefetched one, and that
     before a fetched one; else the one updated last, else the one that says more. `server` is the
     FHIR base URL that the call names, if it names one; `other_hosts` are further ones of that EHR.
+    `zone` is the service's time zone: the day of an instant is that of the zone.
 
     A full URL refers to its entry's resource, also if that resource is known already (FHIR R4,
     Bundle, references). A full URL of several resources refers to none.
@@ -87,7 +89,13 @@ class Resources:
     example request does).
     """
 
-    def __init__(self, server: str | None = None, other_hosts: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        server: str | None = None,
+        other_hosts: Collection[str] = (),
+        zone: tzinfo = UTC,
+    ) -> None:
+        self.zone = zone
         self._by_type: dict[str, list[Resource]] = {}
         self._by_reference: dict[str, Resource] = {}
         self._by_full_url: dict[str, str | None] = {}

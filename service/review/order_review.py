@@ -106,7 +106,7 @@ class OrderReview:
         request = reader.read(body)
         self._server_check.check(request, allowed_fhir_servers)
         now, started = self._clock().astimezone(self._zone), time.monotonic()
-        resources = request.resources(self._aliases.hosts_of(request.fhir_server))
+        resources = request.resources(self._aliases.hosts_of(request.fhir_server), self._zone)
         self._limits.check_resources([*resources])
         named = self._asked(request, resources)
         self._limits.check_references(missing_needs(request, resources, named))

@@ -1,4 +1,4 @@
-"""An order that a call holds twice is one order: it gets one statement, as if it stood there once."""
+"""An order that a call holds twice is one order: it gets one statement, as if there once."""
 
 from __future__ import annotations
 
