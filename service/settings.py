@@ -238,6 +238,10 @@ class Settings(BaseSettings):
     fhir_ca_file: FilePath | None = Field(
         None, description="PEM file of the certificate authorities of EHRs."
     )
+    fhir_ca_strict: bool = Field(
+        False,
+        description="Whether those authorities must be as RFC 5280 wants them, with key usage.",
+    )
     fetch_budget_ms: int = Field(
         2000,
         ge=0,

@@ -43,6 +43,7 @@ from service.dtr.package import QuestionnairePackages
 from service.dtr.packaged_forms import PackagedForms
 from service.dtr.value_set_requests import ValueSetExpansion
 from service.ehr.allowlist import OutboundPolicy, Resolver, resolve
+from service.ehr.authorities import tls_context
 from service.ehr.fhir_client import FhirClients, Limits
 from service.ehr.resource_fetcher import EhrFetcher, ResourceFetcher
 from service.fhir.encounters import own_classes
@@ -271,7 +272,8 @@ def wire_fetcher(
         settings.max_json_values,
         settings.max_resources,
     )
-    clients = FhirClients(policy, limits, settings.fhir_ca_file, settings.aliases)
+    tls = tls_context(settings.fhir_ca_file, strict=settings.fhir_ca_strict)
+    clients = FhirClients(policy, limits, tls, settings.aliases)
     return EhrFetcher(clients, settings.fetch_budget_ms / 1000, is_fhir, waiting)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from typing import Any
 
 import jiter
@@ -46,13 +47,13 @@ class HookRequest:
         """The context's patient as "Patient/id"."""
         return f"Patient/{self.patient_id.removeprefix('Patient/')}"
 
-    def resources(self, other_hosts: Collection[str] = ()) -> Resources:
+    def resources(self, other_hosts: Collection[str] = (), zone: tzinfo = UTC) -> Resources:
         """Everything that came with the call: the context's resources, then the prefetched ones.
 
         Of the context only the elements that the hook has: others are ignored (CRD 2.2.1 hook-23).
-        `other_hosts` are further ones of the call's EHR.
+        `other_hosts` are further ones of the call's EHR; `zone` is the service's time zone.
         """
-        sent = Resources(self.fhir_server, other_hosts)
+        sent = Resources(self.fhir_server, other_hosts, zone)
         known = self.service.context_schema["properties"]
         given: list[tuple[FieldPath, object]] = [
             *((("context", key), value) for key, value in self.context.items() if key in known),

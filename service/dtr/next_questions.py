@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from typing import Any, Protocol
 
 from cards.vocabulary import Json
@@ -42,13 +42,16 @@ class FormFacts:
     answers: Answers
     known: Mapping[str, Fact]
     today: date
+    zone: tzinfo = UTC
 
     def get(self, spec: FactSpec) -> Fact:
         """The fact with its value or the reason for which it is unknown; never an exception."""
         link_id = answer_of(spec.source, self.form)
         if link_id is None:
             return self.known.get(spec.name, NOT_TOLD)
-        return answered(spec, list(self.answers.get(link_id, ())), f"item[linkId={link_id}]")
+        return answered(
+            spec, list(self.answers.get(link_id, ())), f"item[linkId={link_id}]", self.zone
+        )
 
 
 def answer_of(source: FactSource | None, form: AdaptiveForm) -> str | None:
@@ -184,7 +187,7 @@ class NextQuestions:
         asked: Iterable[str],
         today: date,
     ) -> str | None:
-        facts = FormFacts(form, answers, context.known, today)
+        facts = FormFacts(form, answers, context.known, today, self._zone)
         return next_question(form, self._rules(form, context, today), facts, asked)
 
     def _rules(

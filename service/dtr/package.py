@@ -119,7 +119,7 @@ class QuestionnairePackages:
         a RequestError: 400 or 422 for an invalid call, 404 for a context alone that is not of this
         client, 404 or 422 where no form could be told for anything that was asked.
         """
-        asked = read_package_request(body, self.limits, form)
+        asked = read_package_request(body, self.limits, self._zone, form)
         now = self._clock().astimezone(self._zone)
         return _Packaging(self, asked, self._recall(asked, client), now, version).run()
 
@@ -138,7 +138,7 @@ class QuestionnairePackages:
         call = reader.read(logged.request)
         if call.patient != asked.patient:
             return None
-        resources = call.resources()
+        resources = call.resources(zone=self._zone)
         for resource in logged.fetched:
             resources.add(resource)
         order = resources.get(logged.order)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any
 
 from service.crd.call_limits import CallLimits
@@ -69,9 +69,10 @@ class PackageRequest:
 
 
 def read_package_request(
-    body: bytes, limits: CallLimits, form: str | None = None
+    body: bytes, limits: CallLimits, zone: tzinfo, form: str | None = None
 ) -> PackageRequest:
-    """The call in `body`; `form` is the canonical of a call on one form, asked for first.
+    """The call in `body`; `form` is the canonical of a call on one form, asked for first; `zone`
+    is the service's time zone.
 
     Raises MalformedRequest (400) for a body that is no Parameters resource, UnprocessableRequest
     (422) for absent parameters (DTR 2.2 dtr-1).
@@ -97,7 +98,7 @@ def read_package_request(
     (coverage,) = found["coverage"]
     if coverage.type != "Coverage":
         raise MalformedRequest("expected a Coverage", coverage.place)
-    resources = Resources()
+    resources = Resources(zone=zone)
     for resource in _resources(document, parameters):
         resources.add(resource)
     return PackageRequest(

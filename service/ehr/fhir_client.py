@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import logging
 import re
-import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from pathlib import Path
+from ssl import SSLContext
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import jiter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3 import BaseHTTPResponse, PoolManager, Timeout
 from urllib3.exceptions import (
     ClosedPoolError,
@@ -34,11 +32,12 @@ from urllib3.exceptions import (
 
 from service import __version__
 from service.ehr.allowlist import FhirBase, OutboundPolicy, bracketed
+from service.ehr.authorities import tls_context
 from service.ehr.fetch_report import Outcome
 from service.ehr.fhir_query import FhirQuery, Read
 from service.ehr.patient_check import is_of_server
 from service.ehr.server_aliases import NO_ALIASES, ServerAliases
-from service.errors import ConfigurationError, FetchFailed
+from service.errors import FetchFailed
 from service.fhir.document import Document, without_nulls
 from service.fhir.json_limits import values_in
 from service.fhir.nul import places_of_nul
@@ -93,16 +92,15 @@ class Limits:
 class FhirClients:
     """Factory of clients; calls share nothing but kept-alive connections.
 
-    `authorities` is a PEM file of certificate authorities, in place of the public ones
-    (ConfigurationError without any); `aliases`, the other addresses of EHRs; `monotonic`, the clock
-    of deadlines, in seconds.
+    `tls` has the certificate authorities, by default the public ones; `aliases`, the other
+    addresses of EHRs; `monotonic`, the clock of deadlines, in seconds.
     """
 
     def __init__(
         self,
         policy: OutboundPolicy,
         limits: Limits,
-        authorities: Path | None = None,
+        tls: SSLContext | None = None,
         aliases: ServerAliases = NO_ALIASES,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -114,7 +112,7 @@ class FhirClients:
         self.pools = PoolManager(
             num_pools=32,
             maxsize=MOST_CONNECTIONS,
-            ssl_context=_tls_context(authorities),
+            ssl_context=tls or tls_context(None),
             retries=False,
         )
         # Its debug lines contain URLs, and URLs contain ids of patients.
@@ -314,17 +312,6 @@ class FhirClient:
         if left <= 0:
             raise FetchFailed(Outcome.TIMEOUT)
         return left
-
-
-def _tls_context(authorities: Path | None) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=authorities or DEFAULT_CA_BUNDLE_PATH)
-    except OSError as error:
-        raise ConfigurationError(
-            f"{authorities}: expected a PEM file of certificate authorities: {error}"
-        ) from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def _default_port(scheme: str) -> int | None:

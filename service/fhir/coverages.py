@@ -82,7 +82,7 @@ def read_coverage(resource: Resource, resources: Resources, payers: PayerDirecto
         if organization is None:
             unread.extend(_organization(payor, resources))
     ours = {p for system, value in identifiers if (p := payers.by_identifier(system, value))}
-    starts, ends = period_range(data.get("period"))
+    starts, ends = period_range(data.get("period"), resources.zone)
     status = data.get("status")
     beneficiary = data.get("beneficiary")
     reference = beneficiary.get("reference") if isinstance(beneficiary, Mapping) else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
 from itertools import islice, product
 from typing import Any
@@ -150,11 +150,14 @@ class FhirFacts:
         return self._decisions
 
     def statements(self) -> Iterator[WrittenCoverageInformation]:
-        """The order's coverage information, without that on another coverage."""
+        """The order's coverage information, without that on another coverage, or on none.
+
+        What names no coverage may be any payer's word: no approval is taken from it.
+        """
         chosen = self.finding.coverage
         for info in read_coverage_information(self.resource.data):
-            on = info.coverage
-            if chosen is None or on is None or self.resources.local(on) == chosen.reference:
+            on = self.resources.local(info.coverage) if info.coverage else None
+            if chosen is None or on == chosen.reference:
                 yield info
 
 
@@ -385,7 +388,7 @@ def _birth(facts: FhirFacts) -> Fact:
     if patient is None:
         return _no_patient(facts)
     written = patient.data.get("birthDate")
-    return _day_told(written, facts.place_in(patient, "birthDate")) if written else NOT_TOLD
+    return _day_told(written, facts.place_in(patient, "birthDate"), None) if written else NOT_TOLD
 
 
 def _gender(facts: FhirFacts) -> Fact:
@@ -453,7 +456,7 @@ def _active_coverages(facts: FhirFacts) -> Sequence[tuple[Resource, date, date]]
             who = reference_of(data.get("beneficiary"))
             active = data.get("status") == "active"
             if active and who is not None and resources.local(who) == patient:
-                first, last = period_range(data.get("period"))
+                first, last = period_range(data.get("period"), resources.zone)
                 yield coverage, first or date.min, last or date.max
 
     return resources.once(("active coverages", patient), lambda: list(read()))
@@ -577,7 +580,7 @@ def _decision_number(facts: FhirFacts) -> Fact:
 def _decision_day(facts: FhirFacts) -> Fact:
     for decision in facts.decisions()[:1]:
         if decision.made:
-            return _day_told(decision.made, f"{decision.place}.created")
+            return _day_told(decision.made, f"{decision.place}.created", facts.resources.zone)
     return Fact(NOTHING)
 
 
@@ -748,14 +751,14 @@ def _answer(facts: FhirFacts, spec: FactSpec, source: FactSource) -> Fact:
         of_order = facts.order.reference in _orders_of(response, facts)
         if not of_order and response.reference not in named:
             continue
-        authored = day_range(data.get("authored"))
+        authored = day_range(data.get("authored"), facts.resources.zone)
         if authored is not None and _is_too_old(authored, source, facts):
             continue
         values = _answers_of(response, facts).get(source.link_id or "", [])
         written = text(data.get("authored")) or ""
         if newest is None or written >= newest[0]:
             place = f"{response.place}.item[linkId={source.link_id}]"
-            newest = written, answered(spec, values, place)
+            newest = written, answered(spec, values, place, facts.resources.zone)
     if newest is not None:
         return newest[1]
     unread = "QuestionnaireResponse" in facts.unreachable
@@ -772,17 +775,19 @@ def _answers_of(response: Resource, facts: FhirFacts) -> Answers:
     return facts.resources.once(("answers", response.reference), lambda: answers_of(response.data))
 
 
-def answered(spec: FactSpec, values: list[Any], place: str) -> Fact:
-    """The fact that an item's answers tell; `place` is the item's in the request."""
+def answered(spec: FactSpec, values: list[Any], place: str, zone: tzinfo) -> Fact:
+    """The fact that an item's answers tell; `place` is the item's in the request, `zone` the
+    service's time zone.
+    """
     if not values:
         return Fact(why=Why.NOT_TOLD, places=(place,), because="the form leaves it open")
-    value = _answer_value(spec, values)
+    value = _answer_value(spec, values, zone)
     if value is None:
         return Fact(why=Why.NOT_READABLE, places=(place,))
     return Fact(value, (place,))
 
 
-def _answer_value(spec: FactSpec, values: list[Any]) -> Value | None:
+def _answer_value(spec: FactSpec, values: list[Any], zone: tzinfo) -> Value | None:
     first = values[0]
     if spec.kind is FactKind.CODES:
         codes = [c for v in values if isinstance(v, Mapping) and (c := _code(v))]
@@ -792,7 +797,7 @@ def _answer_value(spec: FactSpec, values: list[Any]) -> Value | None:
     if spec.kind is FactKind.CHOICE:
         return text(first.get("code")) if isinstance(first, Mapping) else text(first)
     if spec.kind is FactKind.DAY:
-        days = day_range(first)
+        days = day_range(first, zone)
         return days[0] if days and days[0] == days[1] else None
     if isinstance(first, Mapping):
         return _measured(first, spec.unit or "1", "").value
@@ -851,8 +856,8 @@ def _measured(quantity: object, unit: str, place: str) -> Fact:
     return Fact(converted, (place,))
 
 
-def _day_told(written: object, place: str) -> Fact:
-    days = day_range(written)
+def _day_told(written: object, place: str, zone: tzinfo | None) -> Fact:
+    days = day_range(written, zone)
     if days is None:
         return Fact(why=Why.NOT_READABLE, places=(place,), because="it is no date")
     if days[0] == days[1]:

@@ -47,7 +47,7 @@ def read_member_identity(
         numbers.insert(0, subscriber)
     data: Mapping[str, Any] = patient.data if patient is not None else {}
     name = _name(data)
-    born = day_range(data.get("birthDate"))
+    born = day_range(data.get("birthDate"), None)
     return MemberIdentity(
         coverage_numbers=tuple(numbers),
         patient_numbers=tuple(_member_numbers(data, systems)),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, tzinfo
 from typing import Any
 
 from cards.coverage_information.reader import read_coverage_information
@@ -129,7 +129,7 @@ def read_order(resource: Resource, resources: Resources) -> Order:
         place=resource.place,
         codings=tuple(_codings(resource, shape, resources)),
         name=_name(data, shape),
-        service_day=_service_day(data, shape),
+        service_day=_service_day(data, shape, resources.zone),
         status=standing.status,
         intent=intent if isinstance(intent, str) else None,
         do_not_perform=standing.do_not_perform,
@@ -255,12 +255,12 @@ def _resolve(
     return (found.type, found.data, found.place) if found else None
 
 
-def _service_day(data: Mapping[str, Any], shape: _Shape) -> ServiceDay | None:
-    readers: list[tuple[str, Callable[[object], _Days | None]]]
+def _service_day(data: Mapping[str, Any], shape: _Shape, zone: tzinfo) -> ServiceDay | None:
+    readers: list[tuple[str, Callable[[object, tzinfo], _Days | None]]]
     readers = [(path, _days) for path in shape.dates]
     readers += [(path, _timing_days) for path in shape.timings]
     for path, read in readers:
-        told = [(at, days) for at, value in _walk(data, path) if (days := read(value))]
+        told = [(at, days) for at, value in _walk(data, path) if (days := read(value, zone))]
         if told:  # several requested periods or dosages: any of their days is possible
             return _from_first_to_last([days for _, days in told], told[0][0])
     return None
@@ -278,25 +278,27 @@ def _from_first_to_last(ranges: Sequence[_Days], source: str) -> ServiceDay:
     )
 
 
-def _days(value: object) -> _Days | None:
-    return _period_days(value) if isinstance(value, Mapping) else day_range(value)
+def _days(value: object, zone: tzinfo) -> _Days | None:
+    return _period_days(value, zone) if isinstance(value, Mapping) else day_range(value, zone)
 
 
-def _period_days(value: object) -> _Days | None:
+def _period_days(value: object, zone: tzinfo) -> _Days | None:
     """A period's days, None for an open side; None without any."""
-    start, end = period_range(value)
+    start, end = period_range(value, zone)
     return None if start is None and end is None else (start, end)
 
 
-def _timing_days(timing: object) -> _Days | None:
+def _timing_days(timing: object, zone: tzinfo) -> _Days | None:
     if not isinstance(timing, Mapping):
         return None
     events = timing.get("event")
-    ranges = [r for e in (events if isinstance(events, list) else ()) if (r := day_range(e))]
+    told = events if isinstance(events, list) else ()
+    ranges = [days for event in told if (days := day_range(event, zone))]
     if ranges:
         return min(first for first, _ in ranges), max(last for _, last in ranges)
     repeat = timing.get("repeat")
-    return _period_days(repeat.get("boundsPeriod")) if isinstance(repeat, Mapping) else None
+    bounds = repeat.get("boundsPeriod") if isinstance(repeat, Mapping) else None
+    return _period_days(bounds, zone)
 
 
 def _patient(data: Mapping[str, Any], shape: _Shape, resources: Resources) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, tzinfo
 from typing import Any, NamedTuple
 
 from service.decision.order import Code
@@ -96,7 +96,7 @@ def _read(
         written = subject.get("reference") if isinstance(subject, Mapping) else None
         if not isinstance(written, str) or resources.local(written.strip()) != patient:
             continue
-        status, days = resource.data.get("status"), _days(resource)
+        status, days = resource.data.get("status"), _days(resource, resources.zone)
         care = PastCare(resource, status, days, _instant(resource.data))
         yield care, tuple(_parts(resource))
 
@@ -130,13 +130,13 @@ def _instant(data: Mapping[str, Any]) -> datetime:
     return told if told.tzinfo else _NO_TIME
 
 
-def _days(resource: Resource) -> tuple[date, date] | None:
+def _days(resource: Resource, zone: tzinfo) -> tuple[date, date] | None:
     for element in _DAYS[resource.type]:
         written = resource.data.get(element)
         if isinstance(written, Mapping):
-            days = day_range(written.get("end")) or day_range(written.get("start"))
+            days = day_range(written.get("end"), zone) or day_range(written.get("start"), zone)
         else:
-            days = day_range(written)
+            days = day_range(written, zone)
         if days:
             return days
     return None

@@ -30,7 +30,7 @@ def read_person(patient: Resource) -> Person:
     fitting = [n for n in fitting if isinstance(n.get("use"), str | None)]
     fitting = [n for n in fitting if n.get("use") in _PREFERRED]
     fitting.sort(key=lambda n: _PREFERRED[n.get("use")])
-    born = day_range(patient.data.get("birthDate"))
+    born = day_range(patient.data.get("birthDate"), None)
     return Person(
         name=next((text for n in fitting if (text := _written(n))), None),
         birth_date=born[0] if born and born[0] == born[1] else None,

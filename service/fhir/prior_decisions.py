@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, tzinfo
 from typing import Any
 
 from service.decision.coverage import Coverage
@@ -72,7 +72,7 @@ class DecisionReader:
         if not own:
             others = at_hand.about(self._own)
             own = [d for r in others if (d := self._of(r, named=False)) is not None]
-        return _newest(own)
+        return _newest(own, self.resources.zone)
 
     @property
     def _own(self) -> frozenset[str | Code]:
@@ -187,7 +187,7 @@ class ReadResponse:
         self.patient = resources.local(patient) if patient else None
         self.request = resources.local(asked) if asked else None
         self.whole = _read_item(data, resources)
-        first, last = period_range(data.get("preAuthPeriod"))
+        first, last = period_range(data.get("preAuthPeriod"), resources.zone)
         self.period = (first or date.min, last or date.max)
         self._pre_auth = text(data.get("preAuthRef"))
         claim = resources.get(asked) if asked else None
@@ -264,7 +264,7 @@ def _read_item(item: Mapping[str, Any], resources: Resources) -> ReadItem:
     first, last = date.min, date.max
     for holder in (item, *mappings(item.get("adjudication"))):
         for extension in extensions(holder, _ITEM_PERIOD):
-            begins, ends = period_range(extension.get("valuePeriod"))
+            begins, ends = period_range(extension.get("valuePeriod"), resources.zone)
             first, last = max(first, begins or first), min(last, ends or last)
     return ReadItem(
         sequence=_sequence(item.get("itemSequence")),
@@ -290,11 +290,11 @@ def _about(item: Mapping[str, Any], resources: Resources) -> frozenset[str | Cod
     return frozenset([*(code for code in codes if code is not None), *orders])
 
 
-def _newest(decisions: Sequence[ToldDecision]) -> Sequence[ToldDecision]:
+def _newest(decisions: Sequence[ToldDecision], zone: tzinfo) -> Sequence[ToldDecision]:
     """The latest decision; all of those that no instant puts in order, if they differ."""
     if len({d.said for d in decisions}) <= 1:
         return decisions[:1]
-    days = [day_range(d.made) for d in decisions]
+    days = [day_range(d.made, zone) for d in decisions]
     if all(day is not None and day[0] == day[1] for day in days):
         last = max(day[1] for day in days if day is not None)
         decisions = [d for d, day in zip(decisions, days, strict=True) if day and day[1] == last]

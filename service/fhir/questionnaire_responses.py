@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import date
+from datetime import date, tzinfo
 from typing import Any
 
 from cards.coverage_information.reader import read_coverage_information
@@ -66,7 +66,7 @@ def notice_records(
 
 def read_notice_record(resource: Resource, resources: Resources, form: str) -> SubmittedForm:
     """One response to the form with this id."""
-    data = resource.data
+    data, zone = resource.data, resources.zone
     answers = answers_of(data)
     refused = _first(answers, REFUSED) is True
     status = data.get("status")
@@ -77,8 +77,8 @@ def read_notice_record(resource: Resource, resources: Resources, form: str) -> S
         patient=next(_local(data.get("subject"), resources), None),
         orders=orders_of(data, resources),
         codes=frozenset(c for v in answers.get(SERVICE_CODE, ()) for c in _codes(v)),
-        day=_day(_first(answers, REFUSED_ON if refused else DATED_BY.get(form, ""))),
-        edition=_day(_first(answers, FORM_EXPIRES)),
+        day=_day(_first(answers, REFUSED_ON if refused else DATED_BY.get(form, "")), zone),
+        edition=_day(_first(answers, FORM_EXPIRES), zone),
         option=_code(_first(answers, OPTION)),
         signed=_code(_first(answers, SIGNED_BY)) is not None,
         refused=refused,
@@ -156,9 +156,9 @@ def _first(answers: Answers, link_id: str) -> Any:
     return values[0] if values else None
 
 
-def _day(value: object) -> date | None:
+def _day(value: object, zone: tzinfo) -> date | None:
     """The day of a date or dateTime; None for a month or a year."""
-    days = day_range(value)
+    days = day_range(value, zone)
     return days[0] if days and days[0] == days[1] else None
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, tzinfo
 from typing import Any, TypeAlias, TypeVar
 
 import msgspec
@@ -77,6 +78,7 @@ class Resources:
     Of several with the same type and id one counts: the context's before a prefetched one, and that
     before a fetched one; else the one updated last, else the one that says more. `server` is the
     FHIR base URL that the call names, if it names one; `other_hosts` are further ones of that EHR.
+    `zone` is the service's time zone: the day of an instant is that of the zone.
 
     A full URL refers to its entry's resource, also if that resource is known already (FHIR R4,
     Bundle, references). A full URL of several resources refers to none.
@@ -87,7 +89,13 @@ class Resources:
     example request does).
     """
 
-    def __init__(self, server: str | None = None, other_hosts: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        server: str | None = None,
+        other_hosts: Collection[str] = (),
+        zone: tzinfo = UTC,
+    ) -> None:
+        self.zone = zone
         self._by_type: dict[str, list[Resource]] = {}
         self._by_reference: dict[str, Resource] = {}
         self._by_full_url: dict[str, str | None] = {}
@@ -140,6 +148,10 @@ class Resources:
 
     def of_type(self, *types: str) -> list[Resource]:
         return [r for t in types for r in self._by_type.get(t, ())]
+
+    def each_once(self, found: Iterable[Resource]) -> Sequence[Resource]:
+        """Added resources in sequence, of those with the same type and id the one that counts."""
+        return [self._by_reference[r] for r in dict.fromkeys(r.reference for r in found)]
 
     def get(self, reference: str) -> Resource | None:
         """The present target of an absolute, relative, versioned or urn reference, or None."""

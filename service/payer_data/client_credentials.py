@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from pathlib import Path
+from ssl import SSLContext
+from typing import Any
 
 import requests
+from requests.adapters import HTTPAdapter
 
 from service.errors import PayerDataUnavailable
 
@@ -28,13 +30,27 @@ class Credentials:
     scope: str = ""
 
 
+class _TlsAdapter(HTTPAdapter):
+    """Connections with a TLS context of one's own: its authorities, its strictness."""
+
+    def __init__(self, tls: SSLContext) -> None:
+        self._tls = tls
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **more: Any) -> None:
+        super().init_poolmanager(*args, **more, ssl_context=self._tls)
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Verification is the context's, without the public authorities beside its own."""
+
+
 class ClientCredentials:
     """The token of one client. Several threads may ask at once; one of them fetches."""
 
     def __init__(
         self,
         credentials: Credentials,
-        authorities: Path | None = None,
+        tls: SSLContext | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._credentials = credentials
@@ -45,7 +61,8 @@ class ClientCredentials:
         self._session = requests.Session()
         # Neither proxies nor passwords from the environment.
         self._session.trust_env = False
-        self._session.verify = str(authorities) if authorities else True
+        if tls is not None:
+            self._session.mount("https://", _TlsAdapter(tls))
 
     def token(self, deadline: float) -> str:
         """A token that is valid now; PayerDataUnavailable if none is given until the deadline."""

@@ -78,19 +78,19 @@ def members_of(payer: str, resources: Iterable[Json], programs: ProgramTable) ->
 
 
 def _member(payer: str, coverage: Json, patient: Json, programs: ProgramTable) -> Member | None:
-    born = day_range(patient.get("birthDate"))
+    born = day_range(patient.get("birthDate"), None)
     told = [coverage.get("subscriberId"), *_numbers(coverage), *_numbers(patient)]
     numbers = [n for t in told if isinstance(t, str) and (n := plain_number(t))]
     if born is None or born[0] != born[1] or not numbers:
         return None
     name: Json = next((n for n in _mappings(patient.get("name")) if n.get("use") != "old"), {})
     given = name.get("given")
-    starts, ends = period_range(coverage.get("period"))
+    starts, ends = period_range(coverage.get("period"), None)
     if coverage.get("status") in ("cancelled", "draft"):
         # Not in force at any time that it does not tell the end of.
         ends = ends or (starts - timedelta(days=1) if starts else date.min)
     classes = dict(_classes(coverage))
-    deceased = day_range(patient.get("deceasedDateTime"))
+    deceased = day_range(patient.get("deceasedDateTime"), None)
     order = coverage.get("order")
     return Member(
         payer=payer,
@@ -129,13 +129,13 @@ def authorizations_of(
 
 
 def _authorizations(payer: str, member: str, response: Json) -> Iterator[Authorization]:
-    whole = period_range(response.get("preAuthPeriod"))
-    created = day_range(response.get("created"))
+    whole = period_range(response.get("preAuthPeriod"), None)
+    created = day_range(response.get("created"), None)
     for item in (*_mappings(response.get("item")), *_mappings(response.get("addItem"))):
         extensions = list(_mappings(item.get("extension")))
         period = _value(extensions, _PREAUTH_PERIOD)
-        starts, ends = period_range(period) if isinstance(period, dict) else whole
-        issued = day_range(_value(extensions, _ISSUED)) or created
+        starts, ends = period_range(period, None) if isinstance(period, dict) else whole
+        issued = day_range(_value(extensions, _ISSUED), None) or created
         number = _value(extensions, _AUTHORIZATION_NUMBER) or response.get("preAuthRef")
         codes = tuple(dict.fromkeys(_codes(item, extensions)))
         standing = _standing(item, response)
@@ -205,7 +205,7 @@ def services_of(
 
 def _rendered(claim: Json) -> Iterator[tuple[date, str]]:
     """Day and code of each item that is not denied."""
-    whole = period_range(claim.get("billablePeriod"))[1]
+    whole = period_range(claim.get("billablePeriod"), None)[1]
     for item in (*_mappings(claim.get("item")), *_mappings(claim.get("addItem"))):
         day = _serviced(item) or whole
         if day is not None and not _denied(item):
@@ -214,8 +214,8 @@ def _rendered(claim: Json) -> Iterator[tuple[date, str]]:
 
 
 def _serviced(item: Json) -> date | None:
-    written = day_range(item.get("servicedDate"))
-    return written[1] if written else period_range(item.get("servicedPeriod"))[1]
+    written = day_range(item.get("servicedDate"), None)
+    return written[1] if written else period_range(item.get("servicedPeriod"), None)[1]
 
 
 def _denied(item: Json) -> bool:
@@ -243,7 +243,7 @@ def contracts_of(
                 e.get("url") == _NETWORK for e in _mappings(role.get("extension"))
             )
             if in_network and role.get("active") is not False:
-                starts, ends = period_range(role.get("period"))
+                starts, ends = period_range(role.get("period"), None)
                 contracts.append(
                     NetworkContract(payer, npi, "", starts, ends, version=_version(role))
                 )

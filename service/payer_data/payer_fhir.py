@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from service.circuit_breaker import CircuitBreaker
 from service.decision.programs import ProgramTable
 from service.ehr.allowlist import OutboundPolicy
+from service.ehr.authorities import tls_context
 from service.ehr.fetch_report import Outcome
 from service.ehr.fhir_client import Access, FhirClient, FhirClients, Limits
 from service.ehr.fhir_query import Search
@@ -237,7 +238,8 @@ def open_payer_fhir(settings: Settings, clock: Callable[[], datetime]) -> PayerF
     """The source that the settings name. Raises ConfigurationError if one of them is wrong."""
     policy = OutboundPolicy([settings.payer_data], settings.fhir_networks.split())
     limits = Limits(settings.fetch_max_bytes, settings.fetch_max_pages)
-    clients = FhirClients(policy, limits, settings.fhir_ca_file)
+    tls = tls_context(settings.fhir_ca_file, strict=settings.fhir_ca_strict)
+    clients = FhirClients(policy, limits, tls)
     credentials = None
     if settings.payer_data_token_url:
         if not settings.payer_data_client_id or settings.payer_data_secret_file is None:
@@ -252,7 +254,7 @@ def open_payer_fhir(settings: Settings, clock: Callable[[], datetime]) -> PayerF
                 _secret(settings.payer_data_secret_file),
                 settings.payer_data_scope,
             ),
-            settings.fhir_ca_file,
+            tls,
         )
     cache = RecordCache(settings.payer_data_cache_seconds)
     programs = load_programs(settings.programs_file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, tzinfo
 
 import msgspec
 
@@ -48,7 +48,7 @@ class CoverageCorrections:
             if coverage is None or coverage.id is None or coverage.reference in seen:
                 continue
             seen.add(coverage.reference)
-            corrected = _corrected(coverage, d)
+            corrected = _corrected(coverage, d, to.now.tzinfo)
             if corrected is not None:
                 yield self._card(coverage, corrected, d, style)
 
@@ -73,12 +73,14 @@ class CoverageCorrections:
         return offer_card(offer, style, buttons=buttons)
 
 
-def _corrected(coverage: Resource, d: Determination) -> dict[str, msgspec.Raw] | None:
+def _corrected(
+    coverage: Resource, d: Determination, zone: tzinfo | None
+) -> dict[str, msgspec.Raw] | None:
     """The Coverage as it came, its period by the records; None where nothing differs."""
     known = d.payer
     if known is None or known.outcome is not PayerOutcome.KNOWN:
         return None
-    told = period_range(coverage.data.get("period"))
+    told = period_range(coverage.data.get("period"), zone)
     starts, ends = known.starts or told[0], known.ends or told[1]
     if (starts, ends) == told:
         return None

@@ -108,7 +108,7 @@ class OrderReview:
         request = reader.read(body)
         self._server_check.check(request, allowed_fhir_servers)
         now, started = self._clock().astimezone(self._zone), time.monotonic()
-        resources = request.resources(self._aliases.hosts_of(request.fhir_server))
+        resources = request.resources(self._aliases.hosts_of(request.fhir_server), self._zone)
         self._limits.check_resources([*resources])
         named = self._asked(request, resources)
         self._limits.check_references(missing_needs(request, resources, named))
@@ -284,7 +284,7 @@ def unread_orders(request: HookRequest, resources: Resources) -> tuple[str, ...]
 def drafts(resources: Resources) -> int:
     """The number of draft orders; order-select is about some of them only (CRD 2.2.1 dev-24)."""
     found = resources.found_at(("context", "draftOrders"))
-    return sum(r.type in ORDER_TYPES for r in found)
+    return sum(r.type in ORDER_TYPES for r in resources.each_once(found))
 
 
 _PERFORMED = {Outcome.FETCHED, Outcome.NOT_FOUND, Outcome.WRONG_PATIENT}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import UTC, date, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -32,9 +33,9 @@ def response(*items: dict[str, Any], **more: Any) -> dict[str, Any]:
     }
 
 
-def read(data: dict[str, Any], form: str = "abn-record") -> SubmittedForm:
+def read(data: dict[str, Any], form: str = "abn-record", zone: tzinfo = UTC) -> SubmittedForm:
     resource = Resource(data, Document(json.dumps(data).encode(), data), (), "prefetch.form")
-    return read_notice_record(resource, Resources(), form)
+    return read_notice_record(resource, Resources(zone=zone), form)
 
 
 def test_a_signed_form_is_read_wherever_its_answers_stand() -> None:
@@ -81,9 +82,10 @@ def test_a_day_that_is_none_is_not_guessed(written: object) -> None:
     assert read(response(item("signed-on", {"valueDate": written}))).day is None
 
 
-def test_a_date_with_a_time_is_the_day_written() -> None:
-    answered = item("signed-on", {"valueDateTime": "2026-11-20T23:30:00-08:00"})
-    assert read(response(answered)).day == date(2026, 11, 20)
+def test_a_time_is_the_day_in_the_services_time_zone() -> None:
+    answered = response(item("signed-on", {"valueDateTime": "2026-11-21T05:30:00Z"}))
+    assert read(answered, zone=ZoneInfo("America/Denver")).day == date(2026, 11, 20)
+    assert read(answered, zone=UTC).day == date(2026, 11, 21)
 
 
 def test_a_refusal_has_its_own_day_and_needs_its_note_and_no_witness() -> None:

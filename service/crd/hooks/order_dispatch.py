@@ -20,9 +20,10 @@ from service.fhir.resources import Resources
 
 
 def dispatched_orders(call: Call, resources: Resources) -> Sequence[ReviewTarget]:
-    """The present orders of those that the context names (CRD 2.2.1 hook-30)."""
-    found = (resources.get(reference) for reference, _ in named_orders(call))
-    return [ReviewTarget(r) for r in found if r is not None and r.type in ORDER_TYPES]
+    """The present orders of those that the context names, each once (CRD 2.2.1 hook-30)."""
+    named = (resources.get(reference) for reference, _ in named_orders(call))
+    found = resources.each_once(r for r in named if r is not None)
+    return [ReviewTarget(r) for r in found if r.type in ORDER_TYPES]
 
 
 def missing_orders(call: Call, resources: Resources) -> Sequence[FhirQuery]:

@@ -19,9 +19,12 @@ from service.fhir.resources import Resources
 
 
 def draft_orders(_: Call, resources: Resources) -> Sequence[ReviewTarget]:
-    """The orders of the context's draftOrders, in sequence; other resources are ignored."""
+    """The orders of the context's draftOrders, in sequence; other resources are ignored.
+
+    An order that stands there twice is one order, whichever entries name it.
+    """
     found = resources.found_at(("context", "draftOrders"))
-    return [ReviewTarget(r) for r in found if r.type in ORDER_TYPES]
+    return [ReviewTarget(r) for r in resources.each_once(found) if r.type in ORDER_TYPES]
 
 
 SERVICE = CdsService(

@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from service.cli.ehr_stub.fhir_server import DEMO_TOKEN
 from service.ehr.allowlist import OutboundPolicy
+from service.ehr.authorities import tls_context
 from service.ehr.fetch_report import Outcome
 from service.ehr.fhir_client import Access, FhirClients, Limits
 from service.ehr.fhir_query import Read
@@ -118,7 +119,7 @@ def start() -> Iterator[Start]:
 def clients(resolver: Resolver, authority: Authority | None) -> FhirClients:
     """Clients to which loopback is a network like any other."""
     policy = OutboundPolicy(networks=["127.0.0.0/8"], resolver=resolver)
-    return FhirClients(policy, Limits(), authority.pem if authority else None)
+    return FhirClients(policy, Limits(), tls_context(authority.pem) if authority else None)
 
 
 def outcome(shared: FhirClients, ehr: Ehr, name: str = NAME, *, times: int = 1) -> str:
