@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -84,6 +85,7 @@ class _ClientEntry(BaseModel):
     fhir_servers: list[str] = []
     apps: dict[str, str] = {}
     demo: bool = False
+    revoked: bool = False
 
     @field_validator("jwks_url")
     @classmethod
@@ -131,30 +133,66 @@ def _check_address(url: str) -> None:
         )
 
 
-def load_clients(
-    path: Path,
-    fetch: Callable[[str], bytes] = fetch_key_set,
-    seconds: Callable[[], float] = time.monotonic,
-    keep_for: float = KEEP_FOR,
-) -> Mapping[str, TrustedClient]:
-    """Clients by issuer. Key files are read now, key set URLs when a token needs them.
+@dataclass(frozen=True, slots=True)
+class ClientsOnFile:
+    """The clients of a file with which nothing is wrong, and their key files, as read.
 
-    `keep_for` are the seconds for which keys are trusted while their URL is down. A relative
-    `jwks_file` is looked for beside the clients file. Raises LibraryError with
-    everything that is wrong. A client that is trusted for a demonstration is warned of in the log.
+    `digest` is the SHA-256 of what they say, wherever the files are.
+    """
+
+    entries: tuple[tuple[_ClientEntry, object], ...]
+    digest: str
+
+    def trusted(
+        self,
+        fetch: Callable[[str], bytes] = fetch_key_set,
+        seconds: Callable[[], float] = time.monotonic,
+        keep_for: float = KEEP_FOR,
+        before: Mapping[str, TrustedClient] | None = None,
+    ) -> Mapping[str, TrustedClient]:
+        """Clients by issuer, without those that are revoked.
+
+        Key set URLs are read when a token needs them; `keep_for` are the seconds for which keys are
+        trusted while their URL is down. `before` are the clients of the snapshot of before: keys
+        fetched for the same client from the same URL stay. A client that is trusted for a
+        demonstration is warned of in the log.
+        """
+        waiting = threading.BoundedSemaphore(MOST_WAITING_IN_ALL)
+        trusted: dict[str, TrustedClient] = {}
+        for entry, key_set in self.entries:
+            if entry.revoked:
+                continue
+            former = (before or {}).get(entry.issuer)
+            keys: KeySource
+            if entry.jwks_url is None:
+                keys = FixedKeys(read_key_set(key_set))
+            elif former is not None and former.keys.url == entry.jwks_url:
+                keys = former.keys
+            else:
+                keys = FetchedKeys(
+                    entry.jwks_url, fetch, seconds, keep_for=keep_for, waiting=waiting
+                )
+            trusted[entry.issuer] = TrustedClient(_client(entry), keys, entry.demo, entry.client_id)
+        _warn_of_demonstrations(trusted.values())
+        return trusted
+
+
+def read_clients(path: Path) -> ClientsOnFile:
+    """The clients of a file, with their key files; a relative `jwks_file` is looked for beside it.
+
+    Raises LibraryError with everything that is wrong.
     """
     try:
         read = _ClientsFile.model_validate(read_yaml(path, "COVERCARD_CLIENTS_FILE"))
     except ValidationError as error:
         raise LibraryError([_finding(path, e["loc"], e["msg"]) for e in error.errors()]) from None
-    trusted: dict[str, TrustedClient] = {}
+    entries: dict[str, tuple[_ClientEntry, object]] = {}
     findings: list[Finding] = []
     names = {ANYONE.name}
     client_ids: set[str | None] = set()
-    waiting = threading.BoundedSemaphore(MOST_WAITING_IN_ALL)
-    fetched = partial(FetchedKeys, fetch=fetch, seconds=seconds, keep_for=keep_for, waiting=waiting)
+    content = hashlib.sha256()
     for index, entry in enumerate(read.clients):
-        if entry.issuer in trusted:
+        if entry.issuer in entries:
             findings.append(_finding(path, ("clients", index, "issuer"), "is listed twice"))
             continue
         client = _client(entry)
@@ -162,19 +200,30 @@ def load_clients(
             findings.append(_finding(path, ("clients", index, "name"), "is taken"))
         names.add(client.name)
         try:
-            keys = _key_source(entry, path.parent, fetched)
+            key_set = _key_set(entry, path.parent)
         except (OSError, ValueError) as error:
             field = "jwks_file" if entry.jwks_file is not None else "jwks"
             findings.append(_finding(path, ("clients", index, field), _said(error)))
             continue
+        told = entry.model_dump(exclude={"jwks_file", "jwks"}) | {"key_set": key_set}
+        content.update(json.dumps(told, sort_keys=True, default=str).encode() + b"\n")
         if entry.client_id is not None and entry.client_id in client_ids:
             findings.append(_finding(path, ("clients", index, "client_id"), "is taken"))
         client_ids.add(entry.client_id)
-        trusted[entry.issuer] = TrustedClient(client, keys, entry.demo, entry.client_id)
+        entries[entry.issuer] = (entry, key_set)
     if findings:
         raise LibraryError(findings)
-    _warn_of_demonstrations(trusted.values())
-    return trusted
+    return ClientsOnFile(tuple(entries.values()), content.hexdigest())
+
+
+def load_clients(
+    path: Path,
+    fetch: Callable[[str], bytes] = fetch_key_set,
+    seconds: Callable[[], float] = time.monotonic,
+    keep_for: float = KEEP_FOR,
+) -> Mapping[str, TrustedClient]:
+    """Clients by issuer, as `read_clients` and `ClientsOnFile.trusted` have it."""
+    return read_clients(path).trusted(fetch, seconds, keep_for)
 
 
 def _warn_of_demonstrations(trusted: Iterable[TrustedClient]) -> None:
@@ -193,19 +242,16 @@ def _client(entry: _ClientEntry) -> Client:
     return Client(entry.issuer, entry.name or entry.issuer, servers, entry.apps)
 
 
-def _key_source(
-    entry: _ClientEntry, folder: Path, fetched: Callable[[str], FetchedKeys]
-) -> KeySource:
+def _key_set(entry: _ClientEntry, folder: Path) -> object:
+    """The key set of an entry, None where it is fetched. Raises OSError and ValueError."""
     if entry.jwks_url is not None:
-        return fetched(entry.jwks_url)
+        return None
+    key_set: object = entry.jwks
     if entry.jwks_file is not None:
-        key_set: object = msgspec.json.decode((folder / entry.jwks_file).read_bytes())
-    else:
-        key_set = entry.jwks
-    keys = read_key_set(key_set)
-    if not keys:
+        key_set = msgspec.json.decode((folder / entry.jwks_file).read_bytes())
+    if not read_key_set(key_set):
         raise ValueError("holds no key for ES384 (EC, P-384) or RS384 (RSA, 2048 bits) with a kid")
-    return FixedKeys(keys)
+    return key_set
 
 
 def _said(error: Exception) -> str:

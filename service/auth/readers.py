@@ -45,6 +45,17 @@ class Readers:
         self._readers = {reader.name: reader for reader in readers}
         self._nobody = Reader("", secrets.token_bytes(32))
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of their names and keys. Not to be shown: secrets could be tried against it."""
+        lines = [f"{name} {reader.key.hex()}\n" for name, reader in sorted(self._readers.items())]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names, sorted."""
+        return tuple(sorted(self._readers))
+
     def named(self, name: str) -> Reader | None:
         return self._readers.get(name)
 

@@ -11,12 +11,12 @@ from flask import Flask
 from werkzeug.routing import Map
 
 from cards.questionnaires import Forms, load_forms
-from cards.questionnaires.form_libraries import load_libraries
-from cards.texts import Texts
 from cards.vocabulary import Json
 from service.auth.client_share import MinuteCounts
 from service.auth.clients import TrustedClient
+from service.bootstrap.lasting import Lasting
 from service.bootstrap.security import TOKEN_CHECKS, secure
+from service.bootstrap.snapshot import Library, Snapshot, read_snapshot
 from service.bootstrap.threads import most_threads
 from service.bootstrap.wire_pages import visitor_limits, wire_pages
 from service.bootstrap.wire_records import records_place
@@ -34,7 +34,6 @@ from service.decision_log.opening import open_recorder
 from service.decision_log.recorder import Recorder
 from service.dtr.adaptive_forms import AdaptiveForms
 from service.dtr.dtr_version import dtr_version
-from service.dtr.fhir_value_sets import FhirValueSets
 from service.dtr.form_dependencies import FormDependencies
 from service.dtr.form_errors import FormError, FormErrorReader
 from service.dtr.logged_calls import LoggedCalls, RecordedCalls
@@ -47,13 +46,7 @@ from service.ehr.authorities import tls_context
 from service.ehr.fhir_client import FhirClients, Limits
 from service.ehr.resource_fetcher import EhrFetcher, ResourceFetcher
 from service.fhir.encounters import own_classes
-from service.payer_data.sources import open_source
-from service.policies.answer_texts import load_texts
-from service.policies.library import load_library
-from service.policies.notices import NoticeLibrary
-from service.policies.payers import Payers
-from service.policies.policy_store import PolicyStore
-from service.policies.reading_cache import ReadingCache
+from service.payer_data.sources import is_embedded, open_source
 from service.response import Responder
 from service.response.card_writer import CardWriter
 from service.response.coverage_corrections import CoverageCorrections
@@ -87,12 +80,14 @@ from service.web.form_error_log import KeepFormErrors
 from service.web.hook_routes import hooks_blueprint
 from service.web.metrics import Metrics
 from service.web.operations import (
+    HealthFinding,
     clients_check,
     clock_check,
     operations_blueprint,
     payer_data_check,
     policies_check,
     records_check,
+    snapshot_check,
 )
 from service.web.package_log import KeepPackages
 from service.web.smart_routes import TOKEN_PATH, smart_blueprint
@@ -115,29 +110,6 @@ class Application(Flask):
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """The function unchanged: none is a coroutine."""
         return func
-
-
-class Library:
-    """Library of answers, loaded once: policies, notices, payers and wording.
-
-    It is never changed: worker processes share the one of the server that they are forked from.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        on_file = load_library(
-            settings.policies_dir,
-            settings.payers_file,
-            settings.added_policies_dir,
-            settings.programs_file,
-            ReadingCache(settings.cache_dir, settings.policies_dir),
-        )
-        self.policies: PolicyStore = on_file.policies
-        self.notices: NoticeLibrary = on_file.notices
-        self.payers: Payers = on_file.payers
-        self.texts: Texts = load_texts()
-        self.questionnaires = on_file.questionnaires
-        self.form_libraries = load_libraries(on_file.form_libraries)
-        self.value_sets = FhirValueSets(on_file.value_sets)
 
 
 def wire_review(
@@ -188,15 +160,24 @@ def wire_review(
 
 
 def wire_payer_records(
-    settings: Settings, library: Library, metrics: Metrics | None = None
+    settings: Settings,
+    library: Library,
+    metrics: Metrics | None = None,
+    lasting: Lasting | None = None,
 ) -> PayerRecords:
     """The payer's records, with their source, if one is configured."""
+    programs = library.payers.programs
+    source = (
+        (lasting or Lasting()).of("payer data", lambda: open_source(settings))
+        if is_embedded(settings.payer_data)
+        else open_source(settings, programs=programs)
+    )
     return PayerRecords(
-        open_source(settings),
+        source,
         patience=settings.payer_data_timeout_ms / 1000,
         budget=settings.fetch_budget_ms / 1000,
         asked=metrics.payer_data if metrics else lambda _outcome, _seconds: None,
-        programs=library.payers.programs,
+        programs=programs,
         aside=aside if metrics else nullcontext,
     )
 
@@ -404,17 +385,23 @@ def create_app(
     settings: Settings,
     clock: Callable[[], datetime] = now,
     crd_versions: Sequence[CrdVersion] = VERSIONS,
-    library: Library | None = None,
+    snapshot: Snapshot | None = None,
+    lasting: Lasting | None = None,
+    watched: Callable[[], HealthFinding] | None = None,
 ) -> Flask:
-    """The WSGI application for these CRD versions; `library` where it is loaded already.
+    """The WSGI application for these CRD versions, which answers by one snapshot.
 
+    `snapshot` where it is read already; `lasting` has the parts that an application of before
+    leaves to this one. `watched` compares the snapshot with the files, for readiness.
     Raises ConfigurationError for a wrong file, setting or version.
     """
     versions = CrdVersions(crd_versions)
-    library = library or Library(settings)
+    snapshot = snapshot or read_snapshot(settings)
+    lasting = lasting or Lasting()
+    library, digests = snapshot.library, snapshot.digests
     app = Application("service", static_folder=None)
-    recorder = app.extensions[RECORDER] = wire_recorder(settings)
-    metrics = Metrics()
+    recorder = app.extensions[RECORDER] = lasting.of("recorder", lambda: wire_recorder(settings))
+    metrics = lasting.of("metrics", Metrics)
     metrics.most(
         open=most_threads(settings),
         checking=TOKEN_CHECKS,
@@ -422,16 +409,21 @@ def create_app(
         waiting=settings.max_waiting_calls,
     )
     call_logger = CallLogger(
-        recorder, metrics, clock, settings.refused_bytes_per_minute, MinuteCounts()
+        recorder,
+        metrics,
+        clock,
+        settings.refused_bytes_per_minute,
+        lasting.of("refused bytes", MinuteCounts),
+        digests.policies,
     )
     count_refusals(app, metrics)
-    secured = secure(app, settings, clock, metrics)
+    secured = secure(app, settings, snapshot.clients, clock, metrics, lasting)
     if secured.token_endpoint is not None:
         limits = visitor_limits("token requests")
         app.register_blueprint(smart_blueprint(secured.token_endpoint, FHIR_PREFIXES, limits))
-    payer_records = wire_payer_records(settings, library, metrics)
+    payer_records = wire_payer_records(settings, library, metrics, lasting)
     server_check = wire_server_check(settings, secured.clients)
-    fetcher = wire_fetcher(settings, waiting=waiting_for_ehr)
+    fetcher = lasting.of("fetcher", lambda: wire_fetcher(settings, waiting=waiting_for_ehr))
     review = wire_review(settings, library, clock, fetcher, versions, payer_records, server_check)
     app.register_blueprint(hooks_blueprint(review, discovery(SERVICES, versions), call_logger))
     app.register_blueprint(feedback_blueprint(call_logger))
@@ -453,13 +445,18 @@ def create_app(
         texts=library.texts,
         clock=clock,
         recorder=recorder,
+        readers=snapshot.readers,
+        policies_digest=digests.policies,
+        lasting=lasting,
     )
     checks = [
         records_check(recorder.health),
         clock_check(wire_clock_watch(settings, clock).state),
         policies_check(library.policies, lambda: clock().astimezone(settings.zone).date()),
+        snapshot_check(digests.policies, digests.access, watched),
         clients_check(secured.clients),
         payer_data_check(payer_records.source),
     ]
-    app.register_blueprint(operations_blueprint(checks, metrics, recorder.health))
+    shown = {"policies": digests.policies, "access": digests.access}
+    app.register_blueprint(operations_blueprint(checks, metrics, recorder.health, shown))
     return app

@@ -26,7 +26,7 @@ from service.auth.client_share import (
     SpentShares,
     StoredBytes,
 )
-from service.auth.clients import Client, TrustedClient, load_clients
+from service.auth.clients import Client, ClientsOnFile, TrustedClient
 from service.auth.fallback import (
     DeadlineReplayStore,
     FallbackCallCounts,
@@ -38,6 +38,7 @@ from service.auth.rate_limit import CallCounts, CallLimit, MemoryCallCounts, Sql
 from service.auth.replay_detection import FirstUses, SqlReplayStore
 from service.auth.token_key import token_key
 from service.auth.tokens import TokenChecker
+from service.bootstrap.lasting import Lasting
 from service.database.engines import open_pool
 from service.errors import ConfigurationError
 from service.settings import Settings
@@ -69,9 +70,16 @@ class Secured(NamedTuple):
 
 
 def secure(
-    app: Flask, settings: Settings, clock: Callable[[], datetime], metrics: Metrics
+    app: Flask,
+    settings: Settings,
+    on_file: ClientsOnFile | None,
+    clock: Callable[[], datetime],
+    metrics: Metrics,
+    lasting: Lasting,
 ) -> Secured:
     """Add logging, limits, admission and error translation, before any blueprint is registered.
+
+    `on_file` are the clients, None in open mode.
 
     Raises ConfigurationError if the settings
     expose the service without authentication or run a risk that was not accepted, or for a wrong
@@ -101,11 +109,11 @@ def secure(
             address=settings.base_url,
         )
         refuse_other_names(app, own_names(settings))
-    clients = _clients(settings)
-    admission = wire_admission(settings, clients, clock, metrics)
+    clients = _clients(settings, on_file, lasting)
+    admission = wire_admission(settings, clients, clock, metrics, lasting)
     endpoint = None
     if clients is not None and any(trusted.client_id for trusted in clients.values()):
-        endpoint, admission = wire_backend_services(settings, clients, clock, admission)
+        endpoint, admission = wire_backend_services(settings, clients, clock, admission, lasting)
     require_client(app, admission)
     return Secured(None if clients is None else clients.values(), endpoint)
 
@@ -115,20 +123,29 @@ def wire_admission(
     clients: Mapping[str, TrustedClient] | None,
     clock: Callable[[], datetime],
     metrics: Metrics,
+    lasting: Lasting,
 ) -> Admission:
     """Admission by tokens and limits; opens the shared database only if one of them needs it."""
-    spent = SpentShares(MinuteCounts())
-    return Admission(
-        client_of=None if clients is None else _token_checker(settings, clients, spent, clock),
-        base_url=settings.base_url,
-        checks=BoundedSemaphore(TOKEN_CHECKS),
-        stored=StoredBytes(settings.bytes_per_minute, MinuteCounts()),
-        limit=_call_limit(settings),
-        bodies=Places("request bodies", settings.bodies_at_a_time, settings.share_of_calls),
-        places=CallPlaces(place_limits(settings), metrics.places),
-        spent=spent,
-        pause=SlowRefusals(MOST_HELD).pause,
-        count=metrics.count,
+
+    def new() -> Admission:
+        return Admission(
+            client_of=None,
+            base_url=settings.base_url,
+            checks=BoundedSemaphore(TOKEN_CHECKS),
+            stored=StoredBytes(settings.bytes_per_minute, MinuteCounts()),
+            limit=_call_limit(settings, lasting),
+            bodies=Places("request bodies", settings.bodies_at_a_time, settings.share_of_calls),
+            places=CallPlaces(place_limits(settings), metrics.places),
+            spent=SpentShares(MinuteCounts()),
+            pause=SlowRefusals(MOST_HELD).pause,
+            count=metrics.count,
+        )
+
+    admission = lasting.of("admission", new)
+    if clients is None:
+        return admission
+    return replace(
+        admission, client_of=_token_checker(settings, clients, admission.spent, clock, lasting)
     )
 
 
@@ -147,6 +164,7 @@ def wire_backend_services(
     clients: Mapping[str, TrustedClient],
     clock: Callable[[], datetime],
     admission: Admission,
+    lasting: Lasting,
 ) -> tuple[TokenEndpoint, Admission]:
     """The token endpoint, and admission that takes its access tokens beside clients' own."""
     by_id = {t.client_id: t for t in clients.values() if t.client_id is not None}
@@ -157,8 +175,8 @@ def wire_backend_services(
         f"{settings.base_url}/fhir",
         clock,
     )
-    failed = FailedTokens(settings.failed_tokens_per_minute, MinuteCounts())
-    services = BackendServices(by_id, access, _used_tokens(settings), failed, clock)
+    failed = lasting.of("failed assertions", lambda: _failed_tokens(settings))
+    services = BackendServices(by_id, access, _used_tokens(settings, lasting), failed, clock)
     endpoint = TokenEndpoint(
         services,
         settings.base_url,
@@ -172,13 +190,18 @@ def wire_backend_services(
     return endpoint, replace(admission, client_of=bearer.client_of)
 
 
-def _clients(settings: Settings) -> Mapping[str, TrustedClient] | None:
+def _clients(
+    settings: Settings, on_file: ClientsOnFile | None, lasting: Lasting
+) -> Mapping[str, TrustedClient] | None:
     """Clients by issuer; None in open mode."""
     if not settings.asks_for_clients:
         return None
-    if settings.clients_file is None:
+    if on_file is None:
         raise ConfigurationError("COVERCARD_CLIENTS_FILE: name the file of the clients")
-    return load_clients(settings.clients_file, keep_for=settings.keys_max_age)
+    before: Mapping[str, TrustedClient] = lasting.of("clients", dict)
+    clients = on_file.trusted(keep_for=settings.keys_max_age, before=before)
+    lasting.replace("clients", clients)
+    return clients
 
 
 def _token_checker(
@@ -186,39 +209,52 @@ def _token_checker(
     clients: Mapping[str, TrustedClient],
     spent: SpentShares,
     clock: Callable[[], datetime],
+    lasting: Lasting,
 ) -> Callable[[str, str, str], Client]:
-    failed = FailedTokens(settings.failed_tokens_per_minute, MinuteCounts())
-    seen = _used_tokens(settings)
+    failed = lasting.of("failed tokens", lambda: _failed_tokens(settings))
+    seen = _used_tokens(settings, lasting)
     return TokenChecker(clients, seen, failed, spent, clock, settings.token_lifetime).client_of
 
 
-def _used_tokens(settings: Settings) -> FirstUses:
+def _failed_tokens(settings: Settings) -> FailedTokens:
+    return FailedTokens(settings.failed_tokens_per_minute, MinuteCounts())
+
+
+def _used_tokens(settings: Settings, lasting: Lasting) -> FirstUses:
     """The record of used tokens, of all workers and instances."""
-    own = InstanceTokens(settings.records_dir / "used-tokens.sqlite3")
-    common = SqlReplayStore(_shared(settings))
-    return InstanceFirstReplayStore(own, common, settings.token_lifetime)
+
+    def new() -> FirstUses:
+        own = InstanceTokens(settings.records_dir / "used-tokens.sqlite3")
+        common = SqlReplayStore(_shared(settings, lasting))
+        return InstanceFirstReplayStore(own, common, settings.token_lifetime)
+
+    return lasting.of("used tokens", new)
 
 
-def wire_used(settings: Settings) -> DeadlineReplayStore:
+def wire_used(settings: Settings, lasting: Lasting) -> DeadlineReplayStore:
     """Replay detection of all workers and instances."""
-    return DeadlineReplayStore(SqlReplayStore(_shared(settings)))
+    return lasting.of(
+        "ended sessions", lambda: DeadlineReplayStore(SqlReplayStore(_shared(settings, lasting)))
+    )
 
 
-def _call_limit(settings: Settings) -> CallLimit | None:
+def _call_limit(settings: Settings, lasting: Lasting) -> CallLimit | None:
     if not settings.calls_per_minute:
         return None
-    return CallLimit(settings.calls_per_minute, wire_counts(settings))
+    return CallLimit(settings.calls_per_minute, wire_counts(settings, lasting))
 
 
-def wire_counts(settings: Settings) -> CallCounts:
+def wire_counts(settings: Settings, lasting: Lasting) -> CallCounts:
     """Call counts, of this worker or of the shared database."""
     if not settings.counts_in_database:
         return MemoryCallCounts()
-    return FallbackCallCounts(SqlCallCounts(_shared(settings)))
+    return FallbackCallCounts(SqlCallCounts(_shared(settings, lasting)))
 
 
-def _shared(settings: Settings) -> Engine:
-    return open_pool(settings.database_url, settings.max_concurrent_calls)
+def _shared(settings: Settings, lasting: Lasting) -> Engine:
+    return lasting.of(
+        "shared database", lambda: open_pool(settings.database_url, settings.max_concurrent_calls)
+    )
 
 
 def own_names(settings: Settings) -> list[str]:

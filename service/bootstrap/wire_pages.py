@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from flask import Flask, Response
@@ -13,9 +12,10 @@ from flask import Flask, Response
 from cards.texts import Texts
 from service.auth.client_share import MinuteCounts
 from service.auth.places import Places
-from service.auth.readers import load_readers
+from service.auth.readers import Readers
 from service.auth.sessions import Sessions
 from service.auth.sign_in_limits import SignInLimits
+from service.bootstrap.lasting import Lasting
 from service.bootstrap.security import wire_counts, wire_used
 from service.crd.cds_service import CdsService
 from service.crd.versions import CrdVersions
@@ -67,14 +67,17 @@ def wire_pages(
     texts: Texts,
     clock: Callable[[], datetime],
     recorder: Recorder,
+    readers: Readers | None,
+    policies_digest: str,
+    lasting: Lasting,
 ) -> None:
     """Add the pages to `app`. `review` decides a call without recording it; `recorder` records each
     access to the decision log.
 
-    Raises ConfigurationError for wrong fixtures or a wrong readers file.
+    Raises ConfigurationError for wrong fixtures.
     """
     tabs = [Tab("Policies", "/policies")]
-    pages = PolicyPages(policies, notices, settings.base_url, clock, settings.zone)
+    pages = PolicyPages(policies, notices, settings.base_url, clock, settings.zone, policies_digest)
     app.register_blueprint(
         policy_pages_blueprint(pages, visitor_limits("page requests", PAGES_OF_AN_ADDRESS))
     )
@@ -89,26 +92,35 @@ def wire_pages(
             payers=payers,
             fixtures=load_fixtures(settings.fixtures_dir),
             today=lambda: clock().astimezone(settings.zone).date(),
+            policies_digest=policies_digest,
         )
         limits = visitor_limits("workbench requests")
         app.register_blueprint(workbench_blueprint(workbench, limits))
     else:
         app.add_url_rule("/", "home", open_to_all(_to_the_policies))
-    if settings.readers_file is not None:
+    if readers is not None:
         # Not among the tabs of public pages.
         tabs.append(Tab("Decisions", "/decisions", everywhere=settings.workbench_on))
-        reader_auth = wire_door(settings, settings.readers_file, clock)
+        reader_auth = wire_door(settings, readers, clock, lasting)
         app.register_blueprint(
             decisions_blueprint(wire_decisions(settings, texts, clock, recorder), reader_auth)
         )
-    frame_pages(app, tuple(tabs))
+    frame_pages(app, tuple(tabs), policies_digest)
 
 
-def wire_door(settings: Settings, readers_file: Path, clock: Callable[[], datetime]) -> ReaderAuth:
+def wire_door(
+    settings: Settings, readers: Readers, clock: Callable[[], datetime], lasting: Lasting
+) -> ReaderAuth:
     """Reader authentication; attempts are counted like calls."""
+    attempts = lasting.of(
+        "sign-ins",
+        lambda: SignInLimits(
+            SIGN_INS_OF_AN_ADDRESS, SIGN_INS_OF_A_NAME, wire_counts(settings, lasting)
+        ),
+    )
     return ReaderAuth(
-        sessions=Sessions(load_readers(readers_file), wire_used(settings), clock),
-        attempts=SignInLimits(SIGN_INS_OF_AN_ADDRESS, SIGN_INS_OF_A_NAME, wire_counts(settings)),
+        sessions=Sessions(readers, wire_used(settings, lasting), clock),
+        attempts=attempts,
         visitors=visitor_limits("requests for the sign-in"),
         looks=Places("look-ups", LOOKS_AT_A_TIME, LOOKS_OF_A_READER),
         encrypted=settings.base_url.startswith("https://"),

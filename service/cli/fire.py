@@ -17,12 +17,14 @@ from service.cli.terminal import echo_bytes, echo_json
 class Fired(NamedTuple):
     """The answer to a fired request, with the decision traces where they are known.
 
-    A trace is the order's reference with (topic, finding, because) of each step.
+    A trace is the order's reference with (topic, finding, because) of each step; `policies` is the
+    digest of the policies that answered.
     """
 
     status: int
     answer: Any
     traces: Sequence[tuple[str, Sequence[tuple[str, str, str]]]] = ()
+    policies: str = ""
 
 
 class CrdVersionName(click.ParamType[str]):
@@ -83,6 +85,8 @@ def fire(
             screen.problem(fired.status, fired.answer)
         for order, steps in fired.traces if explain else ():
             screen.trace(order, steps)
+        if explain and fired.policies:
+            screen.policies(fired.policies)
     if fired.status != 200:
         sys.exit(1)
 
@@ -150,8 +154,10 @@ def _over_http(url: str, body: bytes, explain: bool) -> Fired:
                 f"{shown_url(base)} explains nothing: its workbench is off (COVERCARD_WORKBENCH)."
                 f" There, covercard decisions show {call} has the steps of this call"
             )
-        traces = [(d["order"], d["trace"]) for d in explained.json()["determinations"]]
-        return Fired(reply.status_code, answer, traces)
+        told = explained.json()
+        traces = [(d["order"], d["trace"]) for d in told["determinations"]]
+        # A former version of the service does not tell its policies' digest.
+        return Fired(reply.status_code, answer, traces, told.get("policies_digest", ""))
     except requests.JSONDecodeError as error:
         raise click.ClickException(
             f"{shown_url(address)} answered something else than JSON"
@@ -165,15 +171,18 @@ def _over_http(url: str, body: bytes, explain: bool) -> Fired:
 def _in_process(body: bytes) -> Fired:
     import msgspec
 
-    from service.bootstrap.app import Library, wire_review
+    from service.bootstrap.app import wire_review
+    from service.bootstrap.snapshot import Library
     from service.errors import RequestError
     from service.settings import load_settings
 
     settings = load_settings()
-    review = wire_review(settings, Library(settings))
+    library = Library(settings)
+    review = wire_review(settings, library)
     try:
         reviewed = review.review(_service_id(body), body)
     except RequestError as error:
         return Fired(error.status, error.operation_outcome())
     answer = msgspec.json.decode(reviewed.answer)
-    return Fired(200, answer, [(d.order.reference, d.trace) for d in reviewed.determinations])
+    traces = [(d.order.reference, d.trace) for d in reviewed.determinations]
+    return Fired(200, answer, traces, library.digest)

@@ -48,6 +48,10 @@ class Screen:
             table.add_row(*map(Text, step))
         self.console.print(table)
 
+    def policies(self, digest: str) -> None:
+        """The digest of the policies that answered."""
+        self.console.print(Text(f"Policies: {digest}"))
+
     def _card(self, card: Mapping[str, Any]) -> None:
         color = _COLORS.get(card.get("indicator", "info"), "blue")
         parts: list[Any] = [Text(card["summary"], style="bold"), Text()]

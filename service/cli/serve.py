@@ -20,7 +20,7 @@ from service.cli.terminal import echo
 if TYPE_CHECKING:
     from flask import Flask
 
-    from service.bootstrap.app import Library
+    from service.bootstrap.snapshot import Snapshot
     from service.settings import Settings
 
 
@@ -50,7 +50,7 @@ def _wired() -> Flask:
     from service.web.body_deadline import BodyDeadline, BodyWatch
 
     settings = load_settings()
-    app = create_app(settings, library=_of_the_server)
+    app = create_app(settings, snapshot=_of_the_server)
     watch = BodyWatch(late_answer)
     watch.start()
     app.wsgi_app = BodyDeadline(app.wsgi_app, watch, settings.body_timeout)  # type: ignore[method-assign]
@@ -90,8 +90,8 @@ def end_when_told() -> None:
         signal.signal(told, signal.SIG_DFL)
 
 
-_of_the_server: Library | None = None
-"""The library that the server read before it forked its workers: none reads it again, and all
+_of_the_server: Snapshot | None = None
+"""The snapshot that the server read before it forked its workers: none reads it again, and all
 answer by the same until the service is started anew.
 """
 
@@ -128,12 +128,13 @@ def serve() -> None:
     check_port(settings.host, settings.port)
     manager = service_manager(os.environ, os.getpid())
     with metrics_folder():
-        from service.bootstrap.app import Library, create_app
+        from service.bootstrap.app import create_app
+        from service.bootstrap.snapshot import read_snapshot
         from service.bootstrap.threads import most_threads
 
         global _of_the_server
-        _of_the_server = Library(settings)
-        create_app(settings, library=_of_the_server)  # a wrong file stops the start here
+        _of_the_server = read_snapshot(settings)
+        create_app(settings, snapshot=_of_the_server)  # a wrong file stops the start here
         prepare_records(settings)
         prepare_log(settings)
         prepare_payer_data(settings)

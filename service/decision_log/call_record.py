@@ -42,7 +42,8 @@ class CallRecord(msgspec.Struct, frozen=True):
 
     `request` is the body without access tokens, None if it cannot be stored; `answer`, the sent
     bytes; `fetched`, JSON of the queries to the EHR, None without any; `token_use`, CRD's metric
-    code ("used", "not-used", "rejected") for a call with a token. `received_at` has a time zone;
+    code ("used", "not-used", "rejected") for a call with a token; `policies_digest`, the digest of
+    the policies in force, with their notices, programs and payers. `received_at` has a time zone;
     `seconds` is the time from the call to the encoded answer. References are "Type/id"; `ehr` is
     the EHR's FHIR base URL.
     """
@@ -66,3 +67,4 @@ class CallRecord(msgspec.Struct, frozen=True):
     fetched: bytes | None = None
     decided: tuple[DeterminationRecord, ...] = ()
     cards: tuple[CardShown, ...] = ()
+    policies_digest: str | None = None

@@ -78,6 +78,7 @@ def _of_record(call: LoggedCall) -> dict[str, str | None]:
     return {
         "Answered": f"HTTP {row.status} in {row.elapsed_us / 1000:.1f} ms",
         "Service": f"Covercard {row.service_version}, call {row.call_id}",
+        "Policies": row.policies_digest,
     }
 
 

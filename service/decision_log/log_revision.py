@@ -6,5 +6,5 @@ from pathlib import Path
 
 from service.database.table_revisions import Migrations
 
-DECISION_LOG = Migrations(Path(__file__).parent / "migrations", "alembic_version", "0006")
+DECISION_LOG = Migrations(Path(__file__).parent / "migrations", "alembic_version", "0007")
 """With the newest revision in `migrations/versions`, as a test verifies."""

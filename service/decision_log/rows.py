@@ -36,7 +36,7 @@ class CallPayload(msgspec.Struct, frozen=True):
 
 class CallRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A call; `kept` is its CallPayload as MessagePack, compressed as one: its parts are
-    similar.
+    similar. Calls of 0.1.0 have no `policies_digest`.
     """
 
     call_id: str
@@ -54,6 +54,7 @@ class CallRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     token_use: str | None
     service_version: str
     kept: bytes
+    policies_digest: str | None = None
 
 
 class DeterminationRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -219,6 +220,7 @@ def _call_row(call: CallRecord) -> CallRow:
         token_use=call.token_use,
         service_version=call.service_version,
         kept=pack(_encode_kept(_kept(call))),
+        policies_digest=call.policies_digest,
     )
 
 

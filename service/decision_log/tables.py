@@ -39,6 +39,7 @@ call = Table(
     Column("token_use", Text),
     Column("service_version", Text, nullable=False),
     Column("kept", LargeBinary, nullable=False),
+    Column("policies_digest", Text),
 )
 Index("call_patient", call.c.patient, call.c.call_id)
 Index("call_ehr", call.c.ehr, call.c.call_id)

@@ -234,7 +234,9 @@ def _unique(found: Iterable[Iterable[Json]]) -> list[Json]:
     return list(each.values())
 
 
-def open_payer_fhir(settings: Settings, clock: Callable[[], datetime]) -> PayerFhirSource:
+def open_payer_fhir(
+    settings: Settings, clock: Callable[[], datetime], programs: ProgramTable | None = None
+) -> PayerFhirSource:
     """The source that the settings name. Raises ConfigurationError if one of them is wrong."""
     policy = OutboundPolicy([settings.payer_data], settings.fhir_networks.split())
     limits = Limits(settings.fetch_max_bytes, settings.fetch_max_pages)
@@ -257,7 +259,7 @@ def open_payer_fhir(settings: Settings, clock: Callable[[], datetime]) -> PayerF
             tls,
         )
     cache = RecordCache(settings.payer_data_cache_seconds)
-    programs = load_programs(settings.programs_file)
+    programs = programs or load_programs(settings.programs_file)
     return PayerFhirSource(
         settings.payer_data, clients, credentials, cache, clock, programs=programs
     )

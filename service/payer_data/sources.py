@@ -10,6 +10,7 @@ from service.database.urls import is_sqlite
 from service.payer_data.port import PayerData
 
 if TYPE_CHECKING:
+    from service.decision.programs import ProgramTable
     from service.settings import Settings
 
 
@@ -19,10 +20,13 @@ def is_embedded(url: str) -> bool:
 
 
 def open_source(
-    settings: Settings, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    settings: Settings,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    programs: ProgramTable | None = None,
 ) -> PayerData | None:
     """The configured source, None where there is none; nothing is opened before it is asked.
 
+    `programs` are those of the snapshot; a FHIR server's members are read by them.
     Raises ConfigurationError if a setting or a file of it is wrong.
     """
     if not settings.payer_data:
@@ -33,7 +37,7 @@ def open_source(
         return open_embedded(settings.payer_data)
     from service.payer_data.payer_fhir import open_payer_fhir
 
-    return open_payer_fhir(settings, clock)
+    return open_payer_fhir(settings, clock, programs)
 
 
 def prepare_source(url: str) -> None:

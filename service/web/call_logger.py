@@ -58,7 +58,7 @@ class CallLogger:
     """Recording of calls. `clock` gives the current time with a time zone.
 
     Of each client's refused calls at most `most_refused` bytes a minute are kept; further ones are
-    counted only, in `refused`.
+    counted only, in `refused`. `policies_digest` is that of the snapshot that answers.
     """
 
     def __init__(
@@ -68,12 +68,14 @@ class CallLogger:
         clock: Callable[[], datetime],
         most_refused: int,
         refused: MinuteCounts,
+        policies_digest: str,
     ) -> None:
         self.recorder = recorder
         self.metrics = metrics
         self.clock = clock
         self.most_refused = most_refused
         self.refused = refused
+        self.policies_digest = policies_digest
 
     def received(self, service_id: str, client: str, body: bytes) -> ReceivedCall:
         """Begin a call; `client` is the configured name of its client."""
@@ -162,6 +164,7 @@ class ReceivedCall:
             request=None,
             answer=payload,
             service_version=__version__,
+            policies_digest=self.call_logger.policies_digest,
         )
 
     def _keep(self, record: CallRecord, version: str, outcome: str) -> None:

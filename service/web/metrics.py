@@ -173,13 +173,18 @@ class Metrics:
         self._payer_findings.labels(kind).inc()
 
     def exposition(
-        self, health: Callable[[], Health], checks: Mapping[str, CheckFigures] | None = None
+        self,
+        health: Callable[[], Health],
+        checks: Mapping[str, CheckFigures] | None = None,
+        snapshot: Mapping[str, str] | None = None,
     ) -> bytes:
         """All metrics in Prometheus' text format, over all workers.
 
-        `checks` has the figures of each readiness check, as the worker that is asked sees them.
+        `checks` has the figures of each readiness check, as the worker that is asked sees them;
+        `snapshot`, the digests of the snapshot that it answers by.
         """
         shown = CollectorRegistry()
+        shown.register(_SnapshotCollector(snapshot or {}))
         shown.register(_ChecksCollector(checks or {}))
         shown.register(_RecordsCollector(health))
         if FOLDER_VARIABLE in os.environ:
@@ -206,6 +211,28 @@ class _Forwarding(Collector):
 
     def collect(self) -> Iterable[Metric]:
         return self._registry.collect()
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+
+class _SnapshotCollector(Collector):
+    """The digests of the snapshot in force, as labels."""
+
+    def __init__(self, digests: Mapping[str, str]) -> None:
+        self._digests = digests
+
+    def collect(self) -> Sequence[Metric]:
+        if not self._digests:
+            return []
+        found = GaugeMetricFamily(
+            "covercard_snapshot",
+            "1, with the digests of the snapshot in force: its policies, and its clients and"
+            " readers (access).",
+            labels=list(self._digests),
+        )
+        found.add_metric(list(self._digests.values()), 1)
+        return [found]
 
     def describe(self) -> Iterable[Metric]:
         return ()

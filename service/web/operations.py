@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -105,6 +105,23 @@ def policies_check(policies: PolicyStore, today: Callable[[], date]) -> Check:
     return Check("policies", look)
 
 
+def snapshot_check(
+    policies: str, access: str, watched: Callable[[], HealthFinding] | None
+) -> Check:
+    """Check of the snapshot in force, with the digests of its policies and of its clients.
+
+    `watched` compares it with the files, and tells of a snapshot that was refused; None: nobody
+    compares.
+    """
+
+    def look() -> HealthFinding:
+        found = watched() if watched is not None else HealthFinding(State.READY)
+        facts = {"policies": policies, "access": access, **found.facts}
+        return HealthFinding(found.state, facts, found.warnings)
+
+    return Check("snapshot", look)
+
+
 def clients_check(clients: Collection[TrustedClient] | None) -> Check:
     """Check of the clients' key sets. None: open mode.
 
@@ -148,9 +165,12 @@ def payer_data_check(source: PayerData | None) -> Check:
 
 
 def operations_blueprint(
-    checks: Sequence[Check], metrics: Metrics, health: Callable[[], Health]
+    checks: Sequence[Check],
+    metrics: Metrics,
+    health: Callable[[], Health],
+    snapshot: Mapping[str, str] | None = None,
 ) -> Blueprint:
-    """The endpoints. Readiness is the worst state of all checks."""
+    """The endpoints. Readiness is the worst state of all checks; `snapshot` has its digests."""
     operations = Blueprint("operations", __name__)
     order = list(State)
 
@@ -178,7 +198,8 @@ def operations_blueprint(
         figures = {
             name: CheckFigures(order.index(f.state), len(f.warnings)) for name, f in found.items()
         }
-        response = Response(metrics.exposition(health, figures), content_type=CONTENT_TYPE_LATEST)
+        shown = metrics.exposition(health, figures, snapshot)
+        response = Response(shown, content_type=CONTENT_TYPE_LATEST)
         response.headers["Cache-Control"] = "no-store"
         return response
 

@@ -69,14 +69,22 @@ _ERRORS = {
 _OTHER_ERROR = ("Something went wrong", "The service could not answer. Please try again later.")
 
 
-def frame_pages(app: Flask, tabs: tuple[Tab, ...]) -> None:
-    """Add the pages' templates, assets and navigation to an application."""
+def frame_pages(app: Flask, tabs: tuple[Tab, ...], policies_digest: str) -> None:
+    """Add the pages' templates, assets and navigation to an application.
+
+    Each page tells the digest of the policies that it speaks of.
+    """
     assets = Assets()
     frame = Blueprint("pages", __name__, template_folder="templates")
 
     @frame.app_context_processor
     def shared() -> dict[str, object]:
-        return {"asset": assets.url, "tabs": tabs, "version": __version__}
+        return {
+            "asset": assets.url,
+            "tabs": tabs,
+            "version": __version__,
+            "policies_digest": policies_digest,
+        }
 
     app.register_blueprint(frame)
     app.register_blueprint(assets_blueprint(assets))

@@ -35,7 +35,11 @@ Groups: TypeAlias = list[tuple[str, list[T]]]
 
 
 class PolicyPages:
-    """Builder of the answers. `base_url` starts the JSON's links; `clock` and `zone` give today."""
+    """Builder of the answers.
+
+    `base_url` starts the JSON's links; `clock` and `zone` give today; `policies_digest` is that of
+    the snapshot.
+    """
 
     def __init__(
         self,
@@ -44,7 +48,9 @@ class PolicyPages:
         base_url: str,
         clock: Callable[[], datetime],
         zone: tzinfo,
+        policies_digest: str,
     ) -> None:
+        self._digest = policies_digest
         self._policies = policies
         self._notices = notices
         self._base_url = base_url
@@ -56,7 +62,8 @@ class PolicyPages:
         today = self._today()
         shown = [self._current(i, today) for i in self._policies.ids()]
         if as_json:
-            return _json({"policies": [policy_summary(p, today, self._url) for p in shown]})
+            listed = [policy_summary(p, today, self._url) for p in shown]
+            return _json({"policies": listed, "policies_digest": self._digest})
         return _page("policy/index.html", policies=shown, today=today)
 
     def policy(self, policy_id: str, on: str | None, as_json: bool) -> Response:
@@ -75,7 +82,7 @@ class PolicyPages:
             raise UnknownPolicy(f"no version of this policy was in force that day, see {first}")
         if as_json:
             document = policy_document(policy, versions, self._notices, day, today, self._url)
-            return _json(document)
+            return _json({**document, "policies_digest": self._digest})
         notices = {
             program: [self._notices.edition(n, day) for n in ids]
             for program, ids in policy.notices.items()

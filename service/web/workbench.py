@@ -44,6 +44,7 @@ class Workbench:
     """The workbench's page and explanation.
 
     `review` decides a call without recording it; None shows answers without their trace.
+    `policies_digest` is that of the snapshot that it decides by.
     """
 
     review: Callable[[str, bytes], Review] | None
@@ -53,6 +54,7 @@ class Workbench:
     payers: Iterable[Payer]
     fixtures: Fixtures
     today: Callable[[], date]
+    policies_digest: str
 
     def page(self) -> Response:
         """The page itself."""
@@ -86,7 +88,8 @@ class Workbench:
     def trace(self, fired: FiredCall) -> Response:
         """The decision trace as JSON, for `covercard fire --explain --url`.
 
-        {"determinations": [{"order": "Type/id", "trace": [[topic, finding, because], …]}, …]}
+        {"determinations": [{"order": "Type/id", "trace": [[topic, finding, because], …]}, …],
+        "policies_digest": "…"}
         Without determinations for a refused call; 404 where the workbench has no traces.
         """
         if self.review is None:
@@ -94,7 +97,7 @@ class Workbench:
         reviewed, _ = self._decide(fired)
         determinations = reviewed.determinations if reviewed else ()
         traces = [{"order": d.order.reference, "trace": d.trace} for d in determinations]
-        return json_response({"determinations": traces})
+        return json_response({"determinations": traces, "policies_digest": self.policies_digest})
 
     def _decide(self, fired: FiredCall) -> tuple[Review | None, RequestError | None]:
         if self.review is None:

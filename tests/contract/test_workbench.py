@@ -211,7 +211,7 @@ def test_a_refused_call_has_no_way_to_tell_programs(client: FlaskClient) -> None
     fired = {"service": SERVICE, "request": "{}", "status": 400, "answer": "{}"}
     reply = client.post("/workbench/explain", json=fired, headers={"Accept": "application/json"})
     assert reply.status_code == 200
-    assert reply.get_json() == {"determinations": []}
+    assert reply.get_json()["determinations"] == []
 
 
 def test_where_clients_are_asked_for_no_way_is_told(tmp_path: Path) -> None:

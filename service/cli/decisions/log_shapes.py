@@ -26,6 +26,7 @@ _CALL = (
     "status",
     "token_use",
     "service_version",
+    "policies_digest",
 )
 _LISTS = ("codes", "billing_codes", "notices")
 _DETERMINATION = tuple(

@@ -33,6 +33,7 @@ _TEXTS = (
     "encounter",
     "token_use",
     "service_version",
+    "policies_digest",
     "assertion_id",
     "replaces",
     "order_ref",

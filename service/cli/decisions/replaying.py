@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import msgspec
 
 from service.auth.clients import ANYONE
-from service.bootstrap.app import Library, wire_review
+from service.bootstrap.app import wire_review
+from service.bootstrap.snapshot import Library
 from service.decision_log.display import short_codes
 from service.decision_log.fetched_resources import FetchedBefore
 from service.decision_log.logged_findings import record_of

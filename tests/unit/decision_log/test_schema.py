@@ -3,22 +3,27 @@
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, select, text
+from sqlalchemy import Engine, create_engine, insert, select, text
 
 from service.database import table_revisions
 from service.database.engines import database_file
 from service.decision_log.log_revision import DECISION_LOG
+from service.decision_log.rows import CallRow, entry_of
+from service.decision_log.sqlite_store import SqliteStore
 from service.decision_log.tables import metadata
 from service.errors import ConfigurationError, StoreUnavailable
 from tests.conftest import ROOT
+from tests.unit.decision_log.builders import call
 
 
 def test_the_migrations_make_the_tables_that_the_code_expects(engine: Engine) -> None:
@@ -97,3 +102,25 @@ def test_rows_of_the_first_revision_keep_their_content_under_the_new_column_name
     with engine.connect() as connection:
         found = connection.execute(select(metadata.tables["determination"])).mappings().one()
     assert {name: found[name] for name in row} == row
+
+
+def test_calls_of_before_have_no_digest_and_stay_readable(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/log.sqlite3"
+    config = Config()
+    config.set_main_option("script_location", str(DECISION_LOG.folder))
+    former = entry_of(call())
+    present = entry_of(msgspec.structs.replace(call(), policies_digest="ab12"))
+    with create_engine(url).begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0006")
+        columns = msgspec.structs.asdict(former.calls[0])
+        del columns["policies_digest"]
+        connection.execute(insert(metadata.tables["call"]).values(columns))
+    assert table_revisions.upgrade(url, DECISION_LOG) is True
+    store = SqliteStore(url)
+    store.ping(time.monotonic() + 10)
+    store.write(present, time.monotonic() + 10)
+    store.close()
+    with create_engine(url).connect() as connection:
+        found = connection.execute(select(metadata.tables["call"])).all()
+    assert [CallRow(*row) for row in found] == [former.calls[0], present.calls[0]]
