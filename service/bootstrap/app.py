@@ -29,7 +29,7 @@ from service.crd.versions import VERSIONS, CrdVersions
 from service.database.engines import database_file, open_engine
 from service.database.urls import is_sqlite
 from service.decision_log.clock_check import ClockWatch, newest_record
-from service.decision_log.instants import new_call_id
+from service.decision_log.instants import new_ids
 from service.decision_log.opening import open_recorder
 from service.decision_log.recorder import Recorder
 from service.dtr.adaptive_forms import AdaptiveForms
@@ -98,10 +98,15 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def new_uuids(count: int) -> list[str]:
+    """UUIDs ordered by time, so that the decision log appends cards to their index."""
+    ids = new_ids(now(), count)
+    return [f"{d[:8]}-{d[8:12]}-{d[12:16]}-{d[16:20]}-{d[20:]}" for d in ids]
+
+
 def new_uuid() -> str:
-    """A UUID ordered by time, so that the decision log appends cards to their index."""
-    d = new_call_id(now())
-    return f"{d[:8]}-{d[8:12]}-{d[12:16]}-{d[16:20]}-{d[20:]}"
+    """One of them."""
+    return new_uuids(1)[0]
 
 
 class Application(Flask):
@@ -137,7 +142,7 @@ def wire_review(
         CoverageCorrections(links),
     )
     responder = Responder(
-        WrittenCards(card_writer, new_uuid, remembers=not suggestion.brings_response),
+        WrittenCards(card_writer, new_uuids, remembers=not suggestion.brings_response),
         Statements(CoverageInformationWriter(links), library.texts),
         library.texts,
     )

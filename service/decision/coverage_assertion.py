@@ -12,16 +12,21 @@ import re
 from collections.abc import Sequence
 
 from service.decision.determination import Determination
-from service.decision.order import Order, ServiceDay
+from service.decision.order import Code, Order, ServiceDay
 
 _OURS = re.compile(r"cc[0-9a-f]{30}")
 
 
 def coverage_assertion_id(
-    determination: Determination, client: str, ehr: str, said: Sequence[str]
+    determination: Determination,
+    expressions: Sequence[Code],
+    client: str,
+    ehr: str,
+    said: Sequence[str],
 ) -> str:
     """The id as "cc" and 30 hexadecimal digits.
 
+    `expressions` are the determination's billing expressions.
     `client` is the name of the calling client, or "" where callers are not told apart; `ehr`, the
     EHR's FHIR base URL, or "": two clients or EHRs may have orders with equal ids. `said` is the
     content of the coverage information beyond the determination: stated answer, reason without a
@@ -36,7 +41,7 @@ def coverage_assertion_id(
         d.order.reference,
         d.order.patient or "",
         coverage.reference if coverage else "",
-        " ".join(sorted(f"{c.system}|{c.value}" for c in d.billing_expressions)),
+        " ".join(sorted([f"{c.system}|{c.value}" for c in expressions])),
         # The written days of an open period: the effective ones move with today.
         _written(told) if told else "",
         f"{d.policy.id}|{d.policy.version}" if d.policy else "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -25,8 +26,14 @@ def new_call_id(at: datetime) -> str:
     RFC 9562, with the fraction of the millisecond in the 12 bits after the version. The primary key
     is thus in order of time, and rows are appended at its end.
     """
-    low = 0x8 << 60 | int.from_bytes(os.urandom(8)) & (1 << 62) - 1
-    return f"{first_call_id(at)}{low:016x}"
+    return new_ids(at, 1)[0]
+
+
+def new_ids(at: datetime, count: int) -> list[str]:
+    """So many ids of this kind, of the same instant."""
+    first, random = first_call_id(at), os.urandom(8 * count)
+    lows = struct.unpack(f">{count}Q", random)
+    return [f"{first}{0x8 << 60 | low & (1 << 62) - 1:016x}" for low in lows]
 
 
 def first_call_id(at: datetime) -> str:

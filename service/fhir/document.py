@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -55,27 +56,58 @@ def _pruned_raw(raw: bytes) -> bytes:
     return _encode(kept)
 
 
+@lru_cache(maxsize=64)
+def _decoder_to(steps: FieldPath) -> msgspec.json.Decoder[Any]:
+    """A decoder that reads only what lies on a path: `at` of each object, each item of an array.
+
+    It passes over the text once; a decoder for each step passes over it as often as there are
+    steps. An array's step is 0, whichever item is meant: a Bundle's entries are read together.
+    """
+    kind: Any = msgspec.Raw
+    for step in reversed(steps):
+        if isinstance(step, int):
+            kind = list[kind]
+        else:
+            kind = msgspec.defstruct("At", [("at", kind, None)], rename={"at": step})
+    return msgspec.json.Decoder(kind)
+
+
 class Document:
     """Received JSON bytes with their plain data; `data` must not be changed."""
 
-    __slots__ = ("_parts", "body", "data")
+    __slots__ = ("_on_path", "_parts", "body", "data")
 
     def __init__(self, body: bytes, data: Any) -> None:
         self.body = body
         self.data = data
+        self._on_path: dict[FieldPath, Any] = {}
         self._parts: dict[FieldPath, dict[str, msgspec.Raw] | list[msgspec.Raw]] = {}
 
     def raw(self, path: FieldPath) -> bytes:
         """The received bytes of the value at `path`. Raises KeyError or IndexError without one."""
         if not path:
             return self.body
-        *parent, last = path
-        part = self._part(tuple(parent))
-        value = part[last]  # type: ignore[index]
-        return bytes(value)
+        try:
+            found = self._at(path)
+        except ValueError:  # a neighbor in an array has no members, or no field can have the name
+            found = None
+        if found is None:
+            *parent, last = path
+            found = self._part(tuple(parent))[last]  # type: ignore[index]
+        return bytes(found)
+
+    def _at(self, path: FieldPath) -> Any:
+        steps = tuple([0 if isinstance(step, int) else step for step in path])
+        found = self._on_path.get(steps)
+        if found is None:
+            # Cached, so that ten thousand entries of a Bundle cost one pass.
+            found = self._on_path[steps] = _decoder_to(steps).decode(self.body)
+        for step in path:
+            if found is not None:
+                found = found[step] if isinstance(step, int) else found.at
+        return found
 
     def _part(self, path: FieldPath) -> dict[str, msgspec.Raw] | list[msgspec.Raw]:
-        # Cached, so that ten thousand entries of a Bundle cost one pass.
         part = self._parts.get(path)
         if part is None:
             raw = self.raw(path)
@@ -134,7 +166,10 @@ class Resource:
         inner._contained = self.contained
         return inner
 
+    def compact(self) -> bytes:
+        """The resource in its received tokens without whitespace, without members that are null."""
+        return _pruned_raw(msgspec.json.format(self.document.raw(self.path), indent=-1))
+
     def compact_members(self) -> dict[str, msgspec.Raw]:
-        """The resource's elements by name, each value in its received tokens without whitespace."""
-        compact = msgspec.json.format(self.document.raw(self.path), indent=-1)
-        return _members.decode(_pruned_raw(compact))
+        """Its elements by name, in the same way."""
+        return _members.decode(self.compact())

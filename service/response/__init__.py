@@ -9,14 +9,14 @@ import msgspec
 
 from cards.texts import Texts
 from cards.vocabulary import Action, Answer
-from service.decision.coverage_assertion import coverage_assertion_id, replaced_assertion
+from service.decision.coverage_assertion import replaced_assertion
 from service.decision.determination import UndeterminedReason
 from service.decision_log.call_record import CardShown
 from service.response.coverage_information_writer import already_carried
 from service.response.order_update import with_coverage_information
 from service.response.response_context import Decided, ResponseContext
 from service.response.shape import Shape, shape_of
-from service.response.statements import NOTHING, Statements
+from service.response.statements import Statements
 from service.response.written_cards import WrittenCards
 
 __all__ = ["Asserted", "Decided", "Reply", "Responder", "ResponseContext"]
@@ -88,27 +88,23 @@ class Responder:
     ) -> tuple[Asserted, Action | None] | None:
         """The coverage assertion of an order, with its update if it is new."""
         determination = item.determination
-        order, found = determination.order, determination.finding.coverage
-        text = self.statements.text(item, to, shape)
+        order = determination.order
+        said = self.statements.of(item, to, shape)
         # An EHR cannot update an order without an id.
-        if text is NOTHING or found is None or item.resource.id is None:
+        if said is None or item.resource.id is None:
             return None
-        coverage = found.reference
+        coverage, assertion_id = said.coverage, said.assertion_id
         if determination.undetermined is UndeterminedReason.APPROVAL_TOLD and any(
             carried.coverage == coverage for carried in order.coverage_information
         ):
             return None  # what tells the approval is never overwritten
-        assertion_id = coverage_assertion_id(determination, to.client, to.ehr, text.asserted)
         if already_carried(order, coverage, assertion_id):
             return Asserted(assertion_id, sent=False), None
         action = Action(
             type="update",
-            description=text.description,
+            description=said.description,
             resource=with_coverage_information(
-                item.resource,
-                order.coverage_information,
-                coverage,
-                text.extension.filled(self.statements.values(item, assertion_id)),
+                item.resource, order.coverage_information, coverage, said.extension()
             ),
         )
         replaced = replaced_assertion(order, coverage, assertion_id)

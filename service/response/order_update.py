@@ -24,20 +24,22 @@ def with_coverage_information(
     carried: Sequence[ExistingCoverageInformation],
     coverage: str,
     extension: bytes,
-) -> dict[str, msgspec.Raw]:
+) -> msgspec.Raw:
     """The resource's elements as received, with the extension on `coverage` added or replaced.
 
     `carried` is the resource's existing coverage information, in its order; `extension` is JSON.
     Information on other coverages stays, of any author.
     """
+    if "extension" not in resource.data:
+        # No name stands twice in what was received, so the new member can be put at the end.
+        return msgspec.Raw(b'%b,"extension":[%b]}' % (resource.compact()[:-1], extension))
     members = resource.compact_members()
     kept: list[msgspec.Raw] = []
-    if "extension" in members:
-        written: Sequence[Any] = resource.data["extension"]
-        raw = _elements.decode(members["extension"])
-        read = iter(carried)
-        for bytes_of_it, value in zip(raw, written, strict=True):
-            if not is_coverage_information(value) or next(read).coverage != coverage:
-                kept.append(bytes_of_it)
+    written: Sequence[Any] = resource.data["extension"]
+    raw = _elements.decode(members["extension"])
+    read = iter(carried)
+    for bytes_of_it, value in zip(raw, written, strict=True):
+        if not is_coverage_information(value) or next(read).coverage != coverage:
+            kept.append(bytes_of_it)
     members["extension"] = msgspec.Raw(_encode([*kept, msgspec.Raw(extension)]))
-    return members
+    return msgspec.Raw(_encode(members))

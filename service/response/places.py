@@ -20,9 +20,10 @@ in JSON as on a card."""
 _encode = msgspec.json.Encoder().encode
 
 
-def in_json(text: str) -> bytes:
-    """A text as it is written within a JSON string: escaped, without the quotes."""
-    return _encode(text)[1:-1]
+def in_json(texts: Sequence[str]) -> list[bytes]:
+    """Each text as it is written within a JSON string: escaped, without the quotes; one or more."""
+    # Within a string a quote is escaped, so '","' stands between two strings only.
+    return _encode(texts)[2:-2].split(b'","')
 
 
 class JsonWithPlaces(NamedTuple):
@@ -51,7 +52,8 @@ class StandIns:
 
     def known(self, number: int, text: str) -> None:
         """Take a text that stands nowhere else for the value of this number."""
-        self._numbers[in_json(text)] = number
+        (written,) = in_json([text])
+        self._numbers[written] = number
 
     def nothing(self, prefix: str = "") -> str:
         """A stand-in for a value that is not written anywhere."""

@@ -5,6 +5,7 @@ What depends on the order's shape alone is written once; a call fills in coverag
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ import msgspec
 
 from cards.texts import Texts
 from cards.vocabulary import Json
+from service.decision.coverage_assertion import coverage_assertion_id
+from service.decision.order import Code
 from service.fhir.orders import VISIT_TYPE
 from service.response.coverage_information_writer import CoverageInformationWriter
 from service.response.memory import Kept, Memory
@@ -44,6 +47,20 @@ NOTHING = StatementText((), JsonWithPlaces(b"", ()), "")
 """Of an order for which no coverage information can be given."""
 
 
+class Statement(NamedTuple):
+    """The statement on an order. `coverage` is the reference that it is about."""
+
+    coverage: str
+    assertion_id: str
+    description: str
+    text: JsonWithPlaces
+    values: Sequence[str]
+
+    def extension(self) -> bytes:
+        """The extension of coverage information, as JSON."""
+        return self.text.filled(in_json(self.values))
+
+
 @dataclass(frozen=True, slots=True)
 class Statements:
     """Writer of statements."""
@@ -52,49 +69,57 @@ class Statements:
     texts: Texts
     _memory: Memory[StatementText] = field(default_factory=lambda: Memory(_MOST_KEPT))
 
-    def text(self, item: Decided, to: ResponseContext, shape: Shape | None) -> StatementText:
-        """The text for an order of this shape; without a shape it is written for the call."""
-        if shape is None:
-            return self._written(item, to, StandIns()) or NOTHING
+    def of(self, item: Decided, to: ResponseContext, shape: Shape | None) -> Statement | None:
+        """The statement on an order of this shape; without a shape it is written for the call.
+
+        None for an order without coverage information, or without one coverage to reference.
+        """
         d = item.determination
+        coverage, codes = d.finding.coverage, d.billing_expressions
+        text = None if shape is None else self._text(item, to, shape, codes)
+        text = text or self._written(item, to, StandIns())
+        if text is None or text is NOTHING or coverage is None:
+            return None
+        assertion_id = coverage_assertion_id(d, codes, to.client, to.ehr, text.asserted)
+        values = [
+            coverage.reference,
+            assertion_id,
+            coverage.payer_unread or "",
+            *[code.value for code in codes],
+            *item.depends_on,
+        ]
+        return Statement(coverage.reference, assertion_id, text.description, text.extension, values)
+
+    def _text(
+        self, item: Decided, to: ResponseContext, shape: Shape, codes: Sequence[Code]
+    ) -> StatementText | None:
+        """The text by the order's shape; None where it depends on more than that."""
         key = (
             to.version,
             to.tier,
             to.now.date(),
             to.unread_because,
             shape,
-            statement_shape(d),
-            tuple(code.system for code in d.billing_expressions),
+            statement_shape(item.determination),
+            tuple([code.system for code in codes]),
             len(item.depends_on),
         )
-        kept = self._memory.get(key) or self._keep(key, item, to)
-        return kept.text or self._written(item, to, StandIns()) or NOTHING
+        return (self._memory.get(key) or self._keep(key, item, to, codes)).text
 
-    def values(self, item: Decided, assertion_id: str) -> list[bytes]:
-        """The values for the places of an order's statement."""
-        coverage = item.determination.finding.coverage
-        return [
-            in_json(coverage.reference) if coverage else b"",
-            in_json(assertion_id),
-            in_json(coverage.payer_unread or "") if coverage else b"",
-            *(in_json(code.value) for code in item.determination.billing_expressions),
-            *map(in_json, item.depends_on),
-        ]
-
-    def _keep(self, key: Shape, item: Decided, to: ResponseContext) -> Kept[StatementText]:
+    def _keep(
+        self, key: Shape, item: Decided, to: ResponseContext, codes: Sequence[Code]
+    ) -> Kept[StatementText]:
         stand_ins = StandIns()
         found = item.determination.finding.coverage
         named = found is not None and found.can_be_pointed_at
-        codes = len(item.determination.billing_expressions)
-        depends_on = len(item.depends_on)
-        rest = [stand_ins.value(_REST + i) for i in range(codes + depends_on)]
+        rest = [stand_ins.value(_REST + i) for i in range(len(codes) + len(item.depends_on))]
         values = OrderValues(
             reference=stand_ins.nothing(),
             name=stand_ins.nothing(),
             coverage=stand_ins.value(_COVERAGE, "Coverage/" if named else ""),
             payer_unread=stand_ins.value(_PAYER_UNREAD),
-            codes=rest[:codes],
-            depends_on=rest[codes:],
+            codes=rest[: len(codes)],
+            depends_on=rest[len(codes) :],
         )
         text = self._written(with_values(item, values), to, stand_ins)
         return self._memory.keep(key, text, lasting(item))

@@ -71,15 +71,15 @@ class CardTexts(NamedTuple):
 class WrittenCards:
     """Cards of a call as JSON, by `writer`.
 
-    `new_uuid` makes the uuids. `remembers` is False where cards bring prefilled forms: these have
-    the patient's own data in them.
+    `new_uuids` makes so many uuids. `remembers` is False where cards bring prefilled forms: these
+    have the patient's own data in them.
     """
 
     def __init__(
-        self, writer: CardWriter, new_uuid: Callable[[], str], *, remembers: bool = True
+        self, writer: CardWriter, new_uuids: Callable[[int], list[str]], *, remembers: bool = True
     ) -> None:
         self._writer = writer
-        self._new_uuid = new_uuid
+        self._new_uuids = new_uuids
         self._remembers = remembers
         self._ends: Sequence[date] = sorted({n.ends for n in writer.links.notices if n.ends})
         self._memory: Memory[CardTexts] = Memory(_MOST_KEPT)
@@ -91,8 +91,8 @@ class WrittenCards:
         texts = self._texts(decided, to, shapes)
         if texts is None:
             return self._of_the_call(decided, to)
-        uuids = [self._new_uuid() for _ in range(texts.uuids)]
-        values = [*_values(decided, to, names=texts.name_orders), *map(str.encode, uuids)]
+        uuids = self._new_uuids(texts.uuids)
+        values = in_json([*_values(decided, to, names=texts.name_orders), *uuids])
         before = [_filled(text, values, uuids) for text in texts.before]
         if not texts.offer and not texts.after:
             return before
@@ -112,6 +112,9 @@ class WrittenCards:
             *writer.not_checked(decided, to, style),
         ]
         return list(_written(cards, decided))
+
+    def _new_uuid(self) -> str:
+        return self._new_uuids(1)[0]
 
     def _texts(
         self, decided: Sequence[Decided], to: ResponseContext, shapes: Sequence[Shape | None]
@@ -225,15 +228,13 @@ def _with_stand_ins(decided: Sequence[Decided], stand_ins: StandIns) -> list[Dec
     return shaped
 
 
-def _values(decided: Sequence[Decided], to: ResponseContext, *, names: bool) -> Iterator[bytes]:
+def _values(decided: Sequence[Decided], to: ResponseContext, *, names: bool) -> list[str]:
     """The values of a call but for the uuids; with `names`, the names as a card writes them."""
-    yield in_json(to.patient)
-    yield in_json(to.encounter or "")
-    yield in_json(written_instant(to.now))
+    values = [to.patient, to.encounter or "", written_instant(to.now)]
     for item in decided:
         order = item.determination.order
-        yield in_json(order.reference)
-        yield in_json(as_text(order.name)) if names and order.name else b""
+        values += order.reference, as_text(order.name) if names and order.name else ""
+    return values
 
 
 def _filled(text: CardText, values: Sequence[bytes], uuids: Sequence[str]) -> WrittenCard:
