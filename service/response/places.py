@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-_MARK = f"standin{secrets.token_hex(8)}"
-"""No text has it by chance, and nobody can send it. Letters and digits are written as they are,
-in JSON as on a card."""
+_MARK = secrets.token_hex(8)
+"""No text has it by chance, and nobody can send it."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -44,10 +43,13 @@ class StandIns:
         self._numbers: dict[bytes, int] = {}
         self._made = 0
 
-    def value(self, number: int, prefix: str = "") -> str:
-        """A stand-in for the value of this number, which begins with `prefix`."""
+    def value(self, number: int, prefix: str = "", written: Callable[[str], str] = str) -> str:
+        """A stand-in for the value of this number, which begins with `prefix`.
+
+        `written` is how texts write the value, if not as it is.
+        """
         made = self.nothing(prefix)
-        self.known(number, made)
+        self.known(number, written(made))
         return made
 
     def known(self, number: int, text: str) -> None:
@@ -58,7 +60,9 @@ class StandIns:
     def nothing(self, prefix: str = "") -> str:
         """A stand-in for a value that is not written anywhere."""
         self._made += 1
-        return f"{prefix}{_MARK}x{self._made}x"
+        # Colons and hyphens are what the escaping of Markdown changes: where it is a surprise, the
+        # stand-in is not found.
+        return f"{prefix}stand-in:{_MARK}:{self._made}:"
 
     def found_in(self, written: bytes) -> JsonWithPlaces | None:
         """The JSON with its places.

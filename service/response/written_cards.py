@@ -211,7 +211,7 @@ def _with_stand_ins(decided: Sequence[Decided], stand_ins: StandIns) -> list[Dec
             prefix = "Order/" if "/" in reference else ""
             references[reference] = stand_ins.value(number, prefix)
         if name not in names:
-            names[name] = stand_ins.value(number + 1)
+            names[name] = stand_ins.value(number + 1, written=as_text)
         if coverage not in coverages:
             found = item.determination.finding.coverage
             named = found is not None and found.can_be_pointed_at

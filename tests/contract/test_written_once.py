@@ -241,13 +241,16 @@ def otherwise_asked(request: Json, choose: random.Random) -> Json:
 
 def of_another_kind(request: Json, choose: random.Random) -> Json:
     """An order that is only planned, has no id or no name, or whose payer was not sent."""
-    kind = choose.randrange(4)
+    kind = choose.randrange(5)
+    for entry in request["context"].get("draftOrders", {}).get("entry", []):
+        if kind == 4:
+            entry["fullUrl"] = "urn:uuid:00000000-0000-4000-8000-000000000001"
     for order in orders_of(request):
         if kind == 0:
             order["intent"] = choose.choice(("order", "plan"))
-        elif kind == 1:
+        if kind in (1, 4):
             order.pop("id", None)
-        elif kind == 2:
+        if kind in (2, 4):
             order["code"] = {"coding": [{"system": CPT, "code": choose.choice(CODES)}]}
     for coverage in resources_in(request["prefetch"]):
         if kind == 3 and coverage["resourceType"] == "Coverage":
