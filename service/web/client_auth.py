@@ -18,9 +18,9 @@ from service.auth.client_share import SpentShares, StoredBytes
 from service.auth.clients import ANYONE, Client
 from service.auth.places import Places
 from service.auth.rate_limit import CallLimit
+from service.call_facts import note
 from service.errors import TooManyCalls, Unauthenticated, Unavailable
 from service.web.json_body import receive_body
-from service.web.request_log import note
 
 View = TypeVar("View", bound=Callable[..., Any])
 
