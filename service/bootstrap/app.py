@@ -65,6 +65,7 @@ from service.review.order_review import OrderReview
 from service.review.payer_records import PayerRecords
 from service.review.submitted_forms import FormsOnFile
 from service.settings import Settings
+from service.web.applications import Application, CallApplication, Mounted
 from service.web.call_logger import CallLogger, count_refusals
 from service.web.capability_statement import capability_statement
 from service.web.client_auth import aside, current_client, waiting_for_ehr
@@ -102,14 +103,6 @@ def new_uuid() -> str:
     """A UUID ordered by time, so that the decision log appends cards to their index."""
     d = new_call_id(now())
     return f"{d[:8]}-{d[8:12]}-{d[12:16]}-{d[16:20]}-{d[20:]}"
-
-
-class Application(Flask):
-    """Flask without the check, in every call, whether a view or hook is a coroutine."""
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """The function unchanged: none is a coroutine."""
-        return func
 
 
 def wire_review(
@@ -362,6 +355,8 @@ def wire_fhir(
 
 RECORDER = "covercard.recorder"
 """Key of the recorder in `app.extensions`; the server starts and stops it."""
+CALLS = "covercard.calls"
+"""Key of the application of calls in `app.extensions`; it is mounted in the pages'."""
 
 
 def wire_recorder(settings: Settings) -> Recorder:
@@ -399,7 +394,9 @@ def create_app(
     snapshot = snapshot or read_snapshot(settings)
     lasting = lasting or Lasting()
     library, digests = snapshot.library, snapshot.digests
-    app = Application("service", static_folder=None)
+    app, calls = Application("service", static_folder=None), CallApplication("service")
+    app.wsgi_app = Mounted(calls, app.wsgi_app)  # type: ignore[method-assign]
+    app.extensions[CALLS] = calls
     recorder = app.extensions[RECORDER] = lasting.of("recorder", lambda: wire_recorder(settings))
     metrics = lasting.of("metrics", Metrics)
     metrics.most(
@@ -417,24 +414,26 @@ def create_app(
         digests.policies,
     )
     count_refusals(app, metrics)
-    secured = secure(app, settings, snapshot.clients, clock, metrics, lasting)
+    count_refusals(calls, metrics)
+    secured = secure(app, calls, settings, snapshot.clients, clock, metrics, lasting)
     if secured.token_endpoint is not None:
         limits = visitor_limits("token requests")
-        app.register_blueprint(smart_blueprint(secured.token_endpoint, FHIR_PREFIXES, limits))
+        calls.register_blueprint(smart_blueprint(secured.token_endpoint, FHIR_PREFIXES, limits))
     payer_records = wire_payer_records(settings, library, metrics, lasting)
     server_check = wire_server_check(settings, secured.clients)
     fetcher = lasting.of("fetcher", lambda: wire_fetcher(settings, waiting=waiting_for_ehr))
     review = wire_review(settings, library, clock, fetcher, versions, payer_records, server_check)
-    app.register_blueprint(hooks_blueprint(review, discovery(SERVICES, versions), call_logger))
-    app.register_blueprint(feedback_blueprint(call_logger))
+    calls.register_blueprint(hooks_blueprint(review, discovery(SERVICES, versions), call_logger))
+    calls.register_blueprint(feedback_blueprint(call_logger))
     logged_calls = RecordedCalls(settings.database_url, recorder.settle)
     packages = wire_packages(settings, library, logged_calls, clock, versions, payer_records)
     keep_errors = KeepFormErrors(recorder, metrics, clock).keep
     client_name = lambda: current_client().name  # noqa: E731
     keep_package = KeepPackages(recorder).keep
-    wire_fhir(app, settings, library, packages, client_name, keep_errors, clock, keep_package)
+    wire_fhir(calls, settings, library, packages, client_name, keep_errors, clock, keep_package)
     wire_pages(
         app,
+        calls,
         settings,
         policies=library.policies,
         notices=library.notices,

@@ -141,6 +141,8 @@ class _Removal:
             written.remove(b"/")
             if "/" in letters:
                 return True
+        if not written:
+            return False
         spelled = {chr(int(escape[1:], 16)) for escape in written}
         return any(c in letters or (c.isascii() and c.isalnum()) for c in spelled) or (
             any(c > "\uffff" for c in letters) and any("\ud800" <= c < "\ue000" for c in spelled)

@@ -36,10 +36,12 @@ def log_calls(app: Flask) -> None:
 
     @app.after_request
     def write(response: Response) -> Response:
-        if "call" not in noted():
-            name_call(str(uuid.uuid4()))
-        call_id = str(noted()["call"])
-        rule, method = request.url_rule, request.method
+        call_id = noted().get("call")
+        if call_id is None:
+            call_id = str(uuid.uuid4())
+            name_call(call_id)
+        call = request._get_current_object()  # type: ignore[attr-defined]
+        rule, method = call.url_rule, call.method
         log.info(
             "call",
             method=method if method in _METHODS else "other",
@@ -49,7 +51,7 @@ def log_calls(app: Flask) -> None:
         )
         begin_call()
         # Identifies the line for support; never taken from the caller.
-        response.headers["Covercard-Call"] = call_id
+        response.headers.add("Covercard-Call", str(call_id))
         return response
 
 
