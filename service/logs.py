@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from service.call_facts import noted
 from service.shown_text import shown
 from service.uncaught import place_of, tell_uncaught
 
@@ -39,8 +40,14 @@ class _Lines(structlog.WriteLogger):
     log = debug = info = warn = warning = error = critical = exception = fatal = failure = msg
 
 
+def with_facts_of_call(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """A line with what is noted of its call; what the line says itself counts."""
+    facts = noted()
+    return {**event, **facts, **event} if facts else event
+
+
 _SHARED: list[Processor] = [
-    structlog.contextvars.merge_contextvars,
+    with_facts_of_call,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]

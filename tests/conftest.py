@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
-from service.bootstrap.app import RECORDER, create_app
+from service.bootstrap.app import CALLS, RECORDER, create_app
 from service.fixture_days import with_days
 from service.settings import Settings, load_settings
 
@@ -76,6 +77,12 @@ def in_folder(folder: Path, **settings: object) -> Settings:
             **settings,
         }
     )
+
+
+def applications(app: Flask) -> tuple[Flask, Flask]:
+    """The pages' application and the calls', which is mounted in it."""
+    calls: Flask = app.extensions[CALLS]
+    return app, calls
 
 
 def settle(client: FlaskClient) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from service.auth.clients import Client
@@ -114,6 +114,15 @@ class Turn:
     def give(self) -> None:
         self._lock.release()
 
+    @contextmanager
+    def given_away(self) -> Iterator[None]:
+        """A block without the turn, which is taken again at its end."""
+        self.give()
+        try:
+            yield
+        finally:
+            self.take()
+
     @property
     def taken(self) -> bool:
         return self._lock.locked()
@@ -132,6 +141,7 @@ class Turn:
             self.give()
 
 
+_NO_TURN = nullcontext()
 _COSTLY_SECONDS = 0.05
 _REST = 3
 _LONGEST_REST = 1.0
@@ -151,30 +161,23 @@ class CallPlace:
     def leave(self) -> None:
         self._places.leave(self._client)
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self) -> AbstractContextManager[None]:
         """A block in which the call computes, alone among those of its client."""
-        if self._turn is None:
-            yield
-            return
-        with self._turn.held():
+        return _NO_TURN if self._turn is None else self._computing(self._turn)
+
+    def aside(self) -> AbstractContextManager[None]:
+        """A block within the turn in which the call waits, and another one may compute."""
+        turn = self._turn if self._in_turn else None
+        return _NO_TURN if turn is None else turn.given_away()
+
+    @contextmanager
+    def _computing(self, turn: Turn) -> Iterator[None]:
+        with turn.held():
             self._in_turn = True
             try:
                 yield
             finally:
                 self._in_turn = False
-
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """A block within the turn in which the call waits, and another one may compute."""
-        if self._turn is None or not self._in_turn:
-            yield
-            return
-        self._turn.give()
-        try:
-            yield
-        finally:
-            self._turn.take()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

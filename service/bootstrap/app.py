@@ -65,6 +65,7 @@ from service.review.order_review import OrderReview
 from service.review.payer_records import PayerRecords
 from service.review.submitted_forms import FormsOnFile
 from service.settings import Settings
+from service.web.applications import Application, CallApplication, Mounted
 from service.web.call_logger import CallLogger, count_refusals
 from service.web.capability_statement import capability_statement
 from service.web.client_auth import aside, current_client, waiting_for_ehr
@@ -107,14 +108,6 @@ def new_uuids(count: int) -> list[str]:
 def new_uuid() -> str:
     """One of them."""
     return new_uuids(1)[0]
-
-
-class Application(Flask):
-    """Flask without the check, in every call, whether a view or hook is a coroutine."""
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """The function unchanged: none is a coroutine."""
-        return func
 
 
 def wire_review(
@@ -367,6 +360,8 @@ def wire_fhir(
 
 RECORDER = "covercard.recorder"
 """Key of the recorder in `app.extensions`; the server starts and stops it."""
+CALLS = "covercard.calls"
+"""Key of the application of calls in `app.extensions`; it is mounted in the pages'."""
 
 
 def wire_recorder(settings: Settings) -> Recorder:
@@ -404,7 +399,9 @@ def create_app(
     snapshot = snapshot or read_snapshot(settings)
     lasting = lasting or Lasting()
     library, digests = snapshot.library, snapshot.digests
-    app = Application("service", static_folder=None)
+    app, calls = Application("service", static_folder=None), CallApplication("service")
+    app.wsgi_app = Mounted(calls, app.wsgi_app)  # type: ignore[method-assign]
+    app.extensions[CALLS] = calls
     recorder = app.extensions[RECORDER] = lasting.of("recorder", lambda: wire_recorder(settings))
     metrics = lasting.of("metrics", Metrics)
     metrics.most(
@@ -422,24 +419,26 @@ def create_app(
         digests.policies,
     )
     count_refusals(app, metrics)
-    secured = secure(app, settings, snapshot.clients, clock, metrics, lasting)
+    count_refusals(calls, metrics)
+    secured = secure(app, calls, settings, snapshot.clients, clock, metrics, lasting)
     if secured.token_endpoint is not None:
         limits = visitor_limits("token requests")
-        app.register_blueprint(smart_blueprint(secured.token_endpoint, FHIR_PREFIXES, limits))
+        calls.register_blueprint(smart_blueprint(secured.token_endpoint, FHIR_PREFIXES, limits))
     payer_records = wire_payer_records(settings, library, metrics, lasting)
     server_check = wire_server_check(settings, secured.clients)
     fetcher = lasting.of("fetcher", lambda: wire_fetcher(settings, waiting=waiting_for_ehr))
     review = wire_review(settings, library, clock, fetcher, versions, payer_records, server_check)
-    app.register_blueprint(hooks_blueprint(review, discovery(SERVICES, versions), call_logger))
-    app.register_blueprint(feedback_blueprint(call_logger))
+    calls.register_blueprint(hooks_blueprint(review, discovery(SERVICES, versions), call_logger))
+    calls.register_blueprint(feedback_blueprint(call_logger))
     logged_calls = RecordedCalls(settings.database_url, recorder.settle)
     packages = wire_packages(settings, library, logged_calls, clock, versions, payer_records)
     keep_errors = KeepFormErrors(recorder, metrics, clock).keep
     client_name = lambda: current_client().name  # noqa: E731
     keep_package = KeepPackages(recorder).keep
-    wire_fhir(app, settings, library, packages, client_name, keep_errors, clock, keep_package)
+    wire_fhir(calls, settings, library, packages, client_name, keep_errors, clock, keep_package)
     wire_pages(
         app,
+        calls,
         settings,
         policies=library.policies,
         notices=library.notices,

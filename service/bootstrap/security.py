@@ -71,6 +71,7 @@ class Secured(NamedTuple):
 
 def secure(
     app: Flask,
+    calls: Flask,
     settings: Settings,
     on_file: ClientsOnFile | None,
     clock: Callable[[], datetime],
@@ -79,7 +80,7 @@ def secure(
 ) -> Secured:
     """Add logging, limits, admission and error translation, before any blueprint is registered.
 
-    `on_file` are the clients, None in open mode.
+    `calls` is mounted in `app`; both have the same. `on_file` are the clients, None in open mode.
 
     Raises ConfigurationError if the settings
     expose the service without authentication or run a risk that was not accepted, or for a wrong
@@ -94,6 +95,22 @@ def secure(
             app.wsgi_app, settings.proxies, x_proto=0, x_host=0, x_port=0, x_prefix=0
         )
         app.wsgi_app = proxied  # type: ignore[method-assign]
+    if not settings.asks_for_clients:
+        log.warning(
+            "OPEN: no authentication, every caller of this address is accepted",
+            address=settings.base_url,
+        )
+    clients = _clients(settings, on_file, lasting)
+    admission = wire_admission(settings, clients, clock, metrics, lasting)
+    endpoint = None
+    if clients is not None and any(trusted.client_id for trusted in clients.values()):
+        endpoint, admission = wire_backend_services(settings, clients, clock, admission, lasting)
+    for each in (app, calls):
+        _secure(each, settings, admission)
+    return Secured(None if clients is None else clients.values(), endpoint)
+
+
+def _secure(app: Flask, settings: Settings, admission: Admission) -> None:
     # A double slash would be redirected by http: a client that follows would send its call and
     # token in the clear.
     app.url_map.merge_slashes = False
@@ -104,18 +121,8 @@ def secure(
     allow_origins(app, settings.allowed_origins)
     refuse_compressed_bodies(app)
     if not settings.asks_for_clients:
-        log.warning(
-            "OPEN: no authentication, every caller of this address is accepted",
-            address=settings.base_url,
-        )
         refuse_other_names(app, own_names(settings))
-    clients = _clients(settings, on_file, lasting)
-    admission = wire_admission(settings, clients, clock, metrics, lasting)
-    endpoint = None
-    if clients is not None and any(trusted.client_id for trusted in clients.values()):
-        endpoint, admission = wire_backend_services(settings, clients, clock, admission, lasting)
     require_client(app, admission)
-    return Secured(None if clients is None else clients.values(), endpoint)
 
 
 def wire_admission(

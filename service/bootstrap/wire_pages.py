@@ -56,6 +56,7 @@ MOST_VISITORS = 4 * VISITORS_AT_A_TIME + LOOKS_AT_A_TIME
 
 def wire_pages(
     app: Flask,
+    calls: Flask,
     settings: Settings,
     *,
     policies: PolicyStore,
@@ -71,8 +72,10 @@ def wire_pages(
     policies_digest: str,
     lasting: Lasting,
 ) -> None:
-    """Add the pages to `app`. `review` decides a call without recording it; `recorder` records each
-    access to the decision log.
+    """Add the pages to `app`, in which `calls` is mounted.
+
+    `review` decides a call without recording it; `recorder` records each access to the decision
+    log.
 
     Raises ConfigurationError for wrong fixtures.
     """
@@ -105,7 +108,7 @@ def wire_pages(
         app.register_blueprint(
             decisions_blueprint(wire_decisions(settings, texts, clock, recorder), reader_auth)
         )
-    frame_pages(app, tuple(tabs), policies_digest)
+    frame_pages(app, calls, tuple(tabs), policies_digest)
 
 
 def wire_door(

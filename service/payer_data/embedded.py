@@ -77,46 +77,59 @@ POSTGRES = _STATEMENT.format(
 """With arrays, the plan is of index scans whatever the statistics of a table say."""
 
 
-def _sqlite(numbers: str, codes: str, providers: str) -> str:
-    """SQLite's statement, with its conditions on numbers and providers, and its table of codes."""
-    return _STATEMENT.format(
-        payer="?1",
-        numbers=numbers,
-        providers=providers,
-        by_member="m CROSS JOIN",
-        of_member="= m.member",
-        by_service=f"m CROSS JOIN {codes} c CROSS JOIN",
-        of_service="= m.member || ' ' || c.value",
-    )
-
-
-_FEW = 8
-_OF_MANY = _sqlite(
-    "IN (SELECT value FROM json_each(?2))",
-    "json_each(?3)",
-    "IN (SELECT value FROM json_each(?4))",
+SQLITE = _STATEMENT.format(
+    payer="?1",
+    numbers="IN (SELECT value FROM json_each(?2))",
+    providers="IN (SELECT value FROM json_each(?4))",
+    by_member="m CROSS JOIN",
+    of_member="= m.member",
+    by_service="m CROSS JOIN json_each(?3) c CROSS JOIN",
+    of_service="= m.member || ' ' || c.value",
 )
+"""With lists as JSON, of any length."""
+
+_MOST_SEARCHES = 48
+_MEMBERS = "SELECT 'members', record FROM payer_member WHERE payer = ?1 AND key = {number}"
+_AUTHORIZATIONS = """SELECT 'authorizations', a.record
+  FROM payer_member m CROSS JOIN payer_authorization a
+  WHERE m.payer = ?1 AND m.key = {number} AND a.payer = ?1 AND a.key = m.member"""
+_HISTORY = """SELECT 'history', s.record FROM payer_member m CROSS JOIN payer_service s
+  WHERE m.payer = ?1 AND m.key = {number} AND s.payer = ?1 AND s.key = m.member || ' ' || {code}"""
+_NETWORK = "SELECT 'network', record FROM payer_network WHERE payer = ?1 AND key = {npi}"
+_EXEMPTIONS = "SELECT 'exemptions', record FROM payer_exemption WHERE payer = ?1 AND key = {npi}"
+_KEPT_AT_ALL = """SELECT 'network known', ''
+  WHERE EXISTS (SELECT 1 FROM payer_network WHERE payer = ?1)
+UNION ALL SELECT 'history known', ''
+  WHERE EXISTS (SELECT 1 FROM payer_service WHERE payer = ?1)"""
 
 
 @functools.cache
 def _of_few(numbers: int, codes: int, providers: int) -> str:
-    """SQLite's statement for so many values, each bound: half the work of a JSON list."""
+    """SQLite's statement for so many values, with a search for each: a list of values, or rows that
+    searches share, would be a temporary table, and making that takes as long as the searches.
+    """
     places = iter(range(2, 2 + numbers + codes + providers))
-    bound = [[f"?{next(places)}" for _ in range(n)] for n in (numbers, codes, providers)]
-    columns = " UNION ALL ".join(f"SELECT {place} AS value" for place in bound[1])
-    return _sqlite(
-        f"IN ({', '.join(bound[0])})",
-        f"({columns or 'SELECT 0 AS value WHERE 0'})",
-        f"IN ({', '.join(bound[2])})",
+    by_number, by_code, by_npi = (
+        [f"?{next(places)}" for _ in range(n)] for n in (numbers, codes, providers)
     )
+    searches = [
+        *(_MEMBERS.format(number=n) for n in by_number),
+        *(_AUTHORIZATIONS.format(number=n) for n in by_number),
+        *(_HISTORY.format(number=n, code=c) for n in by_number for c in by_code),
+        *(_NETWORK.format(npi=n) for n in by_npi),
+        *(_EXEMPTIONS.format(npi=n) for n in by_npi),
+        _KEPT_AT_ALL,
+    ]
+    return "\nUNION ALL ".join(searches)
 
 
 def sqlite_query(wanted: Wanted) -> tuple[str, tuple[str, ...]]:
     """A look-up on SQLite: the statement with its parameters."""
     lists = wanted.member_keys, sorted(wanted.codes), sorted(wanted.providers)
-    if max(map(len, lists)) <= _FEW:
-        return _of_few(*map(len, lists)), (wanted.payer, *itertools.chain(*lists))
-    return _OF_MANY, (wanted.payer, *(_json(each).decode() for each in lists))
+    numbers, codes, providers = map(len, lists)
+    if numbers * (2 + codes) + 2 * providers <= _MOST_SEARCHES:
+        return _of_few(numbers, codes, providers), (wanted.payer, *itertools.chain(*lists))
+    return SQLITE, (wanted.payer, *(_json(each).decode() for each in lists))
 
 
 def parameters(wanted: Wanted) -> dict[str, Any]:

@@ -44,13 +44,14 @@ def count_refusals(app: Flask, metrics: Metrics) -> None:
 
     @app.after_request
     def count(response: Response) -> Response:
-        if "refusal" in g:
-            client = g.client.name if "client" in g else g.get("refused_client", "")
-            metrics.refusal(client, g.refusal)
-        hook = _HOOKS.get((request.view_args or {}).get("service_id", ""))
-        if request.endpoint == "hooks.call" and hook and not g.get("counted", False):
-            client = g.client.name if "client" in g else ""
-            metrics.call(hook, "", client, "refused", seconds=None)
+        of_call = g._get_current_object()
+        client = of_call.client.name if "client" in of_call else ""
+        if "refusal" in of_call:
+            metrics.refusal(client or of_call.get("refused_client", ""), of_call.refusal)
+        if "counted" not in of_call and request.endpoint == "hooks.call":
+            hook = _HOOKS.get((request.view_args or {}).get("service_id", ""))
+            if hook:
+                metrics.call(hook, "", client, "refused", seconds=None)
         return response
 
 

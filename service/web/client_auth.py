@@ -18,9 +18,9 @@ from service.auth.client_share import SpentShares, StoredBytes
 from service.auth.clients import ANYONE, Client
 from service.auth.places import Places
 from service.auth.rate_limit import CallLimit
+from service.call_facts import note
 from service.errors import TooManyCalls, Unauthenticated, Unavailable
 from service.web.json_body import receive_body
-from service.web.request_log import note
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -89,7 +89,8 @@ def require_client(app: Flask, admission: Admission) -> None:
             raise
 
     def let_in() -> None:
-        client = g.client = _client(admission)
+        of_call = g._get_current_object()
+        client = of_call.client = _client(admission)
         note(client=client.name)
         try:
             if admission.limit is not None:
@@ -101,23 +102,25 @@ def require_client(app: Flask, admission: Admission) -> None:
         # A body that does not come holds no place of a call.
         with admission.bodies.held(client.issuer):
             receive_body()
-        g.place = admission.places.enter(client)
+        of_call.place = admission.places.enter(client)
 
     @app.after_request
     def count(response: Response) -> Response:
-        if "refusal" in g:
+        of_call = g._get_current_object()
+        if "refusal" in of_call:
             note(working=admission.places.at_work, waiting=admission.places.waiting)
-        if "place" in g:
-            size = g.get("body_bytes", 0) + g.get("fetched_bytes", 0)
-            admission.stored.add(g.client, size + (response.content_length or 0))
+        if "place" in of_call:
+            size = of_call.get("body_bytes", 0) + of_call.get("fetched_bytes", 0)
+            admission.stored.add(of_call.client, size + (response.content_length or 0))
         return response
 
     @app.teardown_request
     def leave(_: BaseException | None) -> None:
-        place = g.pop("place", None)
+        of_call = g._get_current_object()
+        place = of_call.pop("place", None)
         if place is not None:
             place.leave()
-        if g.pop("open", False):
+        if of_call.pop("open", False):
             admission.count("open", -1)
 
 
@@ -146,10 +149,11 @@ def _asks_for_nobody(app: Flask) -> bool:
     """Whether the request needs no client: no such route (404, 405), an open view, or a
     preflight.
     """
-    rule = request.url_rule
+    call = request._get_current_object()  # type: ignore[attr-defined]
+    rule = call.url_rule
     if rule is None or rule.endpoint.rpartition(".")[2] == "static":
         return True
-    if request.method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
+    if call.method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
         return True
     return getattr(app.view_functions[rule.endpoint], _OPEN, False) is True
 

@@ -27,7 +27,7 @@ def _log_refused(app: Flask, origins: Set[str]) -> None:
 
     @app.before_request
     def look_at_origin() -> None:
-        origin = request.headers.get("Origin")
+        origin = request.environ.get("HTTP_ORIGIN")
         if origin is None or origin in origins or origin == request.host_url.rstrip("/"):
             return
         shared = any(re.match(path, request.path) for path in _CALLED_BY_BROWSERS)

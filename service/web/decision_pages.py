@@ -17,6 +17,7 @@ from flask import Blueprint, Response, request
 from sqlalchemy import Connection
 
 from cards.texts import Texts
+from service.call_facts import note
 from service.decision.determination import TraceStep
 from service.decision_log import display, queries
 from service.decision_log.decision_detail import (
@@ -35,7 +36,6 @@ from service.errors import ConfigurationError, TooManyCalls, Unavailable
 from service.web.client_auth import open_to_all
 from service.web.pages import later_page, page, problem_page
 from service.web.reader_session import HOME, ReaderAuth, ask_for_a_reader, current_session
-from service.web.request_log import note
 from service.web.response_view import OrderChange, ShownAnswer, order_changes
 
 _MOST_FOUND = 50

@@ -115,10 +115,11 @@ def say_that_it_is_fhir(app: Flask) -> None:
 
     @app.after_request
     def say(response: Response) -> Response:
-        below = request.path == _PREFIX or request.path.startswith(f"{_PREFIX}/")
-        is_smart = request.path.endswith("/.well-known/smart-configuration")
-        if below and not is_smart and response.mimetype == "application/json":
-            response.content_type = MEDIA_TYPE
+        path = request.path
+        if path == _PREFIX or path.startswith(f"{_PREFIX}/"):
+            is_smart = path.endswith("/.well-known/smart-configuration")
+            if not is_smart and response.mimetype == "application/json":
+                response.content_type = MEDIA_TYPE
         return response
 
 

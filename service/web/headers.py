@@ -31,9 +31,10 @@ def secure_headers(app: Flask) -> None:
 
     @app.after_request
     def add(response: Response) -> Response:
-        page = response.mimetype == "text/html"
         headers = response.headers
-        headers.extend(_OF_A_PAGE if page else _OF_DATA)
+        page = headers.get("Content-Type", "").startswith("text/html")
+        for name, value in _OF_A_PAGE if page else _OF_DATA:
+            headers.add(name, value)
         if "Cache-Control" not in headers:
             headers["Cache-Control"] = "no-store"
         return response

@@ -7,12 +7,13 @@ from contextlib import nullcontext
 
 from flask import Blueprint, Response, request
 
+from service.call_facts import note, noted
 from service.crd.hooks import SERVICES
 from service.review.order_review import OrderReview
 from service.web.call_logger import CallLogger
 from service.web.client_auth import current_client, open_to_all, turn_to_compute
 from service.web.json_body import bytes_response, encode, read_json_body
-from service.web.request_log import name_call, note, timed
+from service.web.request_log import name_call, timed
 
 _LARGE = 65_536
 """Bytes of a call."""
@@ -61,7 +62,8 @@ def hooks_blueprint(
     @hooks.after_request
     def name_service(response: Response) -> Response:
         # Also of a call that was refused before the view: its line tells the hook.
-        _note_service((request.view_args or {}).get("service_id", ""))
+        if "service" not in noted():
+            _note_service((request.view_args or {}).get("service_id", ""))
         return response
 
     return hooks

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -31,6 +31,25 @@ class CheckFigures(NamedTuple):
     warnings: int
 
 
+T = TypeVar("T", Counter, Gauge, Histogram)
+
+
+class _Children(Generic[T]):
+    """The children of a metric by their labels: the library's own look-up takes longer than to
+    count.
+    """
+
+    def __init__(self, metric: T) -> None:
+        self._metric: T = metric
+        self._kept: dict[tuple[str, ...], T] = {}
+
+    def __call__(self, *labels: str) -> T:
+        child = self._kept.get(labels)
+        if child is None:
+            child = self._kept[labels] = self._metric.labels(*labels)
+        return child
+
+
 class Metrics:
     """The metrics of one application. Label values are from fixed sets, and clients' names from the
     operator's file.
@@ -38,83 +57,107 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._calls = Counter(
-            "covercard_calls",
-            "Hook calls, by how they ended.",
-            ["hook", "version", "client", "outcome"],
-            registry=self._registry,
+        self._calls = _Children(
+            Counter(
+                "covercard_calls",
+                "Hook calls, by how they ended.",
+                ["hook", "version", "client", "outcome"],
+                registry=self._registry,
+            )
         )
-        self._seconds = Histogram(
-            "covercard_call_seconds",
-            "Time from a hook call's body to its recorded answer.",
-            ["hook"],
-            buckets=_SECONDS,
-            registry=self._registry,
+        self._seconds = _Children(
+            Histogram(
+                "covercard_call_seconds",
+                "Time from a hook call's body to its recorded answer.",
+                ["hook"],
+                buckets=_SECONDS,
+                registry=self._registry,
+            )
         )
-        self._cards = Counter(
-            "covercard_cards",
-            "Cards shown, by policy and kind.",
-            ["policy", "topic"],
-            registry=self._registry,
+        self._cards = _Children(
+            Counter(
+                "covercard_cards",
+                "Cards shown, by policy and kind.",
+                ["policy", "topic"],
+                registry=self._registry,
+            )
         )
-        self._feedback = Counter(
-            "covercard_feedback",
-            "Feedback received.",
-            ["outcome"],
-            registry=self._registry,
+        self._feedback = _Children(
+            Counter(
+                "covercard_feedback",
+                "Feedback received.",
+                ["outcome"],
+                registry=self._registry,
+            )
         )
-        self._form_errors = Counter(
-            "covercard_form_errors",
-            "Errors with forms that clients reported.",
-            ["form"],
-            registry=self._registry,
+        self._form_errors = _Children(
+            Counter(
+                "covercard_form_errors",
+                "Errors with forms that clients reported.",
+                ["form"],
+                registry=self._registry,
+            )
         )
-        self._fetches = Counter(
-            "covercard_fetches",
-            "Queries to EHRs, by how they ended.",
-            ["outcome"],
-            registry=self._registry,
+        self._fetches = _Children(
+            Counter(
+                "covercard_fetches",
+                "Queries to EHRs, by how they ended.",
+                ["outcome"],
+                registry=self._registry,
+            )
         )
-        self._payer_findings = Counter(
-            "covercard_payer_findings",
-            "Orders, by what the payer's own records say of them.",
-            ["finding"],
-            registry=self._registry,
+        self._payer_findings = _Children(
+            Counter(
+                "covercard_payer_findings",
+                "Orders, by what the payer's own records say of them.",
+                ["finding"],
+                registry=self._registry,
+            )
         )
-        self._in_flight = Gauge(
-            "covercard_in_flight",
-            "Now: requests in all (open), tokens being checked or in line for it (checking), calls"
-            " at work (working), calls waiting for an EHR (waiting).",
-            ["state"],
-            registry=self._registry,
-            multiprocess_mode="livesum",
+        self._in_flight = _Children(
+            Gauge(
+                "covercard_in_flight",
+                "Now: requests in all (open), tokens being checked or in line for it (checking),"
+                " calls at work (working), calls waiting for an EHR (waiting).",
+                ["state"],
+                registry=self._registry,
+                multiprocess_mode="livesum",
+            )
         )
-        self._places = Gauge(
-            "covercard_places",
-            "The most of each: threads for requests (open), tokens (checking), calls (working,"
-            " waiting), over all workers. Where open has reached its number, requests queue.",
-            ["state"],
-            registry=self._registry,
-            multiprocess_mode="livesum",
+        self._places = _Children(
+            Gauge(
+                "covercard_places",
+                "The most of each: threads for requests (open), tokens (checking), calls (working,"
+                " waiting), over all workers. Where open has reached its number, requests queue.",
+                ["state"],
+                registry=self._registry,
+                multiprocess_mode="livesum",
+            )
         )
-        self._refusals = Counter(
-            "covercard_refusals",
-            "Requests refused, by client and reason: a limit, or the kind of error.",
-            ["client", "reason"],
-            registry=self._registry,
+        self._refusals = _Children(
+            Counter(
+                "covercard_refusals",
+                "Requests refused, by client and reason: a limit, or the kind of error.",
+                ["client", "reason"],
+                registry=self._registry,
+            )
         )
-        self._unkept = Counter(
-            "covercard_refusals_not_kept",
-            "Refused calls that are counted and not kept in the decision log, by client.",
-            ["client"],
-            registry=self._registry,
+        self._unkept = _Children(
+            Counter(
+                "covercard_refusals_not_kept",
+                "Refused calls that are counted and not kept in the decision log, by client.",
+                ["client"],
+                registry=self._registry,
+            )
         )
-        self._payer_data = Histogram(
-            "covercard_payer_data_seconds",
-            "Questions to the source of the payer's own records, by how they ended.",
-            ["outcome"],
-            buckets=_QUICK_SECONDS,
-            registry=self._registry,
+        self._payer_data = _Children(
+            Histogram(
+                "covercard_payer_data_seconds",
+                "Questions to the source of the payer's own records, by how they ended.",
+                ["outcome"],
+                buckets=_QUICK_SECONDS,
+                registry=self._registry,
+            )
         )
 
     def call(
@@ -124,53 +167,53 @@ class Metrics:
 
         `seconds` is None for a call refused before its body was read.
         """
-        self._calls.labels(hook, version, client, outcome).inc()
+        self._calls(hook, version, client, outcome).inc()
         if seconds is not None:
-            self._seconds.labels(hook).observe(seconds)
+            self._seconds(hook).observe(seconds)
 
     def most(self, **places: int) -> None:
         """The most of each state of `covercard_in_flight`, in this worker."""
         for state, number in places.items():
-            self._places.labels(state).set(number)
+            self._places(state).set(number)
 
     def places(self, working: int, waiting: int) -> None:
         """Calls of this worker that are at work, and that wait for an EHR, now."""
-        self._in_flight.labels("working").set(working)
-        self._in_flight.labels("waiting").set(waiting)
+        self._in_flight("working").set(working)
+        self._in_flight("waiting").set(waiting)
 
     def count(self, state: str, change: int) -> None:
         """One more (1) or one less (-1) is "open" or "checking"."""
-        self._in_flight.labels(state).inc(change)
+        self._in_flight(state).inc(change)
 
     def refusal(self, client: str, reason: str) -> None:
         """Count a refused request; `client` is empty where it is not known."""
-        self._refusals.labels(client, reason).inc()
+        self._refusals(client, reason).inc()
 
     def not_kept(self, client: str) -> None:
         """Count a refused call that is not kept."""
-        self._unkept.labels(client).inc()
+        self._unkept(client).inc()
 
     def card(self, policy: str | None, topic: str) -> None:
-        self._cards.labels(policy or "", topic).inc()
+        self._cards(policy or "", topic).inc()
 
     def feedback(self, outcome: str) -> None:
-        self._feedback.labels(outcome).inc()
+        self._feedback(outcome).inc()
 
     def form_error(self, form: str) -> None:
         """Count an error with a form, by the id of one on file."""
-        self._form_errors.labels(form).inc()
+        self._form_errors(form).inc()
 
     def fetch(self, outcome: str) -> None:
         """Count a query to an EHR by its outcome, from a fixed set."""
-        self._fetches.labels(outcome).inc()
+        self._fetches(outcome).inc()
 
     def payer_data(self, outcome: str, seconds: float) -> None:
         """A question to the payer's own records has ended: "answered" or "unreachable"."""
-        self._payer_data.labels(outcome).observe(seconds)
+        self._payer_data(outcome).observe(seconds)
 
     def payer_finding(self, kind: str) -> None:
         """Count an order by a kind of its payer finding, from a fixed set."""
-        self._payer_findings.labels(kind).inc()
+        self._payer_findings(kind).inc()
 
     def exposition(
         self,

@@ -69,10 +69,11 @@ _ERRORS = {
 _OTHER_ERROR = ("Something went wrong", "The service could not answer. Please try again later.")
 
 
-def frame_pages(app: Flask, tabs: tuple[Tab, ...], policies_digest: str) -> None:
-    """Add the pages' templates, assets and navigation to an application.
+def frame_pages(app: Flask, calls: Flask, tabs: tuple[Tab, ...], policies_digest: str) -> None:
+    """Add the pages' templates, assets and navigation to their application.
 
-    Each page tells the digest of the policies that it speaks of.
+    The one of calls gets the templates and navigation of its error pages. Each page tells the
+    digest of the policies that it speaks of.
     """
     assets = Assets()
     frame = Blueprint("pages", __name__, template_folder="templates")
@@ -86,8 +87,9 @@ def frame_pages(app: Flask, tabs: tuple[Tab, ...], policies_digest: str) -> None
             "policies_digest": policies_digest,
         }
 
-    app.register_blueprint(frame)
     app.register_blueprint(assets_blueprint(assets))
-    app.jinja_env.filters["markdown"] = markdown_html
-    app.jinja_env.trim_blocks = True
-    app.jinja_env.lstrip_blocks = True
+    for each in (app, calls):
+        each.register_blueprint(frame)
+        each.jinja_env.filters["markdown"] = markdown_html
+        each.jinja_env.trim_blocks = True
+        each.jinja_env.lstrip_blocks = True

@@ -6,6 +6,7 @@ import structlog
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
+from service.call_facts import note
 from service.errors import (
     RequestError,
     TooManyCalls,
@@ -17,7 +18,6 @@ from service.errors import (
 from service.uncaught import place_of
 from service.web.json_body import json_response
 from service.web.pages import http_error_page, later_page, page_wanted
-from service.web.request_log import note
 
 _ISSUE_CODES = {404: "not-found", 405: "not-supported", 413: "too-long", 415: "not-supported"}
 

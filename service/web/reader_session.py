@@ -11,9 +11,9 @@ from werkzeug.exceptions import ClientDisconnected
 from service.auth.places import Places
 from service.auth.sessions import Session, Sessions
 from service.auth.sign_in_limits import SignInLimits
+from service.call_facts import note
 from service.web.client_auth import open_to_all
 from service.web.pages import page, problem_page
-from service.web.request_log import note
 from service.web.visitors import VisitorLimits, give_back_place, take_place, visitor
 
 HOME = "/decisions"

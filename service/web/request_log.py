@@ -14,7 +14,8 @@ from types import TracebackType
 
 import structlog
 from flask import Flask, Response, request
-from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
+
+from service.call_facts import begin_call, note, noted
 
 log = structlog.get_logger(__name__)
 
@@ -30,15 +31,17 @@ def log_calls(app: Flask) -> None:
 
     @app.before_request
     def start() -> None:
-        clear_contextvars()
+        begin_call()
         _started.set(time.perf_counter())
 
     @app.after_request
     def write(response: Response) -> Response:
-        if "call" not in get_contextvars():
-            name_call(str(uuid.uuid4()))
-        call_id: str = get_contextvars()["call"]
-        rule, method = request.url_rule, request.method
+        call_id = noted().get("call")
+        if call_id is None:
+            call_id = str(uuid.uuid4())
+            name_call(call_id)
+        call = request._get_current_object()  # type: ignore[attr-defined]
+        rule, method = call.url_rule, call.method
         log.info(
             "call",
             method=method if method in _METHODS else "other",
@@ -46,20 +49,15 @@ def log_calls(app: Flask) -> None:
             status=response.status_code,
             ms=_milliseconds(_started.get()),
         )
-        clear_contextvars()
+        begin_call()
         # Identifies the line for support; never taken from the caller.
-        response.headers["Covercard-Call"] = call_id
+        response.headers.add("Covercard-Call", str(call_id))
         return response
 
 
 def name_call(call_id: str) -> None:
     """Set the current call's id, in line, answer and decision log."""
-    bind_contextvars(call=call_id)
-
-
-def note(**facts: str | int | float | None) -> None:
-    """Add facts to the current call's lines. Never a value of the call itself."""
-    bind_contextvars(**facts)
+    note(call=call_id)
 
 
 class timed:
@@ -76,7 +74,7 @@ class timed:
     def __exit__(
         self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
     ) -> None:
-        bind_contextvars(**{f"{self._name}_ms": _milliseconds(self._started)})
+        note(**{f"{self._name}_ms": _milliseconds(self._started)})
 
 
 def _milliseconds(since: float) -> float:

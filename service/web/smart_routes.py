@@ -18,10 +18,10 @@ from service.auth.client_share import StoredBytes
 from service.auth.rate_limit import CallLimit
 from service.auth.scopes import SUPPORTED
 from service.auth.tokens import ALGORITHMS
+from service.call_facts import note
 from service.errors import BodyTooLarge, OAuthRefusal, Unavailable
 from service.web.client_auth import open_to_all
 from service.web.json_body import encode
-from service.web.request_log import note
 from service.web.visitors import VisitorLimits, limit_visitors
 
 TOKEN_PATH = "/oauth/token"  # noqa: S105  a path

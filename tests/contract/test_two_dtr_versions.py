@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.bootstrap.app import RECORDER, create_app
-from tests.conftest import NOW, ROOT, in_folder
+from tests.conftest import NOW, ROOT, applications, in_folder
 from tests.contract.calls import Json, call_of
 from tests.contract.test_dtr_versions import INPUT, names, post, with_payer
 from tests.contract.test_questionnaire_package import DTR
@@ -125,7 +125,8 @@ def test_the_statement_says_what_the_routes_of_its_address_are(
     offered = {r["type"]: r for r in rest["resource"]}
     routes = [
         rule.rule.removeprefix(prefix + "/").split("/")
-        for rule in client.application.url_map.iter_rules()
+        for each in applications(client.application)
+        for rule in each.url_map.iter_rules()
         if rule.rule.startswith(prefix + "/")
     ]
     for kind in ("Questionnaire", "ValueSet"):

@@ -19,7 +19,7 @@ from service.auth.token_key import token_key
 from service.bootstrap.app import RECORDER, create_app
 from service.cli.serve import SECONDS_TO_STOP
 from service.settings import SECRETS, load_settings
-from tests.conftest import in_folder
+from tests.conftest import applications, in_folder
 from tests.deploy.examples import FOLDER, SETTINGS, documents, takes
 from tests.documents import ROOT, document
 
@@ -226,7 +226,7 @@ def test_the_key_of_access_tokens_is_taken_as_the_first_container_leaves_it(moun
 
 def test_each_probe_asks_a_place_that_exists(tmp_path: Path) -> None:
     app = create_app(in_folder(tmp_path))
-    places = {rule.rule for rule in app.url_map.iter_rules()}
+    places = {rule.rule for each in applications(app) for rule in each.url_map.iter_rules()}
     app.extensions[RECORDER].stop()
     ports = {port["name"]: port["containerPort"] for port in MAIN["ports"]}
     asked = {

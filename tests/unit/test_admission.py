@@ -25,6 +25,7 @@ from service.settings import Settings
 from service.web.client_auth import Admission, current_client, open_to_all, require_client
 from service.web.problems import translate_errors
 from service.web.request_log import log_calls
+from tests.conftest import applications
 
 HOSPITAL = Client("https://ehr.hospital.example.org", "hospital")
 BASE = "https://covercard.example.org"
@@ -295,8 +296,9 @@ def test_what_is_open_to_all_is_known(workbench: str) -> None:
     app = create_app(Settings(workbench=workbench))
     opened = {
         rule.rule
-        for rule in app.url_map.iter_rules()
-        if getattr(app.view_functions[rule.endpoint], "open_to_all", False)
+        for each in applications(app)
+        for rule in each.url_map.iter_rules()
+        if getattr(each.view_functions[rule.endpoint], "open_to_all", False)
     }
     assert opened <= OPEN_TO_ALL
     assert {"/cds-services/<service_id>"} & opened == set()

@@ -23,7 +23,7 @@ from service.policies.editor_schema import editor_schema
 from service.policies.library import load_policies
 from service.policies.manifest import Manifest
 from service.settings import Settings
-from tests.conftest import in_folder
+from tests.conftest import applications, in_folder
 from tests.documents import DOCUMENTS, ROOT, Document, document
 from tests.e2e.readers import readers_file
 from tests.e2e.signing import ec_signer, entry, write_clients
@@ -215,7 +215,8 @@ def test_every_endpoint_is_a_row_and_the_other_way_round(tmp_path: Path) -> None
     app: Flask = create_app(settings)
     routes = {
         f"{method} {readable(rule.rule)}"
-        for rule in app.url_map.iter_rules()
+        for each in applications(app)
+        for rule in each.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
         if "static" not in rule.rule
     }

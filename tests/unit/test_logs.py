@@ -7,10 +7,11 @@ import sys
 import pytest
 import structlog
 from flask import Flask
-from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
-from service.web.request_log import log_calls, name_call, note
+from service.call_facts import note
+from service.logs import with_facts_of_call
+from service.web.request_log import log_calls, name_call
 from tests.e2e.servers import ROOT
 
 PROGRAM = """
@@ -65,7 +66,7 @@ def test_what_is_noted_of_a_call_is_on_its_lines_and_on_no_other() -> None:
         structlog.get_logger().warning("in between")
         return ""
 
-    with capture_logs(processors=[merge_contextvars]) as lines:
+    with capture_logs(processors=[with_facts_of_call]) as lines:
         calls = [app.test_client().get(f"/{name}").headers["Covercard-Call"] for name in "ab"]
         structlog.get_logger().warning("afterwards")
     assert calls == ["call-of-a", "call-of-b"]
