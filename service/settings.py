@@ -418,6 +418,16 @@ class Settings(BaseSettings):
         ServerAliases(pairs.split())
         return pairs
 
+    @field_validator("records_anchor")
+    @classmethod
+    def _not_over_an_open_line(cls, place: str) -> str:
+        url = urlsplit(place)
+        if url.scheme in ("http", "https") and not url.hostname:
+            raise ValueError("expected a file, or a URL such as https://anchors.example.org/chain")
+        if url.scheme == "http" and not is_loopback(url.hostname or ""):
+            raise ValueError("expected https://; http:// is for this machine only")
+        return place
+
     @field_validator("encounter_classes")
     @classmethod
     def _known_classes(cls, pairs: str) -> str:
