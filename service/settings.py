@@ -80,7 +80,8 @@ class Settings(BaseSettings):
     )
     programs_file: Path = Field(
         _BUILT_IN / "programs.yaml",
-        description="YAML of the programs and their types of payment.",
+        description="YAML of the programs and their types of payment. Default: programs.yaml in"
+        " the folder of policies, if there is one.",
     )
     time_zone: str = Field("UTC", description="IANA name of the time zone in which a day begins.")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body in bytes.")
@@ -394,13 +395,15 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _payers_of_the_policies(cls, told: dict[str, object]) -> dict[str, object]:
-        """The payers beside the policies, where neither file nor folder is built in."""
-        if "policies_dir" in told and "payers_file" not in told:
-            beside = Path(str(told["policies_dir"])) / "payers.yaml"
-            if beside.is_file():
-                return {**told, "payers_file": beside}
-        return told
+    def _beside_the_policies(cls, told: dict[str, object]) -> dict[str, object]:
+        """Payers and programs beside the policies, where neither file nor folder is built in."""
+        found: dict[str, object] = {}
+        for setting, name in (("payers_file", "payers.yaml"), ("programs_file", "programs.yaml")):
+            if "policies_dir" in told and setting not in told:
+                beside = Path(str(told["policies_dir"])) / name
+                if beside.is_file():
+                    found[setting] = beside
+        return {**told, **found}
 
     @field_validator("fhir_servers")
     @classmethod
@@ -414,6 +417,16 @@ class Settings(BaseSettings):
     def _pairs_of_base_urls(cls, pairs: str) -> str:
         ServerAliases(pairs.split())
         return pairs
+
+    @field_validator("records_anchor")
+    @classmethod
+    def _not_over_an_open_line(cls, place: str) -> str:
+        url = urlsplit(place)
+        if url.scheme in ("http", "https") and not url.hostname:
+            raise ValueError("expected a file, or a URL such as https://anchors.example.org/chain")
+        if url.scheme == "http" and not is_loopback(url.hostname or ""):
+            raise ValueError("expected https://; http:// is for this machine only")
+        return place
 
     @field_validator("encounter_classes")
     @classmethod

@@ -43,10 +43,12 @@ def lint(directory: Path | None, payers: Path | None, on: datetime | None) -> No
     from service.policies.lint import lint_library
 
     settings = _settings()
+    programs = None
     if directory is None:
-        payers = payers or settings.payers_file
+        payers, programs = payers or settings.payers_file, settings.programs_file
     day = on.date() if on else _today(settings)
-    findings = [*lint_library(directory or settings.policies_dir, payers, day), *lint_texts()]
+    library = directory or settings.policies_dir
+    findings = [*lint_library(library, payers, day, programs), *lint_texts()]
     for finding in findings:
         echo(_short(finding))
     errors = sum(not f.warning for f in findings)
@@ -178,11 +180,11 @@ def publish(name: str, because: str | None, on: datetime | None, directory: Path
 @click.argument(
     "kind",
     metavar="[KIND]",
-    type=click.Choice(["policy", "notice", "payers", "cases"]),
+    type=click.Choice(["policy", "notice", "payers", "programs", "cases"]),
     default="policy",
 )
 def schema(kind: str) -> None:
-    """Print the JSON Schema of a kind of file, for editors: policy, notice, payers or cases."""
+    """Print the JSON Schema of a kind of file, for editors."""
     from service.policies.editor_schema import editor_schema
 
     echo_json(editor_schema(kind))

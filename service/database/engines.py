@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import threading
 from pathlib import Path
@@ -16,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from service.database.urls import is_sqlite
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, StoreUnavailable
 from service.private_files import check_private, make_private_file
 
 if TYPE_CHECKING:
@@ -61,12 +63,17 @@ def open_engine(url: str) -> Engine:
 def open_pool(url: str, connections: int) -> Engine:
     """An engine with at most `connections` connections, opened on demand.
 
-    Raises ConfigurationError if the URL names no supported database.
+    A connection raises StoreUnavailable while an SQLite file can be neither made nor checked, as on
+    a disk that is read-only: that may end. Raises ConfigurationError if the URL names no supported
+    database, or a file that cannot be trusted.
     """
     try:
         if is_sqlite(url):
-            make_database_private(database_file(url))
+            file = database_file(url)
+            with contextlib.suppress(OSError):
+                make_database_private(file)
             engine = create_engine(url, hide_parameters=True, connect_args={"timeout": 10})
+            event.listen(engine, "do_connect", functools.partial(_private_first, file))
             event.listen(engine, "connect", _quick)
             return engine
         return create_engine(
@@ -77,9 +84,16 @@ def open_pool(url: str, connections: int) -> Engine:
             max_overflow=connections,
             connect_args={"connect_timeout": CONNECT_SECONDS, "prepare_threshold": None},
         )
-    except (SQLAlchemyError, OSError, ImportError) as error:
+    except (SQLAlchemyError, ImportError) as error:
         kind = type(error).__name__
         raise ConfigurationError(f"COVERCARD_DATABASE_URL: cannot be used ({kind})") from None
+
+
+def _private_first(file: Path, *_: object) -> None:
+    try:
+        make_database_private(file)
+    except OSError as error:
+        raise StoreUnavailable(f"the database's file cannot be opened: {error.strerror}") from error
 
 
 def make_database_private(file: Path) -> None:

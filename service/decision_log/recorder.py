@@ -55,13 +55,15 @@ class Health:
     """Health of recording, as this process sees it.
 
     `trouble`: why the rows do not follow, None while they do. `refusing`: records cannot be
-    written, and calls are refused. `lost`: answered records that are gone.
+    written, and calls are refused. `lost`: answered records that are gone. `not_anchored`: why the
+    configured place did not take the end of the chain, None where it did.
     """
 
     trouble: str | None = None
     waiting: Waiting = field(default_factory=Waiting)
     refusing: bool = False
     lost: int = 0
+    not_anchored: str | None = None
 
     @property
     def store_up(self) -> bool:
@@ -186,9 +188,13 @@ class _Process:
         self._wake = threading.Event()
         self._take_over_at = 0.0
         self._anchored: ChainEnd | None = None
-        self._anchor_at = time.monotonic() + _ANCHOR_SECONDS
+        self._not_anchored: str | None = None
+        self._anchor_lock = threading.Lock()
         self._thread = threading.Thread(target=self._drain, name="records-drain", daemon=True)
         self._thread.start()
+        if place.anchors is not None:
+            # Apart from the rows, which must not wait for a place elsewhere.
+            threading.Thread(target=self._keep_anchored, name="records-anchor", daemon=True).start()
 
     def stop(self) -> None:
         self._writer.close()
@@ -214,6 +220,7 @@ class _Process:
             _waiting(self._folder, state),
             self._refusing,
             self._writer.lost + state.lost,
+            self._not_anchored,
         )
 
     def settle(self, within: float) -> bool:
@@ -322,8 +329,6 @@ class _Process:
                     # Instances spread out.
                     self._pause(retry * random.uniform(0.75, 1.25))  # noqa: S311
                     retry = min(2 * retry, _LONGEST_RETRY_SECONDS)
-                if time.monotonic() >= self._anchor_at:
-                    self._anchor()
         finally:
             drainer.close()
 
@@ -352,13 +357,21 @@ class _Process:
         kind = LogRecordKind.CALL if entry.calls else LogRecordKind.FEEDBACK
         self._writer.append(kind, encode_entry(entry))
 
+    def _keep_anchored(self) -> None:
+        while not self._stopping.wait(_ANCHOR_SECONDS):
+            self._anchor()
+
     def _anchor(self) -> None:
-        """Tell the end of this process's chain to the log and, where configured, elsewhere."""
-        self._anchor_at = time.monotonic() + _ANCHOR_SECONDS
-        end = self._writer.end
-        if self._place.anchors is not None and end is not None and end != self._anchored:
-            self._place.anchors.tell(end)
-            self._anchored = end
+        """Tell the end of this process's chain to the log and, where configured, elsewhere.
+
+        A place that did not take it is told again the next time.
+        """
+        with self._anchor_lock:
+            end = self._writer.end
+            if self._place.anchors is not None and end is not None and end != self._anchored:
+                self._not_anchored = self._place.anchors.tell(end)
+                if self._not_anchored is None:
+                    self._anchored = end
 
     def _pause(self, seconds: float) -> None:
         if not self._stopping.is_set():

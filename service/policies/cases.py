@@ -5,7 +5,6 @@ A case is an order, a coverage, a day and an expectation, without a patient.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -53,7 +52,7 @@ from service.policies.fields import (
     text_only,
 )
 from service.policies.notices import NoticeLibrary
-from service.policies.program_table import ProgramId, load_programs
+from service.policies.program_table import ProgramId, programs_of
 
 CASES = "cases.yaml"
 
@@ -147,6 +146,8 @@ class CaseCoverage(Model):
     programs: Told[Some[ProgramId]] = Field(
         None, description="The programs that the payer speaks of by the policy, as in its entry."
     )
+    plan: Told[Text] = Field(None, description="Coverage.class: the plan.")
+    group: Told[Text] = Field(None, description="Coverage.class: the group.")
     payer: Literal["ours", "unknown", "not_told"] = "ours"
     order: Told[Annotated[int, Field(ge=1)]] = Field(
         None, description="Coverage.order: 1 pays first."
@@ -155,17 +156,23 @@ class CaseCoverage(Model):
     status: Text = "active"
     of_another_patient: bool = False
 
-    def coverage(self, policy: str, number: int = 0) -> Coverage:
+    @property
+    def classes(self) -> Mapping[str, str]:
+        """The facts of Coverage.class, by name."""
+        told = {"coverage.plan": self.plan, "coverage.group": self.group}
+        return {name: value for name, value in told.items() if value is not None}
+
+    def coverage(self, policy: str, programs: ProgramTable, number: int = 0) -> Coverage:
         payer = self._payer(policy) if self.payer == "ours" else None
         types = tuple(Code(SOURCE_OF_PAYMENT, t) for t in self.type)
-        table = _programs()
+        facts = _OfACoverage(types, self.classes)
         told = (
-            table.find(types, payer.line_of_business, payer.names, payer.identifier)
+            programs.find(types, payer.line_of_business, payer.names, payer.identifier, facts)
             if payer
-            else table.find(types)
+            else programs.find(types, facts=facts)
         )
         return Coverage(
-            reference=f"Coverage/of-the-case-{number}" if number else "Coverage/of-the-case",
+            reference=_reference(number),
             place=_PLACE,
             payer=payer,
             payer_told=self.payer != "not_told",
@@ -191,10 +198,28 @@ class CaseCoverage(Model):
         )
 
 
-@functools.cache
-def _programs() -> ProgramTable:
-    """The table that comes with the service: cases are the same wherever they run."""
-    return load_programs()
+def _reference(number: int) -> str:
+    return f"Coverage/of-the-case-{number}" if number else "Coverage/of-the-case"
+
+
+@dataclass(frozen=True, slots=True)
+class _OfACoverage:
+    """The facts that a case's coverage tells by itself, for the table of programs."""
+
+    types: tuple[Code, ...]
+    classes: Mapping[str, str]
+
+    @property
+    def today(self) -> date:
+        return date.min
+
+    def get(self, spec: FactSpec) -> Fact:
+        if spec.name == ORDER_DAY:
+            return Fact(self.today)
+        if spec.name == "coverage.type" and self.types:
+            return Fact(frozenset(self.types), (f"{_PLACE}.coverage.type",))
+        told = self.classes.get(spec.name)
+        return Fact(told, (f"{_PLACE}.coverage",)) if told is not None else NOT_TOLD
 
 
 def _coverage(written: object) -> CoverageOutcome | tuple[CaseCoverage, ...]:
@@ -262,25 +287,34 @@ class CaseEntry(Model):
     )
     expect: Expectation
 
-    def case(self, policy: str) -> Case:
+    def case(self, policy: str, programs: ProgramTable) -> Case:
         order = self.order.order()
+        finding = self._finding(policy, order, programs)
+        urgency = {"care.urgency": "emergency"} if self.emergency else {}
         return Case(
             policy=policy,
             it=self.it,
             on=self.on,
             order=order,
-            finding=self._finding(policy, order),
-            facts={**({"care.urgency": "emergency"} if self.emergency else {}), **self.facts},
+            finding=finding,
+            facts={**urgency, **self._classes(finding), **self.facts},
             expect=self.expect,
         )
 
-    def _finding(self, policy: str, order: Order) -> CoverageFinding:
+    def _finding(self, policy: str, order: Order, programs: ProgramTable) -> CoverageFinding:
         """The coverage that counts, chosen as for a call in CRD 2.0."""
         if isinstance(self.coverage, CoverageOutcome):
             return CoverageFinding(self.coverage, _PLACE)
-        coverages = [c.coverage(policy, i) for i, c in enumerate(self.coverage)]
+        coverages = [c.coverage(policy, programs, i) for i, c in enumerate(self.coverage)]
         day = service_day(order, self.on)
         return choose_coverage(coverages, order, _PATIENT, day, others_count=False)
+
+    def _classes(self, finding: CoverageFinding) -> Mapping[str, str]:
+        """Plan and group of the coverage that counts."""
+        if finding.coverage is None or isinstance(self.coverage, CoverageOutcome):
+            return {}
+        counts = finding.coverage.reference
+        return next(c.classes for i, c in enumerate(self.coverage) if _reference(i) == counts)
 
 
 class CasesFile(Model):
@@ -288,9 +322,9 @@ class CasesFile(Model):
 
     cases: Some[CaseEntry]
 
-    def of(self, policy: str) -> list[Case]:
-        """The cases, of the policy in this folder."""
-        return [entry.case(policy) for entry in self.cases]
+    def of(self, policy: str, programs: ProgramTable) -> list[Case]:
+        """The cases, of the policy in this folder, by the library's table of programs."""
+        return [entry.case(policy, programs) for entry in self.cases]
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,8 +370,11 @@ class CaseResult:
 
 
 def load_cases(folder: Path) -> list[Case]:
-    """The cases of the policy in `folder`. Raises LibraryError for a wrong cases.yaml."""
-    return files.load(folder / CASES, CasesFile).data.of(folder.name)
+    """The cases of the policy in `folder`, by the programs of its library.
+
+    Raises LibraryError for a wrong cases.yaml or programs.yaml.
+    """
+    return files.load(folder / CASES, CasesFile).data.of(folder.name, programs_of(folder.parent))
 
 
 def run_case(case: Case, policies: Policies, notices: NoticeLibrary | None = None) -> CaseResult:

@@ -13,11 +13,13 @@ from service.policies.cases import CasesFile
 from service.policies.notices import Notice
 from service.policies.payers import PayersFile
 from service.policies.policy_file import PolicyFile
+from service.policies.program_table import ProgramsFile
 
 KINDS: Mapping[str, type[BaseModel]] = {
     "policy": PolicyFile,
     "notice": Notice,
     "payers": PayersFile,
+    "programs": ProgramsFile,
     "cases": CasesFile,
 }
 """Every kind of file, with its model."""

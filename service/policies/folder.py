@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from service.decision.policy import PolicyVersion
+from service.decision.programs import ProgramTable
 from service.errors import Finding, LibraryError
 from service.field_path import FieldPath
 from service.policies import files
@@ -22,6 +23,12 @@ from service.policies.files import LibraryFile
 from service.policies.manifest import MANIFEST, Manifest
 from service.policies.notices import Notice
 from service.policies.policy_file import CompiledRules, PolicyFile
+from service.policies.program_table import (
+    PROGRAMS,
+    ProgramsFile,
+    read_programs,
+    shipped_programs,
+)
 from service.policies.questionnaire_files import (
     QuestionnaireFile,
     read_form_libraries,
@@ -48,7 +55,8 @@ class LibraryFolder:
 
     Versions and editions are sorted by their start; `notice_ids` are known also for unread notices;
     `manifest` is None if it is absent or unread; `questionnaires` are the policies' own, by policy
-    and id, `form_libraries` the CQL libraries beside them; `findings` are of invalid files.
+    and id, `form_libraries` the CQL libraries beside them; `own_programs` is the table beside the
+    policies, None if there is none or it is unread; `findings` are of invalid files.
     """
 
     directory: Path
@@ -60,10 +68,16 @@ class LibraryFolder:
     value_sets: Mapping[str, NamedSet]
     questionnaires: Mapping[str, Mapping[str, QuestionnaireFile]]
     form_libraries: tuple[Mapping[str, Any], ...]
+    own_programs: LibraryFile[ProgramsFile] | None
     findings: tuple[Finding, ...]
     _compiled: dict[Path, tuple[CompiledRules, tuple[Finding, ...]]] = field(
         default_factory=dict, repr=False, compare=False
     )
+
+    @property
+    def programs(self) -> ProgramTable:
+        """The table of programs that the cases go by."""
+        return self.own_programs.data.table() if self.own_programs else shipped_programs()
 
     @property
     def versions(self) -> Iterator[Version]:
@@ -148,6 +162,7 @@ def read_folder(
             if policies
             for library in read_form_libraries(f, reader.findings)
         ),
+        own_programs=reader.programs(directory / PROGRAMS) if policies else None,
         findings=tuple(reader.findings),
     )
 
@@ -183,6 +198,13 @@ class _Reader:
 
     def manifest(self, path: Path) -> LibraryFile[Manifest] | None:
         return self.read(path, Manifest) if path.is_file() else None
+
+    def programs(self, path: Path) -> LibraryFile[ProgramsFile] | None:
+        try:
+            return read_programs(path) if path.is_file() else None
+        except LibraryError as error:
+            self.findings.extend(error.findings)
+            return None
 
     def read(self, path: Path, model: type[M]) -> LibraryFile[M] | None:
         try:

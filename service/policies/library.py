@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from service.decision.programs import ProgramTable
 from service.errors import Finding, LibraryError
 from service.policies import files
 from service.policies.files import LibraryFile
@@ -19,6 +18,7 @@ from service.policies.folder import LibraryFolder, read_folder
 from service.policies.lint.decision_rules import twice_among_forms
 from service.policies.lint.payer_rules import (
     duplicate_payers,
+    other_programs,
     programs_have_words,
     twice_on_file,
     unknown_policies,
@@ -28,7 +28,12 @@ from service.policies.lint.rule_table import START, STOPPING, STOPPING_NOTICES, 
 from service.policies.notices import NoticeLibrary
 from service.policies.payers import Payers, PayersFile
 from service.policies.policy_store import PolicyStore
-from service.policies.program_table import PROGRAMS_FILE, load_programs
+from service.policies.program_table import (
+    PROGRAMS_FILE,
+    ProgramsFile,
+    load_programs,
+    read_programs,
+)
 from service.policies.reading_cache import ReadingCache
 from service.policies.value_set_files import NamedSet
 
@@ -80,10 +85,12 @@ def _library(
         found.extend(f for f in twice_among_forms(folder, further) if f not in found)
         folders.append(further)
     payers = _payers(payers_file, found)
-    programs = _programs(programs_file, found)
+    programs_on_file = _programs(programs_file, found)
+    programs = programs_on_file.data.table() if programs_on_file else None
     if payers is not None:
         found.extend((*duplicate_payers(payers), *unknown_policies(payers, *folders)))
-        if programs is not None:
+        if programs is not None and programs_on_file is not None:
+            found.extend(other_programs(programs_on_file, *folders))
             found.extend(unknown_programs(payers, programs))
             found.extend(programs_have_words(payers, programs, *folders))
     if found or payers is None or programs is None:
@@ -171,9 +178,9 @@ def _payers(path: Path, found: list[Finding]) -> LibraryFile[PayersFile] | None:
         return None
 
 
-def _programs(path: Path, found: list[Finding]) -> ProgramTable | None:
+def _programs(path: Path, found: list[Finding]) -> LibraryFile[ProgramsFile] | None:
     try:
-        return load_programs(path)
+        return read_programs(path)
     except LibraryError as error:
         found.extend(error.findings)
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +20,9 @@ from service.policies.fields import EachOnce, Model, ProgramName, Several, Some,
 from service.policies.files import LibraryFile
 from service.policies.source_entries import SourceEntry, ToBeChecked
 
-PROGRAMS_FILE = Path(__file__).parent / "programs.yaml"
+PROGRAMS = "programs.yaml"
+"""Its name beside a library's policies."""
+PROGRAMS_FILE = Path(__file__).parent / PROGRAMS
 """The one that comes with the service."""
 
 PaymentType = Annotated[
@@ -70,13 +73,33 @@ class ProgramsFile(Model):
         )
 
 
-def load_programs(path: Path = PROGRAMS_FILE) -> ProgramTable:
+def read_programs(path: Path) -> LibraryFile[ProgramsFile]:
     """Read the file of programs. Raises LibraryError with everything that is wrong with it."""
     file = files.load(path, ProgramsFile)
     found = [*each_once(file), *conditions_can_be_read(file)]
     if found:
         raise LibraryError(found)
-    return file.data.table()
+    return file
+
+
+def load_programs(path: Path = PROGRAMS_FILE) -> ProgramTable:
+    """The table of a file. Raises LibraryError with everything that is wrong with it."""
+    return read_programs(path).data.table()
+
+
+@functools.cache
+def shipped_programs() -> ProgramTable:
+    """The table that comes with the service."""
+    return load_programs()
+
+
+def programs_of(library: Path) -> ProgramTable:
+    """The table beside a library's policies, or the one that comes with the service.
+
+    Raises LibraryError with everything that is wrong with it.
+    """
+    own = library / PROGRAMS
+    return load_programs(own) if own.is_file() else shipped_programs()
 
 
 OF_A_COVERAGE = ("coverage.type", "coverage.plan", "coverage.group")

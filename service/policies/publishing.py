@@ -61,7 +61,7 @@ def _failed(folder: LibraryFolder) -> Iterator[Finding]:
     policies = PolicyStore([folder.version(file) for file in folder.versions])
     notices = NoticeLibrary([file.data for file in folder.editions])
     for policy, file in folder.cases.items():
-        for i, case in enumerate(file.data.of(policy)):
+        for i, case in enumerate(file.data.of(policy, folder.programs)):
             result = run_case(case, policies, notices)
             if not result.passed:
                 problem = "; ".join(result.differences)

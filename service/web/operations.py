@@ -59,14 +59,18 @@ def records_check(health: Callable[[], Health]) -> Check:
             "set_aside": found.waiting.set_aside,
             "lost": found.lost,
         }
-        warnings = (
-            (f"{found.lost} answered records are gone: the log lines name their segment",)
-            if found.lost
-            else ()
-        )
+        warnings: tuple[str, ...] = ()
+        if found.lost:
+            told = f"{found.lost} answered records are gone: the log lines name their segment"
+            warnings = (told,)
+        if found.not_anchored is not None:
+            facts["not_anchored"] = found.not_anchored
+            told = "the place of COVERCARD_RECORDS_ANCHOR did not take the end of the chain"
+            warnings = (*warnings, told)
         if found.refusing:
             return HealthFinding(State.FAILING, facts, warnings)
-        whole = found.store_up and not found.waiting.set_aside and not found.lost
+        behind = found.waiting.set_aside or found.not_anchored is not None
+        whole = found.store_up and not behind and not found.lost
         return HealthFinding(State.READY if whole else State.DEGRADED, facts, warnings)
 
     return Check("records", look)

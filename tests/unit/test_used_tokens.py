@@ -86,6 +86,23 @@ def test_where_uses_cannot_be_recorded_nobody_is_let_in(tmp_path: Path) -> None:
     assert store.first_use("a", "1", SOON)
 
 
+def test_a_database_that_cannot_be_opened_at_the_start_may_come_later(tmp_path: Path) -> None:
+    """Such as on a disk that is read-only."""
+    (tmp_path / "var").write_text("no folder", "utf-8")
+    store = SqlReplayStore(open_pool(f"sqlite:///{tmp_path}/var/file.sqlite3", 8))
+    with pytest.raises(Unavailable):
+        store.first_use("a", "1", SOON)
+    (tmp_path / "var").unlink()
+    assert store.first_use("a", "1", SOON)
+    assert (tmp_path / "var" / "file.sqlite3").stat().st_mode & 0o077 == 0
+
+
+def test_a_database_that_is_a_link_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "link.sqlite3").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigurationError, match="is a link"):
+        open_pool(f"sqlite:///{tmp_path}/link.sqlite3", 8)
+
+
 def test_instances_that_start_at_once_make_the_tables_together(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/new.sqlite3"
     stores = [SqlReplayStore(open_pool(url, 8), lambda: NOW.timestamp()) for _ in range(6)]

@@ -73,7 +73,7 @@ def _in_force(file: Version, case: Case) -> bool:
 
 def _with_cases(folder: LibraryFolder) -> Iterator[tuple[Version, list[Case]]]:
     for policy, file in folder.cases.items():
-        cases = file.data.of(policy)
+        cases = file.data.of(policy, folder.programs)
         for version in folder.policies[policy]:
             yield version, cases
 

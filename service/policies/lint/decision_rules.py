@@ -188,6 +188,6 @@ def _cases(folder: LibraryFolder, file: Version) -> list[Case]:
     cases = folder.cases.get(file.folder)
     return [
         case
-        for case in (cases.data.of(file.folder) if cases else ())
+        for case in (cases.data.of(file.folder, folder.programs) if cases else ())
         if case.day is not None and file.data.effective.holds(case.day)
     ]

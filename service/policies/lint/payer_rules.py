@@ -1,4 +1,4 @@
-"""Lint rules on the payers file."""
+"""Lint rules on the payers file, and on the table of programs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from service.field_path import FieldPath
 from service.policies.files import LibraryFile
 from service.policies.folder import LibraryFolder
 from service.policies.payers import PayersFile
+from service.policies.program_table import ProgramsFile
 
 
 def duplicate_payers(payers: LibraryFile[PayersFile]) -> Iterator[Finding]:
@@ -58,6 +59,18 @@ def unknown_programs(payers: LibraryFile[PayersFile], programs: ProgramTable) ->
             if programs.get(program) is None:
                 problem = f"{payer.name} names the program {program}, which is not on file"
                 yield payers.finding(where, problem, f"name one of {on_file}")
+
+
+def other_programs(
+    programs: LibraryFile[ProgramsFile], *folders: LibraryFolder
+) -> Iterator[Finding]:
+    """A table beside policies that is not the service's: their cases would tell other programs."""
+    for folder in folders:
+        own = folder.own_programs
+        if own is not None and own.data.programs != programs.data.programs:
+            problem = f"is another table than {programs.path}, by which the service decides"
+            repair = "leave one of the two, or let COVERCARD_PROGRAMS_FILE name this one"
+            yield own.finding((), problem, repair)
 
 
 def programs_have_words(

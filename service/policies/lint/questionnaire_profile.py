@@ -100,8 +100,8 @@ def _codes(model: BaseModel, at: FieldPath) -> Iterator[_Wrong]:
         value, place = getattr(model, name), (*at, field.alias or name)
         extra = field.json_schema_extra
         allowed = extra.get("enum_values") if isinstance(extra, Mapping) else None
-        # A list with "+" is the beginning of one, and item.type is looked at in reading.
-        closed = isinstance(allowed, list) and "+" not in allowed
+        # Such a list is the beginning of one (extensible), and item.type is looked at in reading.
+        closed = isinstance(allowed, list) and not _AND_OTHERS & set(allowed)
         if isinstance(allowed, list) and closed and isinstance(value, str) and value not in allowed:
             repair = f"use one of {', '.join(map(str, allowed))}"
             yield _Wrong(place, f"{value} is no such code", repair)
@@ -118,6 +118,9 @@ def _subjects(resource: Json) -> Iterator[_Wrong]:
         if not _is_resource(kind):
             repair = "name a FHIR resource, such as Patient"
             yield _Wrong(("subjectType", i), f"{kind} is no type of resource", repair)
+
+
+_AND_OTHERS = frozenset(("+", "etc."))
 
 
 @cache

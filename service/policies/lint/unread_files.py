@@ -9,9 +9,10 @@ from service.errors import Finding
 from service.policies.cases import CASES
 from service.policies.folder import NOTICES, LibraryFolder
 from service.policies.manifest import MANIFEST
+from service.policies.program_table import PROGRAMS
 from service.policies.value_set_files import VALUE_SETS
 
-_AT_THE_TOP = (("payers.yaml",), (MANIFEST,))
+_AT_THE_TOP = (("payers.yaml",), (PROGRAMS,), (MANIFEST,))
 
 
 def every_file_is_read(folder: LibraryFolder) -> Iterator[Finding]:

@@ -166,13 +166,14 @@ def test_an_instance_is_killed_while_the_database_hangs(stack: Stack, server: Po
 
 
 @pytest.fixture
-def on_sqlite(tmp_path: Path) -> Iterator[Callable[[Path], Stack]]:
+def on_sqlite(tmp_path: Path) -> Iterator[Callable[..., Stack]]:
     """Starts one instance with two workers, its SQLite log and its records in a folder."""
     started: list[Instance] = []
 
-    def start(var: Path) -> Stack:
+    def start(var: Path, **others: object) -> Stack:
         url = f"sqlite:///{var}/covercard.sqlite3"
-        settings: dict[str, object] = {"database_url": url, "records_dir": var / "records"}
+        own: dict[str, object] = {"database_url": url, "records_dir": var / "records"}
+        settings = own | others
         instance = Instance(tmp_path / "instance", free_port(), settings)
         instance.start()
         started.append(instance)
@@ -184,7 +185,7 @@ def on_sqlite(tmp_path: Path) -> Iterator[Callable[[Path], Stack]]:
 
 
 def test_on_sqlite_a_worker_and_then_the_instance_are_killed(
-    on_sqlite: Callable[[Path], Stack], tmp_path: Path
+    on_sqlite: Callable[..., Stack], tmp_path: Path
 ) -> None:
     stack = on_sqlite(tmp_path)
     (instance,) = stack.instances
@@ -199,7 +200,7 @@ def test_on_sqlite_a_worker_and_then_the_instance_are_killed(
 
 
 def test_on_sqlite_segments_and_then_the_database_file_are_deleted_in_use(
-    on_sqlite: Callable[[Path], Stack], tmp_path: Path
+    on_sqlite: Callable[..., Stack], tmp_path: Path
 ) -> None:
     stack = on_sqlite(tmp_path)
     (instance,) = stack.instances
@@ -223,32 +224,121 @@ def test_on_sqlite_segments_and_then_the_database_file_are_deleted_in_use(
     assert (told["status"], told["lost"]) == ("ready", 0)
 
 
-def test_on_sqlite_the_disk_is_full(on_sqlite: Callable[[Path], Stack], small_disk: Path) -> None:
+def test_on_sqlite_the_disk_is_full(
+    on_sqlite: Callable[..., Stack], small_disk: Path, disks: Disks
+) -> None:
     stack = on_sqlite(small_disk)
     with load(stack.base) as running:
         running.answered_soon()
         until(lambda: running.received.statuses.get(503, 0) > 20, "calls are refused")
         # Each worker says what it has seen; at the brink of a full disk some records still fit.
         until(lambda: (stack.instances[0].ready() or {})["status"] == "failing", "it is said")
-        subprocess.run(["mount", "-o", "remount,size=256m", str(small_disk)], check=True)
+        disks.remount(small_disk, "size=256m")
         running.answered_soon(100)
         stack.proof(running, "SQLite: full disk, and then room again")
 
 
+def test_on_sqlite_a_read_only_mount_lies_over_the_records_in_use(
+    on_sqlite: Callable[..., Stack], tmp_path: Path, disks: Disks
+) -> None:
+    """No answer goes out without its record, and the service goes on where the mount is gone."""
+    stack = on_sqlite(tmp_path)
+    records = tmp_path / "records"
+    with load(stack.base) as running:
+        running.answered_soon()
+        disks.mount(records, "ro")
+        until(lambda: running.received.statuses.get(503, 0) > 20, "calls are refused")
+        until(lambda: (stack.instances[0].ready() or {})["status"] == "failing", "it is said")
+        disks.unmount(records)
+        running.answered_soon()
+        stack.proof(running, "SQLite: a read-only mount over the records in use, and then gone")
+    assert '"reason": "Read-only file system"' in stack.instances[0].log
+
+
+def test_on_sqlite_a_start_on_read_only_records_refuses_calls_until_they_can_be_written(
+    on_sqlite: Callable[..., Stack], tmp_path: Path, disks: Disks
+) -> None:
+    var = tmp_path / "var"
+    (var / "records").mkdir(parents=True)
+    disks.mount(var / "records", "ro")
+    stack = on_sqlite(var)
+    assert (stack.instances[0].ready() or {})["status"] == "failing"
+    with load(stack.base) as running:
+        until(lambda: running.received.statuses.get(503, 0) > 20, "calls are refused")
+        assert running.received.answered == 0
+        disks.remount(var / "records", "rw")
+        running.answered_soon()
+        stack.proof(running, "SQLite: a start on read-only records, and then writable ones")
+
+
+def test_on_sqlite_rows_wait_in_the_segments_while_the_database_is_on_a_read_only_mount(
+    on_sqlite: Callable[..., Stack], tmp_path: Path, disks: Disks
+) -> None:
+    """A disk that the kernel has made read-only after an error, met at the next start."""
+    var, disk = tmp_path / "var", tmp_path / "disk"
+    for folder in (var, disk):
+        folder.mkdir()
+    disks.mount(disk)
+    stack = on_sqlite(disk, records_dir=var / "records")
+    (instance,) = stack.instances
+    with load(stack.base) as running:
+        running.answered_soon()
+        until(instance.settled, "the rows follow")
+        instance.kill()
+        disks.remount(disk, "ro")
+        instance.start()
+        running.answered_soon(60)
+        told = (instance.ready() or {})["checks"]["records"]
+        assert (told["status"], told["store"], told["segments"]) == ("degraded", "away", "written")
+        assert told["waiting_bytes"] > 0
+        disks.remount(disk, "rw")
+        until(lambda: (instance.ready() or {})["checks"]["records"]["store"] == "up", "they follow")
+        stack.proof(running, "SQLite: the database on a read-only mount, and then writable")
+
+
+@dataclass
+class Disks:
+    """Disks of their own in memory: mounted, made read-only, and gone with the test."""
+
+    mounted: list[Path]
+
+    def mount(self, place: Path, options: str = "size=64m") -> None:
+        """Mount one over a folder; without the right to, the test says so and is skipped."""
+        options = f"{options},mode=0700"
+        tried = _run("mount", "-t", "tmpfs", "-o", options, "covercard-test", str(place))
+        if tried.returncode != 0:
+            why = tried.stderr.strip()
+            pytest.skip(f"NOT TESTED HERE: no disk can be mounted ({why}); run it as root")
+        self.mounted.append(place)
+
+    def remount(self, place: Path, options: str) -> None:
+        """Change a mount's options, once nobody who was killed has a file of it open any more."""
+        command = ("mount", "-o", f"remount,{options}", str(place))
+        until(lambda: _run(*command).returncode == 0, " ".join(command), 20)
+
+    def unmount(self, place: Path) -> None:
+        """Take it away; who still has a file of it open keeps that file."""
+        self.mounted.remove(place)
+        done = _run("umount", "--lazy", str(place))
+        assert done.returncode == 0, done.stderr
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disks() -> Iterator[Disks]:
+    made = Disks([])
+    yield made
+    for place in [*made.mounted]:
+        made.unmount(place)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, disks: Disks) -> Path:
     """A disk of six megabytes."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a small disk")
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=6m,mode=0700", "covercard-test", str(disk)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    disks.mount(disk, "size=6m")
+    return disk
