@@ -97,9 +97,12 @@ def written_whole(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
     """A new private file that gets its name when it is complete and on disk.
 
     Until then it has a hidden name in the same folder; after an error it is gone. Raises
-    FileExistsError if the name is taken and `replace` is False. A link of that name is replaced,
+    FileExistsError if the name is taken and `replace` is False, ConfigurationError if it is that of
+    a folder or a device. A link of that name is replaced,
     not followed.
     """
+    if path.exists() and not path.is_file():
+        raise ConfigurationError(f"{path}: is no regular file; name a file")
     if not replace and (path.exists() or path.is_symlink()):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
     make_folder_of(path)

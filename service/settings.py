@@ -334,11 +334,15 @@ class Settings(BaseSettings):
         " tells its age.",
     )
     retention_days: int = Field(
-        3653, ge=30, description="Days that the decision log is kept before it may be pruned."
+        3653,
+        ge=30,
+        le=36_525,
+        description="Days that the decision log is kept before it may be pruned.",
     )
     retention_floor_days: int = Field(
         365,
         ge=30,
+        le=36_525,
         description="Days of which no command may prune the decision log, whatever it is told.",
     )
 
@@ -651,6 +655,8 @@ def _readable_database(url: str) -> str:
     """The URL, if it has one meaning. A password cut off in its middle would be taken for a host or
     a port, and told.
     """
+    if url == "sqlite:///":
+        raise ValueError("names no file: write sqlite:///FILE, sqlite:////FILE below the root")
     try:
         parts = urlsplit(url)
         several = parts.netloc.count("@") > 1 or parts.port == 0
@@ -695,7 +701,8 @@ def load_settings(**overrides: object) -> Settings:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         wrong = [
-            f"COVERCARD_{str(e['loc'][0]).upper()}: {e['msg']}" if e["loc"] else e["msg"]
+            (f"COVERCARD_{str(e['loc'][0]).upper()}: " if e["loc"] else "")
+            + e["msg"].removeprefix("Value error, ")
             for e in error.errors()
         ]
         raise ConfigurationError("\n".join(wrong)) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -17,6 +18,7 @@ from service.cli.serve import serve
 from service.cli.terminal import ShownGroup, echo
 from service.errors import ConfigurationError, RecordsUnavailable
 from service.logs import log_of_a_command
+from service.os_errors import with_repair
 from service.uncaught import tell_uncaught, told
 
 
@@ -39,13 +41,21 @@ def main() -> None:
     tell_uncaught(lambda error: echo(f"covercard: {told(error)}", err=True))
     log_of_a_command()
     try:
-        cli()
+        try:
+            cli()
+        finally:
+            sys.stdout.flush()  # an error of the last lines is this command's, too
     except ConfigurationError as error:
         echo(f"covercard: {error}", err=True)
         sys.exit(2)
     except RecordsUnavailable as error:
         echo(f"covercard: {error}", err=True)
         sys.exit(3)
+    except OSError as error:
+        # Whatever is not written yet cannot be: at the exit it would fail again, with a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        echo(f"covercard: {with_repair(error)}", err=True)
+        sys.exit(1)
     except Exception as error:
         echo(f"covercard: {told(error)}\n(messages are left out: they may quote secrets)", err=True)
         sys.exit(1)

@@ -25,6 +25,7 @@ def db() -> None:
 def upgrade() -> None:
     """Bring the tables to this version. Safe to run again; run it before a new version serves."""
     from service.auth.auth_tables import AUTH
+    from service.database.database_errors import NEXT
     from service.database.table_revisions import upgrade as bring_up
     from service.decision_log.log_revision import DECISION_LOG
     from service.decision_log.partitions import make_coming_months
@@ -38,7 +39,7 @@ def upgrade() -> None:
         made = make_coming_months(settings.database_url)
         records = upgrade_source(settings.payer_data)
     except StoreUnavailable as error:
-        raise RecordsUnavailable(f"the database cannot be reached ({error})") from None
+        raise RecordsUnavailable(f"the database cannot be reached ({error}): {NEXT}") from None
     echo(f"the tables are {'now' if any(changed) else 'already'} at {DECISION_LOG.revision}")
     if made:
         echo(f"{made} partitions of coming months are made")
@@ -133,9 +134,10 @@ def _all_tables() -> Sequence[Migrations]:
 @contextlib.contextmanager
 def _reached() -> Iterator[None]:
     """RecordsUnavailable where the database is unavailable."""
+    from service.database.database_errors import NEXT
     from service.errors import RecordsUnavailable, StoreUnavailable
 
     try:
         yield
     except StoreUnavailable as error:
-        raise RecordsUnavailable(f"the database cannot be reached ({error})") from None
+        raise RecordsUnavailable(f"the database cannot be reached ({error}): {NEXT}") from None

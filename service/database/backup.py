@@ -21,10 +21,12 @@ from urllib.parse import quote
 import msgspec
 from sqlalchemy import make_url
 
+from service.database.database_errors import DAMAGED, is_damaged, trouble
 from service.database.engines import SQLITE_COMPANIONS, database_file
 from service.database.table_revisions import Migrations, revision
 from service.database.urls import is_sqlite
 from service.errors import ConfigurationError, StoreUnavailable
+from service.os_errors import with_repair
 from service.private_files import (
     make_folder_of,
     make_private_folder,
@@ -63,7 +65,7 @@ def back_up(
     """Write a backup to a new folder.
 
     Raises FileExistsError if `to` is there, StoreUnavailable if the database cannot be read,
-    ConfigurationError if a copy is not sound or `pg_dump` is missing.
+    ConfigurationError if a copy is not sound, `pg_dump` is missing or `to` cannot be written.
     """
     with _named_when_whole(to) as folder:
         make_private_folder(folder / RECORDS)
@@ -171,13 +173,19 @@ def _named_when_whole(to: Path) -> Iterator[Path]:
     """A new private folder that gets its name when its content is on disk."""
     if to.exists() or to.is_symlink():
         raise FileExistsError(f"{to} is there already")
-    make_folder_of(to)
     partial = partial_name(to)
-    make_private_folder(partial)
+    try:
+        make_folder_of(to)
+        make_private_folder(partial)
+    except OSError as error:
+        raise ConfigurationError(f"no backup is written; {with_repair(error)}") from error
     try:
         yield partial
         sync_folder(partial)
         partial.rename(to)  # fails where a folder with files has the name meanwhile
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise ConfigurationError(f"no backup is written; {with_repair(error, to)}") from error
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -198,10 +206,12 @@ def _copy_sqlite(source: Path, to: Path) -> None:
             # Whole in one file, without the need of another beside it.
             copy.execute("PRAGMA journal_mode=DELETE")
     except sqlite3.Error as error:
-        raise StoreUnavailable(getattr(error, "sqlite_errorname", type(error).__name__)) from error
-    trouble = unsound_sqlite(to)
-    if trouble is not None:
-        raise ConfigurationError(f"{source}: its copy is not sound ({trouble}); check the disk")
+        if is_damaged(error):
+            raise ConfigurationError(f"the database, {source}: {DAMAGED}") from error
+        raise StoreUnavailable(f"{source}: {trouble(error)}") from error
+    unsound = unsound_sqlite(to)
+    if unsound is not None:
+        raise ConfigurationError(f"{source}: its copy is not sound ({unsound}); check the disk")
     _sync(to)
 
 

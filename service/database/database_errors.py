@@ -26,7 +26,27 @@ _KNOWN: Mapping[str, str] = {
     "does not exist": "the database or the user does not exist",
     "certificate verify failed": "its certificate is not trusted",
     "server closed the connection": "it has hung up",
+    "disk is full": "its disk is full",
+    "file is not a database": "it is no SQLite database, or is damaged",
+    "malformed": "it is damaged",
+    "readonly database": "it cannot be written to",
+    "unable to open database file": "it cannot be opened",
 }
+
+
+NEXT = "start it, or correct COVERCARD_DATABASE_URL"
+"""What to do about a database that cannot be reached."""
+
+DAMAGED = (
+    "is no SQLite database, or is damaged: keep it, move it away with the -wal file beside it, and"
+    " run `covercard db restore` with a backup"
+)
+
+
+def is_damaged(error: BaseException) -> bool:
+    """Whether SQLite finds its file damaged, or no database."""
+    code = getattr(error, "sqlite_errorname", "")
+    return str(code).startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT"))
 
 
 def trouble(error: BaseException) -> str:
@@ -38,7 +58,9 @@ def trouble(error: BaseException) -> str:
         words.append(state)
     if isinstance(cause, OSError):
         why = cause.strerror
-    elif any(kind.__name__ == "OperationalError" for kind in type(cause).__mro__):
+    elif type(cause).__name__ == "DatabaseError" or any(
+        kind.__name__ == "OperationalError" for kind in type(cause).__mro__
+    ):
         why = _known(str(cause).lower())
     else:
         why = None

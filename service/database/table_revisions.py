@@ -13,11 +13,12 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.database.database_errors import trouble
+from service.database.database_errors import DAMAGED, is_damaged, trouble
 from service.database.engines import database_file, open_engine
 from service.database.urls import is_sqlite
 from service.deadline import run_with_deadline
-from service.errors import ConfigurationError, StoreUnavailable
+from service.errors import ConfigurationError, CovercardError, StoreUnavailable
+from service.os_errors import with_repair
 from service.private_files import make_folder_of, open_private
 
 _LOOK_SECONDS = 4
@@ -51,10 +52,16 @@ def prepare(url: str, tables: Migrations) -> None:
     except TimeoutError as error:
         raise StoreUnavailable(str(error)) from None
     if found != tables.revision:
-        raise ConfigurationError(
-            f"the database's tables are at {found or 'nothing'}, this version needs "
-            f"{tables.revision}: run `covercard db upgrade`"
-        )
+        raise ConfigurationError(f"the database's tables are {unfit(found, tables)}")
+
+
+def unfit(found: str | None, tables: Migrations) -> str:
+    """Words on tables at another revision than this version's, with what to run."""
+    if found is not None and found > tables.revision:
+        return f"at {found}, newer than this version's {tables.revision}: run the newer version"
+    return (
+        f"at {found or 'nothing'}, this version needs {tables.revision}: run `covercard db upgrade`"
+    )
 
 
 def revision(url: str, tables: Migrations) -> str | None:
@@ -78,10 +85,7 @@ def upgrade(url: str, tables: Migrations) -> bool:
         if found == tables.revision:
             return False
         if found is not None and found > tables.revision:
-            raise ConfigurationError(
-                f"the database's tables are at {found}, newer than this version's "
-                f"{tables.revision}: run the newer version"
-            )
+            raise ConfigurationError(f"the database's tables are {unfit(found, tables)}")
         # Imported here to keep Alembic out of the workers.
         from alembic import command
         from alembic.config import Config
@@ -102,7 +106,19 @@ def _reached(url: str) -> Iterator[Connection]:
         with open_engine(url).connect() as connection:
             yield connection
     except (SQLAlchemyError, OSError) as error:
-        raise StoreUnavailable(trouble(error)) from error
+        raise _unreached(url, error) from error
+
+
+def _unreached(url: str, error: SQLAlchemyError | OSError) -> CovercardError:
+    """ConfigurationError for an SQLite file that no waiting mends; else StoreUnavailable."""
+    if not is_sqlite(url):
+        return StoreUnavailable(trouble(error))
+    file = database_file(url)
+    if isinstance(error, PermissionError | IsADirectoryError | NotADirectoryError):
+        return ConfigurationError(f"the database, {with_repair(error, error.filename or file)}")
+    if is_damaged(error.__cause__ or error):
+        return ConfigurationError(f"the database, {file}: {DAMAGED}")
+    return StoreUnavailable(trouble(error))
 
 
 @contextlib.contextmanager
@@ -116,7 +132,7 @@ def _one_at_a_time(url: str) -> Iterator[None]:
         make_folder_of(lock)
         descriptor = open_private(lock, os.O_RDWR | os.O_CREAT)
     except OSError as error:
-        raise StoreUnavailable(trouble(error)) from error
+        raise _unreached(url, error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

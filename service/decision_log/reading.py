@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from service.database.database_errors import NEXT
 from service.database.engines import database_file, open_engine
 from service.database.table_revisions import prepare
 from service.database.urls import is_sqlite
@@ -65,7 +66,7 @@ def engine_for_reading(url: str, recorder: Recorder) -> Engine:
     try:
         prepare(url, DECISION_LOG)
     except StoreUnavailable as error:
-        raise RecordsUnavailable(f"the decision log cannot be reached ({error})") from None
+        raise RecordsUnavailable(f"the decision log cannot be reached ({error}): {NEXT}") from None
     return open_engine(url)
 
 

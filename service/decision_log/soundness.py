@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from service.database.backup import unsound_sqlite
 from service.database.database_errors import trouble
 from service.database.engines import database_file, open_engine
-from service.database.table_revisions import Migrations, revision
+from service.database.table_revisions import Migrations, revision, unfit
 from service.database.urls import is_sqlite
 from service.decision_log.tables import call, card, determination, metadata
 from service.errors import StoreUnavailable
@@ -54,10 +54,7 @@ def _wrong_revisions(url: str, tables: Sequence[Migrations]) -> Iterator[str]:
         if found is None and is_sqlite(url):
             continue  # made by the service when it needs them
         if found != wanted.revision:
-            yield (
-                f"the tables of {wanted.version_table} are at {found or 'nothing'}, this version"
-                f" needs {wanted.revision}: run `covercard db upgrade`"
-            )
+            yield f"the tables of {wanted.version_table} are {unfit(found, wanted)}"
 
 
 def _rows_without_call(connection: Connection) -> Iterator[str]:

@@ -15,6 +15,7 @@ import click
 
 from service.cli.decisions.options import load, mention_waiting, opened, span_of, span_options
 from service.cli.terminal import echo
+from service.os_errors import with_repair
 
 if TYPE_CHECKING:
     from service.decision_log.queries import LoggedCall, TimeSpan
@@ -90,7 +91,7 @@ def _opened_for_text(output: Path | None) -> Iterator[TextIO]:
             yield text
             text.detach()  # flushes it; the file is closed by its owner
     except OSError as error:
-        raise click.ClickException(f"{output} cannot be written: {error.strerror}") from None
+        raise click.ClickException(f"nothing is written; {with_repair(error, output)}") from None
 
 
 def _whole_days(span: TimeSpan, zone: tzinfo) -> TimeSpan:

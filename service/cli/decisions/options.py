@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _AGE = re.compile(r"(\d{1,6})([hdwy])")
+_MOST_YEARS = 100
 _HOURS = {"h": 1, "d": 24, "w": 7 * 24, "y": 365.25 * 24}
 
 
@@ -36,7 +37,10 @@ class Age(click.ParamType[timedelta]):
         match = _AGE.fullmatch(str(value).strip())
         if match is None:
             self.fail(f"{value!r} is no age; write 24h, 7d, 2w or 10y", param, ctx)
-        return timedelta(hours=int(match[1]) * _HOURS[match[2]])
+        hours = int(match[1]) * _HOURS[match[2]]
+        if hours > _MOST_YEARS * _HOURS["y"]:
+            self.fail(f"{value!r} is more than {_MOST_YEARS}y", param, ctx)
+        return timedelta(hours=hours)
 
 
 class Moment(click.ParamType[datetime]):
