@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test test-fast test-added-policy inferno validate forms check audit sbom format requirements documents dictionary pictures bench bench-compare matrix clean
+.PHONY: run test test-fast test-added-policy inferno validate forms dtr-clients check audit sbom format requirements documents dictionary pictures bench bench-compare matrix clean
 
 # With the example records of members, unless COVERCARD_PAYER_DATA says otherwise; what was
 # imported before stays.
@@ -42,6 +42,11 @@ validate: $(VENV)/.dev
 # Compiles the CQL of the forms and writes their Libraries; needs Node and Maven (docs/forms.md).
 forms: $(VENV)/.dev
 	$(BIN)/python -m tests.cql
+
+# Published renderers fill in every form in Chromium; needs Node (docs/testing-with-clients.md).
+DTR_CLIENTS ?=
+dtr-clients: $(VENV)/.dev
+	$(BIN)/python -m tests.dtr_clients $(DTR_CLIENTS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

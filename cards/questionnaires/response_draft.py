@@ -49,7 +49,8 @@ class ResponseDraft:
     """Content of a prefilled response. References are "Type/id"; `authored` has a time zone.
 
     `answers` are by linkId, those of a choice by code; `blanks`, by the printed letter of an item,
-    take precedence. `purpose` is a code of CRD's documentation reasons.
+    take precedence. An item without either has its initial value. `purpose` is a code of CRD's
+    documentation reasons.
     """
 
     id: str
@@ -120,6 +121,9 @@ def _answers(item: Json, begun: ResponseDraft) -> list[Json]:
     if prefix in begun.blanks:
         values = (begun.blanks[prefix],)
     origin = complex_part(INFORMATION_ORIGIN, [part("source", "Code", begun.shape.filled_in)])
+    if not values:
+        # Renderers do not add these to a response that has begun.
+        return [{"extension": [origin], **value} for value in item.get("initial", ())]
     kept = values if item.get("repeats") else values[:1]
     options = [o["valueCoding"] for o in item.get("answerOption", ()) if "valueCoding" in o]
     if options:

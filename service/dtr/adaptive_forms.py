@@ -18,7 +18,6 @@ from service.decision.policy import PolicyVersion
 ADAPTIVE = "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaire-questionnaireAdaptive"
 _PROFILES = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/"
 SEARCH_PROFILE = _PROFILES + "dtr-questionnaire-adapt-search"
-CONTAINED_PROFILE = _PROFILES + "dtr-questionnaire-adapt"
 CONTAINED_ID = "questionnaire"
 
 
@@ -47,12 +46,14 @@ class AdaptiveForm:
         kept = set(asked)
         return list(_pruned(self.whole.resource["item"], kept, conditions))
 
-    def questionnaire(self, items: Sequence[Json], address: str) -> Json:
-        """The contained Questionnaire with these items; `address` is where it is continued."""
+    def questionnaire(self, items: Sequence[Json], address: str, profiles: Sequence[str]) -> Json:
+        """The contained Questionnaire with these items and profiles; `address` is where it is
+        continued.
+        """
         made: Json = {
             "resourceType": "Questionnaire",
             "id": CONTAINED_ID,
-            "meta": {"profile": [CONTAINED_PROFILE]},
+            "meta": {"profile": list(profiles)},
             "text": _narrative(self.form.title),
             **_without(self.first_form(address), "resourceType", "id", "meta"),
             "derivedFrom": [self.form.canonical],

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from cards.questionnaires.response_draft import DtrShape
 from service.crd.v2_0 import V2_0
 from service.crd.v2_2 import V2_2
-from service.dtr.form_shape import FormShape
+from service.dtr.form_shape import TERMINOLOGY_SERVER, FormShape
 
 _DTR = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/"
 
@@ -53,6 +53,12 @@ DTR_2_0 = DtrVersion(
                 "http://hl7.org/fhir/StructureDefinition/questionnaire-supportHyperlink",
             }
         ),
+        renamed={
+            TERMINOLOGY_SERVER: (
+                "http://hl7.org/fhir/uv/sdc/StructureDefinition/"
+                "sdc-questionnaire-preferredTerminologyServer"
+            )
+        },
         plain_cql=True,
         # Published clients of 2.0 look a library up by its URL alone.
         bare_libraries=True,
@@ -60,6 +66,11 @@ DTR_2_0 = DtrVersion(
         search_has_items=True,
         summaries=False,
         contained_url=False,  # sdc-questionnaire-adapt: url 0..0
+        contained_profiles=(
+            _DTR + "dtr-questionnaire-adapt",
+            # Its base, by which the HL7 DTR app tells an adaptive form.
+            "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaire-adapt",
+        ),
         adaptive_response=(
             "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaireresponse-adapt"
         ),

@@ -171,7 +171,8 @@ class NextQuestions:
     ) -> Json:
         """The Questionnaire that a response contains, with these questions."""
         items = form.pruned(asked, conditions=version.form.conditions)
-        made = form.questionnaire(items, self._packaged.address(version))
+        address = self._packaged.address(version)
+        made = form.questionnaire(items, address, version.form.contained_profiles)
         if not version.form.contained_url:
             del made["url"]
         usage = written(context)

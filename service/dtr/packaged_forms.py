@@ -16,7 +16,7 @@ from cards.vocabulary import Json
 from service.dtr.adaptive_forms import AdaptiveForm
 from service.dtr.dtr_version import DtrVersion
 from service.dtr.form_dependencies import Dependencies, FormDependencies
-from service.dtr.form_shape import shaped
+from service.dtr.form_shape import addressed, shaped
 
 _encode = msgspec.json.Encoder().encode
 
@@ -72,7 +72,13 @@ class PackagedForms:
 
     def shaped(self, resource: Json, whole: Form, version: DtrVersion, day: date) -> Json:
         """A part of the form `whole` in the shape of a version, each reference with its version."""
-        return shaped(resource, version.form, self._found(whole, day).versions)
+        versions = self._found(whole, day).versions
+        return shaped(resource, version.form, versions, self.address(version))
+
+    def on_file(self, resource: Json) -> Json:
+        """A form as it stands on file, with the payer's FHIR base URL of all versions."""
+        made: Json = addressed(resource, f"{self._base_url}/fhir")
+        return made
 
     def _packaged(
         self,
@@ -108,7 +114,8 @@ class PackagedForms:
         self, form: Form, resource: Json, version: DtrVersion, now: datetime, whole: Form
     ) -> PackagedForm:
         found = self._found(whole, now.date())
-        questionnaire = shaped(resource, version.form, found.versions)
+        address = self.address(version)
+        questionnaire = shaped(resource, version.form, found.versions, address)
         return PackagedForm(
             questionnaire=_entry(form.url, questionnaire),
             dependencies=tuple(self._entries(found, version, now)),
@@ -119,8 +126,10 @@ class PackagedForms:
     def _entries(
         self, found: Dependencies, version: DtrVersion, now: datetime
     ) -> Iterator[msgspec.Raw]:
+        address = self.address(version)
         for library in found.libraries:
-            yield _entry(library["url"], shaped(library, version.form, found.versions))
+            made = shaped(library, version.form, found.versions, address)
+            yield _entry(library["url"], made)
         value_sets = self._dependencies.value_sets
         for set_id in found.value_sets:
             small = value_sets.is_small(set_id, now.date())

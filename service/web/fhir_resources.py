@@ -16,6 +16,7 @@ from werkzeug.routing import Map
 from cards.questionnaires import Form, Forms
 from cards.questionnaires.form_libraries import FormLibraries
 from cards.vocabulary import Json
+from service.dtr.adaptive_forms import AdaptiveForm
 from service.dtr.dtr_version import VERSIONS, DtrVersion
 from service.errors import MalformedRequest
 from service.web.client_auth import open_to_all
@@ -58,9 +59,18 @@ def _blueprint(
     def written(form: Form) -> Json:
         """The form in the shape of the address; at /fhir itself, as it stands on file."""
         if version is None:
-            return form.resource
+            return packages.packaged.on_file(form.resource)
         today = operations.expansion.now.date()
         return packages.packaged.shaped(form.resource, form, version, today)
+
+    def first_form(adaptive: AdaptiveForm) -> Json:
+        """The same of an adaptive form, as a search finds it: without items."""
+        address = packages.packaged.address(version or packages.version)
+        made = adaptive.first_form(address)
+        if version is None:
+            return packages.packaged.on_file(made)
+        today = operations.expansion.now.date()
+        return packages.packaged.shaped(made, adaptive.whole, version, today)
 
     @fhir.get("/metadata")
     @open_to_all
@@ -87,8 +97,7 @@ def _blueprint(
         adaptive = packages.adaptive_forms.get(form_id)
         if adaptive is None:
             raise NotFound
-        address = packages.packaged.address(version or packages.version)
-        return _cacheable(encode(adaptive.first_form(address)), [adaptive.form])
+        return _cacheable(encode(first_form(adaptive)), [adaptive.form])
 
     @fhir.get("/Library/<library_id>", strict_slashes=False)
     @open_to_all

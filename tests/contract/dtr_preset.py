@@ -33,7 +33,12 @@ DTR = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/"
 
 ORDERED = {"system": HCPCS, "code": "E1390"}
 DIAGNOSIS = {"system": ICD, "code": "J44.9"}
-FORMS = ("oxygen-need", "organization-determination-request", "hospital-bed-need")
+FORMS = (
+    "oxygen-need",
+    "organization-determination-request",
+    "hospital-bed-need",
+    "oxygen-supplier",
+)
 """Forms that are asked for by their canonical."""
 ADAPTIVE = ("oxygen-need-adaptive", "conservative-care-adaptive")
 ANSWERS: Mapping[str, Json] = {

@@ -108,7 +108,7 @@ def test_a_form_asked_for_by_name_comes_first(client: FlaskClient) -> None:
     assert first_form(output) == RECORD
 
 
-@pytest.mark.parametrize("form", [RECORD, f"{RECORD}|1.1.0"])
+@pytest.mark.parametrize("form", [RECORD, f"{RECORD}|1.2.0"])
 def test_the_operation_behind_a_forms_own_address_gives_that_form_first(
     client: FlaskClient, form: str
 ) -> None:

@@ -125,7 +125,7 @@ class TestMedicareAdvantage:
         assert parts(statement, "coverage") == [{"reference": "Coverage/ma-ann"}]
         assert parts(statement, "doc-needed") == ["clinical"]
         assert only(parts(statement, "questionnaire")).endswith(
-            "/organization-determination-request|1.2.0"
+            "/organization-determination-request|1.3.0"
         )
         assert only(parts(statement, "billingCode")) == {
             "system": "http://www.ama-assn.org/go/cpt",

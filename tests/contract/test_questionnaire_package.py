@@ -164,7 +164,7 @@ def test_a_form_asked_for_by_its_canonical_comes_once(package: Package, fixture:
     request = fixture("order-sign/mrs-original-medicare")
     forms = [
         ("questionnaire", {"valueCanonical": CANONICAL + "abn-record"}),
-        ("questionnaire", {"valueCanonical": CANONICAL + "abn-record|1.1.0"}),
+        ("questionnaire", {"valueCanonical": CANONICAL + "abn-record|1.2.0"}),
         ("questionnaire", {"valueCanonical": CANONICAL + "organization-determination-request"}),
     ]
     output = package(asked(request, *forms))
@@ -430,7 +430,7 @@ class TestContext:
     ) -> None:
         (response,) = begun(checked(ask("clinic"), self.context(request_)))
         answers = dict(told(response))
-        assert response["questionnaire"].endswith("/abn-record|1.1.0")
+        assert response["questionnaire"].endswith("/abn-record|1.2.0")
         assert answers["patient-name"] == "Bo Sampleson"
         assert answers["service-code"] == "76390"
         assert response["encounter"] == {"reference": "Encounter/visit-bo"}

@@ -96,6 +96,41 @@ def test_the_forms_of_2_0_have_no_extension_that_2_0_does_not_know(
     assert [*every(of_2_0["item"], "linkId")] == [*every(of_2_2["item"], "linkId")]
 
 
+CORE = "http://hl7.org/fhir/StructureDefinition/preferredTerminologyServer"
+SDC_3 = (
+    "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaire-preferredTerminologyServer"
+)
+
+
+@pytest.mark.form_rule("dtr-terminology-server")
+@pytest.mark.parametrize(
+    ("prefix", "url"), [("/fhir", CORE), ("/fhir/2.0", SDC_3), ("/fhir/2.2", CORE)]
+)
+@pytest.mark.parametrize("form", ["oxygen-need", "oxygen-need-adaptive"])
+def test_a_forms_terminology_server_is_the_address_that_serves_it(
+    client: FlaskClient, prefix: str, url: str, form: str
+) -> None:
+    read = client.get(f"{prefix}/Questionnaire/{form}").get_json()
+    base = client.get(f"{prefix}/metadata").get_json()["implementation"]["url"]
+    named = [e["valueUrl"] for e in every_extension(read) if e["url"] in (CORE, SDC_3)]
+    assert named == [base] * len(named)
+    assert len(named) == (1 if form.endswith("adaptive") else 3)
+    assert {e["url"] for e in every_extension(read) if e["url"] in (CORE, SDC_3)} == {url}
+
+
+def every_extension(node: Any) -> Iterator[Json]:
+    for extensions in every(node, "extension"):
+        yield from extensions
+
+
+def test_an_adaptive_form_is_read_in_the_shape_of_its_address(client: FlaskClient) -> None:
+    of_2_0 = client.get("/fhir/2.0/Questionnaire/oxygen-need-adaptive").get_json()
+    unknown = {DTR + "questionnaireAudience", DTR + "alternativeExpression"}
+    assert unknown.isdisjoint(every(of_2_0, "url"))
+    of_2_2 = client.get("/fhir/2.2/Questionnaire/oxygen-need-adaptive").get_json()
+    assert unknown <= {*every(of_2_2, "url")}
+
+
 @pytest.mark.parametrize("version", ["2.0", "2.2"])
 def test_the_operation_behind_a_forms_own_address_is_there_in_both(
     client: FlaskClient, version: str

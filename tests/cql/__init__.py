@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import npm_packages
 from tests.materials import ROOT, MissingPart
 
 Json = dict[str, Any]
@@ -33,7 +34,6 @@ _MODELS = {
     "System": ("model-3.29.0.jar", "org/hl7/elm/r1/system-modelinfo.xml"),
     "FHIR": ("quick-3.29.0.jar", "org/hl7/fhir/fhir-modelinfo-4.0.1.xml"),
 }
-_PACKAGES = ("package.json", "package-lock.json")
 _FIRST_LINE = re.compile(r"^library (\w+) version '([\d.]+)'$", re.MULTILINE)
 
 
@@ -72,31 +72,21 @@ def _source(path: Path) -> Source:
 
 def set_up() -> Path:
     """Fetch packages and models that are not there yet; the home. Raises MissingPart."""
-    for program in ("node", "npm", "mvn"):
-        if shutil.which(program) is None:
-            raise MissingPart(f"{program} (Node 20 or later, and Maven)")
-    HOME.mkdir(parents=True, exist_ok=True)
-    changed = not (HOME / "node_modules").is_dir()
-    for name in _PACKAGES:
-        wanted = (HERE / name).read_bytes()
-        copy = HOME / name
-        if not copy.is_file() or copy.read_bytes() != wanted:
-            changed = True
-            copy.write_bytes(wanted)
+    if shutil.which("mvn") is None:
+        raise MissingPart("mvn (Maven)")
+    npm_packages.install(HERE, HOME)
     try:
-        if changed:
-            _run(["npm", "ci", "--silent", "--no-audit", "--no-fund"])
         if not all((HOME / jar).is_file() for jar, _ in _MODELS.values()):
             fetch = ["mvn", "-q", "-B", "-f", str(HERE / "pom.xml"), "dependency:copy-dependencies"]
             _run([*fetch, f"-DoutputDirectory={HOME}"])
     except subprocess.CalledProcessError as trouble:
-        raise MissingPart(f"the packages of npm and Maven Central ({trouble})") from trouble
+        raise MissingPart(f"the packages of Maven Central ({trouble})") from trouble
     return HOME
 
 
 def is_set_up() -> bool:
     """Whether CQL can be run without fetching anything."""
-    return shutil.which("node") is not None and (HOME / "node_modules").is_dir()
+    return npm_packages.is_installed(HERE, HOME)
 
 
 def node(program: str, given: object) -> Any:

@@ -21,7 +21,7 @@ from tests.e2e.certificates import Authority
 from tests.e2e.nginx import NGINX, in_front
 from tests.e2e.servers import environment, free_port, running
 from tests.inferno import dtr, kit, suites
-from tests.inferno.expected import surprises
+from tests.inferno.expected import reasons, surprises
 from tests.materials import ROOT, MissingPart
 from tests.validator import server as validator
 
@@ -129,9 +129,12 @@ def _clients(folder: Path, issuer: str) -> Path:
 
 def _table(name: str, outcome: suites.Outcome, *, errors: bool = False) -> str:
     rows = [f"{name}:"]
+    because = reasons(CONFIGURATIONS[name]["expected"])
     for v in outcome.verdicts:
         kind = "optional" if v.optional else "required"
         rows.append(f"  {v.id:9} {v.result:5} {kind} {v.title}")
+        if not v.passed and v.id in because:
+            rows.append(f"            expected: {because[v.id]}")
         if errors and not v.passed:
             rows.extend(f"            {line[:2000]}" for line in (v.said, *v.errors) if line)
     return "\n".join(rows)

@@ -18,6 +18,12 @@ def expected(name: str) -> Mapping[str, str]:
     return {str(k): str(v["is"]) for k, v in (lists.get(name) or {}).items()}
 
 
+def reasons(name: str) -> Mapping[str, str]:
+    """Why the tests that do not pass do not, by the test's number."""
+    lists = YAML(typ="safe").load(_FILE)
+    return {str(k): str(v["because"]) for k, v in (lists.get(name) or {}).items()}
+
+
 def surprises(outcome: Outcome, name: str) -> Iterator[str]:
     """What came out otherwise than the list says: newly failed, newly passed, gone, no reason."""
     told = expected(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -90,6 +91,25 @@ def test_every_answer_tells_that_the_server_filled_it_in(form: Form) -> None:
         assert origin["url"] == DTR + "information-origin"
         # An author is for what people wrote (DTR 2.2 dtrx-1).
         assert origin["extension"] == [{"url": "source", "valueCode": "auto-server"}]
+
+
+@pytest.mark.form_rule("dtr-initial")
+def test_an_initial_value_stands_in_the_response_unless_the_server_knows_better() -> None:
+    items = [
+        {"linkId": "months", "text": "Months", "type": "integer", "initial": [{"valueInteger": 12}]}
+    ]
+    form = FORMS.get("abn-record")
+    assert form is not None
+    form = replace(form, resource={**form.resource, "item": items})
+
+    def months(draft: ResponseDraft) -> Any:
+        ((_, answer),) = answers_of(begun_response(form, draft)["item"])
+        (origin,) = answer["extension"]
+        assert origin["url"] == DTR + "information-origin"
+        return answer["valueInteger"]
+
+    assert months(BEGUN) == 12
+    assert months(replace(BEGUN, answers={"months": (Decimal(6),)})) == 6
 
 
 @pytest.mark.form_rule("crd-patients-blanks")
