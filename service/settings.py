@@ -482,7 +482,8 @@ class Settings(BaseSettings):
         """The public base URL without a trailing slash."""
         if self.public_url:
             return self.public_url
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        plain = self.host.strip("[]")
+        host = f"[{plain}]" if ":" in plain else plain
         return f"http://{host}:{self.port}"
 
     @cached_property
