@@ -118,7 +118,7 @@ def serve() -> None:
 
     global _of_the_server, _counts
     _of_the_server = read_snapshot(settings)
-    _counts = SharedCounts(settings.workers, OF_THE_LIVING)
+    _counts = SharedCounts(settings.worker_processes, OF_THE_LIVING)
     create_app(settings, snapshot=_of_the_server)  # a wrong file stops the start here
     prepare_records(settings)
     prepare_log(settings)
@@ -126,7 +126,7 @@ def serve() -> None:
     options: dict[str, Any] = {
         "listener": listener,
         "regions": _counts,
-        "workers": settings.workers,
+        "workers": settings.worker_processes,
         "interface": Interfaces.WSGI,
         "log_access": False,
         "log_dictconfig": logging_config(),

@@ -240,7 +240,7 @@ class ServerProcess(MPServer):
 
 
 class _ForkHook:
-    """What the child of the next fork does first; hooks of forks cannot be taken off again."""
+    """The first task of the child of the next fork. A hook of forks cannot be taken off again."""
 
     run: Callable[[], None] | None = None
 

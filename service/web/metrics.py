@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, groupby
+from itertools import accumulate
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -182,8 +182,11 @@ class _CountsCollector(Collector):
         self._counts = counts
 
     def collect(self) -> Iterable[Metric]:
-        for name, totals in groupby(sorted(self._counts.totals().items()), lambda t: t[0][0]):
-            yield _family(name, [(labels, values) for (_, *labels), values in totals])
+        totals: dict[str, list[tuple[Sequence[str], Sequence[float]]]] = {}
+        for (name, *labels), values in sorted(self._counts.totals().items()):
+            totals.setdefault(name, []).append((labels, values))
+        for name in (*_COUNTERS, *_GAUGES, *_HISTOGRAMS):
+            yield _family(name, totals.get(name, ()))
 
     def describe(self) -> Iterable[Metric]:
         return ()
