@@ -16,6 +16,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from service.call_facts import noted
+from service.log_writer import LogWriter
 from service.shown_text import shown
 from service.uncaught import place_of, tell_uncaught
 
@@ -27,15 +28,31 @@ def _line(_: WrappedLogger, __: str, event: EventDict) -> str:
     return _encode(event)
 
 
-class _Lines(structlog.WriteLogger):
-    """Writer of lines. A failure is reported on standard error and does not stop the call."""
+def _left_out(number: int) -> str:
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    event = {"lines": number, "event": "log lines were left out", "level": "warning"}
+    return _line(None, "", stamp(None, "", event)) + "\n"
+
+
+OUT = LogWriter(1, _left_out)
+"""Standard output: all lines of the service, of libraries too, in one order."""
+
+
+class _Lines:
+    """Logger of lines to the service's standard output."""
 
     def msg(self, message: str) -> None:
-        try:
+        OUT.write(message + "\n")
+
+    log = debug = info = warn = warning = error = critical = exception = fatal = failure = msg
+
+
+class _LinesOfACommand(structlog.WriteLogger):
+    """Logger of lines to standard error. A failure to write one does not stop the command."""
+
+    def msg(self, message: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
             super().msg(message)
-        except (OSError, ValueError) as error:
-            with contextlib.suppress(OSError, ValueError):
-                sys.stderr.write(f"a log line could not be written: {type(error).__name__}\n")
 
     log = debug = info = warn = warning = error = critical = exception = fatal = failure = msg
 
@@ -95,7 +112,7 @@ def logging_config() -> dict[str, Any]:
             "out": {
                 "class": "logging.StreamHandler",
                 "formatter": "json",
-                "stream": "ext://sys.stdout",
+                "stream": OUT,
             }
         },
         "root": {"handlers": ["out"], "level": "WARNING"},
@@ -121,7 +138,7 @@ def configure_logging() -> None:
     # This program's lines skip the standard library's records, which would add nothing.
     structlog.configure(
         processors=[*_SHARED, _kind_and_place, _line],
-        logger_factory=lambda *_: _Lines(sys.stdout),
+        logger_factory=lambda *_: _Lines(),
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=True,
     )
@@ -136,7 +153,7 @@ def log_of_a_command() -> None:
             structlog.dev.ConsoleRenderer(colors=False),
             lambda _, __, line: shown(str(line)),
         ],
-        logger_factory=lambda *_: _Lines(sys.stderr),
+        logger_factory=lambda *_: _LinesOfACommand(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
 

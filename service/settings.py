@@ -32,6 +32,7 @@ from service.ehr.allowlist import parse_base
 from service.ehr.server_aliases import ServerAliases
 from service.errors import ConfigurationError
 from service.fhir.encounters import own_classes
+from service.machine import workers_for_this_machine
 
 _PREFIX = "COVERCARD_"
 _BUILT_IN = Path(__file__).parent / "policies"
@@ -60,7 +61,13 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8642, ge=1, le=65535, description="Port to listen on.")
-    workers: int = Field(1, ge=1, le=64, description="Worker processes.")
+    workers: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="Worker processes. Default: one for each core that the service may use, as long"
+        " as there are 256 MB of memory for each.",
+    )
     public_url: str = Field(
         "",
         description="Base URL seen from outside, for links. Default: the address listened on.",
@@ -499,7 +506,8 @@ class Settings(BaseSettings):
         """The public base URL without a trailing slash."""
         if self.public_url:
             return self.public_url
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        plain = self.host.strip("[]")
+        host = f"[{plain}]" if ":" in plain else plain
         return f"http://{host}:{self.port}"
 
     @cached_property
@@ -577,10 +585,15 @@ class Settings(BaseSettings):
         return 2 * self.max_concurrent_calls
 
     @cached_property
+    def worker_processes(self) -> int:
+        """The number of worker processes."""
+        return workers_for_this_machine() if self.workers is None else self.workers
+
+    @cached_property
     def counts_in_database(self) -> bool:
         """Whether calls are counted across workers."""
         if self.call_counts is None:
-            return self.workers > 1
+            return self.worker_processes > 1
         return self.call_counts == "database"
 
     def check_exposure(self) -> None:

@@ -46,11 +46,15 @@ def fixture_text_today(path: Path) -> str:
 def no_test_writes_into_the_checkout(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[None]:
-    """Whatever is recorded under default settings goes to a folder of the tests'."""
+    """Whatever is recorded under default settings goes to a folder of the tests'.
+
+    And no default depends on the cores of the machine.
+    """
     folder = tmp_path_factory.mktemp("default-records")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COVERCARD_DATABASE_URL", f"sqlite:///{folder}/covercard.sqlite3")
         patch.setenv("COVERCARD_RECORDS_DIR", str(folder / "records"))
+        patch.setenv("COVERCARD_WORKERS", "1")
         yield
 
 

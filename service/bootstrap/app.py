@@ -91,6 +91,7 @@ from service.web.operations import (
     snapshot_check,
 )
 from service.web.package_log import KeepPackages
+from service.web.shared_counts import SharedCounts
 from service.web.smart_routes import TOKEN_PATH, smart_blueprint
 
 
@@ -388,11 +389,13 @@ def create_app(
     snapshot: Snapshot | None = None,
     lasting: Lasting | None = None,
     watched: Callable[[], HealthFinding] | None = None,
+    counts: SharedCounts | None = None,
 ) -> Flask:
     """The WSGI application for these CRD versions, which answers by one snapshot.
 
     `snapshot` where it is read already; `lasting` has the parts that an application of before
-    leaves to this one. `watched` compares the snapshot with the files, for readiness.
+    leaves to this one. `watched` compares the snapshot with the files, for readiness. `counts` are
+    those of the metrics, where several processes share them.
     Raises ConfigurationError for a wrong file, setting or version.
     """
     versions = CrdVersions(crd_versions)
@@ -403,7 +406,7 @@ def create_app(
     app.wsgi_app = Mounted(calls, app.wsgi_app)  # type: ignore[method-assign]
     app.extensions[CALLS] = calls
     recorder = app.extensions[RECORDER] = lasting.of("recorder", lambda: wire_recorder(settings))
-    metrics = lasting.of("metrics", Metrics)
+    metrics = lasting.of("metrics", lambda: Metrics(counts))
     metrics.most(
         open=most_threads(settings),
         checking=TOKEN_CHECKS,

@@ -265,6 +265,10 @@ def _shared(settings: Settings, lasting: Lasting) -> Engine:
 
 
 def own_names(settings: Settings) -> list[str]:
-    """The host names of an open service: its public one, and this machine's."""
+    """The host names of an open service: its public one, and this machine's.
+
+    In lower case, addresses of IPv6 in brackets.
+    """
     public = urlsplit(settings.base_url).hostname or ""
-    return sorted({public, settings.host, "localhost", "127.0.0.1", "[::1]"})
+    names = {public, settings.host.strip("[]").lower(), "localhost", "127.0.0.1", "::1"}
+    return sorted(f"[{name}]" if ":" in name else name for name in names)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 
 from flask import Flask, request
-from werkzeug.sansio.utils import host_is_trusted
 
 from service.errors import MalformedRequest, UnsupportedMediaType
 
@@ -24,16 +24,21 @@ def refuse_compressed_bodies(app: Flask) -> None:
             raise UnsupportedMediaType("expected a body without Content-Encoding")
 
 
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?", re.IGNORECASE | re.ASCII)
+"""A name or address and a port (RFC 3986 3.2.2); an address of IPv6 is in brackets."""
+
+
 def refuse_other_names(app: Flask, names: Sequence[str]) -> None:
     """400 for a Host other than `names`, on any port: protection of open mode against DNS
-    rebinding.
+    rebinding. An address of IPv6 is named in brackets.
 
     A hostile page could otherwise resolve its own name to this machine and read the answers.
     """
 
     @lru_cache(maxsize=_MOST_HOSTS)
-    def is_own(host: str) -> bool:
-        return host_is_trusted(host, names)
+    def is_own(written: str) -> bool:
+        host = _HOST.fullmatch(written)
+        return host is not None and host[1].lower() in names
 
     @app.before_request
     def refuse() -> None:

@@ -1,27 +1,85 @@
 """Prometheus metrics. No label contains data of a patient or a request.
 
-Worker processes share counters in the folder PROMETHEUS_MULTIPROC_DIR, created by
-`covercard serve`.
+Worker processes count in shared memory; Prometheus' client writes the text.
 """
 
 from __future__ import annotations
 
-import os
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from service.decision_log.recorder import Health
-
-FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+from service.web.shared_counts import SharedCounts
 
 _QUICK_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1, 5)
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """A metric: its help text, its labels, and a histogram's upper bounds."""
+
+    text: str
+    labels: tuple[str, ...]
+    bounds: tuple[float, ...] = ()
+
+
+_COUNTERS = {
+    "covercard_calls": _Described(
+        "Hook calls, by how they ended.", ("hook", "version", "client", "outcome")
+    ),
+    "covercard_cards": _Described("Cards shown, by policy and kind.", ("policy", "topic")),
+    "covercard_feedback": _Described("Feedback received.", ("outcome",)),
+    "covercard_form_errors": _Described("Errors with forms that clients reported.", ("form",)),
+    "covercard_fetches": _Described("Queries to EHRs, by how they ended.", ("outcome",)),
+    "covercard_payer_findings": _Described(
+        "Orders, by what the payer's own records say of them.", ("finding",)
+    ),
+    "covercard_refusals": _Described(
+        "Requests refused, by client and reason: a limit, or the kind of error.",
+        ("client", "reason"),
+    ),
+    "covercard_refusals_not_kept": _Described(
+        "Refused calls that are counted and not kept in the decision log, by client.", ("client",)
+    ),
+}
+_GAUGES = {
+    "covercard_in_flight": _Described(
+        "Now: requests in all (open), tokens being checked or in line for it (checking), calls"
+        " at work (working), calls waiting for an EHR (waiting).",
+        ("state",),
+    ),
+    "covercard_places": _Described(
+        "The most of each: threads for requests (open), tokens (checking), calls (working,"
+        " waiting), over all workers. Where open has reached its number, requests queue.",
+        ("state",),
+    ),
+}
+_HISTOGRAMS = {
+    "covercard_call_seconds": _Described(
+        "Time from a hook call's body to its recorded answer.", ("hook",), _SECONDS
+    ),
+    "covercard_payer_data_seconds": _Described(
+        "Questions to the source of the payer's own records, by how they ended.",
+        ("outcome",),
+        _QUICK_SECONDS,
+    ),
+}
+OF_THE_LIVING = frozenset(_GAUGES)
+"""The metrics that end with the process that set them."""
 
 
 class CheckFigures(NamedTuple):
@@ -31,134 +89,13 @@ class CheckFigures(NamedTuple):
     warnings: int
 
 
-T = TypeVar("T", Counter, Gauge, Histogram)
-
-
-class _Children(Generic[T]):
-    """The children of a metric by their labels: the library's own look-up takes longer than to
-    count.
-    """
-
-    def __init__(self, metric: T) -> None:
-        self._metric: T = metric
-        self._kept: dict[tuple[str, ...], T] = {}
-
-    def __call__(self, *labels: str) -> T:
-        child = self._kept.get(labels)
-        if child is None:
-            child = self._kept[labels] = self._metric.labels(*labels)
-        return child
-
-
 class Metrics:
     """The metrics of one application. Label values are from fixed sets, and clients' names from the
     operator's file.
     """
 
-    def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        self._calls = _Children(
-            Counter(
-                "covercard_calls",
-                "Hook calls, by how they ended.",
-                ["hook", "version", "client", "outcome"],
-                registry=self._registry,
-            )
-        )
-        self._seconds = _Children(
-            Histogram(
-                "covercard_call_seconds",
-                "Time from a hook call's body to its recorded answer.",
-                ["hook"],
-                buckets=_SECONDS,
-                registry=self._registry,
-            )
-        )
-        self._cards = _Children(
-            Counter(
-                "covercard_cards",
-                "Cards shown, by policy and kind.",
-                ["policy", "topic"],
-                registry=self._registry,
-            )
-        )
-        self._feedback = _Children(
-            Counter(
-                "covercard_feedback",
-                "Feedback received.",
-                ["outcome"],
-                registry=self._registry,
-            )
-        )
-        self._form_errors = _Children(
-            Counter(
-                "covercard_form_errors",
-                "Errors with forms that clients reported.",
-                ["form"],
-                registry=self._registry,
-            )
-        )
-        self._fetches = _Children(
-            Counter(
-                "covercard_fetches",
-                "Queries to EHRs, by how they ended.",
-                ["outcome"],
-                registry=self._registry,
-            )
-        )
-        self._payer_findings = _Children(
-            Counter(
-                "covercard_payer_findings",
-                "Orders, by what the payer's own records say of them.",
-                ["finding"],
-                registry=self._registry,
-            )
-        )
-        self._in_flight = _Children(
-            Gauge(
-                "covercard_in_flight",
-                "Now: requests in all (open), tokens being checked or in line for it (checking),"
-                " calls at work (working), calls waiting for an EHR (waiting).",
-                ["state"],
-                registry=self._registry,
-                multiprocess_mode="livesum",
-            )
-        )
-        self._places = _Children(
-            Gauge(
-                "covercard_places",
-                "The most of each: threads for requests (open), tokens (checking), calls (working,"
-                " waiting), over all workers. Where open has reached its number, requests queue.",
-                ["state"],
-                registry=self._registry,
-                multiprocess_mode="livesum",
-            )
-        )
-        self._refusals = _Children(
-            Counter(
-                "covercard_refusals",
-                "Requests refused, by client and reason: a limit, or the kind of error.",
-                ["client", "reason"],
-                registry=self._registry,
-            )
-        )
-        self._unkept = _Children(
-            Counter(
-                "covercard_refusals_not_kept",
-                "Refused calls that are counted and not kept in the decision log, by client.",
-                ["client"],
-                registry=self._registry,
-            )
-        )
-        self._payer_data = _Children(
-            Histogram(
-                "covercard_payer_data_seconds",
-                "Questions to the source of the payer's own records, by how they ended.",
-                ["outcome"],
-                buckets=_QUICK_SECONDS,
-                registry=self._registry,
-            )
-        )
+    def __init__(self, counts: SharedCounts | None = None) -> None:
+        self._counts = counts or SharedCounts()
 
     def call(
         self, hook: str, version: str, client: str, outcome: str, seconds: float | None
@@ -167,53 +104,57 @@ class Metrics:
 
         `seconds` is None for a call refused before its body was read.
         """
-        self._calls(hook, version, client, outcome).inc()
+        self._counts.add(("covercard_calls", hook, version, client, outcome), 1)
         if seconds is not None:
-            self._seconds(hook).observe(seconds)
+            self._observe("covercard_call_seconds", hook, _SECONDS, seconds)
 
     def most(self, **places: int) -> None:
         """The most of each state of `covercard_in_flight`, in this worker."""
         for state, number in places.items():
-            self._places(state).set(number)
+            self._counts.set(("covercard_places", state), number)
 
     def places(self, working: int, waiting: int) -> None:
         """Calls of this worker that are at work, and that wait for an EHR, now."""
-        self._in_flight("working").set(working)
-        self._in_flight("waiting").set(waiting)
+        self._counts.set(("covercard_in_flight", "working"), working)
+        self._counts.set(("covercard_in_flight", "waiting"), waiting)
 
     def count(self, state: str, change: int) -> None:
         """One more (1) or one less (-1) is "open" or "checking"."""
-        self._in_flight(state).inc(change)
+        self._counts.add(("covercard_in_flight", state), change)
 
     def refusal(self, client: str, reason: str) -> None:
         """Count a refused request; `client` is empty where it is not known."""
-        self._refusals(client, reason).inc()
+        self._counts.add(("covercard_refusals", client, reason), 1)
 
     def not_kept(self, client: str) -> None:
         """Count a refused call that is not kept."""
-        self._unkept(client).inc()
+        self._counts.add(("covercard_refusals_not_kept", client), 1)
 
     def card(self, policy: str | None, topic: str) -> None:
-        self._cards(policy or "", topic).inc()
+        self._counts.add(("covercard_cards", policy or "", topic), 1)
 
     def feedback(self, outcome: str) -> None:
-        self._feedback(outcome).inc()
+        self._counts.add(("covercard_feedback", outcome), 1)
 
     def form_error(self, form: str) -> None:
         """Count an error with a form, by the id of one on file."""
-        self._form_errors(form).inc()
+        self._counts.add(("covercard_form_errors", form), 1)
 
     def fetch(self, outcome: str) -> None:
         """Count a query to an EHR by its outcome, from a fixed set."""
-        self._fetches(outcome).inc()
+        self._counts.add(("covercard_fetches", outcome), 1)
 
     def payer_data(self, outcome: str, seconds: float) -> None:
         """A question to the payer's own records has ended: "answered" or "unreachable"."""
-        self._payer_data(outcome).observe(seconds)
+        self._observe("covercard_payer_data_seconds", outcome, _QUICK_SECONDS, seconds)
 
     def payer_finding(self, kind: str) -> None:
         """Count an order by a kind of its payer finding, from a fixed set."""
-        self._payer_findings(kind).inc()
+        self._counts.add(("covercard_payer_findings", kind), 1)
+
+    def _observe(self, name: str, label: str, bounds: Sequence[float], seconds: float) -> None:
+        bucket = bisect_left(bounds, seconds)
+        self._counts.observe((name, label), bucket, len(bounds) + 1, seconds)
 
     def exposition(
         self,
@@ -230,30 +171,22 @@ class Metrics:
         shown.register(_SnapshotCollector(snapshot or {}))
         shown.register(_ChecksCollector(checks or {}))
         shown.register(_RecordsCollector(health))
-        if FOLDER_VARIABLE in os.environ:
-            _forget_dead_workers(Path(os.environ[FOLDER_VARIABLE]))
-            MultiProcessCollector(shown)  # type: ignore[no-untyped-call]
-        else:
-            shown.register(_Forwarding(self._registry))
+        shown.register(_CountsCollector(self._counts))
         return generate_latest(shown)
 
 
-def _forget_dead_workers(folder: Path) -> None:
-    """Remove what workers that are gone had in flight: nobody else would ever take it off."""
-    for file in folder.glob("gauge_live*_*.db"):
-        pid = file.stem.rpartition("_")[2]
-        if pid.isdigit() and not Path("/proc", pid).exists():
-            mark_process_dead(int(pid), str(folder))  # type: ignore[no-untyped-call]
+class _CountsCollector(Collector):
+    """Counts of all workers, read on each scrape."""
 
-
-class _Forwarding(Collector):
-    """A collector that forwards another registry's metrics."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
+    def __init__(self, counts: SharedCounts) -> None:
+        self._counts = counts
 
     def collect(self) -> Iterable[Metric]:
-        return self._registry.collect()
+        totals: dict[str, list[tuple[Sequence[str], Sequence[float]]]] = {}
+        for (name, *labels), values in sorted(self._counts.totals().items()):
+            totals.setdefault(name, []).append((labels, values))
+        for name in (*_COUNTERS, *_GAUGES, *_HISTOGRAMS):
+            yield _family(name, totals.get(name, ()))
 
     def describe(self) -> Iterable[Metric]:
         return ()
@@ -279,6 +212,29 @@ class _SnapshotCollector(Collector):
 
     def describe(self) -> Iterable[Metric]:
         return ()
+
+
+def _family(name: str, totals: Iterable[tuple[Sequence[str], Sequence[float]]]) -> Metric:
+    """A metric with its values, by the values of its labels."""
+    if name in _HISTOGRAMS:
+        described = _HISTOGRAMS[name]
+        histogram = HistogramMetricFamily(name, described.text, labels=described.labels)
+        bounds = [*map(floatToGoString, described.bounds), "+Inf"]
+        for labels, (*buckets, seconds) in totals:
+            histogram.add_metric(
+                labels, list(zip(bounds, accumulate(buckets), strict=True)), seconds
+            )
+        return histogram
+    family: GaugeMetricFamily | CounterMetricFamily
+    if name in _GAUGES:
+        described = _GAUGES[name]
+        family = GaugeMetricFamily(name, described.text, labels=described.labels)
+    else:
+        described = _COUNTERS[name]
+        family = CounterMetricFamily(name, described.text, labels=described.labels)
+    for labels, (value,) in totals:
+        family.add_metric(labels, value)
+    return family
 
 
 class _ChecksCollector(Collector):

@@ -11,20 +11,19 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import granian
-
+from service.cli import server_process
 from service.cli.serve import serve
 
 FACTORY = sys.argv[-1]
 
 
-class Launched(granian.Granian):  # type: ignore[misc]
-    """Granian with the factory that was asked for."""
+class Launched(server_process.ServerProcess):
+    """The server process with the factory that was asked for."""
 
     def __init__(self, _factory: str, **options: Any) -> None:
         super().__init__(FACTORY, **options)
 
 
 if __name__ == "__main__":
-    granian.Granian = Launched
+    server_process.ServerProcess = Launched  # type: ignore[misc]
     serve.main([], standalone_mode=False)

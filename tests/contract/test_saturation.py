@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,8 +22,8 @@ from service.database.engines import open_engine
 from service.decision_log import queries
 from service.decision_log.queries import LoggedCall, TimeSpan
 from service.settings import Settings
-from service.web import metrics as web_metrics
-from service.web.metrics import Metrics
+from service.web.metrics import OF_THE_LIVING, Metrics
+from service.web.shared_counts import SharedCounts
 from tests.conftest import NOW, in_folder, settle
 from tests.contract.test_order_sign import Read
 
@@ -166,18 +165,21 @@ def test_each_refusal_is_counted_with_its_reason(
 
 
 @pytest.mark.threat("saturation")
-def test_what_a_worker_that_is_gone_had_in_flight_is_forgotten(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    alive, gone = (
-        tmp_path / f"gauge_livesum_{os.getpid()}.db",
-        tmp_path / "gauge_livesum_999999999.db",
-    )
-    counter = tmp_path / "counter_999999999.db"
-    for file in (alive, gone, counter):
-        file.touch()
-    web_metrics._forget_dead_workers(tmp_path)
-    assert sorted(tmp_path.iterdir()) == sorted([alive, counter])
+def test_what_a_worker_that_is_gone_had_in_flight_is_forgotten_and_not_its_counts() -> None:
+    shared = SharedCounts(2, OF_THE_LIVING)
+    metrics = Metrics(shared)
+    for region in (0, 1):
+        shared.take(region)
+        metrics.count("open", 3)
+        metrics.fetch("timeout")
+    shared.leave(0)
+    text = metrics.exposition(lambda: _healthy()).decode()
+    assert 'covercard_in_flight{state="open"} 3.0' in text
+    assert 'covercard_fetches_total{outcome="timeout"} 2.0' in text
+    shared.take(0)
+    metrics.fetch("timeout")
+    text = metrics.exposition(lambda: _healthy()).decode()
+    assert 'covercard_fetches_total{outcome="timeout"} 3.0' in text
 
 
 def test_reasons_are_of_a_fixed_set_and_no_label_tells_what_a_caller_sent() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from service.cli.serve import SECONDS_TO_STOP
+from service.cli.worker_process import SECONDS_TO_STOP
 from service.settings import SECRETS, load_settings
 from tests.deploy.examples import FOLDER, SETTINGS, documents, takes
 from tests.documents import ROOT, document

@@ -17,7 +17,7 @@ import pytest
 
 from service.auth.token_key import token_key
 from service.bootstrap.app import RECORDER, create_app
-from service.cli.serve import SECONDS_TO_STOP
+from service.cli.worker_process import SECONDS_TO_STOP
 from service.settings import SECRETS, load_settings
 from tests.conftest import applications, in_folder
 from tests.deploy.examples import FOLDER, SETTINGS, documents, takes

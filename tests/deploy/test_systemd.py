@@ -117,7 +117,7 @@ def test_the_service_is_one_that_notifies_with_a_watchdog() -> None:
     assert values(SERVICE, "Type") == ["notify"]
     assert values(SERVICE, "NotifyAccess") == ["main"]
     assert int(values(SERVICE, "WatchdogSec")[0]) >= 30
-    from service.cli.serve import SECONDS_TO_STOP
+    from service.cli.worker_process import SECONDS_TO_STOP
 
     assert int(values(SERVICE, "TimeoutStopSec")[0]) > SECONDS_TO_STOP
 

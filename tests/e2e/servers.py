@@ -99,13 +99,18 @@ def environment(settings: Mapping[str, object]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def running(
-    folder: Path, variables: Mapping[str, str] | None = None, **settings: object
+    folder: Path,
+    variables: Mapping[str, str] | None = None,
+    answers_at: str = "127.0.0.1",
+    **settings: object,
 ) -> Iterator[Server]:
     """A server with these settings, at home in `folder`, from its first answer to the block's end.
 
-    `variables` are further variables of its environment.
+    It has one worker, unless they say otherwise. `variables` are further variables of its
+    environment.
     """
     port = int(str(settings.setdefault("port", free_port())))
+    settings.setdefault("workers", 1)
     log = folder / f"log-{port}"
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -115,7 +120,7 @@ def running(
             stdout=out,
             stderr=subprocess.STDOUT,
         )
-    server = Server(f"http://127.0.0.1:{port}", process, log)
+    server = Server(f"http://{answers_at}:{port}", process, log)
     try:
         _wait_until_it_answers(server)
         yield server

@@ -1,0 +1,254 @@
+"""The server process: it listens, keeps its workers alive, and stops when told.
+
+Granian starts the workers' own servers; of its main process this module keeps the start only. There
+a second signal can dead-lock the first one's handler for ever, a worker's second death within
+seconds ends the service, and the death of two at the same moment can go unseen. Here signals set a
+flag and wake the loop, and a worker that dies is begun again, each time a little later, for as long
+as the service runs. tests/e2e/test_workers.py holds this to the locked version of Granian.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.context import ForkProcess
+from types import FrameType
+from typing import Any, Protocol
+
+import structlog
+from granian._granian import SocketHolder
+from granian.server.mp import MPServer
+
+from service.cli.listening import another_listener, begin_to_listen, shown_address
+from service.cli.worker_process import SECONDS_TO_STOP, SERVING, STOP, become_worker
+
+log = structlog.get_logger(__name__)
+
+_SETTLED_SECONDS = 60.0
+"""A worker that dies older than this is begun again at once."""
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 30.0
+
+
+class Regions(Protocol):
+    """Shared memory in regions, one for each worker that lives."""
+
+    def take(self, region: int) -> None:
+        """Use this region: called in the worker."""
+
+    def leave(self, region: int) -> None:
+        """The worker with this region has ended: called in the server process."""
+
+
+@dataclass(eq=False)
+class _Running:
+    """A worker process, with this side of its link; `serves` once it has said so."""
+
+    process: ForkProcess
+    link: socket.socket
+    began: float
+    serves: bool = False
+
+    def has_ended(self) -> bool:
+        """Take in what its link brought: whether that was the end."""
+        came = self.link.recv(64)
+        self.serves = self.serves or came == SERVING
+        return not came
+
+
+@dataclass(eq=False)
+class _Place:
+    """The place of one worker: its listener, who has it now, or when its next one is due."""
+
+    number: int
+    listener: socket.socket
+    has: _Running | None = None
+    deaths: int = 0
+    due: float = 0.0
+
+
+class ServerProcess(MPServer):
+    """A Granian whose main process outlives whatever befalls its workers.
+
+    `listener` is bound; `regions` are as many as the workers; `reload`, which never raises, is
+    called at SIGHUP, in the main thread and between two forks; `options` are Granian's own.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        listener: socket.socket,
+        regions: Regions,
+        reload: Callable[[], None] = lambda: None,
+        **options: Any,
+    ) -> None:
+        super().__init__(target, **options)
+        self._first = listener
+        self._regions = regions
+        self._take_anew = reload
+        self._places: list[_Place] = []
+        self._stop = False
+        self._reload_asked = False
+
+    # Granian's serve() calls it with what it worked out.
+    def _serve(self, spawn_target: Any, target_loader: Any) -> None:
+        self._build = partial(
+            self._spawn_worker, target=spawn_target, callback_loader=target_loader
+        )
+        begin_to_listen(self._first, self.backlog)
+        self._places.append(_Place(0, self._first))
+        for number in range(1, self.workers):
+            self._places.append(_Place(number, another_listener(self._first, self.backlog)))
+        woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        for told in STOP:
+            signal.signal(told, self._told_to_stop)
+        signal.signal(signal.SIGHUP, self._told_to_reload)
+        for hook in self.hooks_startup:
+            hook()
+        log.info("listening", address=shown_address(self._first), process=os.getpid())
+        while not self._stop:
+            self._keep()
+            self._wait(woken, self._seconds_until_due())
+        self._end()
+        # Whatever comes from now on is late: the process is ending.
+        for told in (*STOP, signal.SIGHUP):
+            signal.signal(told, signal.SIG_IGN)
+        signal.set_wakeup_fd(-1)
+        log.info("stopped")
+
+    def _told_to_stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stop = True
+
+    def _told_to_reload(self, _number: int, _frame: FrameType | None) -> None:
+        self._reload_asked = True
+
+    def _all(self) -> Iterator[_Running]:
+        return (place.has for place in self._places if place.has is not None)
+
+    def _begin(self, place: _Place) -> None:
+        """Begin a worker at a place."""
+        try:
+            self._build_and_start(place)
+        except OSError as error:
+            self._died(place, (error.strerror or type(error).__name__).lower())
+
+    def _build_and_start(self, place: _Place) -> None:
+        if place.listener.fileno() < 0:
+            open_ones = (p.listener for p in self._places if p.listener.fileno() >= 0)
+            place.listener = another_listener(next(open_ones), self.backlog)
+        # A listener is kept here and outlives its workers, with the connections that wait in it.
+        holder = SocketHolder(place.listener.fileno(), False, self.backlog)  # type: ignore[call-arg]
+        self._ssp, self._shd, self._sso = None, holder, None  # type: ignore[assignment]
+        process = self._build(place.number).inner
+        link, theirs = socket.socketpair()
+        not_its = [other.listener for other in self._places if other is not place]
+        not_its += [link, *(worker.link for worker in self._all())]
+
+        def in_child() -> None:
+            for each in not_its:
+                each.close()
+            self._regions.take(place.number)
+            become_worker(theirs)
+
+        # A signal between the fork and the child's own arrangements would be lost to it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
+        try:
+            _fork_hook.run = in_child
+            process.start()
+        except OSError:
+            link.close()
+            raise
+        finally:
+            _fork_hook.run = None
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
+            theirs.close()
+        place.has = _Running(process, link, time.monotonic())
+        log.info("worker begun", worker=place.number + 1, process=process.pid)
+
+    def _keep(self) -> None:
+        """Reload if told to, and begin what is due."""
+        if self._reload_asked:
+            self._reload_asked = False
+            self._take_anew()
+        now = time.monotonic()
+        for place in self._places:
+            if place.has is None and place.due <= now and not self._stop:
+                self._begin(place)
+
+    def _seconds_until_due(self) -> float | None:
+        moments = [place.due for place in self._places if place.has is None]
+        return max(0.0, min(moments) - time.monotonic()) if moments else None
+
+    def _wait(self, woken: int, seconds: float | None) -> None:
+        """Wait for a signal, a worker's news or the time; take the news in."""
+        watched: list[Any] = [woken, *(worker.link for worker in self._all())]
+        ready, _, _ = select.select(watched, [], [], seconds)
+        if woken in ready:
+            os.read(woken, 65536)
+        for place in self._places:
+            worker = place.has
+            if worker is not None and worker.link in ready and worker.has_ended():
+                place.has = None
+                self._died(place, self._bury(place, worker), time.monotonic() - worker.began)
+
+    def _died(self, place: _Place, how: int | str | None, lived: float = 0.0) -> None:
+        """Set the moment of the place's next worker. `how` is an exit status or a reason."""
+        place.deaths = 1 if lived >= _SETTLED_SECONDS else place.deaths + 1
+        pause = 0.0
+        if place.deaths > 1:
+            pause = min(_FIRST_PAUSE * 2.0 ** min(place.deaths - 2, 10), _LONGEST_PAUSE)
+            # Meanwhile connections go to the others.
+            if any(other.has and other.has.serves for other in self._places):
+                place.listener.close()
+        place.due = time.monotonic() + pause
+        if not self._stop:
+            log.error("worker died", worker=place.number + 1, exit=how, next_in_seconds=pause)
+
+    def _bury(self, place: _Place, worker: _Running) -> int | None:
+        """Take leave of a worker that has ended. Returns its exit status, as of multiprocessing."""
+        worker.link.close()
+        worker.process.join(SECONDS_TO_STOP)
+        self._regions.leave(place.number)
+        return worker.process.exitcode
+
+    def _end(self) -> None:
+        """Stop all workers: each may finish its calls, for so many seconds."""
+        for place in self._places:
+            place.listener.close()
+        going = [(place, place.has) for place in self._places if place.has is not None]
+        log.info("stopping", workers=len(going))
+        for _, worker in going:
+            worker.process.terminate()
+        until = time.monotonic() + SECONDS_TO_STOP
+        for place, worker in going:
+            while (left := until - time.monotonic()) > 0:
+                if select.select([worker.link], [], [], left)[0] and worker.has_ended():
+                    break
+            else:
+                log.warning("worker killed: it did not stop", worker=place.number + 1)
+                worker.process.kill()
+            self._bury(place, worker)
+            log.info("worker stopped", worker=place.number + 1)
+
+
+class _ForkHook:
+    """The first task of the child of the next fork. A hook of forks cannot be taken off again."""
+
+    run: Callable[[], None] | None = None
+
+    def __call__(self) -> None:
+        if self.run is not None:
+            self.run()
+            self.run = None
+
+
+_fork_hook = _ForkHook()
+os.register_at_fork(after_in_child=_fork_hook)
