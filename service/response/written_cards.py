@@ -23,9 +23,9 @@ from service.response.places import JsonWithPlaces, StandIns, in_json
 from service.response.response_context import Decided, ResponseContext
 from service.response.shape import OrderValues, Shape, days_shape, lasting, with_values
 
-_MOST_KEPT = 512
-"""The cards of a shape take some ten kilobytes."""
-_MOST_ORDERS = 8
+_MOST_KEPT = 256
+"""The cards of a shape take some ten kilobytes, and one more for each order."""
+_MOST_ORDERS = 64
 """Of more orders hardly two calls have the same shape."""
 
 _PATIENT, _ENCOUNTER, _AUTHORED, _ORDERS = range(4)
