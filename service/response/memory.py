@@ -10,10 +10,10 @@ Text = TypeVar("Text")
 
 
 class Kept(NamedTuple, Generic[Text]):
-    """What is known of a shape: its text.
+    """The text of a shape.
 
-    None where the text depends on more than the shape, so that it is written for each call.
-    `lasting` holds the objects whose identity is in the key.
+    None where it depends on more than the shape, so that it is written for each call. `lasting`
+    holds the objects whose identity is in the key.
     """
 
     text: Text | None
@@ -28,7 +28,7 @@ class Memory(Generic[Text]):
         self._kept: dict[Hashable, Kept[Text]] = {}
         self._changing = Lock()
         self.get = self._kept.get
-        """What is known of a key, None for a new one."""
+        """The entry of a key, None for a new one."""
 
     def keep(self, key: Hashable, text: Text | None, lasting: object) -> Kept[Text]:
         """Keep the text of a key; None where it cannot be written beforehand."""

@@ -84,7 +84,7 @@ def shape_of(item: Decided) -> Shape | None:
 
 
 def days_shape(d: Determination, ends: Sequence[date]) -> Shape:
-    """What the day of service adds to the shape of cards.
+    """The day of service in the shape of cards.
 
     Notices warn where an edition ends before the service: of the day itself it counts only which
     of these `ends`, in order, it lies beyond.
@@ -93,7 +93,7 @@ def days_shape(d: Determination, ends: Sequence[date]) -> Shape:
 
 
 def statement_shape(d: Determination) -> Shape:
-    """What the days of order and coverage add to the shape of a statement.
+    """The days of order and coverage in the shape of a statement.
 
     The day that was looked up is told where the order tells none, or an open period; the end of
     the coverage is told where the order tells no end of its own.

@@ -17,8 +17,8 @@ from service.decision.coverage_assertion import coverage_assertion_id
 from service.decision.order import Code
 from service.fhir.orders import VISIT_TYPE
 from service.response.coverage_information_writer import CoverageInformationWriter
+from service.response.json_places import JsonWithPlaces, StandIns, in_json
 from service.response.memory import Kept, Memory
-from service.response.places import JsonWithPlaces, StandIns, in_json
 from service.response.response_context import Decided, ResponseContext
 from service.response.shape import OrderValues, Shape, lasting, statement_shape, with_values
 

@@ -18,8 +18,8 @@ from cards.vocabulary import Card
 from service.decision.policy import PolicyVersion
 from service.decision_log.call_record import CardShown
 from service.response.card_writer import CardWriter
+from service.response.json_places import JsonWithPlaces, StandIns, in_json
 from service.response.memory import Kept, Memory
-from service.response.places import JsonWithPlaces, StandIns, in_json
 from service.response.response_context import Decided, ResponseContext
 from service.response.shape import OrderValues, Shape, days_shape, lasting, with_values
 
@@ -183,7 +183,7 @@ class WrittenCards:
 
 
 def _alike(decided: Sequence[Decided]) -> Shape:
-    """Which orders have the same reference, name or coverage: by the first one that has it."""
+    """References, names and coverages in the shape of several orders: the first one with each."""
     first: dict[object, int] = {}
     return tuple(
         first.setdefault((kind, value), i)
