@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -30,6 +29,7 @@ from service.decision_log.records_folder import (
 )
 from service.decision_log.rows import ChainRow, LogEntry, decode_entry, together
 from service.decision_log.segment_reader import ChainReader, Place
+from service.decision_log.time_limit import TimeLimit
 from service.errors import EntryRejected, StoreUnavailable
 
 BATCH_RECORDS = 512
@@ -70,6 +70,7 @@ class Drainer:
     ) -> None:
         self._folder = folder
         self._store = store
+        self._limit = TimeLimit(store.interrupt)
         self._key = key
         self._keep_seconds = keep_seconds
         self._prepare = prepare
@@ -152,7 +153,7 @@ class Drainer:
             # Again after each trouble: what comes back may be another database.
             self._prepare()
             self._is_prepared = True
-        with self._interrupted_after(_PING_SECONDS):
+        with self._limit.of(_PING_SECONDS):
             self._store.ping(time.monotonic() + _PING_SECONDS)
         self._ping_at = time.monotonic() + _PING_EVERY_SECONDS
 
@@ -188,7 +189,7 @@ class Drainer:
             chain.reader.go_after(*newest, chain.names)
 
     def _newest(self, chain: int) -> tuple[int, bytes] | None:
-        with self._interrupted_after(_PING_SECONDS):
+        with self._limit.of(_PING_SECONDS):
             return self._store.newest(chain)
 
     def _batch(self, chains: list[_Chain]) -> tuple[list[tuple[int, Frame]], list[_Chain]]:
@@ -235,18 +236,8 @@ class Drainer:
 
     def _write(self, entry: LogEntry, size: int) -> None:
         seconds = max(BATCH_SECONDS, size / SLOWEST_BYTES_PER_SECOND)
-        with self._interrupted_after(seconds):
+        with self._limit.of(seconds):
             self._store.write(entry, time.monotonic() + seconds)
-
-    @contextlib.contextmanager
-    def _interrupted_after(self, seconds: float) -> Iterator[None]:
-        timer = threading.Timer(seconds, self._store.interrupt)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
 
     def _entry(self, chain: int, frame: Frame) -> LogEntry:
         """The rows of a record, with its place in the chain."""

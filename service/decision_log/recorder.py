@@ -37,7 +37,7 @@ from service.decision_log.rows import (
 from service.decision_log.segment_reader import oldest_waiting
 from service.errors import ConfigurationError, RecordsUnavailable, StoreUnavailable
 
-_DRAIN_EVERY_SECONDS = 0.2
+_DRAIN_EVERY_SECONDS = 0.5
 _TRY_LOCK_SECONDS = 1.0
 _FIRST_RETRY_SECONDS = 0.5
 _LONGEST_RETRY_SECONDS = 5.0

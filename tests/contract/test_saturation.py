@@ -24,7 +24,7 @@ from service.decision_log.queries import LoggedCall, TimeSpan
 from service.settings import Settings
 from service.web.metrics import OF_THE_LIVING, Metrics
 from service.web.shared_counts import SharedCounts
-from tests.conftest import NOW, in_folder, settle
+from tests.conftest import NOW, applications, in_folder, settle
 from tests.contract.test_order_sign import Read
 
 URL = "/cds-services/order-sign-crd"
@@ -115,8 +115,9 @@ def test_what_is_in_flight_is_seen_beside_the_most_of_it(
     app: Flask, http: FlaskClient, own: Settings
 ) -> None:
     seen: dict[tuple[str, ...], float] = {}
+    _, calls = applications(app)
 
-    @app.before_request
+    @calls.before_request
     def look() -> None:
         if "place" in g:
             scrape = threading.Thread(target=lambda: seen.update(measured(app.test_client())))
