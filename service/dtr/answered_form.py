@@ -41,6 +41,8 @@ _VALUES: Mapping[str, tuple[str, type | tuple[type, ...]]] = {
     "attachment": ("valueAttachment", dict),
 }
 """By type of item, the element of an answer and the JSON that it holds."""
+_INTEGERS = 2**31
+"""FHIR's integers have 32 bits: they lie below it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,8 @@ def _checked(
         is_asked = link_id in asked or (of_form is not None and of_form["type"] == "group")
         if of_form is None or not is_asked:
             raise MalformedRequest("expected an item that was asked", place)
+        if link_id in places and not of_form.get("repeats"):
+            raise MalformedRequest("expected each item once", place)
         places[link_id] = place
         given = item.get("answer", [])
         if given:
@@ -210,7 +214,9 @@ def _is_asked_now(adaptive: AdaptiveForm, link_id: str, answers: Answers) -> boo
 
 
 def _answered(items: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any], str]]:
-    for i, item in enumerate(items if isinstance(items, list) else ()):
+    if items is not None and not isinstance(items, list):
+        raise MalformedRequest("expected a list of items", place)
+    for i, item in enumerate(items or ()):
         at = f"{place}[{i}]"
         link_id = item.get("linkId") if isinstance(item, Mapping) else None
         if not isinstance(link_id, str):
@@ -230,6 +236,8 @@ def _values(answers: Any, item: Json, place: str) -> Iterator[Any]:
     for i, answer in enumerate(answers):
         at = f"{place}[{i}]"
         told: Mapping[str, Any] = answer if isinstance(answer, Mapping) else {}
+        if sum(name.startswith("value") for name in told) > 1:
+            raise MalformedRequest("expected one value", at)
         if item["type"] == "open-choice" and isinstance(told.get("valueString"), str):
             yield told["valueString"]
             continue
@@ -242,6 +250,8 @@ def _values(answers: Any, item: Json, place: str) -> Iterator[Any]:
 
 
 def _is_well_formed(value: Any, item: Json) -> bool:
+    if item["type"] == "integer":
+        return isinstance(value, int) and abs(value) < _INTEGERS
     if item["type"] == "date":
         try:
             date.fromisoformat(value if len(value) == 10 else f"{value}-01-01"[:10])

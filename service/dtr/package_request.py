@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import datetime, time, tzinfo
 from typing import Any
 
 from service.crd.call_limits import CallLimits
@@ -12,6 +12,7 @@ from service.crd.hook_request import parse_json
 from service.crd.validation import Validator, check_depth, with_fhir
 from service.dtr.dtr_version import DtrVersion, of_profiles
 from service.errors import MalformedRequest, UnprocessableRequest
+from service.fhir.dates import day_range
 from service.fhir.document import Document, Resource, without_nulls
 from service.fhir.resources import Resources
 
@@ -84,6 +85,7 @@ def read_package_request(
     _validator.check(data)
     document = Document(body, data)
     parameters = [(i, p) for i, p in enumerate(data["parameter"])]
+    _check_resources(parameters)
     found = {name: list(_resources(document, parameters, name)) for name in ("coverage", "order")}
     questionnaires = tuple(_canonicals(parameters))
     if form is not None:
@@ -107,7 +109,7 @@ def read_package_request(
         orders=tuple(found["order"]),
         questionnaires=questionnaires,
         context=context,
-        changed_since=_instant(parameters),
+        changed_since=_instant(parameters, zone),
         resources=resources,
         version=of_profiles(_profiles(data)),
     )
@@ -129,6 +131,13 @@ def _resources(
         if "resource" in parameter and name in (None, parameter["name"]):
             path = ("parameter", i, "resource")
             yield Resource(parameter["resource"], document, path)
+
+
+def _check_resources(parameters: Parameters) -> None:
+    """Raise where a resource was to come along and does not: a reference cannot be followed."""
+    for i, parameter in parameters:
+        if parameter["name"] in ("coverage", "order", "referenced") and "resource" not in parameter:
+            raise MalformedRequest("expected the resource itself", f"parameter[{i}].resource")
 
 
 def _canonicals(parameters: Parameters) -> Iterator[AskedForm]:
@@ -164,7 +173,8 @@ def _beneficiary(coverage: Resource, resources: Resources) -> str:
     return resources.local(reference)
 
 
-def _instant(parameters: Parameters) -> datetime | None:
+def _instant(parameters: Parameters, zone: tzinfo) -> datetime | None:
+    """The time of changedsince; of a dateTime without a time, the begin of its first day."""
     # The operation of 2.0.1 has a dateTime, its profile an instant.
     of_2_0 = any(p["name"] == "changedsince" and "valueDateTime" in p for _, p in parameters)
     value = "valueDateTime" if of_2_0 else "valueInstant"
@@ -172,9 +182,12 @@ def _instant(parameters: Parameters) -> datetime | None:
     if written is None:
         return None
     try:
-        instant = datetime.fromisoformat(written)
+        instant = datetime.fromisoformat(written) if "T" in written else None
     except ValueError:
         instant = None
+    days = day_range(written, zone) if of_2_0 and "T" not in written else None
+    if days is not None:
+        return datetime.combine(days[0], time(), zone)
     if instant is None or instant.tzinfo is None:
         place = next(i for i, p in parameters if p["name"] == "changedsince")
         raise MalformedRequest(

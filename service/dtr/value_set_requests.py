@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, tzinfo
 from typing import Any
 
@@ -11,6 +11,8 @@ from service.crd.call_limits import CallLimits
 from service.crd.hook_request import parse_json
 from service.dtr.fhir_value_sets import ExpansionRequest, FhirValueSets
 from service.errors import MalformedRequest, UnknownValueSet
+
+_READ = frozenset({"url", "valueSetVersion", "filter", "count", "offset"})
 
 
 class ValueSetExpansion:
@@ -32,13 +34,13 @@ class ValueSetExpansion:
     def now(self) -> datetime:
         return self._clock().astimezone(self._zone)
 
-    def expand(self, told: Mapping[str, str], set_id: str | None = None) -> Json:
-        """The expansion of the value set of this id, else of the canonical `url` in `told`.
+    def expand(self, given: Iterable[tuple[str, str]], set_id: str | None = None) -> Json:
+        """The expansion of the value set of this id, else of the canonical `url` that is given.
 
-        `told` are the parameters by name, as written. Raises MalformedRequest (400) for a wrong
-        one, UnknownValueSet (404), NotExpandable (422).
+        `given` are the parameters with their names, as written. Raises MalformedRequest (400) for
+        a wrong one, UnknownValueSet (404), NotExpandable (422).
         """
-        now = self.now
+        now, told = self.now, _once(given)
         if set_id is None:
             canonical = told.get("url", "")
             if not canonical:
@@ -57,10 +59,20 @@ class ValueSetExpansion:
         """The same for the Parameters resource in `body`."""
         self._limits.check_values(body)
         data = parse_json(body)
-        parameters = data.get("parameter") if isinstance(data, Mapping) else None
+        parameters = data.get("parameter", []) if isinstance(data, Mapping) else None
         if not isinstance(parameters, list) or data.get("resourceType") != "Parameters":
             raise MalformedRequest("expected a Parameters resource")
-        return self.expand(dict(map(_told, parameters)), set_id)
+        return self.expand(map(_told, parameters), set_id)
+
+
+def _once(given: Iterable[tuple[str, str]]) -> Mapping[str, str]:
+    """The parameters by name; those that are read here may stand there once."""
+    told: dict[str, str] = {}
+    for name, value in given:
+        if name in told and name in _READ:
+            raise MalformedRequest(f"expected the parameter {name} once")
+        told[name] = value
+    return told
 
 
 def _told(parameter: Any) -> tuple[str, str]:
@@ -74,6 +86,6 @@ def _number(told: Mapping[str, str], name: str) -> int | None:
     written = told.get(name)
     if written is None:
         return None
-    if not written.isdecimal() or len(written) > 9:
+    if not (written.isascii() and written.isdecimal()) or len(written) > 9:
         raise MalformedRequest(f"expected a whole number for {name}")
     return int(written)

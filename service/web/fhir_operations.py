@@ -59,7 +59,7 @@ def add_operations(fhir: Blueprint, operations: FhirOperations, version: DtrVers
             package = packages.package(body, client, version=version)
         return given(client, package)
 
-    @fhir.post("/Questionnaire/<form_id>/$questionnaire-package")
+    @fhir.post("/Questionnaire/<resource_id:form_id>/$questionnaire-package")
     def package_of_one(form_id: str) -> Response:
         # Clients put the operation behind the canonical that they have, a version included.
         id, _, form_version = form_id.partition("|")
@@ -91,11 +91,13 @@ def add_operations(fhir: Blueprint, operations: FhirOperations, version: DtrVers
     def expand() -> Response:
         return _expanded(None)
 
-    @fhir.route("/ValueSet/<set_id>/$expand", methods=["GET", "POST"])
+    @fhir.route("/ValueSet/<resource_id:set_id>/$expand", methods=["GET", "POST"])
     def expand_of_one(set_id: str) -> Response:
         return _expanded(set_id)
 
     def _expanded(set_id: str | None) -> Response:
         if request.method == "GET":
-            return json_response(operations.expansion.expand(request.args, set_id))
+            return json_response(
+                operations.expansion.expand(request.args.items(multi=True), set_id)
+            )
         return json_response(operations.expansion.expand_body(read_json_body(), set_id))

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, Flask, Response, current_app, request
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import NotFound
-from werkzeug.routing import Map
+from werkzeug.routing import BaseConverter, Map
 
 from cards.questionnaires import Form, Forms
 from cards.questionnaires.form_libraries import FormLibraries
@@ -30,6 +30,13 @@ FHIR_PREFIXES = (_PREFIX, *(f"{_PREFIX}/{v.name}" for v in VERSIONS))
 """Addresses of the FHIR endpoint: of both versions, and that of each."""
 
 Statement = Callable[[str, Map], Mapping[str, object]]
+
+
+class ResourceId(BaseConverter):
+    """An id in an address; what begins with $ is an operation."""
+
+    regex = "[^/$][^/]*"
+    part_isolating = True
 
 
 def fhir_blueprints(
@@ -52,12 +59,16 @@ def _blueprint(
 ) -> Blueprint:
     name = "fhir" if version is None else f"fhir-{version.name.replace('.', '-')}"
     fhir = Blueprint(name, __name__, url_prefix=prefix)
+    fhir.record_once(lambda state: state.app.url_map.converters.update(resource_id=ResourceId))
     forms, packages = operations.forms, operations.packages
     value_sets = operations.expansion.value_sets
     stated: list[bytes] = []
 
     def written(form: Form) -> Json:
         """The form in the shape of the address; at /fhir itself, as it stands on file."""
+        adaptive = packages.adaptive_forms.get(form.id)
+        if adaptive is not None:
+            return first_form(adaptive)
         if version is None:
             return packages.packaged.on_file(form.resource)
         today = operations.expansion.now.date()
@@ -84,22 +95,21 @@ def _blueprint(
     @open_to_all
     def search() -> Response:
         asked = _understood(request.args, request.headers.get("Prefer", ""))
-        found = [form for form in forms if all(_fits(forms, form, *each) for each in asked)]
+        every = (*forms, *(adaptive.form for adaptive in packages.adaptive_forms))
+        found = [form for form in every if all(_fits(forms, form, *each) for each in asked)]
         base = f"{forms.served_at.removesuffix(_PREFIX + '/Questionnaire')}{prefix}/Questionnaire"
         return _cacheable(encode(_searchset(found, base, asked, written)), found)
 
-    @fhir.get("/Questionnaire/<form_id>", strict_slashes=False)
+    @fhir.get("/Questionnaire/<resource_id:form_id>", strict_slashes=False)
     @open_to_all
     def read(form_id: str) -> Response:
-        form = forms.get(form_id)
-        if form is not None:
-            return _cacheable(encode(written(form)), [form])
         adaptive = packages.adaptive_forms.get(form_id)
-        if adaptive is None:
+        form = adaptive.form if adaptive else forms.get(form_id)
+        if form is None:
             raise NotFound
-        return _cacheable(encode(first_form(adaptive)), [adaptive.form])
+        return _cacheable(encode(written(form)), [form])
 
-    @fhir.get("/Library/<library_id>", strict_slashes=False)
+    @fhir.get("/Library/<resource_id:library_id>", strict_slashes=False)
     @open_to_all
     def library(library_id: str) -> Response:
         found = libraries.by_id(library_id)
@@ -107,7 +117,7 @@ def _blueprint(
             raise NotFound
         return _cacheable(encode(found), [])
 
-    @fhir.get("/ValueSet/<set_id>", strict_slashes=False)
+    @fhir.get("/ValueSet/<resource_id:set_id>", strict_slashes=False)
     @open_to_all
     def value_set(set_id: str) -> Response:
         if not value_sets.has(set_id):
@@ -148,9 +158,13 @@ _Asked = Sequence[tuple[str, str]]
 
 def _understood(args: MultiDict[str, str], prefer: str) -> _Asked:
     """The parameters that are searched by; others are ignored, or refused where the client prefers
-    so (FHIR R4, search, handling of unknown parameters).
+    so (FHIR R4, search, handling of unknown parameters). A modifier is never ignored.
     """
     given = [(name, value) for name, value in args.items(multi=True) if value]
+    for name, _ in given:
+        parameter, colon, _ = name.partition(":")
+        if colon and parameter in SEARCHED:
+            raise MalformedRequest(f"expected {parameter} without a modifier")
     unknown = {name for name, _ in given} - SEARCHED.keys() - _OF_THE_RESULT
     if unknown and "handling=strict" in prefer.replace(" ", "").lower():
         raise MalformedRequest(f"expected no search parameters but {', '.join(SEARCHED)}")
