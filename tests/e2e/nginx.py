@@ -18,14 +18,14 @@ EXAMPLE = ROOT / "examples" / "nginx.conf"
 
 
 @contextlib.contextmanager
-def in_front(folder: Path, port: int, service: int, *, mutual: bool = False) -> Iterator[None]:
-    """Run nginx on `port` before the service on the port `service`, to the block's end.
+def in_front(folder: Path, port: int, *services: int, mutual: bool = False) -> Iterator[None]:
+    """Run nginx on `port` before the instances on the ports `services`, to the block's end.
 
     `folder` holds localhost.pem and localhost.key, for `mutual` TLS also clients.pem.
     """
     assert NGINX is not None
     file = folder / "nginx.conf"
-    file.write_text(configuration(folder, port, service, mutual=mutual))
+    file.write_text(configuration(folder, port, *services, mutual=mutual))
     command = [NGINX, "-e", f"{folder}/error.log", "-p", str(folder), "-c", str(file)]
     subprocess.run([*command, "-t"], check=True, capture_output=True, timeout=60)
     process = subprocess.Popen(
@@ -39,7 +39,7 @@ def in_front(folder: Path, port: int, service: int, *, mutual: bool = False) -> 
         process.wait(timeout=30)
 
 
-def configuration(folder: Path, port: int, service: int, *, mutual: bool) -> str:
+def configuration(folder: Path, port: int, *services: int, mutual: bool) -> str:
     """The example with the names of this machine in it."""
     text = EXAMPLE.read_text("utf-8")
 
@@ -56,7 +56,8 @@ def configuration(folder: Path, port: int, service: int, *, mutual: bool) -> str
     change("/run/nginx.pid", f"{folder}/nginx.pid")
     change("/var/log/nginx/error.log", f"{folder}/error.log")
     change("listen 443 ", f"listen 127.0.0.1:{port} ")
-    change("127.0.0.1:8642", f"127.0.0.1:{service}")
+    (upstream,) = [line for line in text.splitlines() if " server 127.0.0.1:8642 " in line]
+    change(upstream, "\n".join(upstream.replace("8642", str(each)) for each in services))
     change("server_name covercard.example.org", "server_name localhost")
     change("/etc/covercard/tls/fullchain.pem", f"{folder}/localhost.pem")
     change("/etc/covercard/tls/privkey.pem", f"{folder}/localhost.key")
