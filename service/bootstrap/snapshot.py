@@ -112,10 +112,14 @@ def read_snapshot(settings: Settings) -> Snapshot:
     return Snapshot(Library(settings), clients, readers)
 
 
-def digests_on_disk(settings: Settings) -> Digests:
-    """The digests of the files as they are now; raises as `read_snapshot`, but checks less."""
+def digests_on_disk(settings: Settings, policies: str | None = None) -> Digests:
+    """The digests of the files as they are now; raises as `read_snapshot`, but checks less.
+
+    `policies` is that of the library, where it is known that its files are as they were.
+    """
     clients, readers = _access(settings)
-    return _digests(digest_on_disk(library_places(settings)), clients, readers)
+    policies = policies or digest_on_disk(library_places(settings))
+    return _digests(policies, clients, readers)
 
 
 def library_places(settings: Settings) -> LibraryPlaces:

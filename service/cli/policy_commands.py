@@ -64,17 +64,12 @@ def lint(directory: Path | None, payers: Path | None, on: datetime | None) -> No
 )
 def test(directory: Path | None, coverage: bool) -> None:
     """Run every case of every policy; exit code 1 with a failure, or without cases."""
-    from service.policies.cases import CASES, load_cases, run_case
+    from service.policies.cases import run_all_cases
     from service.policies.library import load_notices, load_policies
 
     directory = directory or _settings().policies_dir
-    policies, notices = load_policies(directory), load_notices(directory)
-    results = [
-        run_case(case, policies, notices)
-        for policy_id in policies.ids()
-        if (directory / policy_id / CASES).is_file()
-        for case in load_cases(directory / policy_id)
-    ]
+    policies = load_policies(directory)
+    results = run_all_cases([directory], policies, load_notices(directory))
     failed = [r for r in results if not r.passed]
     if failed:
         _print_failures(failed)
