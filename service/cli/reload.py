@@ -12,7 +12,7 @@ import click
 from service.cli.terminal import echo
 
 if TYPE_CHECKING:
-    from service.cli.snapshots.board import Outcome
+    from service.cli.snapshots.board import ReloadOutcome
 
 _LOOK_SECONDS = 0.05
 _SECONDS = 300
@@ -60,7 +60,7 @@ def reload(wait: int) -> None:
         time.sleep(_LOOK_SECONDS)
 
 
-def _tell(outcome: Outcome) -> None:
+def _tell(outcome: ReloadOutcome) -> None:
     if outcome.state == "refused":
         raise click.ClickException(
             f"refused, the service goes on with policies {outcome.policies}\n{outcome.why}"

@@ -34,7 +34,7 @@ class Report(msgspec.Struct, frozen=True):
     why: str = ""
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class ReloadOutcome(msgspec.Struct, frozen=True):
     """Outcome of a reload: `state` is "in force", "unchanged" or "refused", with the reason.
 
     `began` is the monotonic clock of its begin in nanoseconds, `at` its end as ISO 8601; the
@@ -129,7 +129,7 @@ class Board:
         *lines, self._half = came.split(b"\n")
         return [msgspec.json.decode(line, type=Report) for line in lines]
 
-    def tell(self, outcome: Outcome) -> None:
+    def tell(self, outcome: ReloadOutcome) -> None:
         """Put up how the last reload came out."""
         said = msgspec.json.encode(outcome)
         if len(said) > _MOST_WORDS - _NUMBER.size:
@@ -141,12 +141,12 @@ class Board:
         _NUMBER.pack_into(self._words, 0, len(said))
 
     @property
-    def outcome(self) -> Outcome | None:
-        """How the last reload came out; None before the first one, and while it is written."""
+    def outcome(self) -> ReloadOutcome | None:
+        """Outcome of the last reload; None before the first one, and while it is written."""
         (length,) = _NUMBER.unpack_from(self._words, 0)
         said = bytes(self._words[_NUMBER.size : _NUMBER.size + length])
         try:
-            return msgspec.json.decode(said, type=Outcome) if said else None
+            return msgspec.json.decode(said, type=ReloadOutcome) if said else None
         except msgspec.DecodeError:
             return None
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from service.bootstrap.snapshot import Digests, digests_on_disk, library_places
-from service.cli.snapshots.board import Outcome
+from service.cli.snapshots.board import ReloadOutcome
 from service.errors import ConfigurationError
 from service.settings import Settings
 from service.web.operations import HealthFinding, State
@@ -29,7 +29,7 @@ class FilesWatch:
         self,
         settings: Settings,
         digests: Digests,
-        outcome: Callable[[], Outcome | None],
+        outcome: Callable[[], ReloadOutcome | None],
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
@@ -38,7 +38,7 @@ class FilesWatch:
         self._seconds = seconds
         self._lock = threading.Lock()
         self._looked: float | None = None
-        self._last: Outcome | None = None
+        self._last: ReloadOutcome | None = None
         self._stamps: tuple[object, ...] = ()
         self._differ: str | None = None
 

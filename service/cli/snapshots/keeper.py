@@ -19,7 +19,7 @@ import structlog
 
 from service.bootstrap.app import create_app
 from service.bootstrap.snapshot import Snapshot, as_bytes, library_places, read_snapshot
-from service.cli.snapshots.board import Board, Outcome, Report
+from service.cli.snapshots.board import Board, ReloadOutcome, Report
 from service.errors import ConfigurationError
 from service.policies.cases import CaseResult, run_all_cases
 from service.settings import Settings
@@ -39,7 +39,7 @@ class SnapshotKeeper:
     """
 
     def __init__(
-        self, settings: Settings, snapshot: Snapshot, tell: Callable[[Outcome], None]
+        self, settings: Settings, snapshot: Snapshot, tell: Callable[[ReloadOutcome], None]
     ) -> None:
         self.held = (0, snapshot)
         self.board = Board()
@@ -78,10 +78,10 @@ class SnapshotKeeper:
         gc.collect()
         gc.freeze()  # as at the start: what the next workers share stays shared
 
-    def _outcome(self, state: str, began: int, cases: int, why: str = "") -> Outcome:
+    def _outcome(self, state: str, began: int, cases: int, why: str = "") -> ReloadOutcome:
         digests = self.held[1].digests
         at = datetime.now(UTC).isoformat(timespec="seconds")
-        return Outcome(state, why, began, at, digests.policies, digests.access, cases)  # type: ignore[arg-type]
+        return ReloadOutcome(state, why, began, at, digests.policies, digests.access, cases)  # type: ignore[arg-type]
 
     def _read(self) -> tuple[Snapshot, int]:
         """The snapshot of the files, with the number of cases that it has passed."""

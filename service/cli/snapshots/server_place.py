@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from service.cli.snapshots.board import Outcome
+from service.cli.snapshots.board import ReloadOutcome
 from service.errors import ConfigurationError
 from service.private_files import check_private, make_private_folder, open_private, written_whole
 from service.settings import Settings
@@ -80,7 +80,7 @@ class ServerPlace:
             " COVERCARD_RECORDS_DIR and COVERCARD_PORT must be those of the service"
         )
 
-    def tell(self, outcome: Outcome) -> None:
+    def tell(self, outcome: ReloadOutcome) -> None:
         """Write how a reload came out, for the command that asked for it."""
         try:
             with written_whole(self._outcome, replace=True) as file:
@@ -89,10 +89,10 @@ class ServerPlace:
             why = error.strerror if isinstance(error, OSError) else str(error)
             log.warning("how the reload came out cannot be written", why=why)
 
-    def told(self) -> Outcome | None:
-        """How the last reload came out; None before the first one."""
+    def told(self) -> ReloadOutcome | None:
+        """Outcome of the last reload; None before the first one."""
         try:
             check_private(self._outcome)
-            return msgspec.json.decode(self._outcome.read_bytes(), type=Outcome)
+            return msgspec.json.decode(self._outcome.read_bytes(), type=ReloadOutcome)
         except (OSError, msgspec.DecodeError):
             return None

@@ -16,7 +16,7 @@ import pytest
 
 from service.bootstrap.snapshot import Snapshot, read_snapshot
 from service.cli.snapshots import keeper as keeper_module
-from service.cli.snapshots.board import Board, Outcome
+from service.cli.snapshots.board import Board, ReloadOutcome
 from service.cli.snapshots.files_watch import AGAIN_SECONDS, FilesWatch
 from service.cli.snapshots.follower import CurrentApplication, Follower
 from service.cli.snapshots.keeper import SnapshotKeeper
@@ -99,12 +99,12 @@ Begin = Callable[..., Worker]
 
 
 @pytest.fixture
-def outcomes() -> list[Outcome]:
+def outcomes() -> list[ReloadOutcome]:
     return []
 
 
 @pytest.fixture
-def keeper(own: Settings, outcomes: list[Outcome]) -> SnapshotKeeper:
+def keeper(own: Settings, outcomes: list[ReloadOutcome]) -> SnapshotKeeper:
     return SnapshotKeeper(own, read_snapshot(own), outcomes.append)
 
 
@@ -123,7 +123,7 @@ def begin(keeper: SnapshotKeeper, tmp_path: Path, workers: ExitStack) -> Begin:
 
 
 def test_all_workers_have_switched_when_the_reload_is_over(
-    own: Settings, keeper: SnapshotKeeper, begin: Begin, outcomes: list[Outcome]
+    own: Settings, keeper: SnapshotKeeper, begin: Begin, outcomes: list[ReloadOutcome]
 ) -> None:
     both = [begin(), begin()]
     edit(own, "Renamed scan")
@@ -151,7 +151,7 @@ def test_where_one_worker_cannot_take_it_none_does(
     own: Settings,
     keeper: SnapshotKeeper,
     begin: Begin,
-    outcomes: list[Outcome],
+    outcomes: list[ReloadOutcome],
     build: Callable[[Snapshot], Any],
     why: str,
 ) -> None:
@@ -173,7 +173,7 @@ def test_a_worker_that_stands_still_is_waited_for_in_vain_and_nothing_changes(
     own: Settings,
     keeper: SnapshotKeeper,
     begin: Begin,
-    outcomes: list[Outcome],
+    outcomes: list[ReloadOutcome],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(keeper_module, "SECONDS_TO_BE_READY", 0.5)
@@ -196,7 +196,7 @@ def test_a_worker_that_does_not_switch_at_the_word_is_killed(
     own: Settings,
     keeper: SnapshotKeeper,
     begin: Begin,
-    outcomes: list[Outcome],
+    outcomes: list[ReloadOutcome],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(keeper_module, "SECONDS_TO_SWITCH", 0.5)
@@ -217,7 +217,7 @@ def test_a_worker_that_does_not_switch_at_the_word_is_killed(
 
 
 def test_a_worker_that_has_died_is_not_waited_for(
-    own: Settings, keeper: SnapshotKeeper, begin: Begin, outcomes: list[Outcome]
+    own: Settings, keeper: SnapshotKeeper, begin: Begin, outcomes: list[ReloadOutcome]
 ) -> None:
     able, dead = begin(), begin()
     os.kill(dead.process, signal.SIGKILL)  # and nobody has waited for it yet
@@ -230,7 +230,7 @@ def test_a_worker_that_has_died_is_not_waited_for(
 
 
 def test_a_worker_that_was_forked_before_a_switch_and_begins_after_it_catches_up(
-    own: Settings, keeper: SnapshotKeeper, begin: Begin, outcomes: list[Outcome]
+    own: Settings, keeper: SnapshotKeeper, begin: Begin, outcomes: list[ReloadOutcome]
 ) -> None:
     former = keeper.held
     edit(own, "Renamed scan")
@@ -281,7 +281,7 @@ def test_an_outcome_of_any_length_can_be_put_up_while_it_is_read() -> None:
     reader = threading.Thread(target=read)
     reader.start()
     for length in (0, 10, 1_000_000, 5):
-        board.tell(Outcome("refused", "w" * length, 1, "2026-11-29", "p", "a"))
+        board.tell(ReloadOutcome("refused", "w" * length, 1, "2026-11-29", "p", "a"))
         time.sleep(0.05)
     stop.set()
     reader.join(10)
@@ -298,7 +298,7 @@ class Clock:
 def test_readiness_says_that_the_files_differ_and_what_the_last_reload_said(
     own: Settings,
 ) -> None:
-    outcome: list[Outcome | None] = [None]
+    outcome: list[ReloadOutcome | None] = [None]
     clock = Clock()
     watch = FilesWatch(own, read_snapshot(own).digests, lambda: outcome[0], clock)
     assert watch.look().state is State.READY
@@ -311,7 +311,7 @@ def test_readiness_says_that_the_files_differ_and_what_the_last_reload_said(
         "the files differ from the snapshot in force; run `covercard reload`:"
         " it takes them, or says what is wrong",
     )
-    outcome[0] = Outcome("refused", "a case fails", 1, "2026-11-29", "p", "a")
+    outcome[0] = ReloadOutcome("refused", "a case fails", 1, "2026-11-29", "p", "a")
     assert watch.look().warnings[1] == "the last reload was refused: a case fails"
     edit(own, "Example scan")
     clock.now += AGAIN_SECONDS
