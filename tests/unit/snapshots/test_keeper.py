@@ -81,6 +81,27 @@ class Worker:
             time.sleep(0.01)
         return False
 
+    def stop(self) -> None:
+        """Make it stand still."""
+        os.kill(self.process, signal.SIGSTOP)
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            state = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()[0]
+            if state == "T":
+                return
+            time.sleep(0.001)
+        raise AssertionError("it does not stop")
+
+    def ended_by(self) -> int | None:
+        """The signal that ended it, within ten seconds; None where it has not ended."""
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            ended, status = os.waitpid(self.process, os.WNOHANG)
+            if ended:
+                return os.WTERMSIG(status)
+            time.sleep(0.01)
+        return None
+
     def end(self) -> None:
         try:
             os.kill(self.process, signal.SIGKILL)
@@ -178,7 +199,7 @@ def test_a_worker_that_stands_still_is_waited_for_in_vain_and_nothing_changes(
 ) -> None:
     monkeypatch.setattr(keeper_module, "SECONDS_TO_BE_READY", 0.5)
     able, still = begin(), begin()
-    os.kill(still.process, signal.SIGSTOP)
+    still.stop()
     edit(own, "Renamed scan")
     keeper.reload()
     assert outcomes[0].state == "refused"
@@ -204,7 +225,7 @@ def test_a_worker_that_does_not_switch_at_the_word_is_killed(
     put_in_force = keeper.board.put_in_force
 
     def stop_one_first(number: int) -> None:
-        os.kill(still.process, signal.SIGSTOP)
+        still.stop()
         put_in_force(number)
 
     monkeypatch.setattr(keeper.board, "put_in_force", stop_one_first)
@@ -212,8 +233,7 @@ def test_a_worker_that_does_not_switch_at_the_word_is_killed(
     keeper.reload()
     assert outcomes[0].state == "in force"
     assert able.answers("Renamed scan", 1)
-    _, status = os.waitpid(still.process, 0)
-    assert os.WTERMSIG(status) == signal.SIGKILL
+    assert still.ended_by() == signal.SIGKILL
 
 
 def test_a_worker_that_has_died_is_not_waited_for(
