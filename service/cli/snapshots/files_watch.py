@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from service.bootstrap.snapshot import Digests, digests_on_disk, library_places
+from service.bootstrap.snapshot import Digests, digests_on_disk, library_files
 from service.cli.snapshots.board import ReloadOutcome
 from service.errors import ConfigurationError
 from service.settings import Settings
@@ -65,8 +65,8 @@ class FilesWatch:
         try:
             # A large library is read only where one of its files may have changed.
             stamps = tuple(
-                (name, found.st_mtime_ns, found.st_size, found.st_ino)
-                for name, path in library_places(self._settings).paths()
+                (path, found.st_mtime_ns, found.st_size, found.st_ino)
+                for path in library_files(self._settings)
                 for found in (path.stat(),)
             )
             if stamps == self._stamps:

@@ -18,10 +18,17 @@ from datetime import UTC, datetime
 import structlog
 
 from service.bootstrap.app import create_app
-from service.bootstrap.snapshot import Snapshot, as_bytes, library_places, read_snapshot
+from service.bootstrap.snapshot import (
+    CHANGING,
+    Snapshot,
+    as_bytes,
+    library_places,
+    read_snapshot,
+)
 from service.cli.snapshots.board import Board, ReloadOutcome, Report
 from service.errors import ConfigurationError
 from service.policies.cases import CaseResult, run_all_cases
+from service.policies.library_files import digest_on_disk
 from service.settings import Settings
 from service.uncaught import told
 
@@ -85,9 +92,12 @@ class SnapshotKeeper:
 
     def _read(self) -> tuple[Snapshot, int]:
         """The snapshot of the files, with the number of cases that it has passed."""
-        new = read_snapshot(self._settings)
-        folders = library_places(self._settings).folders
-        results = run_all_cases(folders, new.library.policies, new.library.notices)
+        with library_places(self._settings) as places:
+            new = read_snapshot(self._settings, places)
+            library = new.library
+            results = run_all_cases(places.folders, library.policies, library.notices)
+            if digest_on_disk(places) != library.digest:
+                raise ConfigurationError(CHANGING.format(places.directory))
         failed = [result for result in results if not result.passed]
         if failed:
             raise ConfigurationError(_told_of_failures(failed, len(results)))
