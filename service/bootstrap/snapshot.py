@@ -12,7 +12,7 @@ import hashlib
 import io
 import pickle
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,7 +22,7 @@ from cards.texts import Texts
 from service.auth.clients import ClientsOnFile, read_clients
 from service.auth.readers import Readers, load_readers
 from service.dtr.fhir_value_sets import FhirValueSets
-from service.errors import ConfigurationError, Finding, LibraryError
+from service.errors import ConfigurationError
 from service.policies.answer_texts import load_texts
 from service.policies.bundle import Bundle, extracted, read_bundle, verifying_key
 from service.policies.library import load_library
@@ -148,25 +148,13 @@ def library_files(settings: Settings) -> Iterator[Path]:
 def library_places(settings: Settings) -> Iterator[LibraryPlaces]:
     """The places of the library by the settings: the operator's own, or a bundle's, unpacked.
 
-    Raises ConfigurationError for a bundle that cannot be trusted. What is found wrong with a
-    bundle's files in the block is told by their names in the bundle.
+    Raises ConfigurationError for a bundle that cannot be trusted.
     """
-    bundle = settings.policy_bundle
-    if bundle is None:
+    if settings.policy_bundle is None:
         yield _places(settings)
         return
     with extracted(_bundle(settings)) as places:
-        try:
-            yield places
-        except LibraryError as error:
-            raise LibraryError([_in_bundle(f, bundle, places) for f in error.findings]) from None
-
-
-def _in_bundle(finding: Finding, bundle: Path, places: LibraryPlaces) -> Finding:
-    folder = places.directory.parent
-    if not finding.file.is_relative_to(folder):
-        return finding
-    return replace(finding, file=bundle / finding.file.relative_to(folder))
+        yield places
 
 
 def _bundle(settings: Settings) -> Bundle:

@@ -232,6 +232,43 @@ def bundle(out: Path, key: Path, replace: bool) -> None:
     echo(f"{len(results)} cases passed")
 
 
+@policy.command()
+@click.argument("before", metavar="A", type=click.Path(exists=True, path_type=Path))
+@click.argument("after", metavar="B", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--public-key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="PEM file of the public key that bundles must be signed for. Default:"
+    " COVERCARD_POLICY_BUNDLE_KEY, or none: their signatures are not checked.",
+)
+@click.option(
+    "--payers",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Payers file of a folder without payers.yaml. Default: COVERCARD_PAYERS_FILE.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the changes as JSON.")
+def diff(
+    before: Path, after: Path, public_key: Path | None, payers: Path | None, as_json: bool
+) -> None:
+    """Show what changes for whom from the policies of A to those of B, bundles or folders.
+
+    Exit code 1 if anything changes.
+    """
+    from service.cli.library_diff import changes_json, read_side, show_changes
+    from service.policies.library_changes import library_changes
+
+    settings = _settings()
+    key = public_key or settings.policy_bundle_key
+    sides = [read_side(path, key, payers or settings.payers_file) for path in (before, after)]
+    changes = library_changes(sides[0].library, sides[1].library)
+    if as_json:
+        echo_json(changes_json(sides[0], sides[1], changes))
+    else:
+        show_changes(sides[0], sides[1], changes)
+    if changes.answers or changes.contents:
+        sys.exit(1)
+
+
 def _places(directory: Path | None) -> AbstractContextManager[LibraryPlaces]:
     """The places of a folder's library with no other payers, or of the settings' own."""
     from service.bootstrap.snapshot import library_places

@@ -14,7 +14,7 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from service import __version__
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, Finding, LibraryError
 from service.policies.library_files import (
     ADDED,
     PAYERS,
@@ -67,11 +67,12 @@ class _Manifest(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle that is whole: its files by their names, and their digest.
+    """A bundle that is whole: its place, its files by their names, and their digest.
 
     `signed` is true where its signature was checked with a key.
     """
 
+    path: Path
     files: Mapping[str, bytes]
     digest: str
     signed: bool
@@ -103,7 +104,7 @@ def read_bundle(path: Path, key: Ed25519PublicKey | None) -> Bundle:
     if len(content) > MOST_BYTES:
         raise ConfigurationError(f"{path}: is no bundle: more than {MOST_BYTES} bytes")
     try:
-        return _checked(content, key)
+        return _checked(path, content, key)
     except (zipfile.BadZipFile, _NoBundle, ValueError, EOFError, NotImplementedError) as error:
         why = str(error) if isinstance(error, _NoBundle) else "is no bundle, or is damaged"
         raise ConfigurationError(f"{path}: {why}") from None
@@ -113,7 +114,7 @@ class _NoBundle(Exception):
     pass
 
 
-def _checked(content: bytes, key: Ed25519PublicKey | None) -> Bundle:
+def _checked(path: Path, content: bytes, key: Ed25519PublicKey | None) -> Bundle:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = archive.infolist()
         # Stored, and of this file's own bytes: nothing unfolds into more than was read.
@@ -143,7 +144,7 @@ def _checked(content: bytes, key: Ed25519PublicKey | None) -> Bundle:
         raise _NoBundle("was changed since it was made")
     if not all(map(_NAME.fullmatch, found)) or digest_of(found) != told.digest:
         raise _NoBundle("is no bundle of this service")
-    return Bundle(found, told.digest, signed=key is not None)
+    return Bundle(path, found, told.digest, signed=key is not None)
 
 
 def _archive(manifest: bytes, signature: bytes, files: Mapping[str, bytes]) -> bytes:
@@ -161,7 +162,8 @@ def _archive(manifest: bytes, signature: bytes, files: Mapping[str, bytes]) -> b
 def extracted(bundle: Bundle) -> Iterator[LibraryPlaces]:
     """The files of a bundle in a folder of this process's own, which is gone at the block's end.
 
-    Raises ConfigurationError where they cannot be written.
+    What is found wrong with them in the block is told by their names in the bundle. Raises
+    ConfigurationError where they cannot be written.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -179,12 +181,22 @@ def extracted(bundle: Bundle) -> Iterator[LibraryPlaces]:
                 f"the policy bundle cannot be unpacked in the folder of TMPDIR ({error.strerror})"
             ) from None
         added = folder / ADDED
-        yield LibraryPlaces(
-            folder / POLICIES,
-            folder / PAYERS,
-            added if added.is_dir() else None,
-            folder / PROGRAMS,
-        )
+        try:
+            yield LibraryPlaces(
+                folder / POLICIES,
+                folder / PAYERS,
+                added if added.is_dir() else None,
+                folder / PROGRAMS,
+            )
+        except LibraryError as error:
+            findings = [_in_bundle(finding, bundle, folder) for finding in error.findings]
+            raise LibraryError(findings) from None
+
+
+def _in_bundle(finding: Finding, bundle: Bundle, folder: Path) -> Finding:
+    if not finding.file.is_relative_to(folder):
+        return finding
+    return replace(finding, file=bundle.path / finding.file.relative_to(folder))
 
 
 def signing_key(path: Path) -> Ed25519PrivateKey:

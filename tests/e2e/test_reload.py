@@ -239,6 +239,7 @@ def no_policies(service: Service) -> None:
     shutil.move(service.folder / "library", service.folder / "moved")
 
 
+@pytest.mark.threat("unchecked-policy")
 @pytest.mark.parametrize(
     ("break_it", "why"),
     [
@@ -287,6 +288,7 @@ def wait_for_workers(service: Service, without: int) -> None:
     time.sleep(1.5)  # it loads; whoever connects meanwhile reaches the other one
 
 
+@pytest.mark.threat("unchecked-policy")
 def test_a_worker_that_dies_after_a_reload_comes_again_with_the_snapshot_in_force(
     begin: Any, order: bytes
 ) -> None:

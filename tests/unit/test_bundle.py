@@ -98,6 +98,7 @@ def test_with_a_second_folder_of_policies_it_comes_along(tmp_path: Path) -> None
         assert digest_on_disk(places) == digest_on_disk(both)
 
 
+@pytest.mark.threat("policy-bundle")
 def test_each_changed_byte_is_found(made: Path) -> None:
     whole = made.read_bytes()
     for at in range(0, len(whole), 97):
@@ -116,6 +117,7 @@ def test_each_changed_byte_is_found(made: Path) -> None:
             read_bundle(made, KEY.public_key())
 
 
+@pytest.mark.threat("policy-bundle")
 def test_another_key_is_refused_and_without_a_key_only_the_content_is_checked(made: Path) -> None:
     with pytest.raises(ConfigurationError, match="was not signed with the key"):
         read_bundle(made, OTHER.public_key())
