@@ -192,7 +192,7 @@ def schema(kind: str) -> None:
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
     "--key",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, path_type=Path),
     required=True,
     help="PEM file of the private key (Ed25519) that signs it.",
 )
@@ -233,11 +233,11 @@ def bundle(out: Path, key: Path, replace: bool) -> None:
 
 
 @policy.command()
-@click.argument("before", metavar="A", type=click.Path(exists=True, path_type=Path))
-@click.argument("after", metavar="B", type=click.Path(exists=True, path_type=Path))
+@click.argument("before", metavar="A", type=click.Path(path_type=Path))
+@click.argument("after", metavar="B", type=click.Path(path_type=Path))
 @click.option(
     "--public-key",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, path_type=Path),
     help="PEM file of the public key that bundles must be signed for. Default:"
     " COVERCARD_POLICY_BUNDLE_KEY, or none: their signatures are not checked.",
 )

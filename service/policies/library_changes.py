@@ -185,7 +185,7 @@ def _applying(before: Payers, after: Payers, policy: str, program: Program) -> t
 
 
 def _policies(before: OnFile, after: OnFile) -> Iterator[ContentChanged]:
-    """What policies say besides their answers, by version; a new one beside the one before it."""
+    """Statements of policies besides their answers, by version; a new one beside the former."""
     for policy in _ids(before, after):
         older = {v.version: v for v in before.policies.versions(policy)}
         newer = {v.version: v for v in after.policies.versions(policy)}

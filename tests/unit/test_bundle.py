@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
+import subprocess
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +42,7 @@ from service.policies.bundle import (
 from service.policies.library_files import LibraryPlaces, digest_on_disk, read_files
 from service.settings import Settings, load_settings
 from tests.conftest import FIXTURES, NOW, fixture_text, in_folder
+from tests.documents import document
 from tests.policies import LIBRARY, PAYERS, SOUND
 
 PLACES = LibraryPlaces(SOUND, SOUND / "payers.yaml")
@@ -347,3 +350,28 @@ def test_commands_look_into_the_bundle_and_none_writes_into_it(tmp_path: Path, m
         done = run(*words, **bundle)
         assert done.exit_code == 1
         assert "COVERCARD_POLICY_BUNDLE is not changed" in done.output
+
+
+def test_the_documents_commands_make_keys_and_a_bundle_that_a_service_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of docs/operations.md, in their order."""
+    section = document("docs/operations.md").text.partition("### Bundles\n")[2]
+    blocks = re.findall(r"```sh\n(.*?)```", section, flags=re.DOTALL)
+    commands = "".join(blocks[:2]).splitlines()
+    assert [c.split()[0] for c in commands] == ["openssl", "openssl", "chmod", *["covercard"] * 2]
+    monkeypatch.chdir(tmp_path)
+    for command in commands[:3]:
+        subprocess.run(command.split(), check=True, capture_output=True, timeout=60)
+    key = verifying_key(Path("signing-key.pub"))
+    made = bundle_bytes(read_files(PLACES), signing_key(Path("signing-key.pem")))
+    Path("former.bundle").write_bytes(made)
+    for command, code in zip(commands[3:], (0, 1), strict=True):
+        done = CliRunner().invoke(cli, command.split()[1:])
+        assert done.exit_code == code, done.output
+    assert "mr-spectroscopy, Medicare Advantage, from 2023-10-01 on:" in done.output
+    settings = in_folder(
+        tmp_path, policy_bundle="policies.bundle", policy_bundle_key="signing-key.pub"
+    )
+    found = read_bundle(Path("policies.bundle"), key)
+    assert read_snapshot(settings).digests.policies == found.digest
