@@ -142,7 +142,8 @@ def _checked(path: Path, content: bytes, key: Ed25519PublicKey | None) -> Bundle
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in found.items()}
     if hashes != told.files or content != _archive(manifest, signature, found):
         raise _NoBundle("was changed since it was made")
-    if not all(map(_NAME.fullmatch, found)) or digest_of(found) != told.digest:
+    named = {PAYERS, PROGRAMS} <= found.keys() and all(map(_NAME.fullmatch, found))
+    if not named or digest_of(found) != told.digest:
         raise _NoBundle("is no bundle of this service")
     return Bundle(path, found, told.digest, signed=key is not None)
 
@@ -173,20 +174,23 @@ def extracted(bundle: Bundle) -> Iterator[LibraryPlaces]:
             folder = Path(stack.enter_context(made))
             (folder / POLICIES).mkdir()
             for name, content in bundle.files.items():
-                path = folder / name
+                path = folder / name if "/" in name else folder / POLICIES / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
+            added = folder / ADDED
+            if added.is_dir():
+                # Cases go by the programs beside their policies.
+                (added / PROGRAMS).write_bytes(bundle.files[PROGRAMS])
         except OSError as error:
             raise ConfigurationError(
                 f"the policy bundle cannot be unpacked in the folder of TMPDIR ({error.strerror})"
             ) from None
-        added = folder / ADDED
         try:
             yield LibraryPlaces(
                 folder / POLICIES,
-                folder / PAYERS,
+                folder / POLICIES / PAYERS,
                 added if added.is_dir() else None,
-                folder / PROGRAMS,
+                folder / POLICIES / PROGRAMS,
             )
         except LibraryError as error:
             findings = [_in_bundle(finding, bundle, folder) for finding in error.findings]

@@ -173,6 +173,16 @@ def test_no_name_leads_out_of_its_folder_even_if_it_is_signed(
 
 
 @pytest.mark.threat("policy-bundle")
+@pytest.mark.parametrize("name", ["payers.yaml", "programs.yaml"])
+def test_a_bundle_without_payers_or_programs_is_none(made: Path, name: str) -> None:
+    files = dict(read_files(PLACES))
+    del files[name]
+    made.write_bytes(bundle_bytes(files, KEY))
+    with pytest.raises(ConfigurationError, match="is no bundle of this service"):
+        read_bundle(made, KEY.public_key())
+
+
+@pytest.mark.threat("policy-bundle")
 @pytest.mark.parametrize("how", ["compressed", "twice", "unlisted", "no manifest", "no archive"])
 def test_an_archive_that_is_not_as_bundles_are_made_is_refused(made: Path, how: str) -> None:
     whole = made.read_bytes()
