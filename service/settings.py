@@ -81,6 +81,14 @@ class Settings(BaseSettings):
         description="YAML of payers with their policies. Default: payers.yaml in the folder of"
         " policies, if there is one.",
     )
+    policy_bundle: Path | None = Field(
+        None,
+        description="A signed bundle of policies, notices, payers and programs (`covercard policy"
+        " bundle`), in place of their folders and files.",
+    )
+    policy_bundle_key: Path | None = Field(
+        None, description="PEM file of the public key (Ed25519) that the bundle must be signed for."
+    )
     former_base_urls: str = Field(
         "",
         description="Public base URLs of before, space-separated: forms named below them count.",
@@ -415,6 +423,24 @@ class Settings(BaseSettings):
                 if beside.is_file():
                     found[setting] = beside
         return {**told, **found}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bundle_alone(cls, told: dict[str, object]) -> dict[str, object]:
+        """A bundle with its key, and nothing beside it that says where policies are."""
+        if not told.get("policy_bundle"):
+            return told
+        if not told.get("policy_bundle_key"):
+            raise ValueError(
+                "COVERCARD_POLICY_BUNDLE_KEY: name the public key of whoever signs the bundle"
+            )
+        for name in ("policies_dir", "added_policies_dir", "payers_file", "programs_file"):
+            if told.get(name):
+                raise ValueError(
+                    f"{_PREFIX}POLICY_BUNDLE and {_PREFIX}{name.upper()} are both set: keep one of"
+                    " them"
+                )
+        return told
 
     @field_validator("fhir_servers")
     @classmethod

@@ -7,10 +7,13 @@ it is handed over as bytes.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import pickle
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -21,6 +24,7 @@ from service.auth.readers import Readers, load_readers
 from service.dtr.fhir_value_sets import FhirValueSets
 from service.errors import ConfigurationError
 from service.policies.answer_texts import load_texts
+from service.policies.bundle import Bundle, extracted, read_bundle, verifying_key
 from service.policies.library import load_library
 from service.policies.library_files import DIGITS, LibraryPlaces, digest_on_disk
 from service.policies.notices import NoticeLibrary
@@ -30,6 +34,7 @@ from service.policies.reading_cache import ReadingCache
 from service.settings import Settings
 
 _READINGS = 3
+CHANGING = "{}: files are changed while they are read; wait until all of them are there"
 _OF_THE_PROGRAM = "texts"
 """What a library takes from the program itself: it is not handed over."""
 
@@ -41,25 +46,29 @@ class Library:
     `digest` is that of its files (service.policies.library_files).
     """
 
-    def __init__(self, settings: Settings) -> None:
-        places = library_places(settings)
+    def __init__(self, settings: Settings, places: LibraryPlaces | None = None) -> None:
+        if places is not None:
+            self._read(settings, places)
+            return
+        with library_places(settings) as found:
+            self._read(settings, found)
+
+    def _read(self, settings: Settings, places: LibraryPlaces) -> None:
         self.digest = digest_on_disk(places)
+        named = settings.policy_bundle or places.directory
         for _ in range(_READINGS):
             on_file = load_library(
                 places.directory,
                 places.payers,
                 places.added,
                 places.programs,
-                ReadingCache(settings.cache_dir, settings.policies_dir),
+                ReadingCache(settings.cache_dir, named),
             )
             before, self.digest = self.digest, digest_on_disk(places)
             if before == self.digest:
                 break
         else:
-            raise ConfigurationError(
-                f"{places.directory}: files are changed while they are read; wait until all of"
-                " them are there"
-            )
+            raise ConfigurationError(CHANGING.format(places.directory))
         self.policies: PolicyStore = on_file.policies
         self.notices: NoticeLibrary = on_file.notices
         self.payers: Payers = on_file.payers
@@ -103,23 +112,58 @@ class Snapshot:
         return _digests(self.library.digest, self.clients, self.readers)
 
 
-def read_snapshot(settings: Settings) -> Snapshot:
-    """The snapshot of the files as they are now.
+def read_snapshot(settings: Settings, places: LibraryPlaces | None = None) -> Snapshot:
+    """The snapshot of the files as they are now; `places` where the library's are known already.
 
     Raises ConfigurationError with everything that is wrong with one of them.
     """
     clients, readers = _access(settings)
-    return Snapshot(Library(settings), clients, readers)
+    return Snapshot(Library(settings, places), clients, readers)
 
 
-def digests_on_disk(settings: Settings) -> Digests:
-    """The digests of the files as they are now; raises as `read_snapshot`, but checks less."""
+def digests_on_disk(settings: Settings, policies: str | None = None) -> Digests:
+    """The digests of the files as they are now; raises as `read_snapshot`, but checks less.
+
+    `policies` is that of the library, where it is known that its files are as they were.
+    """
     clients, readers = _access(settings)
-    return _digests(digest_on_disk(library_places(settings)), clients, readers)
+    return _digests(policies or _policies_on_disk(settings), clients, readers)
 
 
-def library_places(settings: Settings) -> LibraryPlaces:
-    """The places of the library by the settings."""
+def _policies_on_disk(settings: Settings) -> str:
+    if settings.policy_bundle is not None:
+        return _bundle(settings).digest
+    return digest_on_disk(_places(settings))
+
+
+def library_files(settings: Settings) -> Iterator[Path]:
+    """The files that the library is read from. Raises LibraryError for an unreadable folder."""
+    if settings.policy_bundle is not None:
+        yield settings.policy_bundle
+    else:
+        yield from (path for _, path in _places(settings).paths())
+
+
+@contextlib.contextmanager
+def library_places(settings: Settings) -> Iterator[LibraryPlaces]:
+    """The places of the library by the settings: the operator's own, or a bundle's, unpacked.
+
+    Raises ConfigurationError for a bundle that cannot be trusted.
+    """
+    if settings.policy_bundle is None:
+        yield _places(settings)
+        return
+    with extracted(_bundle(settings)) as places:
+        yield places
+
+
+def _bundle(settings: Settings) -> Bundle:
+    if settings.policy_bundle is None or settings.policy_bundle_key is None:
+        raise ConfigurationError("COVERCARD_POLICY_BUNDLE: no bundle is named, or no key")
+    return read_bundle(settings.policy_bundle, verifying_key(settings.policy_bundle_key))
+
+
+def _places(settings: Settings) -> LibraryPlaces:
     return LibraryPlaces(
         settings.policies_dir,
         settings.payers_file,

@@ -14,6 +14,7 @@ from service.cli.ehr_stub.ehr_command import ehr
 from service.cli.fire import fire
 from service.cli.payer_data_commands import payer_data
 from service.cli.policy_commands import policy
+from service.cli.reload import reload
 from service.cli.serve import serve
 from service.cli.terminal import ShownGroup, echo
 from service.errors import ConfigurationError, RecordsUnavailable
@@ -28,7 +29,7 @@ def cli() -> None:
     """Coverage decisions for CDS Hooks: serve them, try them, and maintain their policies."""
 
 
-for command in (serve, fire, ehr, policy, decisions, payer_data, db):
+for command in (serve, reload, fire, ehr, policy, decisions, payer_data, db):
     cli.add_command(command)
 
 

@@ -161,11 +161,12 @@ def _database() -> Iterator[str]:
 
 def _listed() -> Payers:
     """The payers of the payers file, with the programs of theirs."""
+    from service.bootstrap.snapshot import library_places
     from service.policies.library import load_payers
     from service.settings import load_settings
 
-    settings = load_settings()
-    return load_payers(settings.payers_file, settings.programs_file)
+    with library_places(load_settings()) as places:
+        return load_payers(places.payers, places.programs)
 
 
 def _identifiers(payers: Payers) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from service.cli.terminal import console, echo, echo_json
 
 if TYPE_CHECKING:
     from service.policies.cases import Case, CaseResult
+    from service.policies.library_files import LibraryPlaces
     from service.policies.policy_store import PolicyStore
     from service.settings import Settings
 
@@ -42,13 +44,12 @@ def lint(directory: Path | None, payers: Path | None, on: datetime | None) -> No
     from service.policies.answer_texts import lint_texts
     from service.policies.lint import lint_library
 
-    settings = _settings()
-    programs = None
-    if directory is None:
-        payers, programs = payers or settings.payers_file, settings.programs_file
-    day = on.date() if on else _today(settings)
-    library = directory or settings.policies_dir
-    findings = [*lint_library(library, payers, day, programs), *lint_texts()]
+    day = on.date() if on else _today(_settings())
+    with _places(directory) as places:
+        programs = None
+        if directory is None:
+            payers, programs = payers or places.payers, places.programs
+        findings = [*lint_library(places.directory, payers, day, programs), *lint_texts()]
     for finding in findings:
         echo(_short(finding))
     errors = sum(not f.warning for f in findings)
@@ -64,17 +65,13 @@ def lint(directory: Path | None, payers: Path | None, on: datetime | None) -> No
 )
 def test(directory: Path | None, coverage: bool) -> None:
     """Run every case of every policy; exit code 1 with a failure, or without cases."""
-    from service.policies.cases import CASES, load_cases, run_case
+    from service.policies.cases import run_all_cases
     from service.policies.library import load_notices, load_policies
 
-    directory = directory or _settings().policies_dir
-    policies, notices = load_policies(directory), load_notices(directory)
-    results = [
-        run_case(case, policies, notices)
-        for policy_id in policies.ids()
-        if (directory / policy_id / CASES).is_file()
-        for case in load_cases(directory / policy_id)
-    ]
+    with _places(directory) as places:
+        policies = load_policies(places.directory)
+        notices = load_notices(places.directory)
+        results = run_all_cases([places.directory], policies, notices)
     failed = [r for r in results if not r.passed]
     if failed:
         _print_failures(failed)
@@ -94,11 +91,10 @@ def show(policy_id: str, on: datetime | None, directory: Path | None) -> None:
     from service.cli.policy_display import policy_page
     from service.policies.library import load_notices, load_policies
 
-    settings = _settings()
-    directory = directory or settings.policies_dir
-    today = _today(settings)
+    today = _today(_settings())
     day = on.date() if on else today
-    policies = load_policies(directory)
+    with _places(directory) as places:
+        policies, notices = load_policies(places.directory), load_notices(places.directory)
     versions = policies.versions(policy_id)
     if not versions:
         on_file = ", ".join(policies.ids()) or "none"
@@ -107,7 +103,7 @@ def show(policy_id: str, on: datetime | None, directory: Path | None) -> None:
     if version is None:
         spans = ", ".join(f"{v.starts} to {v.ends or 'open'}" for v in versions)
         raise click.ClickException(f"{policy_id} is not in force on {day}; it is from {spans}")
-    console().print(policy_page(version, load_notices(directory), day, today))
+    console().print(policy_page(version, notices, day, today))
 
 
 @policy.command()
@@ -120,13 +116,15 @@ def explain(policy_id: str, sentence: str, directory: Path | None) -> None:
     from service.policies.cases import CASES, load_cases, run_case
     from service.policies.library import load_notices, load_policies
 
-    directory = directory or _settings().policies_dir
-    policies = load_policies(directory)
-    folder = directory / policy_id
-    if not (folder / CASES).is_file():
-        on_file = ", ".join(policies.ids()) or "none"
-        raise click.ClickException(f"no cases of {policy_id!r} are on file; policies: {on_file}")
-    cases = load_cases(folder)
+    with _places(directory) as places:
+        policies, notices = load_policies(places.directory), load_notices(places.directory)
+        folder = places.directory / policy_id
+        if not (folder / CASES).is_file():
+            on_file = ", ".join(policies.ids()) or "none"
+            raise click.ClickException(
+                f"no cases of {policy_id!r} are on file; policies: {on_file}"
+            )
+        cases = load_cases(folder)
     found = [c for c in cases if c.it == sentence] or [
         c for c in cases if c.it.lower().startswith(sentence.lower())
     ]
@@ -135,7 +133,7 @@ def explain(policy_id: str, sentence: str, directory: Path | None) -> None:
         problem = "several cases begin" if found else "no case begins"
         raise click.ClickException(f"{problem} with {sentence!r}; name one of:{known}")
     (case,) = found
-    result = run_case(case, policies, load_notices(directory))
+    result = run_case(case, policies, notices)
     console().print(explained(case, result, result.determination.policy))
 
 
@@ -149,7 +147,7 @@ def new(policy_id: str, start: datetime | None, directory: Path | None) -> None:
 
     settings = _settings()
     day = start.date() if start else _today(settings)
-    for path in new_policy(directory or settings.policies_dir, policy_id, day):
+    for path in new_policy(directory or _to_be_written(settings), policy_id, day):
         echo(f"wrote {_short(path)}")
     echo("Fill them in; covercard policy lint names what is left, covercard policy test runs")
     echo("the cases. Then list the policy under each payer that applies it, and publish it.")
@@ -169,7 +167,7 @@ def publish(name: str, because: str | None, on: datetime | None, directory: Path
 
     settings = _settings()
     day = on.date() if on else _today(settings)
-    entries = publish_files(directory or settings.policies_dir, name, day, because)
+    entries = publish_files(directory or _to_be_written(settings), name, day, because)
     for entry in entries:
         echo(f"published {entry.file}")
     if not entries:
@@ -188,6 +186,105 @@ def schema(kind: str) -> None:
     from service.policies.editor_schema import editor_schema
 
     echo_json(editor_schema(kind))
+
+
+@policy.command()
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--key",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="PEM file of the private key (Ed25519) that signs it.",
+)
+@click.option("--replace", is_flag=True, help="Replace a file that is there.")
+def bundle(out: Path, key: Path, replace: bool) -> None:
+    """Write the policies, notices, payers and programs of the settings to one signed file, OUT.
+
+    They are checked and their cases run first; exit code 1 with a failure. The same files and key
+    make the same bytes.
+    """
+    from service.bootstrap.snapshot import Library, library_places
+    from service.policies.bundle import bundle_bytes, signing_key
+    from service.policies.cases import run_all_cases
+    from service.policies.library_files import digest_of, read_files
+    from service.private_files import written_whole
+
+    settings = _settings()
+    signer = signing_key(key)
+    with library_places(settings) as places:
+        files = read_files(places)
+        library = Library(settings, places)
+        results = run_all_cases(places.folders, library.policies, library.notices)
+    failed = [r for r in results if not r.passed]
+    if failed:
+        _print_failures(failed)
+        sys.exit(1)
+    if digest_of(files) != library.digest:
+        raise click.ClickException("the files were changed meanwhile; run this again")
+    try:
+        with written_whole(out, replace=replace) as file:
+            file.write(bundle_bytes(files, signer))
+    except FileExistsError:
+        raise click.ClickException(f"{out} is there already: name another, or --replace") from None
+    except OSError as error:
+        raise click.ClickException(f"{out} cannot be written: {error.strerror}") from None
+    echo(f"wrote {_short(out)}: policies {library.digest}, {len(files)} files")
+    echo(f"{len(results)} cases passed")
+
+
+@policy.command()
+@click.argument("before", metavar="A", type=click.Path(path_type=Path))
+@click.argument("after", metavar="B", type=click.Path(path_type=Path))
+@click.option(
+    "--public-key",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="PEM file of the public key that bundles must be signed for. Default:"
+    " COVERCARD_POLICY_BUNDLE_KEY, or none: their signatures are not checked.",
+)
+@click.option(
+    "--payers",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Payers file of a folder without payers.yaml. Default: COVERCARD_PAYERS_FILE.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the changes as JSON.")
+def diff(
+    before: Path, after: Path, public_key: Path | None, payers: Path | None, as_json: bool
+) -> None:
+    """Show what changes for whom from the policies of A to those of B, bundles or folders.
+
+    Exit code 1 if anything changes.
+    """
+    from service.cli.library_diff import changes_json, read_side, show_changes
+    from service.policies.library_changes import library_changes
+
+    settings = _settings()
+    key = public_key or settings.policy_bundle_key
+    sides = [read_side(path, key, payers or settings.payers_file) for path in (before, after)]
+    changes = library_changes(sides[0].library, sides[1].library)
+    if as_json:
+        echo_json(changes_json(sides[0], sides[1], changes))
+    else:
+        show_changes(sides[0], sides[1], changes)
+    if changes.answers or changes.contents:
+        sys.exit(1)
+
+
+def _places(directory: Path | None) -> AbstractContextManager[LibraryPlaces]:
+    """The places of a folder's library with no other payers, or of the settings' own."""
+    from service.bootstrap.snapshot import library_places
+    from service.policies.library_files import LibraryPlaces
+
+    if directory is None:
+        return library_places(_settings())
+    return nullcontext(LibraryPlaces(directory, directory / "payers.yaml"))
+
+
+def _to_be_written(settings: Settings) -> Path:
+    if settings.policy_bundle is not None:
+        raise click.ClickException(
+            "COVERCARD_POLICY_BUNDLE is not changed: name the folder that it is made of with --dir"
+        )
+    return settings.policies_dir
 
 
 def _short(text: object) -> str:

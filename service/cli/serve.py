@@ -16,14 +16,15 @@ import click
 from service.cli.terminal import echo
 
 if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
     from flask import Flask
 
-    from service.bootstrap.snapshot import Snapshot
+    from service.cli.snapshots.keeper import SnapshotKeeper
     from service.settings import Settings
     from service.web.shared_counts import SharedCounts
 
 
-def wsgi_app() -> Flask:
+def wsgi_app() -> WSGIApplication:
     """The application of one worker process, wired from the environment.
 
     An error ends the worker with a line of the log: the server would print its message.
@@ -45,40 +46,59 @@ def wsgi_app() -> Flask:
     if worker is not None:
         from service.web.draining import Draining
 
-        draining = Draining(app.wsgi_app)
-        app.wsgi_app = draining  # type: ignore[method-assign]
+        draining = Draining(app)
         worker.serve(draining.drain)
+        return draining
     return app
 
 
-def _wired() -> Flask:
+def _wired() -> WSGIApplication:
     from multiprocessing.util import Finalize
 
     from service.bootstrap.app import RECORDER, create_app
+    from service.bootstrap.lasting import Lasting
+    from service.bootstrap.snapshot import Snapshot, read_snapshot
     from service.cli.late_answers import late_answer
+    from service.cli.snapshots.files_watch import FilesWatch
+    from service.cli.snapshots.follower import CurrentApplication, Follower
     from service.logs import OUT
     from service.settings import load_settings
     from service.web.body_deadline import BodyDeadline, BodyWatch
 
     settings = load_settings()
-    app = create_app(settings, snapshot=_of_the_server, counts=_counts)
+    keeper = _of_the_server
+    lasting = Lasting()
     watch = BodyWatch(late_answer)
     watch.start()
-    app.wsgi_app = BodyDeadline(app.wsgi_app, watch, settings.body_timeout)  # type: ignore[method-assign]
+
+    def build(snapshot: Snapshot) -> Flask:
+        outcome = (lambda: None) if keeper is None else (lambda: keeper.board.outcome)
+        files = FilesWatch(settings, snapshot.digests, outcome)
+        app = create_app(
+            settings, snapshot=snapshot, lasting=lasting, watched=files.look, counts=_counts
+        )
+        app.wsgi_app = BodyDeadline(app.wsgi_app, watch, settings.body_timeout)  # type: ignore[method-assign]
+        return app
+
+    number, snapshot = keeper.held if keeper else (0, read_snapshot(settings))
+    app = build(snapshot)
+    current = CurrentApplication(app)
     recorder = app.extensions[RECORDER]
     recorder.start()
     # A worker is a process of multiprocessing, which leaves out what is registered with atexit.
     Finalize(None, recorder.stop, exitpriority=1)
     Finalize(None, OUT.drain, exitpriority=0)
+    if keeper is not None:
+        Follower(keeper.board, number, current, build).start()
     # Objects created so far live as long as the process: excluded from garbage collection.
     gc.collect()
     gc.freeze()
-    return app
+    return current
 
 
-_of_the_server: Snapshot | None = None
-"""The snapshot that the server read before it forked its workers: none reads it again, and all
-answer by the same until the service is started anew.
+_of_the_server: SnapshotKeeper | None = None
+"""The keeper of the snapshot that the server read before it forked its workers: none reads the
+files again, and all answer by the same until the server puts another one into force.
 """
 
 _counts: SharedCounts | None = None
@@ -113,19 +133,24 @@ def serve() -> None:
     from service.bootstrap.app import create_app
     from service.bootstrap.snapshot import read_snapshot
     from service.bootstrap.threads import most_threads
+    from service.cli.snapshots.keeper import SnapshotKeeper
+    from service.cli.snapshots.server_place import ServerPlace
     from service.web.metrics import OF_THE_LIVING
     from service.web.shared_counts import SharedCounts
 
-    global _of_the_server, _counts
-    _of_the_server = read_snapshot(settings)
-    _counts = SharedCounts(settings.worker_processes, OF_THE_LIVING)
-    create_app(settings, snapshot=_of_the_server)  # a wrong file stops the start here
+    snapshot = read_snapshot(settings)
+    create_app(settings, snapshot=snapshot)  # a wrong file stops the start here
     prepare_records(settings)
     prepare_log(settings)
     prepare_payer_data(settings)
+    place = ServerPlace(settings)
+    global _of_the_server, _counts
+    _of_the_server = keeper = SnapshotKeeper(settings, snapshot, place.tell)
+    _counts = SharedCounts(settings.worker_processes, OF_THE_LIVING)
     options: dict[str, Any] = {
         "listener": listener,
         "regions": _counts,
+        "reload": keeper.reload,
         "workers": settings.worker_processes,
         "interface": Interfaces.WSGI,
         "log_access": False,
@@ -144,7 +169,9 @@ def serve() -> None:
     gc.freeze()  # what the workers share stays shared: no collection writes to it
     if manager is not None:
         manager.begin(*listener.getsockname()[:2])
-    ServerProcess("service.cli.serve:wsgi_app", factory=True, **options).serve()
+    server = ServerProcess("service.cli.serve:wsgi_app", factory=True, **options)
+    server.on_startup(place.take)  # from here on SIGHUP is understood
+    server.serve()
 
 
 def prepare_records(settings: Settings) -> None:

@@ -5,7 +5,7 @@ A case is an order, a coverage, a day and an expectation, without a patient.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -52,6 +52,7 @@ from service.policies.fields import (
     text_only,
 )
 from service.policies.notices import NoticeLibrary
+from service.policies.policy_store import PolicyStore
 from service.policies.program_table import ProgramId, programs_of
 
 CASES = "cases.yaml"
@@ -392,6 +393,20 @@ def run_case(case: Case, policies: Policies, notices: NoticeLibrary | None = Non
         facts=CaseFacts(case),
     )
     return CaseResult(case, determination, tuple(_differences(case.expect, determination)))
+
+
+def run_all_cases(
+    folders: Iterable[Path], policies: PolicyStore, notices: NoticeLibrary | None = None
+) -> list[CaseResult]:
+    """Each case of each policy of these folders. Raises LibraryError for a wrong cases.yaml."""
+    ids = policies.ids()
+    return [
+        run_case(case, policies, notices)
+        for folder in folders
+        for policy_id in ids
+        if (folder / policy_id / CASES).is_file()
+        for case in load_cases(folder / policy_id)
+    ]
 
 
 def _differences(expect: Expectation, got: Determination) -> Iterator[str]:

@@ -171,7 +171,8 @@ def test_files_that_change_under_the_reader_are_read_again(
     real = module.load_library
     monkeypatch.setattr(module, "load_library", load)
     read = module.read_snapshot(settings)
-    assert read.digests.policies == library_files.digest_on_disk(module.library_places(settings))
+    with module.library_places(settings) as places:
+        assert read.digests.policies == library_files.digest_on_disk(places)
     changes = iter(map(str, range(10)))
     with pytest.raises(ConfigurationError, match="files are changed while they are read"):
         module.read_snapshot(settings)

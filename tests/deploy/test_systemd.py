@@ -68,7 +68,7 @@ def test_a_unit_without_hardening_is_above_two(tmp_path: Path) -> None:
 def test_systemd_knows_every_directive(unit: Path, tmp_path: Path) -> None:
     """Its only complaint may be that the program lies where the example says, and not here."""
     for each in (FOLDER / "systemd").iterdir():
-        text = re.sub(r"^(ExecStart=)\S+", r"\1/bin/true", each.read_text("utf-8"), flags=re.M)
+        text = re.sub(r"^(Exec\w+=)\S+", r"\1/bin/true", each.read_text("utf-8"), flags=re.M)
         (tmp_path / each.name).write_text(text)
     told = run("systemd-analyze", "verify", "--man=no", str(tmp_path / unit.name))
     own = [line for line in told.stderr.splitlines() if unit.name in line]
@@ -88,6 +88,14 @@ def test_the_units_command_is_one(unit: Path) -> None:
     [command] = values(unit, "ExecStart")
     program, *words = command.split()
     assert program == "/opt/covercard/.venv/bin/covercard"
+    assert takes(words)
+
+
+def test_systemctl_reload_brings_edited_policies_into_force() -> None:
+    [command] = values(SERVICE, "ExecReload")
+    program, *words = command.split()
+    assert program == values(SERVICE, "ExecStart")[0].split()[0]
+    assert words == ["reload"]
     assert takes(words)
 
 

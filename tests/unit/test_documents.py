@@ -151,6 +151,8 @@ EXAMPLES = [
 ]
 RUN_IN_DEPLOY = {"docker", "install", "kubectl", "systemd-analyze"}
 """Programs whose commands the tests of tests/deploy run, or hold to the files that they name."""
+RUN_FOR_BUNDLES = {"chmod", "openssl"}
+"""Programs whose commands tests/unit/test_bundle.py runs."""
 RUN_HERE = ("fire", "policy lint", "policy test", "policy show", "db upgrade")
 
 
@@ -181,7 +183,7 @@ def _is_one(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         module = words[words.index("-m") + 1]
         assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
     else:
-        assert program in {"curl", *RUN_IN_DEPLOY}
+        assert program in {"curl", *RUN_IN_DEPLOY, *RUN_FOR_BUNDLES}
 
 
 def take(command: click.Command, words: list[str]) -> None:

@@ -78,11 +78,10 @@ def evidence(identifier: str, client: str | None, output: Path | None) -> None:
 def _policy_text(
     settings: Settings, policy_id: str | None, version: str | None
 ) -> PolicyText | None:
+    from service.bootstrap.snapshot import library_places
     from service.policies.policy_text import policy_text
 
     if policy_id is None or version is None:
         return None
-    libraries = [settings.policies_dir]
-    if settings.added_policies_dir is not None:
-        libraries.append(settings.added_policies_dir)
-    return policy_text(libraries, policy_id, version)
+    with library_places(settings) as places:
+        return policy_text(places.folders, policy_id, version)

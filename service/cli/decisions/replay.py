@@ -54,7 +54,9 @@ def replay(
     from service.settings import load_settings
 
     settings = load()
-    others = {"policies_dir": directory} | ({"payers_file": payers} if payers else {})
+    others: dict[str, object] = {"policies_dir": directory, "policy_bundle": None}
+    if payers:
+        others["payers_file"] = payers
     again = Replay(load_settings(**others))
     span = span_of(since, until)
     asked = {"policies": directory, "since": since, "until": until}

@@ -1,0 +1,450 @@
+"""Reload of the policy snapshot: all workers switch between two calls, or none does and why."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.e2e.fetch.conftest import bare
+from tests.e2e.fetch.ehrs import Ehr, Handler, serve
+from tests.e2e.readers import ReaderBrowser, readers_file
+from tests.e2e.servers import SERVE, Server, environment, free_port, running
+from tests.e2e.signing import Signer, ec_signer, entry, write_clients
+from tests.policies import LIBRARY, PAYERS
+
+JSON = {"Content-Type": "application/json"}
+ORDER_SIGN = "/cds-services/order-sign-crd"
+BEFORE, AFTER = "Not covered", "Never covered"
+
+
+class Service:
+    """A service of two workers with a library of its own, and `covercard reload` for it."""
+
+    def __init__(self, folder: Path, server: Server, settings: dict[str, object]) -> None:
+        self.folder = folder
+        self.server = server
+        self.settings = settings
+        self.policy = folder / "library" / "mr-spectroscopy" / "2023-10-01.yaml"
+
+    def reload(self, *options: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*SERVE[:-1], "reload", *options],
+            cwd=self.folder,
+            env=environment(self.settings),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def edit(self, old: str = BEFORE, new: str = AFTER) -> None:
+        """Change words of the policy's summary."""
+        text = self.policy.read_text("utf-8")
+        assert f'summary: "{old}' in text
+        self.policy.write_text(text.replace(f'summary: "{old}', f'summary: "{new}'), "utf-8")
+
+    def sign(self, order: bytes) -> str:
+        """The summary of the first card for an order."""
+        reply = self.server.post(ORDER_SIGN, data=order, headers=JSON)
+        assert reply.status_code == 200, reply.text
+        return str(reply.json()["cards"][0]["summary"])
+
+    def snapshot(self) -> dict[str, Any]:
+        told: dict[str, Any] = self.server.get("/readyz").json()
+        return {**told["checks"]["snapshot"], "warnings": told["warnings"]}
+
+    def digests(self, times: int = 20) -> set[str]:
+        """The digests that several requests, each on a connection of its own, are told."""
+        return {self.snapshot()["policies"] for _ in range(times)}
+
+    def workers(self) -> list[int]:
+        children = f"/proc/{self.server.process.pid}/task/{self.server.process.pid}/children"
+        return [int(pid) for pid in Path(children).read_text().split()]
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        return self.server.lines(event)
+
+
+@pytest.fixture
+def begin(tmp_path: Path) -> Iterator[Any]:
+    """Begins a service with further settings; it is stopped at the test's end."""
+    shutil.copytree(LIBRARY, tmp_path / "library")
+    shutil.copy(PAYERS, tmp_path / "library" / "payers.yaml")
+    with ExitStack() as started:
+
+        def start(**further: object) -> Service:
+            settings: dict[str, object] = {
+                "port": free_port(),
+                "workers": 2,
+                "policies_dir": tmp_path / "library",
+                **further,
+            }
+            server = started.enter_context(running(tmp_path, **settings))
+            return Service(tmp_path, server, settings)
+
+        yield start
+
+
+REFUSED = "reload refused: the snapshot of before stays in force"
+
+
+def test_edited_policies_come_into_force_in_all_workers_and_the_command_says_so(
+    begin: Any, order: bytes
+) -> None:
+    service = begin()
+    (before,) = service.digests()
+    service.edit()
+    assert service.digests() == {before}
+    assert service.sign(order).startswith(BEFORE)
+    done = service.reload()
+    assert done.returncode == 0, done.stderr
+    (after,) = service.digests()
+    assert after != before
+    assert f"in force: policies {after}, access " in done.stdout
+    assert "cases passed" in done.stdout
+    assert {service.sign(order)[: len(AFTER)] for _ in range(20)} == {AFTER}
+    (line,) = service.lines("snapshot in force")
+    assert line["policies"] == after
+    assert service.snapshot()["reload"]["state"] == "in force"
+    again = service.reload()
+    assert again.returncode == 0
+    assert f"the files are in force already: policies {after}" in again.stdout
+
+
+def test_while_calls_come_in_none_is_lost_and_none_contradicts_an_earlier_one(
+    begin: Any, order: bytes
+) -> None:
+    service = begin()
+    (before,) = service.digests()
+    answers: list[tuple[float, float, str]] = []
+    failures: list[str] = []
+    stop = threading.Event()
+
+    def hammer() -> None:
+        with requests.Session() as session:  # one connection, kept alive
+            while not stop.is_set():
+                begun = time.monotonic()
+                try:
+                    reply = session.post(
+                        service.server.base + ORDER_SIGN, data=order, headers=JSON, timeout=30
+                    )
+                    assert reply.status_code == 200, reply.text
+                    summary = reply.json()["cards"][0]["summary"]
+                except (requests.RequestException, AssertionError) as error:
+                    failures.append(repr(error))
+                    return
+                answers.append((begun, time.monotonic(), summary[: len(AFTER)]))
+
+    callers = [threading.Thread(target=hammer) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    time.sleep(0.5)
+    switches = []
+    for old, new in ((BEFORE, AFTER), (AFTER, BEFORE), (BEFORE, AFTER)):
+        service.edit(old, new)
+        asked = time.monotonic()
+        done = service.reload()
+        assert done.returncode == 0, done.stderr
+        switches.append((asked, time.monotonic(), new))
+    time.sleep(0.5)
+    stop.set()
+    for caller in callers:
+        caller.join(30)
+    assert failures == []
+    assert len(answers) > 50
+    for begun, ended, summary in answers:
+        former = [new for _, done_at, new in switches if done_at <= begun]
+        meanwhile = [new for asked, done_at, new in switches if asked <= ended and done_at > begun]
+        possible = {[BEFORE, *former][-1], *meanwhile}
+        assert any(summary.startswith(words) for words in possible), (summary, possible)
+    assert before not in service.digests()
+
+
+def test_a_call_ends_under_the_snapshot_that_it_began_with(begin: Any) -> None:
+    service = begin(fetch_budget_ms=30_000)
+    (before,) = service.digests()
+    ehr = Ehr()
+    reached, may_answer = threading.Event(), threading.Event()
+
+    def slow(handler: Handler) -> None:
+        reached.set()
+        assert may_answer.wait(60)
+        serve(handler)
+
+    ehr.misbehave["Coverage"] = slow
+    request = bare("order-sign/mrs-medicare-advantage", ehr.base)
+    replies: list[requests.Response] = []
+    try:
+        caller = threading.Thread(
+            target=lambda: replies.append(service.server.post(ORDER_SIGN, json=request))
+        )
+        caller.start()
+        assert reached.wait(30)
+        service.edit()
+        assert service.reload().returncode == 0
+        (after,) = service.digests()
+        assert after != before
+        may_answer.set()
+        caller.join(30)
+    finally:
+        may_answer.set()
+        ehr.close()
+    (reply,) = replies
+    assert reply.status_code == 200
+    assert reply.json()["cards"][0]["summary"].startswith(BEFORE)
+    call = reply.headers["Covercard-Call"].replace("-", "")
+    assert kept_digest(service, call) == before
+
+
+def kept_digest(service: Service, call: str) -> str:
+    """The digest in the record of a call."""
+    for _ in range(100):
+        with closing(sqlite3.connect(service.folder / "var" / "covercard.sqlite3")) as log:
+            found = log.execute("SELECT policies_digest FROM call WHERE call_id = ?", (call,))
+            row = found.fetchone()
+        if row:
+            return str(row[0])
+        time.sleep(0.1)
+    raise AssertionError("the call is not in the log")
+
+
+def broken_yaml(service: Service) -> None:
+    service.policy.write_text(service.policy.read_text("utf-8") + "\n\tnot: yaml: at all", "utf-8")
+
+
+def a_failing_case(service: Service) -> None:
+    cases = service.policy.parent / "cases.yaml"
+    text = cases.read_text("utf-8")
+    cases.write_text(text.replace("covered: not-covered", "covered: covered", 1), "utf-8")
+
+
+def an_unknown_policy_of_a_payer(service: Service) -> None:
+    payers = service.folder / "library" / "payers.yaml"
+    payers.write_text(payers.read_text("utf-8").replace("mr-spectroscopy", "no-such"), "utf-8")
+
+
+def no_policies(service: Service) -> None:
+    shutil.move(service.folder / "library", service.folder / "moved")
+
+
+@pytest.mark.threat("unchecked-policy")
+@pytest.mark.parametrize(
+    ("break_it", "why"),
+    [
+        (broken_yaml, "2023-10-01.yaml"),
+        (a_failing_case, "cases fail"),
+        (an_unknown_policy_of_a_payer, "no-such"),
+        (no_policies, "cannot be read"),
+    ],
+)
+def test_wrong_files_are_refused_with_the_reason_and_what_is_in_force_stays(
+    begin: Any, order: bytes, break_it: Any, why: str
+) -> None:
+    service = begin()
+    (before,) = service.digests()
+    break_it(service)
+    done = service.reload()
+    assert done.returncode == 1
+    assert f"refused, the service goes on with policies {before}" in done.stderr
+    assert why in done.stderr
+    assert "Traceback" not in done.stderr
+    (line,) = service.lines(REFUSED)
+    assert why in line["why"]
+    told = service.snapshot()
+    assert (told["status"], told["files"], told["policies"]) == ("degraded", "differ", before)
+    assert told["reload"]["state"] == "refused"
+    assert any("covercard reload" in warning for warning in told["warnings"])
+    assert any("the last reload was refused" in warning for warning in told["warnings"])
+    assert service.sign(order).startswith(BEFORE)
+    # A worker that dies comes again with what is in force, whatever the files are.
+    old = service.workers()
+    os.kill(old[0], signal.SIGKILL)
+    wait_for_workers(service, without=old[0])
+    assert service.digests() == {before}
+    assert service.sign(order).startswith(BEFORE)
+
+
+def wait_for_workers(service: Service, without: int) -> None:
+    """Wait until there are two workers again, none of which is that one."""
+    for _ in range(200):
+        now = service.workers()
+        if without not in now and len(now) == 2:
+            break
+        time.sleep(0.1)
+    else:
+        raise AssertionError("the worker does not come again")
+    time.sleep(1.5)  # it loads; whoever connects meanwhile reaches the other one
+
+
+@pytest.mark.threat("unchecked-policy")
+def test_a_worker_that_dies_after_a_reload_comes_again_with_the_snapshot_in_force(
+    begin: Any, order: bytes
+) -> None:
+    service = begin()
+    service.edit()
+    assert service.reload().returncode == 0
+    (after,) = service.digests()
+    broken_yaml(service)
+    old = service.workers()
+    os.kill(old[0], signal.SIGKILL)
+    wait_for_workers(service, without=old[0])
+    assert service.digests(40) == {after}
+    assert service.sign(order).startswith(AFTER)
+
+
+def test_sighup_does_the_same(begin: Any, order: bytes) -> None:
+    service = begin()
+    service.edit()
+    service.server.process.send_signal(signal.SIGHUP)
+    for _ in range(200):
+        if service.lines("snapshot in force"):
+            break
+        time.sleep(0.05)
+    assert service.sign(order).startswith(AFTER)
+    # Those of before go on: no call is lost.
+    assert len(service.workers()) == 2
+
+
+def test_many_reloads_at_once_end_with_the_files_as_they_are(begin: Any, order: bytes) -> None:
+    service = begin()
+    workers = service.workers()
+    outcomes: list[int] = []
+
+    def ask() -> None:
+        outcomes.append(service.reload().returncode)
+
+    for old, new in ((BEFORE, AFTER), (AFTER, BEFORE), (BEFORE, AFTER)):
+        service.edit(old, new)
+        asking = [threading.Thread(target=ask) for _ in range(3)]
+        for each in asking:
+            each.start()
+            service.server.process.send_signal(signal.SIGHUP)
+        for each in asking:
+            each.join(60)
+        assert service.sign(order).startswith(new)
+    assert outcomes == [0] * 9
+    assert service.workers() == workers
+
+
+def opened(process: int) -> tuple[int, int]:
+    """The descriptors and threads of a process."""
+    return len(list(Path(f"/proc/{process}/fd").iterdir())), len(
+        list(Path(f"/proc/{process}/task").iterdir())
+    )
+
+
+def test_reloads_leave_no_threads_and_no_open_files_behind(begin: Any, order: bytes) -> None:
+    service = begin(call_counts="database")
+    service.sign(order)
+    words = [BEFORE, AFTER]
+    for _ in range(2):
+        service.edit(*words)
+        words.reverse()
+        assert service.reload().returncode == 0
+    processes = [service.server.process.pid, *service.workers()]
+    for _ in range(10):
+        service.sign(order)
+    before = [opened(process) for process in processes]
+    for _ in range(6):
+        service.edit(*words)
+        words.reverse()
+        assert service.reload().returncode == 0
+        for _ in range(4):
+            service.sign(order)
+    after = [opened(process) for process in processes]
+    for (files, threads), (files_after, threads_after) in zip(before, after, strict=True):
+        # Threads for requests come and go: there is room for those of a few more.
+        assert files_after <= files + 4
+        assert threads_after <= threads + 4
+
+
+def test_without_a_running_service_the_command_says_so(begin: Any) -> None:
+    service = begin()
+    other = service.settings | {"port": free_port()}
+    service.settings, own = other, service.settings
+    done = service.reload()
+    assert done.returncode == 2
+    assert "no service runs" in done.stderr
+    service.settings = own
+    # One that was killed left its file: another process may have its number by now.
+    service.server.process.kill()
+    service.server.process.wait()
+    time.sleep(1.5)
+    done = service.reload()
+    assert done.returncode == 2
+    assert "no service runs" in done.stderr
+
+
+def posted(service: Service, signer: Signer, order: bytes) -> int:
+    url = service.server.base + ORDER_SIGN
+    return requests.post(
+        url, data=order, headers={**JSON, **signer.call(url)}, timeout=30
+    ).status_code
+
+
+@pytest.mark.parametrize("how", ["removed", "revoked"])
+def test_a_revoked_client_is_out_at_the_next_call_and_the_others_stay(
+    begin: Any, order: bytes, tmp_path: Path, how: str
+) -> None:
+    hospital = ec_signer("https://ehr.hospital.example.org")
+    clinic = ec_signer("https://ehr.clinic.example.org", kid="clinic")
+    entries = [entry(hospital), entry(clinic)]
+    service = begin(clients_file=write_clients(tmp_path, *entries))
+    for signer in (hospital, clinic):
+        assert posted(service, signer, order) == 200
+    access = service.snapshot()["access"]
+    if how == "removed":
+        write_clients(tmp_path, entries[1])
+    else:
+        write_clients(tmp_path, {**entries[0], "revoked": True}, entries[1])
+    done = service.reload()
+    assert done.returncode == 0, done.stderr
+    assert {posted(service, hospital, order) for _ in range(12)} == {401}
+    assert {posted(service, clinic, order) for _ in range(12)} == {200}
+    assert service.snapshot()["access"] != access
+    # Back again.
+    write_clients(tmp_path, *entries)
+    assert service.reload().returncode == 0
+    assert posted(service, hospital, order) == 200
+
+
+def test_a_broken_clients_file_is_refused_and_quotes_nothing(
+    begin: Any, order: bytes, tmp_path: Path
+) -> None:
+    hospital = ec_signer("https://ehr.hospital.example.org")
+    service = begin(clients_file=write_clients(tmp_path, entry(hospital)))
+    (tmp_path / "clients.yaml").write_text("clients: [{issuer: secret-thing, jwks: {}, x: y}]")
+    done = service.reload()
+    assert done.returncode == 1
+    assert "clients.yaml" in done.stderr
+    assert "secret-thing" not in done.stderr + service.server.printed()
+    assert posted(service, hospital, order) == 200
+
+
+@pytest.mark.parametrize("how", ["removed", "another secret"])
+def test_the_session_of_a_removed_reader_ends(begin: Any, tmp_path: Path, how: str) -> None:
+    service = begin(readers_file=readers_file(tmp_path))
+    browser = ReaderBrowser(service.server)
+    assert browser.sign_in().url.endswith("/decisions")
+    page = service.server.base + "/decisions"
+    assert browser.get(page, timeout=30, allow_redirects=False).status_code == 200
+    if how == "removed":
+        readers_file(tmp_path, name="somebody else")
+    else:
+        readers_file(tmp_path, secret="q9wLk3X-vLwT7_b2Zr8NfYc5HdMj4PsAeGx")
+    assert service.reload().returncode == 0
+    for _ in range(12):
+        reply = browser.get(page, timeout=30, allow_redirects=False)
+        assert (reply.status_code, reply.headers["Location"]) == (303, "/decisions/sign-in")
