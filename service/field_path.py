@@ -8,5 +8,7 @@ FieldPath = tuple[str | int, ...]
 
 def written_path(path: FieldPath) -> str:
     """("context", "entry", 2) as "context.entry[2]"; the root as ""."""
-    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
-    return "".join(steps).removeprefix(".")
+    written = ""
+    for step in path:
+        written += f"[{step}]" if isinstance(step, int) else f".{step}"
+    return written.removeprefix(".")

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from service.ehr.fhir_query import FhirQuery
 from service.errors import BodyTooLarge, UnprocessableRequest
 from service.fhir.document import Resource
 from service.fhir.json_limits import holds_more_values
+from service.fhir.resources import Resources
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,12 @@ class CallLimits:
         if holds_more_values(body, self.values):
             raise BodyTooLarge(f"holds more than {self.values} JSON values")
 
-    def check_resources(self, resources: Sequence[Resource]) -> None:
+    def check_resources(self, resources: Resources) -> None:
         """Raise UnprocessableRequest (422) at the first resource too many."""
         if len(resources) > self.resources:
+            first = next(islice(resources, self.resources, None))
             raise UnprocessableRequest(
-                f"at most {self.resources} resources in one call", resources[self.resources].place
+                f"at most {self.resources} resources in one call", first.place
             )
 
     def check_orders(self, orders: Sequence[Resource]) -> None:

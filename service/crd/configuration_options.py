@@ -97,7 +97,7 @@ class Options:
 
 def read_options(configuration: object) -> Options:
     """Options from a request's `davinci-crd.configuration`; an invalid one keeps its default."""
-    if not isinstance(configuration, Mapping):
+    if not isinstance(configuration, dict):
         return Options()
     maximum = configuration.get(MAX_CARDS)
     valid = isinstance(maximum, int) and not isinstance(maximum, bool) and maximum >= 0

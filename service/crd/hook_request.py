@@ -23,12 +23,14 @@ from service.errors import MalformedRequest
 from service.fhir.document import Document, without_nulls
 from service.fhir.nul import places_of_nul
 from service.fhir.resources import Resources
-from service.field_path import FieldPath
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HookRequest:
-    """One call of a CDS service. `access_token` is for `fhir_server` only."""
+    """One call of a CDS service. `access_token` is for `fhir_server` only.
+
+    `patient` is the context's patient as "Patient/id".
+    """
 
     service: CdsService
     document: Document
@@ -41,11 +43,10 @@ class HookRequest:
     prefetch: Mapping[str, Any]
     fhir_server: str | None
     access_token: str | None = field(repr=False)
+    patient: str = field(init=False)
 
-    @property
-    def patient(self) -> str:
-        """The context's patient as "Patient/id"."""
-        return f"Patient/{self.patient_id.removeprefix('Patient/')}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "patient", f"Patient/{self.patient_id.removeprefix('Patient/')}")
 
     def resources(self, other_hosts: Collection[str] = (), zone: tzinfo = UTC) -> Resources:
         """Everything that came with the call: the context's resources, then the prefetched ones.
@@ -55,12 +56,11 @@ class HookRequest:
         """
         sent = Resources(self.fhir_server, other_hosts, zone)
         known = self.service.context_schema["properties"]
-        given: list[tuple[FieldPath, object]] = [
-            *((("context", key), value) for key, value in self.context.items() if key in known),
-            *((("prefetch", key), value) for key, value in self.prefetch.items()),
-        ]
-        for place, value in given:
-            sent.add_from(self.document, value, place)
+        for key, value in self.context.items():
+            if key in known and not isinstance(value, str):
+                sent.add_from(self.document, value, ("context", key))
+        for key, value in self.prefetch.items():
+            sent.add_from(self.document, value, ("prefetch", key))
         return sent
 
 
@@ -91,8 +91,8 @@ def _where(message: str) -> str:
 
 def _requested_version(data: object) -> object:
     """The requested version, read before validation."""
-    extension = data.get("extension") if isinstance(data, Mapping) else None
-    return extension.get("davinci-crd.requestedVersion") if isinstance(extension, Mapping) else None
+    extension = data.get("extension") if isinstance(data, dict) else None
+    return extension.get("davinci-crd.requestedVersion") if isinstance(extension, dict) else None
 
 
 class RequestReader:

@@ -6,8 +6,7 @@ appointment, order, coverage, payer).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Mapping, Sequence
 
 from service.crd.cds_service import HookTier, ReviewTarget
 from service.crd.hook_request import HookRequest
@@ -35,16 +34,19 @@ def missing_needs(
     `asked` are the present resources under review. Without any, the hook's own only: an encounter
     without orders causes no search for coverage.
     """
-    own = [*request.service.needs(request, resources)]
+    needs = [*request.service.needs(request, resources)]
     orders = [a.resource for a in asked if in_scope(read_standing(a.resource))]
-    if not orders and not required(own):
-        return own
-    return [
-        *own,
-        *_coverage(request, resources, orders),
-        *_encounters(request, resources, orders),
-        *(need for order in orders for need in code_needs(order, resources)),
-    ]
+    if not orders and not required(needs):
+        return needs
+    _add_coverage(request, resources, orders, needs)
+    if request.service.tier is HookTier.PRIMARY:
+        # The encounter, the context's or the orders' own: emergency care changes the notices.
+        for order in orders:
+            for reference in encounters_of(order, request.encounter_id)[:1]:
+                needs += missing(reference, resources, "Encounter")
+    for order in orders:
+        needs += code_needs(order, resources)
+    return needs
 
 
 def required(needs: Sequence[FhirQuery]) -> list[Read]:
@@ -65,16 +67,20 @@ def coverage_search(request: HookRequest) -> Search:
     )
 
 
-def _coverage(
-    request: HookRequest, resources: Resources, orders: Sequence[Resource]
-) -> Iterator[FhirQuery]:
+def _add_coverage(
+    request: HookRequest,
+    resources: Resources,
+    orders: Sequence[Resource],
+    needs: list[FhirQuery],
+) -> None:
     coverages = resources.of_type("Coverage")
     if not coverages and not _was_searched(request):
-        yield coverage_search(request)
+        needs.append(coverage_search(request))
     for order in orders:
-        yield from insurance_needs(order, resources)
+        if "insurance" in order.data:
+            needs += insurance_needs(order, resources)
     for coverage in coverages:
-        yield from payor_needs(coverage, resources)
+        needs += payor_needs(coverage, resources)
 
 
 def _was_searched(request: HookRequest) -> bool:
@@ -83,7 +89,7 @@ def _was_searched(request: HookRequest) -> bool:
     By the template's own key only: an empty Bundle does not identify its search.
     """
     given = request.prefetch.get("coverage")
-    if not isinstance(given, Mapping) or given.get("resourceType") != "Bundle":
+    if not isinstance(given, dict) or given.get("resourceType") != "Bundle":
         return False
     entries = given.get("entry", ())
     return not any(_is_outcome(e) for e in entries)
@@ -91,18 +97,4 @@ def _was_searched(request: HookRequest) -> bool:
 
 def _is_outcome(entry: Mapping[str, object]) -> bool:
     resource = entry.get("resource")
-    return isinstance(resource, Mapping) and resource.get("resourceType") == "OperationOutcome"
-
-
-def _encounters(
-    request: HookRequest, resources: Resources, orders: Sequence[Resource]
-) -> Iterator[FhirQuery]:
-    """The read of the encounter: emergency care changes the advised notices.
-
-    The context's encounter, else the orders' own.
-    """
-    if request.service.tier is not HookTier.PRIMARY:
-        return
-    for order in orders:
-        for reference in islice(encounters_of(order, request.encounter_id), 1):
-            yield from missing(reference, resources, "Encounter")
+    return isinstance(resource, dict) and resource.get("resourceType") == "OperationOutcome"

@@ -53,6 +53,8 @@ class CrdVersions:
     def negotiate(self, requested: object) -> CrdVersion:
         """The answer's version; a patch level is ignored, an unknown version gets the default."""
         if isinstance(requested, str):
+            if (exact := self._by_name.get(requested)) is not None:
+                return exact
             match = _PATCH_LEVEL.fullmatch(requested.strip())
             if match:
                 return self._by_name.get(match[1], self._default)

@@ -81,9 +81,10 @@ class Payer:
 
     def applies(self, policy_id: str, program_id: str) -> bool:
         """Whether it says that the policy is for the program."""
-        return any(
-            link.policy_id == policy_id and program_id in link.applied_to for link in self.policies
-        )
+        for link in self.policies:
+            if link.policy_id == policy_id and program_id in link.applied_to:
+                return True
+        return False
 
     @property
     def key(self) -> str:

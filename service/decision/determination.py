@@ -146,7 +146,7 @@ class Determination:
     `approval` is the number of a prior authorization that is on file. `payer` is what the payer's
     own records say, None where they were not asked. `caveat` says why the policy does not settle
     the order, None where it does. `decision` is the payer's before the service, short of an
-    approval.
+    approval. `coverage` is the single usable one that it is under, None without.
     """
 
     order: Order
@@ -171,6 +171,12 @@ class Determination:
     situations: tuple[SituationFound, ...] = ()
     decision: PriorDecision | None = None
 
+    coverage: Coverage | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Computed once: each part of an answer looks at it.
+        object.__setattr__(self, "coverage", self.finding.usable)
+
     @property
     def billing_expressions(self) -> tuple[Code, ...]:
         """The billing codes with the modifiers that the order writes them with, each once."""
@@ -180,8 +186,3 @@ class Determination:
                 written.setdefault(coding.code, []).append(expression)
         each = (e for code in self.billing_codes for e in written.get(code, [code]))
         return tuple(dict.fromkeys(each))
-
-    @property
-    def coverage(self) -> Coverage | None:
-        """The coverage of the determination; None without a single usable one."""
-        return self.finding.usable

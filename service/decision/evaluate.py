@@ -46,12 +46,7 @@ from service.decision.policy import (
 )
 from service.decision.programs import NO_COVERAGE, ProgramFinding
 from service.decision.rules import Decision
-from service.decision.situations import (
-    FactsWithRecords,
-    SituationFound,
-    Situations,
-    situations_of,
-)
+from service.decision.situations import NO_SITUATIONS, SituationFound, Situations
 
 INACTIVE_ORDER_STATUSES = frozenset(
     {"revoked", "cancelled", "entered-in-error", "stopped", "noshow"}
@@ -72,8 +67,6 @@ _COVERED = {
     UndeterminedReason.COVERAGE_NOT_FOUND: Covered.NOT_COVERED,
     UndeterminedReason.AUTHORIZATION_ON_FILE: Covered.COVERED,
 }
-
-NO_SITUATIONS: Situations = {}
 
 _CAVEATS = {
     CoverageOutcome.NOT_ACTIVE: Caveat.NOT_ACTIVE,
@@ -114,15 +107,15 @@ def evaluate(
     `finding` is the outcome of the coverage selection; `today`, the day of the call in the
     service's time zone; `patient`, the context's patient as "Patient/id" (another patient's order
     is not decided); `situations`, where a notice is not given; `unread_code`, a failed fetch of a
-    resource with the order's code. Without `facts` all are unknown but the day. `payer` is the
-    finding of the payer's records, None without them. Returns one Determination; a failure is its
-    `undetermined` reason, never an
+    resource with the order's code. `facts` are those of the order, as the payer's records complete
+    them; without, all are unknown but the day. `payer` is the finding of the payer's records, None
+    without them. Returns one Determination; a failure is its `undetermined` reason, never an
     exception.
     """
     other_patient = None not in (patient, order.patient) and patient != order.patient
     day = service_day(order, today)
     unread = unread_code or finding.outcome is CoverageOutcome.UNREACHABLE
-    told = FactsWithRecords(facts or _OnlyTheDay(day, today), payer)
+    told = facts or _OnlyTheDay(day, today)
     return _Evaluation(
         order, finding, day, today, policies, other_patient, situations, unread, told, payer
     ).run()
@@ -156,10 +149,11 @@ class _Evaluation:
         self.facts = facts
         self.payer = payer
         self.program = _program(finding, payer)
+        self.days = _days(day)
         self.trace: list[TraceStep] = []
 
     def run(self) -> Determination:
-        self._note("date", _days(self.day), self._day_source())
+        self._note("date", self.days, self._day_source())
         self._note_payer()
         self._note("coverage", self.finding.outcome.value, self.finding.because)
         self._note("program", self.program.program.value, self._program_source())
@@ -185,12 +179,12 @@ class _Evaluation:
             clinical = all(code.system in self.policies.clinical_systems for code in codes)
             missing = UndeterminedReason.NO_CODE if clinical else UndeterminedReason.NO_POLICY
             return self._undetermined(missing, codes)
-        first = {v.id: v for c, v in found if v.speaks_of(c, self.day.earliest)}
-        last = {v.id: v for c, v in found if v.speaks_of(c, self.day.latest)}
-        if first != last:
+        earliest, latest = self.day.earliest, self.day.latest
+        first = {v.id: v for c, v in found if v.speaks_of(c, earliest)}
+        if latest != earliest and first != {v.id: v for c, v in found if v.speaks_of(c, latest)}:
             return self._undetermined(UndeterminedReason.DAY_NOT_PRECISE, codes)
         if not first:
-            self._note("policy", "none in force", f"{_named(versions)} on {_days(self.day)}")
+            self._note("policy", "none in force", f"{_named(versions)} on {self.days}")
             return self._undetermined(UndeterminedReason.NO_POLICY_THAT_DAY, codes)
         if len(first) > 1:
             self._note("policy", "several in force", _named(list(first.values())))
@@ -201,8 +195,8 @@ class _Evaluation:
     def _by_policy(self, policy: PolicyVersion, codes: tuple[Code, ...]) -> Determination:
         program = self.program.program
         matched = self._matched(policy, codes)
-        self._note("policy", f"{policy.id} version {policy.version}", f"in force {_days(self.day)}")
-        self._note("authority", policy.governing_authority.name, _searched(policy))
+        self._note("policy", f"{policy.id} version {policy.version}", f"in force {self.days}")
+        self._note("authority", policy.governing_authority.name, policy.searched)
         caveat = self._caveat(policy)
         if caveat is not None:
             return self._with_caveat(caveat, policy, matched)
@@ -369,9 +363,9 @@ class _Evaluation:
             return ()
         notices = policy.notices[self.program.program]
         self._note("notice", ", ".join(notices) or "none", self.program.program.value)
-        if not notices or not self.situations:
+        held = self.situations.of(notices, self.facts) if notices else ()
+        if not held:
             return notices
-        held = list(situations_of(notices, self.situations, self.facts))
         self.found = tuple(found for found, _ in held)
         for found, result in held:
             because = "; ".join(
@@ -441,14 +435,14 @@ class _Evaluation:
         told = self.order.service_day
         if told is None:
             return NO_DAY_TOLD
-        same = str(told) == _days(self.day)
+        same = str(told) == self.days
         return self.day.source if same else f"{self.day.source}: {told}"
 
     def _program_source(self) -> str:
         return f"{self.program.source}: {self.program.evidence}"
 
     def _note(self, topic: str, finding: str, because: str) -> None:
-        self.trace.append(TraceStep(topic, finding, because))
+        self.trace += (TraceStep(topic, finding, because),)
 
 
 def _evidence(fact: Fact) -> str:
@@ -509,8 +503,9 @@ def _open(answer: OpenAnswer, decision: Decision[PolicyDetermination]) -> Policy
 
 def _program(finding: CoverageFinding, payer: PayerFinding | None) -> ProgramFinding:
     """The program of the payer's records, else of the call."""
-    if payer is None or payer.program is None or finding.usable is None:
-        return finding.usable.program if finding.usable else NO_COVERAGE
+    usable = finding.usable
+    if payer is None or payer.program is None or usable is None:
+        return usable.program if usable else NO_COVERAGE
     since = f" since {payer.starts}" if payer.starts else ""
     evidence = f"member record {payer.record}{since}"
     entry = payer.program
@@ -525,9 +520,3 @@ def _days(day: ServiceDay) -> str:
 
 def _named(versions: list[PolicyVersion]) -> str:
     return ", ".join(sorted({f"{v.id} version {v.version}" for v in versions}))
-
-
-def _searched(policy: PolicyVersion) -> str:
-    return "; ".join(
-        f"{a.name}: {'found' if a.found else 'none found'}" for a in policy.authorities
-    )

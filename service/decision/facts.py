@@ -67,8 +67,7 @@ NOTHING = Nothing()
 Value = frozenset[Code] | str | bool | Decimal | date | Between | Nothing
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(NamedTuple):
     """A fact, known or partly known.
 
     `value` is None where nothing is known; a `Between` narrows a number or a day down; codes with a

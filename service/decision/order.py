@@ -6,7 +6,7 @@ their source, without a time zone. `Order.name` is untrusted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
@@ -18,8 +18,7 @@ class Code(NamedTuple):
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class OrderCoding:
+class OrderCoding(NamedTuple):
     """One coding of an order's code, with its place.
 
     `code` is None if system or code is absent. `written` is system|code as received. `modifiers`
@@ -46,8 +45,7 @@ NO_DAY_TOLD = "today"
 """Source of a day of service that the order does not state."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceDay:
+class ServiceDay(NamedTuple):
     """The day of service, or its range for an imprecise order.
 
     `source` is the element ("occurrenceDateTime"), or NO_DAY_TOLD. A period with one side is open
@@ -80,7 +78,7 @@ class ServiceDay:
             nearest = min(self.latest, today)
         else:
             return self
-        return replace(self, earliest=nearest, latest=nearest)
+        return self._replace(earliest=nearest, latest=nearest)
 
     def __str__(self) -> str:
         """ "2026-12-01", "2026-12-01/2026-12-05", or "2026-12-01/.." with an open end."""

@@ -212,7 +212,8 @@ class PolicyVersion:
     those that the policy declares for itself. `owner`, `approved` and `evidence` are None where the
     policy's file does not tell them; `to_be_checked` is what no source tells for certain.
     `when_overdue` is the effect of an overdue review. `reserved_for` are the programs of a
-    reservation; one that it leaves out is for all.
+    reservation; one that it leaves out is for all. `version` is its name: its first effective day,
+    ISO; `searched` says in words which authorities were searched, and what was found.
     """
 
     id: str
@@ -243,16 +244,17 @@ class PolicyVersion:
     open: OpenAnswer | None = None
     facts: Mapping[str, FactSpec] = field(default_factory=dict)
     services_by_code: Mapping[Code, PolicyService] = field(init=False, repr=False, compare=False)
+    version: str = field(init=False, repr=False, compare=False)
+    searched: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # Computed once: a policy may have tens of thousands of codes.
+        # Computed once: a policy may have tens of thousands of codes, and the rest is read in
+        # every call.
         by_code = MappingProxyType({s.code: s for s in self.services})
         object.__setattr__(self, "services_by_code", by_code)
-
-    @property
-    def version(self) -> str:
-        """The version's name: its first effective day, ISO."""
-        return self.starts.isoformat()
+        object.__setattr__(self, "version", self.starts.isoformat())
+        found = (f"{a.name}: {'found' if a.found else 'none found'}" for a in self.authorities)
+        object.__setattr__(self, "searched", "; ".join(found))
 
     @property
     def outcomes(self) -> Iterator[PolicyDetermination]:
@@ -276,8 +278,11 @@ class PolicyVersion:
 
     @property
     def governing_authority(self) -> Authority:
-        """The first authority found, in the order searched."""
-        return next(a for a in self.authorities if a.found)
+        """The first authority found, in the order searched. Raises ValueError without one."""
+        for authority in self.authorities:
+            if authority.citation is not None:
+                return authority
+        raise ValueError(f"{self.id} {self.version}: no authority was found")
 
     def reservations_for(self, program: Program) -> tuple[str, ...]:
         """Reservations under the program."""

@@ -14,7 +14,7 @@ from enum import StrEnum
 from service.decision.facts import Facts
 from service.decision.order import Code
 from service.decision.policy import Program
-from service.decision.rules import RuleList
+from service.decision.rules import RuleList, RuleLists
 
 SOURCE_OF_PAYMENT = "https://nahdo.org/sopt"
 
@@ -45,16 +45,6 @@ class ProgramEntry:
     types: tuple[str, ...] = ()
     pays: Pays = Pays.MEDICAL
     when: RuleList[bool] | None = None
-
-    def length_of_fit(self, code: str) -> int:
-        """Exactness of fit of a type of payment: 0 for none; an exact code is more."""
-        fits = [0]
-        for written in self.types:
-            if written == code:
-                fits.append(2 * len(code) + 1)
-            elif written.endswith("*") and code.startswith(written[:-1]):
-                fits.append(2 * len(written) - 2)
-        return max(fits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +79,18 @@ class ProgramTable:
 
     def __init__(self, entries: Iterable[ProgramEntry]) -> None:
         self._entries = {entry.id: entry for entry in entries}
-        self._with_condition = [(e, e.when) for e in self._entries.values() if e.when is not None]
+        conditions = [(e, e.when) for e in self._entries.values() if e.when is not None]
+        self._with_condition = [entry for entry, _ in conditions]
+        self._conditions = RuleLists([when for _, when in conditions])
+        self._by_code: dict[str, ProgramEntry] = {}
+        self._by_beginning: dict[str, ProgramEntry] = {}
+        for entry in self._entries.values():
+            for written in entry.types:
+                if not written.endswith("*"):
+                    self._by_code.setdefault(written, entry)
+                elif written != "*":
+                    self._by_beginning.setdefault(written[:-1], entry)
+        self._lengths = sorted({len(b) for b in self._by_beginning}, reverse=True)
 
     def __iter__(self) -> Iterator[ProgramEntry]:
         return iter(self._entries.values())
@@ -100,8 +101,13 @@ class ProgramTable:
 
     def of_type(self, code: str) -> ProgramEntry | None:
         """The program of a type of payment; None for a type that the table does not have."""
-        best = max(self, key=lambda e: e.length_of_fit(code), default=None)
-        return best if best is not None and best.length_of_fit(code) else None
+        found = self._by_code.get(code)
+        if found is None:
+            for length in self._lengths:  # the longest beginning that fits counts
+                found = self._by_beginning.get(code[:length])
+                if found is not None:
+                    break
+        return found
 
     def find(
         self,
@@ -120,8 +126,10 @@ class ProgramTable:
         type of another program than the payer has, contradict each other: then nothing is told, and
         that is said.
         """
-        if facts is not None and (by_condition := self._by_conditions(facts)) is not None:
-            return by_condition
+        if facts is not None and self._with_condition:
+            by_condition = self._by_conditions(facts)
+            if by_condition is not None:
+                return by_condition
         told = {c.value: self.of_type(c.value) for c in types if c.system == SOURCE_OF_PAYMENT}
         codes = ", ".join(sorted(told))
         found = {e.id: e for e in told.values() if e and e.words_for is not Program.UNKNOWN}
@@ -155,15 +163,17 @@ class ProgramTable:
 
     def _by_conditions(self, facts: Facts) -> ProgramFinding | None:
         """The program whose condition certainly holds; None where none does."""
-        met = [(entry, when) for entry, when in self._with_condition if when.certain(facts)]
+        holding = zip(self._with_condition, self._conditions.certain(facts), strict=True)
+        met = [entry for entry, holds in holding if holds]
         if not met:
             return None
-        tests = (test for _, when in met for test in when.decide(facts).results[0].tests)
+        conditions = [entry.when for entry in met if entry.when is not None]
+        tests = (test for when in conditions for test in when.decide(facts).results[0].tests)
         words = "; ".join(dict.fromkeys(t.test.words for t in tests if t.truth))
-        names = " and ".join(entry.name for entry, _ in met)
-        if len({_in_common(entry) for entry, _ in met}) > 1:
+        names = " and ".join(entry.name for entry in met)
+        if len({_in_common(entry) for entry in met}) > 1:
             return _contradiction(f"contradictory programs: {names} ({words})")
-        entry = met[0][0]
+        entry = met[0]
         return ProgramFinding(entry.words_for, "Coverage", f"{words}: {entry.name}", entry)
 
     def _fits(self, entry: ProgramEntry, known: Iterable[str]) -> bool:

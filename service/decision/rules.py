@@ -155,12 +155,21 @@ class RuleList(Generic[T]):
         self._of_codes: dict[tuple[Concrete, ...], frozenset[int]] = {}
         self._frames: dict[tuple[tuple[date, ...], date] | None, _Frame] = {}
         self._open: dict[object, Open] = {}
-        self._certain: dict[tuple[object, tuple[Truth, ...]], T | None] = {}
 
     @property
     def facts(self) -> Mapping[str, FactSpec]:
         """The facts in the rules, by name, in the sequence of their first use."""
         return self._facts
+
+    @property
+    def tests(self) -> Sequence[Is]:
+        """The tests in the rules, equal ones once."""
+        return self._tests
+
+    @property
+    def turns_on_the_day(self) -> bool:
+        """Whether a test is another one on another day of service or of the call."""
+        return self._by_day
 
     def conditions(self) -> Iterator[tuple[str, str]]:
         """Every rule's id with each of its tests in words, as often as they are written."""
@@ -204,33 +213,6 @@ class RuleList(Generic[T]):
             if truth:
                 return Decision((self._outcomes[answer],), rule.id, (), tuple(results))
         return Decision((self.otherwise,), OTHERWISE, (), tuple(results))
-
-    def certain(self, facts: Facts) -> T | None:
-        """The certain outcome, or None: as `decide` has it, without what it rests on.
-
-        For short lists that are mostly asked in vain: every fact is read, and what the truths of
-        the tests lead to is remembered.
-        """
-        day = facts.get(_DAY)
-        if not isinstance(day.value, date):
-            return self.decide(facts).outcome
-        truths: list[Truth] = []
-        for test, fixed in zip(self._tests, self._plan(day.value, facts.today), strict=True):
-            fact = facts.get(test.fact)
-            if fact.why is None and fact.value.__class__ is not Between:
-                truths.append(fixed.holds(fact.value))
-            elif fact.value is None:
-                truths.append(None)
-            else:
-                return self.decide(facts).outcome  # narrowed down: the truths alone do not tell
-        key = ((day.value, facts.today) if self._by_day else None, tuple(truths))
-        try:
-            return self._certain[key]
-        except KeyError:
-            if len(self._certain) >= _MOST_KEPT:
-                self._certain.clear()
-            outcome = self._certain[key] = self.decide(facts).outcome
-            return outcome
 
     def _decide_openly(self, facts: Facts, day: Fact) -> Decision[T]:
         """Decide where something is unknown: rule by rule, until one is true on every day."""
@@ -432,6 +414,67 @@ class RuleList(Generic[T]):
             for edge in (Edge(), *moved):
                 turn = shifted(mark, -edge.months, -edge.days)
                 yield from (shifted(turn, 0, n) for n in range(-3, 4))
+
+
+class RuleLists(Generic[T]):
+    """Rule lists that are asked together, and mostly in vain, such as a notice's situations.
+
+    Each fact is read once for all of them, and what the truths of all tests lead to is remembered.
+    Safe to share between threads, as a rule list is.
+    """
+
+    def __init__(self, lists: Sequence[RuleList[T]]) -> None:
+        self._lists = tuple(lists)
+        tests: dict[str, dict[Test, None]] = {}
+        self._facts: dict[str, FactSpec] = {}
+        for rules in self._lists:
+            self._facts.update(rules.facts)
+            for test in rules.tests:
+                tests.setdefault(test.fact.name, {})[test.test] = None
+        self._tests = [(self._facts[name], tuple(of_fact)) for name, of_fact in tests.items()]
+        self._by_day = any(rules.turns_on_the_day for rules in self._lists)
+        self._of_a_day: dict[object, Sequence[tuple[FactSpec, Sequence[Concrete]]]] = {}
+        self._certain: dict[tuple[object, tuple[Truth, ...]], tuple[T | None, ...]] = {}
+
+    def certain(self, facts: Facts) -> tuple[T | None, ...]:
+        """The certain outcome of each list, or None: as `decide` has it, without its grounds."""
+        day = facts.get(_DAY).value
+        if not isinstance(day, date):
+            return self._decided(facts)
+        of_day = (day, facts.today) if self._by_day else None
+        truths: list[Truth] = []
+        for spec, tests in self._of_a_day.get(of_day) or self._fixed(of_day, day, facts.today):
+            fact = facts.get(spec)
+            value = fact.value
+            if fact.why is None and value.__class__ is not Between:
+                truths += [test.holds(value) for test in tests]
+            elif value is None:
+                truths.append(None)  # of every test of it alike
+            else:
+                return self._decided(facts)  # narrowed down: the truths alone do not tell
+        key = of_day, tuple(truths)
+        found = self._certain.get(key)
+        if found is None:
+            if len(self._certain) >= _MOST_KEPT:
+                self._certain.clear()
+            found = self._certain[key] = self._decided(facts)
+        return found
+
+    def _decided(self, facts: Facts) -> tuple[T | None, ...]:
+        return tuple([rules.decide(facts).outcome for rules in self._lists])
+
+    def _fixed(
+        self, key: object, day: date, today: date
+    ) -> Sequence[tuple[FactSpec, Sequence[Concrete]]]:
+        """Every fact with its tests as they are on a day."""
+        if len(self._of_a_day) >= _MOST_KEPT:
+            self._of_a_day.clear()
+        found = [
+            (spec, tuple(concrete(test, day, today) for test in tests))
+            for spec, tests in self._tests
+        ]
+        self._of_a_day[key] = found
+        return found
 
 
 def holds(rules: RuleList[bool], facts: Facts) -> Truth:

@@ -6,18 +6,13 @@ situation out: a notice is kept from a patient only where the reason is known.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import NamedTuple
 
 from service.decision.conditions import Condition
-from service.decision.facts import NOT_TOLD, Fact, Facts, FactSpec
-from service.decision.payer_finding import PayerFinding, PayerOutcome
-from service.decision.rules import Rule, RuleList, RuleResult
-
-PAYERS_FACT = "member."
-"""The beginning of the name of a fact that only the payer's own records tell."""
+from service.decision.facts import Facts
+from service.decision.rules import Rule, RuleList, RuleLists, RuleResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,38 +45,47 @@ class SituationFound(NamedTuple):
     on_file_counts: bool = False
 
 
-Situations = Mapping[str, Sequence[Situation]]
-"""The situations of each notice, by the notice's id."""
+class Situations:
+    """The situations of each notice, by the notice's id, as they are on one day."""
+
+    def __init__(self, by_notice: Mapping[str, Sequence[Situation]]) -> None:
+        self._by_notice = by_notice
+        self._asked: dict[tuple[str, ...], _Asked] = {}
+
+    def of(
+        self, notices: tuple[str, ...], facts: Facts
+    ) -> Sequence[tuple[SituationFound, RuleResult]]:
+        """The situations of the notices that certainly hold, each with its conditions."""
+        asked = self._asked.get(notices)
+        if asked is None:
+            # A program of a policy has one list of notices: there are as many as these.
+            asked = self._asked[notices] = _Asked(notices, self._by_notice)
+        return asked.held(facts)
 
 
-def situations_of(
-    notices: Sequence[str], situations: Situations, facts: Facts
-) -> Iterator[tuple[SituationFound, RuleResult]]:
-    """Each situation of the notices that certainly holds, with the conditions that made it so."""
-    for notice in notices:
-        for each in situations.get(notice, ()):
-            if each.rule.certain(facts):
-                found = SituationFound(notice, each.id, each.given, each.on_file_counts)
-                yield found, each.rule.decide(facts).results[0]
+class _Asked:
+    """The situations of notices that go with one answer, put to an order together."""
+
+    def __init__(
+        self, notices: Sequence[str], by_notice: Mapping[str, Sequence[Situation]]
+    ) -> None:
+        self._situations = [(n, s) for n in notices for s in by_notice.get(n, ())]
+        self._conditions = RuleLists([s.rule for _, s in self._situations])
+
+    def held(self, facts: Facts) -> Sequence[tuple[SituationFound, RuleResult]]:
+        if not self._situations:
+            return ()
+        holding = self._conditions.certain(facts)
+        if not any(holding):
+            return ()
+        return [
+            (
+                SituationFound(notice, each.id, each.given, each.on_file_counts),
+                each.rule.decide(facts).results[0],
+            )
+            for (notice, each), holds in zip(self._situations, holding, strict=True)
+            if holds
+        ]
 
 
-@dataclass(frozen=True, slots=True)
-class FactsWithRecords:
-    """The facts of a call, and those that the payer's own records tell."""
-
-    told: Facts
-    payer: PayerFinding | None
-
-    @property
-    def today(self) -> date:
-        """The day of the call in the service's time zone."""
-        return self.told.today
-
-    def get(self, spec: FactSpec) -> Fact:
-        """The fact, from the records where only they tell it; never an exception."""
-        if not spec.name.startswith(PAYERS_FACT):
-            return self.told.get(spec)
-        if self.payer is None or self.payer.outcome is not PayerOutcome.KNOWN:
-            return self.told.get(spec) if self.payer is None else NOT_TOLD
-        held = spec.name.removeprefix(PAYERS_FACT) in self.payer.situations
-        return Fact(held, ("the payer's records",))
+NO_SITUATIONS = Situations({})

@@ -23,7 +23,7 @@ from service.dtr.begun_context import BegunContext, PolicyVersions, read, writte
 from service.dtr.dtr_version import DtrVersion
 from service.dtr.enable_when import Answers, is_enabled
 from service.dtr.packaged_forms import PackagedForms
-from service.fhir.fact_reader import answered
+from service.fhir.fact_readers.answer_facts import answered
 
 
 class PolicyLibrary(PolicyVersions, Protocol):

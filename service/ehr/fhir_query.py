@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from service.fhir.document import Resource
+from service.fhir.elements import mappings
 from service.fhir.orders import ORDER_TYPES, based_on, code_references, insurance_references
 from service.fhir.references import parse_literal
 from service.fhir.resources import Resources
@@ -46,7 +47,7 @@ def _has_version(data: Mapping[str, Any], version: str) -> bool:
 
 def _is_of_encounter(data: Mapping[str, Any], encounter: str) -> bool:
     reference = data.get("encounter")
-    written = reference.get("reference") if isinstance(reference, Mapping) else None
+    written = reference.get("reference") if isinstance(reference, dict) else None
     literal = parse_literal(written) if isinstance(written, str) else None
     return literal is not None and literal.local == f"Encounter/{encounter}"
 
@@ -111,48 +112,49 @@ FhirQuery = Read | Search
 
 def missing(
     reference: object, resources: Resources, *types: str, required_at: str | None = None
-) -> Iterator[Read]:
+) -> Sequence[Read]:
     """The read for a reference to one of `types`, unless its resource is present.
 
     A contained or urn:uuid reference cannot be read: it yields none, unless it is required.
     """
     if not isinstance(reference, str) or resources.get(reference) is not None:
-        return
+        return ()
     literal = parse_literal(reference)
     if literal is None:
-        if required_at is not None or not reference.startswith(("#", "urn:")):
-            yield Read(reference, required_at)
-    elif literal.type in types:
-        yield Read(reference, required_at)
+        cannot_be_read = required_at is None and reference.startswith(("#", "urn:"))
+        return () if cannot_be_read else (Read(reference, required_at),)
+    return (Read(reference, required_at),) if literal.type in types else ()
 
 
-def payor_needs(coverage: Resource, resources: Resources) -> Iterator[Read]:
+def payor_needs(coverage: Resource, resources: Resources) -> Sequence[Read]:
     """Reads of a coverage's payor Organizations, for payors without an identifier."""
-    for payor in _mappings(coverage.data.get("payor")):
+    needs: list[Read] = []
+    for payor in mappings(coverage.data.get("payor")):
         identifier = payor.get("identifier")
-        if not (isinstance(identifier, Mapping) and identifier.get("value")):
-            yield from missing(payor.get("reference"), resources, "Organization")
+        if not (isinstance(identifier, dict) and identifier.get("value")):
+            needs += missing(payor.get("reference"), resources, "Organization")
+    return needs
 
 
-def insurance_needs(order: Resource, resources: Resources) -> Iterator[Read]:
+def insurance_needs(order: Resource, resources: Resources) -> Sequence[Read]:
     """Reads of an order's coverages."""
-    for reference in insurance_references(order):
-        yield from missing(reference, resources, "Coverage")
+    return [
+        need
+        for reference in insurance_references(order)
+        for need in missing(reference, resources, "Coverage")
+    ]
 
 
-def code_needs(order: Resource, resources: Resources) -> Iterator[Read]:
+def code_needs(order: Resource, resources: Resources) -> Sequence[Read]:
     """Reads of the Medication, Device or Procedure with an order's code."""
-    for reference in code_references(order):
-        yield from missing(reference, resources, "Medication", "Device", "Procedure")
+    return [
+        need
+        for reference in code_references(order)
+        for need in missing(reference, resources, "Medication", "Device", "Procedure")
+    ]
 
 
 def orders_behind(appointment: Resource, resources: Resources) -> Iterator[Read]:
     """Reads of an appointment's missing orders."""
     for reference in based_on(appointment):
         yield from missing(reference, resources, *ORDER_TYPES)
-
-
-def _mappings(value: object) -> Iterator[Mapping[str, Any]]:
-    for item in value if isinstance(value, list) else ():
-        if isinstance(item, Mapping):
-            yield item

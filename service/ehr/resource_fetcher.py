@@ -12,7 +12,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
@@ -325,7 +325,8 @@ def _matches(need: Search, page: Document) -> list[Resource]:
 
 def _fetched(resource: Resource) -> Resource:
     """A resource under its own type and id: an entry's full URL is not trusted."""
-    return replace(resource, named=f"fetched.{resource.type}/{resource.id}", full_url=None)
+    named = f"fetched.{resource.type}/{resource.id}"
+    return Resource(resource.data, resource.document, resource.path, named=named)
 
 
 class _Debts:

@@ -66,6 +66,6 @@ def has_unread_code(order: Resource, resources: Resources, failed: Set[FhirQuery
     It is a Medication, Device or Procedure that could not be fetched or, for an appointment, its
     absent order: the appointment alone has no code.
     """
-    if any(n in failed for n in code_needs(order, resources)):
+    if failed and any(n in failed for n in code_needs(order, resources)):
         return True
     return order.type == "Appointment" and any(orders_behind(order, resources))

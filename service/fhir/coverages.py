@@ -16,7 +16,7 @@ from service.fhir.document import Resource
 from service.fhir.elements import codings, mappings, text
 from service.fhir.references import parse_literal
 from service.fhir.resources import Resources
-from service.fhir.systems import canonical_code
+from service.fhir.systems import code_of
 
 
 class PayerDirectory(Protocol):
@@ -77,30 +77,38 @@ def read_coverage(resource: Resource, resources: Resources, payers: PayerDirecto
     data = resource.data
     identifiers: list[tuple[str, str]] = []
     unread: list[str] = []
-    for payor, organization in payors(resource, resources):
-        identifiers.extend(_identifiers(payor, organization))
-        if organization is None:
-            unread.extend(_organization(payor, resources))
-    ours = {p for system, value in identifiers if (p := payers.by_identifier(system, value))}
+    told = payors(resource, resources)
+    for payor, organization in told:
+        _add_identifier(payor.get("identifier"), identifiers)
+        if organization is not None:
+            for identifier in mappings(organization.get("identifier")):
+                _add_identifier(identifier, identifiers)
+        elif (named := _organization(payor, resources)) is not None:
+            unread.append(named)
+    ours: list[Payer] = []
+    for system, value in identifiers:
+        found = payers.by_identifier(system, value)
+        if found is not None and found not in ours:
+            ours.append(found)
     starts, ends = period_range(data.get("period"), resources.zone)
-    status = data.get("status")
-    beneficiary = data.get("beneficiary")
-    reference = beneficiary.get("reference") if isinstance(beneficiary, Mapping) else None
+    status, order = data.get("status"), data.get("order")
     # Two of our payers in one coverage contradict each other: then none is told.
-    payer = next(iter(ours)) if len(ours) == 1 else None
-    types = tuple(_type_codes(data.get("type")))
-    order = data.get("order")
+    payer = ours[0] if len(ours) == 1 else None
+    kind = data.get("type")
+    written = mappings(kind.get("coding")) if isinstance(kind, dict) else ()
+    types = tuple([code for coding in written if (code := code_of(coding)) is not None])
     return Coverage(
         reference=resource.reference,
         place=resource.place,
         payer=payer,
-        payer_told=_pays_oneself(data) or (bool(identifiers) and len(ours) < 2),
-        payer_identifiers=tuple(f"{system}|{value}" for system, value in identifiers),
+        # Where persons alone are the payors, the payer is told, and is none of ours.
+        payer_told=len(ours) < 2 if identifiers else not told and bool(mappings(data.get("payor"))),
+        payer_identifiers=tuple([f"{system}|{value}" for system, value in identifiers]),
         type_codes=types,
         status=status if isinstance(status, str) else None,
         starts=starts,
         ends=ends,
-        beneficiary=_beneficiary(reference, resources),
+        beneficiary=_beneficiary(data.get("beneficiary"), resources),
         payer_unread=min(unread, default=None) if not identifiers else None,
         program=payers.program_of(types, payer, CoverageFacts(resource, types)),
         order=order if isinstance(order, int) and order > 0 else None,
@@ -115,81 +123,59 @@ def contained_coverages(
     """
     contained = order.data.get("contained")
     for i, inner in enumerate(contained if isinstance(contained, list) else ()):
-        if isinstance(inner, Mapping) and inner.get("resourceType") == "Coverage":
+        if isinstance(inner, dict) and inner.get("resourceType") == "Coverage":
             within = order.within(inner, (*order.path, "contained", i))
             reference = f"{order.place}#{inner.get('id', '')}"
             yield replace(read_coverage(within, resources, payers), reference=reference)
 
 
-def _beneficiary(reference: object, resources: Resources) -> str | None:
+def _beneficiary(beneficiary: object, resources: Resources) -> str | None:
+    reference = beneficiary.get("reference") if isinstance(beneficiary, dict) else None
     if not isinstance(reference, str) or reference.startswith("#"):
         return None
     return resources.local(reference)
 
 
-def payors(
-    resource: Resource, resources: Resources
-) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any] | None]]:
-    """The payor references of a Coverage with their Organizations, if present."""
-    written = resource.data.get("payor")
-    for payor in written if isinstance(written, list) else ():
-        if not isinstance(payor, Mapping):
-            continue
+Payor = tuple[Mapping[str, Any], Mapping[str, Any] | None]
+"""A payor reference of a Coverage, and its Organization if that is present."""
+
+
+def payors(resource: Resource, resources: Resources) -> Sequence[Payor]:
+    """The payors of a Coverage. A self-pay person is none: the person's identifier is not read."""
+    found: list[Payor] = []
+    for payor in mappings(resource.data.get("payor")):
         reference = payor.get("reference")
         if _is_a_person(payor, reference):
-            # A self-pay person is no payer, and the person's identifier is not read.
             continue
         organization: Mapping[str, Any] | None = None
         if isinstance(reference, str) and reference.startswith("#"):
             _, organization = resource.contained.get(reference[1:], (0, None))
         elif isinstance(reference, str):
-            found = resources.get(reference)
-            organization = found.data if found and found.type == "Organization" else None
-        yield payor, organization
+            target = resources.get(reference)
+            organization = target.data if target and target.type == "Organization" else None
+        found.append((payor, organization))
+    return found
 
 
-def _pays_oneself(coverage: Mapping[str, Any]) -> bool:
-    """Whether persons alone are the payors: that tells the payer, and that it is none of ours."""
-    written = coverage.get("payor")
-    payors = [p for p in (written if isinstance(written, list) else ()) if isinstance(p, Mapping)]
-    return bool(payors) and all(_is_a_person(p, p.get("reference")) for p in payors)
+_PERSONS = ("Patient", "RelatedPerson")
 
 
 def _is_a_person(payor: Mapping[str, Any], reference: object) -> bool:
-    kinds = [payor.get("type")]
-    if isinstance(reference, str):
-        kinds.extend(reference.split("/")[-2:-1])
-    return any(kind in ("Patient", "RelatedPerson") for kind in kinds)
+    if payor.get("type") in _PERSONS:
+        return True
+    steps = reference.rsplit("/", 2) if isinstance(reference, str) else ()
+    return len(steps) > 1 and steps[-2] in _PERSONS
 
 
-def _organization(payor: Mapping[str, Any], resources: Resources) -> Iterator[str]:
+def _organization(payor: Mapping[str, Any], resources: Resources) -> str | None:
     """ "Organization/id" of a reference to one."""
     written = payor.get("reference")
     literal = parse_literal(resources.local(written)) if isinstance(written, str) else None
-    if literal is not None and literal.type == "Organization":
-        yield literal.local
+    return literal.local if literal is not None and literal.type == "Organization" else None
 
 
-def _identifiers(
-    payor: Mapping[str, Any], organization: Mapping[str, Any] | None
-) -> Iterator[tuple[str, str]]:
-    candidates: list[object] = [payor.get("identifier")]
-    if organization is not None:
-        identifiers = organization.get("identifier")
-        candidates.extend(identifiers if isinstance(identifiers, list) else ())
-    for identifier in candidates:
-        if isinstance(identifier, Mapping):
-            system, value = identifier.get("system"), identifier.get("value")
-            if isinstance(system, str) and isinstance(value, str):
-                yield system.strip(), value.strip()
-
-
-def _type_codes(concept: object) -> Iterator[Code]:
-    codings = concept.get("coding") if isinstance(concept, Mapping) else None
-    for coding in codings if isinstance(codings, list) else ():
-        if isinstance(coding, Mapping):
-            system, value = coding.get("system"), coding.get("code")
-            if isinstance(system, str) and isinstance(value, str):
-                code = canonical_code(system, value)
-                if code:
-                    yield code
+def _add_identifier(identifier: object, found: list[tuple[str, str]]) -> None:
+    if isinstance(identifier, dict):
+        system, value = identifier.get("system"), identifier.get("value")
+        if isinstance(system, str) and isinstance(value, str):
+            found.append((system.strip(), value.strip()))

@@ -7,7 +7,6 @@ therefore a slice of the received bytes (CRD 2.2.1 resp-37).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -116,7 +115,6 @@ class Document:
         return part
 
 
-@dataclass(slots=True, eq=False)
 class Resource:
     """A resource with its document and path. Treat as frozen: a frozen class costs twice the time.
 
@@ -124,22 +122,30 @@ class Resource:
     `full_url`, the Bundle entry's. `reference` is "Type/id", else the full URL, else the place.
     """
 
-    data: Mapping[str, Any]
-    document: Document
-    path: FieldPath
-    full_url: str | None = None
-    named: str | None = None
-    type: str = field(init=False)
-    id: str | None = field(init=False)
-    reference: str = field(init=False)
-    _contained: Mapping[str, tuple[int, Mapping[str, Any]]] | None = field(default=None, init=False)
+    __slots__ = (
+        *("_contained", "data", "document", "full_url", "id", "named", "path", "reference"),
+        "type",
+    )
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        data: Mapping[str, Any],
+        document: Document,
+        path: FieldPath,
+        full_url: str | None = None,
+        named: str | None = None,
+    ) -> None:
+        self.data = data
+        self.document = document
+        self.path = path
+        self.full_url = full_url
+        self.named = named
+        self._contained: Mapping[str, tuple[int, Mapping[str, Any]]] | None = None
         # Computed once: they are read a dozen times a call.
-        kind, value = str(self.data.get("resourceType", "")), self.data.get("id")
-        own = value if isinstance(value, str) else None
-        reference = f"{kind}/{own}" if own else self.full_url or self.place
-        self.type, self.id, self.reference = kind, own, reference
+        kind, own = data.get("resourceType", ""), data.get("id")
+        self.type: str = kind if isinstance(kind, str) else str(kind)
+        self.id: str | None = own if isinstance(own, str) else None
+        self.reference: str = f"{self.type}/{self.id}" if self.id else full_url or self.place
 
     @property
     def place(self) -> str:
@@ -155,7 +161,7 @@ class Resource:
             found: dict[str, tuple[int, Mapping[str, Any]]] = {}
             written = self.data.get("contained")
             for i, inner in enumerate(written if isinstance(written, list) else ()):
-                if isinstance(inner, Mapping) and isinstance(own := inner.get("id"), str):
+                if isinstance(inner, dict) and isinstance(own := inner.get("id"), str):
                     found.setdefault(own, (i, inner))
             self._contained = found
         return self._contained

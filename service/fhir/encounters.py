@@ -7,15 +7,17 @@ wait. Decisions take it from here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any, NamedTuple
 
 from service.decision.order import Code
 from service.fhir.document import Resource
+from service.fhir.elements import text
 from service.fhir.resources import Resources
-from service.fhir.systems import CPT, canonical_code
+from service.fhir.systems import CPT, canonical_code, code_of
 
 
 class CareClass(StrEnum):
@@ -115,21 +117,20 @@ class EncounterClasses:
 
     own: Mapping[Code, CareClass] = field(default_factory=dict)
 
-    def of(self, encounter: Resource) -> CareClass | None:
-        """The meaning of an encounter's class; None for an unknown class."""
-        return self.meaning(encounter.data.get("class"))
-
     def meaning(self, written: object) -> CareClass | None:
-        """The meaning of a class: a Coding, or an element with codings."""
+        """The meaning of a class, None for an unknown one: a Coding, or an element with codings."""
         for coding in _codings(written):
-            system, code = _text(coding.get("system")), _text(coding.get("code"))
-            meant = self.own.get(canonical_code(system, code) or Code("", ""))
-            meant = meant or _known(system, code)
+            system, code = text(coding.get("system")), text(coding.get("code"))
+            own = self.own.get(canonical_code(system, code) or _NO_CODE) if self.own else None
+            meant = own or _known(system, code)
             if meant is not None:
                 return meant
-            if _EMERGENCY_WORDS.match(_text(coding.get("display")) or ""):
+            if _EMERGENCY_WORDS.match(text(coding.get("display")) or ""):
                 return CareClass.EMERGENCY
         return None
+
+
+_NO_CODE = Code("", "")
 
 
 def own_classes(pairs: Iterable[str]) -> EncounterClasses:
@@ -157,70 +158,75 @@ def _known(system: str | None, code: str | None) -> CareClass | None:
     return _CLASSES.get(code.upper())
 
 
-def encounters_of(order: Resource, encounter_id: str | None) -> Iterator[str]:
+def encounters_of(order: Resource, encounter_id: str | None) -> Sequence[str]:
     """References of the encounters that an order belongs to: the context's, and its own.
 
     Some hooks' contexts have none (order-dispatch); elsewhere it is optional.
     """
     of_context = f"Encounter/{encounter_id.removeprefix('Encounter/')}" if encounter_id else None
-    if of_context:
-        yield of_context
     own = order.data.get("encounter")
-    reference = own.get("reference") if isinstance(own, Mapping) else None
-    if isinstance(reference, str) and reference != of_context:
-        yield reference
+    reference = own.get("reference") if isinstance(own, dict) else None
+    if not isinstance(reference, str) or reference == of_context:
+        return (of_context,) if of_context else ()
+    return (of_context, reference) if of_context else (reference,)
 
 
-def urgency_of(
-    order: Resource,
-    resources: Resources,
-    encounter_id: str | None,
-    classes: EncounterClasses,
-) -> ToldUrgency | None:
+class ReadEncounter(NamedTuple):
+    """An encounter at hand: the meaning of its class, and what it tells of the urgency of care."""
+
+    resource: Resource
+    meant: CareClass | None
+    urgencies: Sequence[ToldUrgency]
+
+
+def read_encounters(
+    references: Sequence[str], resources: Resources, classes: EncounterClasses
+) -> Sequence[ReadEncounter]:
+    """The encounters at hand among references, each read once a call."""
+    found: list[ReadEncounter] = []
+    for reference in references:
+        encounter = resources.get(reference)
+        if encounter is not None and encounter.type == "Encounter":
+            key = ("encounter", encounter.reference)
+            found.append(resources.once(key, partial(_read, encounter, classes)))
+    return found
+
+
+def _read(encounter: Resource, classes: EncounterClasses) -> ReadEncounter:
+    data, place = encounter.data, encounter.place
+    meant = classes.meaning(data.get("class"))
+    found: list[ToldUrgency] = []
+    if meant is CareClass.EMERGENCY:
+        found.append(ToldUrgency(Urgency.EMERGENCY, f"{place}.class"))
+    if not _EMERGENCY_TYPES.isdisjoint(map(code_of, _codings(data.get("type")))):
+        found.append(ToldUrgency(Urgency.EMERGENCY, f"{place}.type"))
+    for coding in _codings(data.get("priority")):
+        told = _ENCOUNTER_PRIORITIES.get((text(coding.get("code")) or "").upper())
+        if told is not None:
+            found.append(ToldUrgency(told, f"{place}.priority"))
+    return ReadEncounter(encounter, meant, found)
+
+
+def urgency_of(order: Resource, encounters: Sequence[ReadEncounter]) -> ToldUrgency | None:
     """Whether the care is an emergency or urgent: by class, type and priority of its encounters at
     hand, or by the priority of the order. None where nothing tells so.
     """
-    found = list(_urgencies(order, resources, encounter_id, classes))
-    emergencies = [told for told in found if told.urgency is Urgency.EMERGENCY]
-    return next(iter(emergencies or found), None)
-
-
-def _urgencies(
-    order: Resource, resources: Resources, encounter_id: str | None, classes: EncounterClasses
-) -> Iterator[ToldUrgency]:
-    for reference in encounters_of(order, encounter_id):
-        encounter = resources.get(reference)
-        if encounter is None or encounter.type != "Encounter":
-            continue
-        data, place = encounter.data, encounter.place
-        if classes.of(encounter) is CareClass.EMERGENCY:
-            yield ToldUrgency(Urgency.EMERGENCY, f"{place}.class")
-        if any(_code_of(c) in _EMERGENCY_TYPES for c in _codings(data.get("type"))):
-            yield ToldUrgency(Urgency.EMERGENCY, f"{place}.type")
-        for coding in _codings(data.get("priority")):
-            told = _ENCOUNTER_PRIORITIES.get((_text(coding.get("code")) or "").upper())
-            if told is not None:
-                yield ToldUrgency(told, f"{place}.priority")
+    found = [told for encounter in encounters for told in encounter.urgencies]
+    for told in found:
+        if told.urgency is Urgency.EMERGENCY:
+            return told
+    if found:
+        return found[0]
     priority = order.data.get("priority")
-    told = _ORDER_PRIORITIES.get(priority.strip().lower()) if isinstance(priority, str) else None
-    if told is not None:
-        yield ToldUrgency(told, f"{order.place}.priority")
+    urgency = _ORDER_PRIORITIES.get(priority.strip().lower()) if isinstance(priority, str) else None
+    return ToldUrgency(urgency, f"{order.place}.priority") if urgency is not None else None
 
 
-def _codings(written: object) -> Iterator[Mapping[str, Any]]:
+def _codings(written: object) -> Sequence[Mapping[str, Any]]:
     """Every Coding in a Coding, a CodeableConcept or a list of either."""
-    for item in written if isinstance(written, list) else [written]:
-        if isinstance(item, Mapping):
-            inner = item.get("coding")
-            if isinstance(inner, list):
-                yield from _codings(inner)
-            else:
-                yield item
-
-
-def _code_of(coding: Mapping[str, Any]) -> Code | None:
-    return canonical_code(_text(coding.get("system")), _text(coding.get("code")))
-
-
-def _text(value: object) -> str | None:
-    return value.strip() if isinstance(value, str) and value.strip() else None
+    if isinstance(written, list):
+        return [coding for item in written if isinstance(item, dict) for coding in _codings(item)]
+    if not isinstance(written, dict):
+        return ()
+    inner = written.get("coding")
+    return _codings(inner) if isinstance(inner, list) else (written,)

@@ -19,9 +19,10 @@ _SEPARATES = b","
 def holds_more_values(body: bytes, most: int) -> bool:
     """Whether the JSON text `body` contains more than `most` values: members and elements.
 
-    The quick count of the text as a whole, strings included, often suffices.
+    The quick count of the text as a whole, strings included, often suffices; a text of no more
+    bytes needs none.
     """
-    return _marks(body) > most and values_in(body) > most
+    return len(body) > most and _marks(body) > most and values_in(body) > most
 
 
 def values_in(body: bytes) -> int:

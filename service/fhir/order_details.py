@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from service.fhir.document import Resource
+from service.fhir.elements import mappings
 from service.fhir.providers import Providers, read_providers
 from service.fhir.resources import Resources
 
@@ -30,33 +31,33 @@ def read_order_details(
     `performer` is the performer's reference in the call (order-dispatch).
     """
     data = order.data
-    diagnoses = [text for c in _mappings(data.get("reasonCode")) if (text := _concept(c))]
-    for reference in _mappings(data.get("reasonReference")):
-        diagnoses.extend(_condition(reference, resources))
-    places = [text for c in _mappings(data.get("locationCode")) if (text := _concept(c))]
-    for reference in _mappings(data.get("locationReference")):
-        places.extend(_location(reference, resources))
+    diagnoses, places = list[str | None](), list[str | None]()
+    if "reasonCode" in data:
+        diagnoses += map(_concept, mappings(data["reasonCode"]))
+    if "reasonReference" in data:
+        diagnoses += [_condition(r, resources) for r in mappings(data["reasonReference"])]
+    if "locationCode" in data:
+        places += map(_concept, mappings(data["locationCode"]))
+    if "locationReference" in data:
+        places += [_location(r, resources) for r in mappings(data["locationReference"])]
+    told = [place for place in places if place]
     return OrderDetails(
-        tuple(dict.fromkeys(diagnoses)),
-        places[0] if places else None,
+        tuple(dict.fromkeys([diagnosis for diagnosis in diagnoses if diagnosis])),
+        told[0] if told else None,
         read_providers(order, resources, performer),
     )
 
 
-def _condition(reference: Mapping[str, Any], resources: Resources) -> Iterator[str]:
+def _condition(reference: Mapping[str, Any], resources: Resources) -> str | None:
     target = _target(reference, resources)
     code = target.data.get("code") if target and target.type == "Condition" else None
-    text = _concept(code) if isinstance(code, Mapping) else _text(reference.get("display"))
-    if text:
-        yield text
+    return _concept(code) if isinstance(code, dict) else _text(reference.get("display"))
 
 
-def _location(reference: Mapping[str, Any], resources: Resources) -> Iterator[str]:
+def _location(reference: Mapping[str, Any], resources: Resources) -> str | None:
     target = _target(reference, resources)
     name = target.data.get("name") if target and target.type == "Location" else None
-    text = _text(name) or _text(reference.get("display"))
-    if text:
-        yield text
+    return _text(name) or _text(reference.get("display"))
 
 
 def _target(reference: Mapping[str, Any], resources: Resources) -> Resource | None:
@@ -66,19 +67,13 @@ def _target(reference: Mapping[str, Any], resources: Resources) -> Resource | No
 
 def _concept(concept: Mapping[str, Any]) -> str | None:
     """ "C71.9: Known brain tumor" of a CodeableConcept; code or text alone if one is absent."""
-    codings = list(_mappings(concept.get("coding")))
-    code = next((c for coding in codings if (c := _text(coding.get("code")))), None)
-    words = _text(concept.get("text")) or next(
-        (w for coding in codings if (w := _text(coding.get("display")))), None
-    )
-    return ": ".join(filter(None, (code, words)))[:_LIMIT] or None
-
-
-def _mappings(value: object) -> Iterator[Mapping[str, Any]]:
-    for item in value if isinstance(value, list) else ():
-        if isinstance(item, Mapping):
-            yield item
+    code, words = None, _text(concept.get("text"))
+    for coding in mappings(concept.get("coding")):
+        code = code or _text(coding.get("code"))
+        words = words or _text(coding.get("display"))
+    return f"{code}: {words}"[:_LIMIT] if code and words else code or words
 
 
 def _text(value: object) -> str | None:
-    return value.strip()[:_LIMIT] if isinstance(value, str) and value.strip() else None
+    """A text without blanks around it, bounded."""
+    return value.strip()[:_LIMIT] or None if isinstance(value, str) else None

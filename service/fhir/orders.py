@@ -5,8 +5,8 @@ One table has the elements of each type; a new order type is a row in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, tzinfo
 from typing import Any
 
@@ -20,6 +20,7 @@ from service.decision.order import (
 )
 from service.fhir.dates import day_range, period_range
 from service.fhir.document import Resource
+from service.fhir.elements import text
 from service.fhir.references import parse_literal
 from service.fhir.resources import Resources
 from service.fhir.systems import (
@@ -29,78 +30,92 @@ from service.fhir.systems import (
     split_code,
 )
 
+_Path = tuple[str, ...]
+"""Names of elements from an order inwards; lists between them are passed through."""
+
+
+def _paths(*dotted: str) -> tuple[_Path, ...]:
+    """Paths as they are written: "oralDiet.type"."""
+    return tuple(tuple(path.split(".")) for path in dotted)
+
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """Elements of an order type, as dotted paths through lists.
+    """Elements of an order type.
 
     `code_extensions` lead to lists of extensions, of which those in PAYLOAD_CODES bear a code;
-    `contained_orders` to references of which those to contained orders bear codes.
+    `code_references` and `contained_orders` to the text of references, of which the latter bear
+    codes if they are to contained orders.
     """
 
-    codes: tuple[str, ...]
-    code_extensions: tuple[str, ...] = ()
-    code_references: tuple[str, ...] = ()
-    dates: tuple[str, ...] = ()
-    timings: tuple[str, ...] = ()
-    contained_orders: tuple[str, ...] = ()
+    codes: tuple[_Path, ...]
+    code_extensions: tuple[_Path, ...] = ()
+    code_references: tuple[_Path, ...] = ()
+    dates: tuple[_Path, ...] = ()
+    timings: tuple[_Path, ...] = ()
+    contained_orders: tuple[_Path, ...] = ()
     patient: str = "subject"
-    name: tuple[str, ...] = ("code.text",)
+    name: tuple[_Path, ...] = _paths("code.text")
+    displays: tuple[_Path, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        displays = tuple((*path, "coding", "display") for path in self.codes)
+        object.__setattr__(self, "displays", displays)
 
 
 _SHAPES: Mapping[str, _Shape] = {
     "ServiceRequest": _Shape(
-        codes=("code",),
-        dates=("occurrenceDateTime", "occurrencePeriod"),
-        timings=("occurrenceTiming",),
+        codes=_paths("code"),
+        dates=_paths("occurrenceDateTime", "occurrencePeriod"),
+        timings=_paths("occurrenceTiming"),
     ),
     "DeviceRequest": _Shape(
-        codes=("codeCodeableConcept",),
-        code_references=("codeReference",),
-        dates=("occurrenceDateTime", "occurrencePeriod"),
-        timings=("occurrenceTiming",),
-        name=("codeCodeableConcept.text",),
+        codes=_paths("codeCodeableConcept"),
+        code_references=_paths("codeReference.reference"),
+        dates=_paths("occurrenceDateTime", "occurrencePeriod"),
+        timings=_paths("occurrenceTiming"),
+        name=_paths("codeCodeableConcept.text"),
     ),
     "MedicationRequest": _Shape(
-        codes=("medicationCodeableConcept",),
-        code_references=("medicationReference",),
-        dates=("dispenseRequest.validityPeriod",),
-        timings=("dosageInstruction.timing",),
-        name=("medicationCodeableConcept.text",),
+        codes=_paths("medicationCodeableConcept"),
+        code_references=_paths("medicationReference.reference"),
+        dates=_paths("dispenseRequest.validityPeriod"),
+        timings=_paths("dosageInstruction.timing"),
+        name=_paths("medicationCodeableConcept.text"),
     ),
     "NutritionOrder": _Shape(
-        codes=(
+        codes=_paths(
             "oralDiet.type",
             "supplement.type",
             "enteralFormula.baseFormulaType",
             "enteralFormula.additiveType",
         ),
-        timings=("oralDiet.schedule", "supplement.schedule"),
+        timings=_paths("oralDiet.schedule", "supplement.schedule"),
         patient="patient",
-        name=("oralDiet.type.text", "supplement.type.text"),
+        name=_paths("oralDiet.type.text", "supplement.type.text"),
     ),
     "VisionPrescription": _Shape(
-        codes=("lensSpecification.product",),
+        codes=_paths("lensSpecification.product"),
         patient="patient",
-        name=("lensSpecification.product.text",),
+        name=_paths("lensSpecification.product.text"),
     ),
     "CommunicationRequest": _Shape(
-        codes=("category",),
-        code_extensions=("payload.extension",),
-        dates=("occurrenceDateTime", "occurrencePeriod"),
-        name=("category.text",),
+        codes=_paths("category"),
+        code_extensions=_paths("payload.extension"),
+        dates=_paths("occurrenceDateTime", "occurrencePeriod"),
+        name=_paths("category.text"),
     ),
     "Appointment": _Shape(
-        codes=("serviceType",),
-        code_references=("reasonReference",),
-        contained_orders=("basedOn",),
-        dates=("start", "requestedPeriod"),
-        name=("description", "serviceType.text"),
+        codes=_paths("serviceType"),
+        code_references=_paths("reasonReference.reference"),
+        contained_orders=_paths("basedOn.reference"),
+        dates=_paths("start", "requestedPeriod"),
+        name=_paths("description", "serviceType.text"),
     ),
     "Encounter": _Shape(
-        codes=("serviceType", "type"),
-        dates=("period",),
-        name=("serviceType.text", "type.text"),
+        codes=_paths("serviceType", "type"),
+        dates=_paths("period"),
+        name=_paths("serviceType.text", "type.text"),
     ),
 }
 
@@ -134,38 +149,51 @@ def read_order(resource: Resource, resources: Resources) -> Order:
         intent=intent if isinstance(intent, str) else None,
         do_not_perform=standing.do_not_perform,
         patient=_patient(data, shape, resources),
-        insurance=tuple(
+        insurance=_insurance(resource, resources) if "insurance" in data else (),
+        coverage_information=tuple(_coverage_information(data, resources))
+        if "extension" in data
+        else (),
+    )
+
+
+def _insurance(resource: Resource, resources: Resources) -> tuple[str, ...]:
+    return tuple(
+        [
             f"{resource.place}{ref}" if ref.startswith("#") else resources.local(ref)
             for ref in insurance_references(resource)
-        ),
-        coverage_information=tuple(_coverage_information(data, resources)),
+        ]
     )
 
 
 def read_standing(resource: Resource) -> Standing:
     """The facts on whether an order is to be carried out."""
-    status = resource.data.get("status")
-    return Standing(
-        status=status if isinstance(status, str) else None,
-        do_not_perform=resource.data.get("doNotPerform") is True,
-    )
+    data = resource.data
+    status = data.get("status")
+    return Standing(status if isinstance(status, str) else None, data.get("doNotPerform") is True)
 
 
-def insurance_references(resource: Resource) -> Iterator[str]:
+_INSURANCE = ("insurance", "reference")
+
+
+def insurance_references(resource: Resource) -> Sequence[str]:
     """References of an order's insurance: coverages, and earlier authorizations."""
-    for _, reference in _walk(resource.data, "insurance.reference"):
+    found: list[str] = []
+    for _, reference in _values(resource.data, _INSURANCE):
         if isinstance(reference, str) and reference.strip():
-            literal = parse_literal(reference)
+            literal = None if reference.startswith("Coverage/") else parse_literal(reference)
             if literal is None or literal.type == "Coverage":
-                yield reference
+                found.append(reference)
+    return found
 
 
-def code_references(resource: Resource) -> Iterator[str]:
+def code_references(resource: Resource) -> Sequence[str]:
     """References to the Medication, Device or Procedure with an order's code."""
-    for path in _SHAPES[resource.type].code_references:
-        for _, reference in _walk(resource.data, f"{path}.reference"):
-            if isinstance(reference, str):
-                yield reference
+    return [
+        reference
+        for path in _SHAPES[resource.type].code_references
+        for _, reference in _values(resource.data, path)
+        if isinstance(reference, str)
+    ]
 
 
 def based_on(appointment: Resource) -> Iterator[str]:
@@ -180,64 +208,76 @@ def based_on(appointment: Resource) -> Iterator[str]:
                     yield target
 
 
-def _codings(resource: Resource, shape: _Shape, resources: Resources) -> Iterator[OrderCoding]:
+def _codings(resource: Resource, shape: _Shape, resources: Resources) -> list[OrderCoding]:
+    data, found = resource.data, list[OrderCoding]()
     for path in shape.codes:
-        for at, concept in _walk(resource.data, path):
-            yield from concept_codings(concept, f"{resource.place}.{at}")
+        for at, concept in _values(data, path):
+            _add_concept(concept, f"{resource.place}.{at}", found)
     for path in shape.code_extensions:
-        for at, extension in _walk(resource.data, path):
-            if isinstance(extension, Mapping) and extension.get("url") in PAYLOAD_CODES:
+        for at, extension in _values(data, path):
+            if isinstance(extension, dict) and extension.get("url") in PAYLOAD_CODES:
                 concept = extension.get("valueCodeableConcept")
-                yield from concept_codings(concept, f"{resource.place}.{at}.valueCodeableConcept")
-    yield from _billing_options(resource.data, resource.place)
+                _add_concept(concept, f"{resource.place}.{at}.valueCodeableConcept", found)
+    if "extension" in data:
+        _add_billing_options(data, resource.place, found)
     for path in shape.code_references:
-        for _, reference in _walk(resource.data, f"{path}.reference"):
-            found = _resolve(resource, reference, resources)
-            if found is not None and found[0] in _CODE_OF_REFERENCED:
-                kind, referenced, place = found
+        for _, reference in _values(data, path):
+            target = _resolve(resource, reference, resources)
+            if target is not None and target[0] in _CODE_OF_REFERENCED:
+                kind, referenced, place = target
                 if kind == "Procedure" and referenced.get("status") in _PROCEDURE_OVER:
                     continue  # a visit about a past service does not book it
                 element = _CODE_OF_REFERENCED[kind]
-                yield from concept_codings(referenced.get(element), f"{place}.{element}")
+                _add_concept(referenced.get(element), f"{place}.{element}", found)
     for path in shape.contained_orders:
-        for _, reference in _walk(resource.data, f"{path}.reference"):
-            yield from _contained_codings(resource, reference, resources)
+        for _, reference in _values(data, path):
+            _add_contained(resource, reference, resources, found)
+    return found
 
 
-def _contained_codings(
-    resource: Resource, reference: object, resources: Resources
-) -> Iterator[OrderCoding]:
-    """The codings of an order within the resource: it has no address to be asked about by."""
+def _add_contained(
+    resource: Resource, reference: object, resources: Resources, found: list[OrderCoding]
+) -> None:
+    """Add the codings of an order within the resource: it has no address to be asked about by."""
     if not isinstance(reference, str) or not reference.startswith("#"):
         return
-    found = _resolve(resource, reference, resources)
-    shape = _SHAPES.get(found[0]) if found is not None else None
-    for element in shape.codes if shape is not None else ():
-        if found is not None:
-            for at, concept in _walk(found[1], element):
-                yield from concept_codings(concept, f"{found[2]}.{at}")
+    target = _resolve(resource, reference, resources)
+    shape = _SHAPES.get(target[0]) if target is not None else None
+    if target is None or shape is None:
+        return
+    _, data, place = target
+    for path in shape.codes:
+        for at, concept in _values(data, path):
+            _add_concept(concept, f"{place}.{at}", found)
 
 
-def concept_codings(concept: object, place: str) -> Iterator[OrderCoding]:
+def concept_codings(concept: object, place: str) -> list[OrderCoding]:
     """The codings of a CodeableConcept, then its billing options (CRD 2.2.1 billopt-3)."""
-    if not isinstance(concept, Mapping):
+    found: list[OrderCoding] = []
+    _add_concept(concept, place, found)
+    return found
+
+
+def _add_concept(concept: object, place: str, found: list[OrderCoding]) -> None:
+    if not isinstance(concept, dict):
         return
     codings = concept.get("coding")
     for i, coding in enumerate(codings if isinstance(codings, list) else ()):
-        if isinstance(coding, Mapping):
-            system, code = _text(coding.get("system")), _text(coding.get("code"))
+        if isinstance(coding, dict):
+            system, code = text(coding.get("system")), text(coding.get("code"))
             meant, modifiers = split_code(system, code)
-            written = f"{system or ''}|{code or ''}"
-            yield OrderCoding(meant, f"{place}.coding[{i}]", written, modifiers)
-    yield from _billing_options(concept, place)
+            written = f"{coding['system'] if system else ''}|{coding['code'] if code else ''}"
+            found.append(OrderCoding(meant, f"{place}.coding[{i}]", written, modifiers))
+    if "extension" in concept:
+        _add_billing_options(concept, place, found)
 
 
-def _billing_options(element: Mapping[str, Any], place: str) -> Iterator[OrderCoding]:
-    extensions = element.get("extension")
+def _add_billing_options(element: Mapping[str, Any], place: str, found: list[OrderCoding]) -> None:
+    extensions = element["extension"]
     for i, extension in enumerate(extensions if isinstance(extensions, list) else ()):
-        if isinstance(extension, Mapping) and extension.get("url") == BILLING_OPTIONS:
+        if isinstance(extension, dict) and extension.get("url") == BILLING_OPTIONS:
             concept = extension.get("valueCodeableConcept")
-            yield from concept_codings(concept, f"{place}.extension[{i}].valueCodeableConcept")
+            _add_concept(concept, f"{place}.extension[{i}].valueCodeableConcept", found)
 
 
 def _resolve(
@@ -256,18 +296,19 @@ def _resolve(
 
 
 def _service_day(data: Mapping[str, Any], shape: _Shape, zone: tzinfo) -> ServiceDay | None:
-    readers: list[tuple[str, Callable[[object, tzinfo], _Days | None]]]
-    readers = [(path, _days) for path in shape.dates]
-    readers += [(path, _timing_days) for path in shape.timings]
-    for path, read in readers:
-        told = [(at, days) for at, value in _walk(data, path) if (days := read(value, zone))]
-        if told:  # several requested periods or dosages: any of their days is possible
-            return _from_first_to_last([days for _, days in told], told[0][0])
+    for paths, read in ((shape.dates, _days), (shape.timings, _timing_days)):
+        for path in paths:
+            told = [(at, days) for at, value in _values(data, path) if (days := read(value, zone))]
+            if told:  # several requested periods or dosages: any of their days is possible
+                return _from_first_to_last([days for _, days in told], told[0][0])
     return None
 
 
 def _from_first_to_last(ranges: Sequence[_Days], source: str) -> ServiceDay:
     """The range that spans all ranges; an open side of one opens the whole."""
+    (first, last), *others = ranges
+    if first is not None and last is not None and not others:
+        return ServiceDay(first, last, source)
     written = [day for days in ranges for day in days if day is not None]
     return ServiceDay(
         min(written),
@@ -279,7 +320,7 @@ def _from_first_to_last(ranges: Sequence[_Days], source: str) -> ServiceDay:
 
 
 def _days(value: object, zone: tzinfo) -> _Days | None:
-    return _period_days(value, zone) if isinstance(value, Mapping) else day_range(value, zone)
+    return _period_days(value, zone) if isinstance(value, dict) else day_range(value, zone)
 
 
 def _period_days(value: object, zone: tzinfo) -> _Days | None:
@@ -289,7 +330,7 @@ def _period_days(value: object, zone: tzinfo) -> _Days | None:
 
 
 def _timing_days(timing: object, zone: tzinfo) -> _Days | None:
-    if not isinstance(timing, Mapping):
+    if not isinstance(timing, dict):
         return None
     events = timing.get("event")
     told = events if isinstance(events, list) else ()
@@ -297,17 +338,17 @@ def _timing_days(timing: object, zone: tzinfo) -> _Days | None:
     if ranges:
         return min(first for first, _ in ranges), max(last for _, last in ranges)
     repeat = timing.get("repeat")
-    bounds = repeat.get("boundsPeriod") if isinstance(repeat, Mapping) else None
+    bounds = repeat.get("boundsPeriod") if isinstance(repeat, dict) else None
     return _period_days(bounds, zone)
 
 
 def _patient(data: Mapping[str, Any], shape: _Shape, resources: Resources) -> str | None:
     subject = data.get(shape.patient)
-    if isinstance(subject, Mapping) and isinstance(subject.get("reference"), str):
+    written = subject.get("reference") if isinstance(subject, dict) else None
+    if isinstance(written, str):
         # A contained patient has no identity to compare: that tells nobody, and no other one.
-        contained = subject["reference"].startswith("#")
-        return None if contained else resources.local(subject["reference"])
-    return next(_participants(data, resources), None)
+        return None if written.startswith("#") else resources.local(written)
+    return next(iter(_participants(data, resources)), None)
 
 
 def patients_of(resource: Resource, resources: Resources) -> frozenset[str]:
@@ -315,12 +356,13 @@ def patients_of(resource: Resource, resources: Resources) -> frozenset[str]:
     return frozenset(_participants(resource.data, resources))
 
 
-def _participants(data: Mapping[str, Any], resources: Resources) -> Iterator[str]:
-    for _, reference in _walk(data, "participant.actor.reference"):
-        if isinstance(reference, str):
-            local = resources.local(reference)
-            if local.startswith("Patient/"):
-                yield local
+_PARTICIPANTS = ("participant", "actor", "reference")
+
+
+def _participants(data: Mapping[str, Any], resources: Resources) -> Sequence[str]:
+    written = [ref for _, ref in _values(data, _PARTICIPANTS) if isinstance(ref, str)]
+    found = [resources.local(reference) for reference in written]
+    return [reference for reference in found if reference.startswith("Patient/")]
 
 
 def _coverage_information(
@@ -335,29 +377,34 @@ def _coverage_information(
 
 
 def _name(data: Mapping[str, Any], shape: _Shape) -> str | None:
-    for path in shape.name:
-        for _, text in _walk(data, path):
-            if _text(text):
-                return str(text)
-    for path in shape.codes:
-        for _, display in _walk(data, f"{path}.coding.display"):
-            if _text(display):
-                return str(display)
+    for path in (*shape.name, *shape.displays):
+        for _, written in _values(data, path):
+            if text(written):
+                return str(written)
     return None
 
 
-def _walk(data: object, path: str) -> Iterator[tuple[str, Any]]:
-    """The values at a dotted path through lists, each with its full path."""
-    pending: list[tuple[str, Any, tuple[str, ...]]] = [("", data, tuple(path.split(".")))]
-    while pending:
-        at, node, rest = pending.pop()
+def _values(data: Mapping[str, Any], path: _Path) -> Sequence[tuple[str, Any]]:
+    """The values at a path through lists, each with its full path: "event[1].day"."""
+    node, at = data, ""
+    for passed, name in enumerate(path, 1):
+        if not isinstance(node, dict) or name not in node:
+            return ()  # most elements of an order's shape are not told
+        node = node[name]
+        at = f"{at}.{name}" if at else name
         if isinstance(node, list):
-            pending.extend((f"{at}[{i}]", item, rest) for i, item in reversed([*enumerate(node)]))
-        elif not rest:
-            yield at, node
-        elif isinstance(node, Mapping) and rest[0] in node:
-            pending.append((f"{at}.{rest[0]}" if at else rest[0], node[rest[0]], rest[1:]))
+            found: list[tuple[str, Any]] = []
+            _collect(node, path, passed, at, found)
+            return found
+    return ((at, node),)
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value.strip() else None
+def _collect(node: object, path: _Path, passed: int, at: str, found: list[tuple[str, Any]]) -> None:
+    """Add the values that the rest of a path leads to, after the steps that have been `passed`."""
+    if isinstance(node, list):
+        for i, item in enumerate(node):
+            _collect(item, path, passed, f"{at}[{i}]", found)
+    elif passed == len(path):
+        found.append((at, node))
+    elif isinstance(node, dict) and path[passed] in node:
+        _collect(node[path[passed]], path, passed + 1, f"{at}.{path[passed]}", found)

@@ -14,8 +14,9 @@ from service.decision.order import Code
 from service.decision.value_sets import ValueSet
 from service.fhir.dates import day_range
 from service.fhir.document import Resource
+from service.fhir.elements import codings, mappings
 from service.fhir.resources import Resources
-from service.fhir.systems import canonical_code
+from service.fhir.systems import code_of
 
 _DAYS: Mapping[str, Sequence[str]] = {
     "Observation": ("effectiveDateTime", "effectiveInstant", "effectivePeriod"),
@@ -93,7 +94,7 @@ def _read(
 ) -> Iterator[tuple[PastCare, Sequence[CodedPart]]]:
     for resource in resources.of_type(kind):
         subject = resource.data.get("subject")
-        written = subject.get("reference") if isinstance(subject, Mapping) else None
+        written = subject.get("reference") if isinstance(subject, dict) else None
         if not isinstance(written, str) or resources.local(written.strip()) != patient:
             continue
         status, days = resource.data.get("status"), _days(resource, resources.zone)
@@ -105,23 +106,20 @@ def _parts(resource: Resource) -> Iterator[CodedPart]:
     data, place = resource.data, resource.place
     yield CodedPart(_codes(data.get("code") or data.get("codeCodeableConcept")), data, place)
     if resource.type == "Observation":
-        for i, component in enumerate(_mappings(data.get("component"))):
+        for i, component in enumerate(mappings(data.get("component"))):
             codes = _codes(component.get("code"))
             yield CodedPart(codes, component, f"{place}.component[{i}]")
 
 
 def _codes(concept: object) -> tuple[Code, ...]:
-    if isinstance(concept, list):
-        return tuple(code for one in concept for code in _codes(one))
-    codings = _mappings(concept.get("coding")) if isinstance(concept, Mapping) else ()
-    found = (canonical_code(_text(c.get("system")), _text(c.get("code"))) for c in codings)
+    found = (code_of(coding) for coding in codings(concept))
     return tuple(code for code in found if code is not None)
 
 
 def _instant(data: Mapping[str, Any]) -> datetime:
     period = data.get("effectivePeriod")
     written = data.get("effectiveDateTime") or data.get("effectiveInstant")
-    if written is None and isinstance(period, Mapping):
+    if written is None and isinstance(period, dict):
         written = period.get("end") or period.get("start")
     try:
         told = datetime.fromisoformat(written) if isinstance(written, str) else _NO_TIME
@@ -133,20 +131,10 @@ def _instant(data: Mapping[str, Any]) -> datetime:
 def _days(resource: Resource, zone: tzinfo) -> tuple[date, date] | None:
     for element in _DAYS[resource.type]:
         written = resource.data.get(element)
-        if isinstance(written, Mapping):
+        if isinstance(written, dict):
             days = day_range(written.get("end"), zone) or day_range(written.get("start"), zone)
         else:
             days = day_range(written, zone)
         if days:
             return days
     return None
-
-
-def _mappings(value: object) -> Iterator[Mapping[str, Any]]:
-    for item in value if isinstance(value, list) else ():
-        if isinstance(item, Mapping):
-            yield item
-
-
-def _text(value: object) -> str | None:
-    return value.strip() if isinstance(value, str) and value.strip() else None

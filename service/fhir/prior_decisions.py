@@ -19,7 +19,7 @@ from service.fhir.dates import day_range, period_range
 from service.fhir.document import Resource
 from service.fhir.elements import codings, extensions, mappings, reference_of, text
 from service.fhir.resources import Resources
-from service.fhir.systems import canonical_code
+from service.fhir.systems import code_of
 
 _PAS = "http://hl7.org/fhir/us/davinci-pas/StructureDefinition/extension-"
 _REVIEW_ACTION, _REVIEW_CODE = _PAS + "reviewAction", _PAS + "reviewActionCode"
@@ -50,7 +50,7 @@ class ToldDecision:
     place: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DecisionReader:
     """Reader of the decisions on one order. `patient` is "Patient/id"."""
 
@@ -67,6 +67,8 @@ class DecisionReader:
         Those that the order itself names (`insurance`) come before others of the call.
         """
         at_hand = responses_at_hand(self.resources)
+        if not at_hand:
+            return ()
         named = [at_hand.read(r) for r in self.named() if r is not None]
         own = [d for r in named if (d := self._of(r, named=True)) is not None]
         if not own:
@@ -80,15 +82,19 @@ class DecisionReader:
         codes = (coding.code for coding in self.order.codings if coding.code is not None)
         return frozenset([self.order.reference, *codes])
 
-    def named(self) -> Iterator[Resource | None]:
+    def named(self) -> Sequence[Resource | None]:
         """The ClaimResponses that the order names; None for one that is not at hand."""
-        for reference in mappings(self.resource.data.get("insurance")):
+        if "insurance" not in self.resource.data:
+            return ()
+        found: list[Resource | None] = []
+        for reference in mappings(self.resource.data["insurance"]):
             written = reference_of(reference)
             target = self.resources.get(written) if written else None
             if target is not None and target.type == "ClaimResponse":
-                yield target
+                found.append(target)
             elif target is None and (written or "").split("/")[-2:-1] == ["ClaimResponse"]:
-                yield None
+                found.append(None)
+        return found
 
     def _of(self, response: ReadResponse, *, named: bool) -> ToldDecision | None:
         if response.patient != self.patient and not (named and response.patient is None):
@@ -144,16 +150,14 @@ class DecisionReader:
         """Whether the insurer is told, and is not the payer of the order's coverage."""
         payer = self.coverage.payer if self.coverage else None
         insurer = response.data.get("insurer")
-        if payer is None or not isinstance(insurer, Mapping):
+        if payer is None or not isinstance(insurer, dict):
             return False
         told = [insurer.get("identifier")]
         written = reference_of(insurer)
         target = self.resources.get(written) if written else None
         if target is not None and isinstance(target.data.get("identifier"), list):
             told.extend(target.data["identifier"])
-        known = {
-            (text(i.get("system")), text(i.get("value"))) for i in told if isinstance(i, Mapping)
-        }
+        known = {(text(i.get("system")), text(i.get("value"))) for i in told if isinstance(i, dict)}
         systems = {system for system, _ in payer.identifiers}
         comparable = {i for i in known if i[0] in systems}
         return bool(comparable) and comparable.isdisjoint(payer.identifiers)
@@ -242,6 +246,9 @@ class ResponsesAtHand:
             for about in response.about:
                 self._about.setdefault(about, []).append(position)
 
+    def __len__(self) -> int:
+        return len(self._in_sequence)
+
     def read(self, resource: Resource) -> ReadResponse:
         """One of them, or one that an order names."""
         found = self._read.get(resource.reference)
@@ -284,7 +291,7 @@ def _about(item: Mapping[str, Any], resources: Resources) -> frozenset[str | Cod
             part.get("valueCodeableConcept") for part in extensions(detail, "productOrServiceCode")
         )
     told = (coding for concept in concepts for coding in codings(concept))
-    codes = (canonical_code(text(c.get("system")), text(c.get("code"))) for c in told)
+    codes = (code_of(coding) for coding in told)
     references = (reference_of(e.get("valueReference")) for e in extensions(item, _REQUESTED))
     orders = (resources.local(r) for r in references if r is not None)
     return frozenset([*(code for code in codes if code is not None), *orders])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.fhir.document import Resource
+from service.fhir.elements import text
 from service.fhir.resources import Resources
 
 NPI = "http://hl7.org/fhir/sid/us-npi"
@@ -49,27 +50,42 @@ def _npis(data: Mapping[str, Any], elements: tuple[str, ...], at: Resources) -> 
 
 def _collect(value: object, at: Resources, depth: int, found: dict[str, None]) -> None:
     """Add the NPIs of a reference, of what it leads to, and of a list of them."""
-    if isinstance(value, list):
-        for item in value:
-            _collect(item, at, depth, found)
-    elif isinstance(value, dict):
-        _identified(value.get("identifier"), found)
+    if isinstance(value, dict):
+        if "identifier" in value:
+            _identified(value["identifier"], found)
         reference = value.get("reference")
         target = at.get(reference) if isinstance(reference, str) else None
-        if target is not None:
-            value = target.data
-            _identified(value.get("identifier"), found)
-        if depth > 1:
-            for element in _LEADS_TO:
-                if element in value:
-                    _collect(value[element], at, depth - 1, found)
+        if target is None:
+            _follow(value, at, depth, found)
+        else:
+            # The orders of a call mostly name the same provider.
+            key = ("npis", target.reference, depth)
+            found.update(at.once(key, lambda: _npis_of(target.data, at, depth)))
+    elif isinstance(value, list):
+        for item in value:
+            _collect(item, at, depth, found)
+
+
+def _npis_of(data: Mapping[str, Any], at: Resources, depth: int) -> dict[str, None]:
+    """The NPIs of a resource and of what it leads to."""
+    found: dict[str, None] = {}
+    if "identifier" in data:
+        _identified(data["identifier"], found)
+    _follow(data, at, depth, found)
+    return found
+
+
+def _follow(data: Mapping[str, Any], at: Resources, depth: int, found: dict[str, None]) -> None:
+    """Add the NPIs of what an object's elements lead to, as far as the depth allows."""
+    if depth > 1:
+        for element in _LEADS_TO:
+            if element in data:
+                _collect(data[element], at, depth - 1, found)
 
 
 def _identified(identifiers: object, found: dict[str, None]) -> None:
-    if identifiers is None:
-        return
     for identifier in identifiers if isinstance(identifiers, list) else (identifiers,):
         if isinstance(identifier, dict) and identifier.get("system") == NPI:
-            value = identifier.get("value")
-            if isinstance(value, str) and (npi := value.strip()):
-                found[npi] = None
+            value = text(identifier.get("value"))
+            if value is not None:
+                found[value] = None

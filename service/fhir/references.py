@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -33,14 +34,27 @@ def parse_literal(reference: str) -> Literal | None:
     underscore are accepted, since EHRs send them.
     """
     match = _LITERAL.fullmatch(reference.strip())
-    if match is None or set(match["id"]) <= {"."}:
+    if match is None:
         return None
-    return Literal(match["base"], match["type"], match["id"], match["version"])
+    found = Literal(*match.groups())
+    return found if found.id.strip(".") else None
 
 
 def host_of(url: str) -> str | None:
     """The host of a URL in lower case, or None."""
+    # All URLs of a server have one beginning: it is parsed once, and no resource's id is kept.
+    path = url.find("/", url.find("//") + len("//"))
+    server = url if path < 0 else url[:path]
+    return _host(server) if len(server) <= _MOST_KEPT else _host.__wrapped__(server)
+
+
+_MOST_KEPT = 300
+"""Characters of a server's address: a host name has 253 at most."""
+
+
+@lru_cache(maxsize=256)
+def _host(server: str) -> str | None:
     try:
-        return urlsplit(url).hostname
+        return urlsplit(server).hostname
     except ValueError:
         return None

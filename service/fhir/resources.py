@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, tzinfo
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,43 +15,34 @@ from service.field_path import FieldPath
 T = TypeVar("T")
 
 
-def resources_in(document: Document, value: Any, path: FieldPath) -> Iterator[Resource]:
+def resources_in(document: Document, value: Any, path: FieldPath) -> list[Resource]:
     """The resources in a value: a resource, a list, a Bundle (nested ones included).
 
     null, an OperationOutcome and other values yield none: a failed query has no data and is no
-    error of the call.
+    error of the call. The parser bounds how deep a value is nested.
     """
-    # A path is kept as its last step and those before: deep nesting makes no copies of it.
-    pending: list[tuple[Any, _Steps, str | None]] = [(value, None, None)]
-    while pending:
-        node, at, full_url = pending.pop()
-        if isinstance(node, list):
-            pending.extend((item, (at, i), None) for i, item in reversed([*enumerate(node)]))
-        if not isinstance(node, dict):
-            continue
-        kind = node.get("resourceType")
+    found: list[Resource] = []
+    _find(document, value, path, None, found)
+    return found
+
+
+def _find(
+    document: Document, value: Any, path: FieldPath, full_url: str | None, found: list[Resource]
+) -> None:
+    if isinstance(value, dict):
+        kind = value.get("resourceType")
         if kind == "Bundle":
-            entries = node.get("entry")
-            for i, entry in reversed(list(enumerate(entries if isinstance(entries, list) else ()))):
-                if isinstance(entry, dict):
-                    url = entry.get("fullUrl")
-                    place = (((at, "entry"), i), "resource")
-                    pending.append(
-                        (entry.get("resource"), place, url if isinstance(url, str) else None)
-                    )
+            entries = value.get("entry")
+            for i, entry in enumerate(entries if isinstance(entries, list) else ()):
+                if isinstance(entry, dict) and "resource" in entry:
+                    url, at = entry.get("fullUrl"), (*path, "entry", i, "resource")
+                    url = url if isinstance(url, str) else None
+                    _find(document, entry["resource"], at, url, found)
         elif isinstance(kind, str) and kind != "OperationOutcome":
-            yield Resource(node, document, (*path, *_written(at)), full_url)
-
-
-_Steps: TypeAlias = "tuple[_Steps, str | int] | None"
-
-
-def _written(steps: _Steps) -> FieldPath:
-    found: list[str | int] = []
-    while steps is not None:
-        steps, step = steps
-        found.append(step)
-    return tuple(reversed(found))
+            found.append(Resource(value, document, path, full_url))
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            _find(document, item, (*path, i), None, found)
 
 
 _GIVEN = {"context": 2, "prefetch": 1}
@@ -70,6 +61,9 @@ def _weight(resource: Resource) -> tuple[int, str, int, bytes]:
         len(resource.data),
         msgspec.json.encode(resource.data, order="sorted"),
     )
+
+
+_UNREAD: Any = object()
 
 
 class Resources:
@@ -101,15 +95,15 @@ class Resources:
         self._by_full_url: dict[str, str | None] = {}
         self._server = host_of(server) if server else None
         self._other_hosts = frozenset(other_hosts)
-        self._hosts: set[str | None] = set()
-        self._found: dict[FieldPath, tuple[Resource, ...]] = {}
+        self._found: dict[FieldPath, Sequence[Resource]] = {}
         self._read: dict[object, Any] = {}
+        self._by_written: dict[str, tuple[Resource | None, str]] = {}
 
     def add_from(self, document: Document, value: Any, path: FieldPath) -> None:
         """Add every resource in the value at `path` of the call's document."""
-        found = self._found[path] = tuple(resources_in(document, value, path))
-        for resource in found:
-            self.add(resource)
+        found = self._found[path] = resources_in(document, value, path)
+        if found:
+            self.add(*found)
 
     def found_at(self, path: FieldPath) -> Sequence[Resource]:
         """The resources that `add_from` found at `path`, in sequence."""
@@ -120,55 +114,76 @@ class Resources:
 
         The orders of a call share it: what is looked up by each order is indexed once.
         """
-        try:
-            found: T = self._read[key]
-        except KeyError:
+        found: T = self._read.get(key, _UNREAD)
+        if found is _UNREAD:
             found = self._read[key] = read()
         return found
 
-    def add(self, resource: Resource) -> None:
-        self._read.clear()
-        key = resource.reference
-        if url := resource.full_url:
-            self._by_full_url[url] = key if self._by_full_url.get(url, key) == key else None
-            if url.startswith("http"):
-                self._hosts.add(host_of(url))
-        known = self._by_reference.get(key)
-        if known is None:
-            self._by_reference[key] = resource
-            self._by_type.setdefault(resource.type, []).append(resource)
-        elif known.data != resource.data and _weight(resource) > _weight(known):
-            self._by_reference[key] = resource
-            of_type = self._by_type[resource.type]
-            of_type[of_type.index(known)] = resource
+    def add(self, *resources: Resource) -> None:
+        """Add resources to those of the call; what was read without them is read again."""
+        if self._read or self._by_written:
+            self._read.clear()
+            self._by_written.clear()
+        by_reference, by_full_url = self._by_reference, self._by_full_url
+        for resource in resources:
+            key, url = resource.reference, resource.full_url
+            if url:
+                by_full_url[url] = key if by_full_url.get(url, key) == key else None
+            known = by_reference.get(key)
+            if known is None:
+                by_reference[key] = resource
+                of_type = self._by_type.get(resource.type)
+                if of_type is None:
+                    self._by_type[resource.type] = [resource]
+                else:
+                    of_type.append(resource)
+            elif known.data != resource.data and _weight(resource) > _weight(known):
+                by_reference[key] = resource
+                of_type = self._by_type[resource.type]
+                of_type[of_type.index(known)] = resource
 
     def __iter__(self) -> Iterator[Resource]:
         """All of them, by type."""
         return (r for found in self._by_type.values() for r in found)
 
+    def __len__(self) -> int:
+        return len(self._by_reference)
+
     def of_type(self, *types: str) -> list[Resource]:
-        return [r for t in types for r in self._by_type.get(t, ())]
+        """Those of some types, type by type in the sequence of the call."""
+        found: list[Resource] = []
+        for kind in types:
+            found += self._by_type.get(kind, ())
+        return found
 
     def each_once(self, found: Iterable[Resource]) -> Sequence[Resource]:
         """Added resources in sequence, of those with the same type and id the one that counts."""
-        return [self._by_reference[r] for r in dict.fromkeys(r.reference for r in found)]
+        return [self._by_reference[r] for r in dict.fromkeys([r.reference for r in found])]
 
     def get(self, reference: str) -> Resource | None:
         """The present target of an absolute, relative, versioned or urn reference, or None."""
-        return self._at(reference) or self._by_reference.get(self._own(reference))
+        # Most references are "Type/id" as they stand: these end at the first look.
+        return self._by_reference.get(reference) or self._resolved(reference)[0]
 
     def local(self, reference: str) -> str:
         """ "Type/id" of a reference to this EHR; a urn:uuid is resolved in the Bundles.
 
         A reference to another server stays as written.
         """
-        resource = self._at(reference)
-        return resource.reference if resource else self._own(reference)
+        return reference if reference in self._by_reference else self._resolved(reference)[1]
 
-    def _at(self, reference: str) -> Resource | None:
-        found = self._by_reference.get(reference)
-        if found is None and (key := self._by_full_url.get(reference)):
-            found = self._by_reference.get(key)
+    def _resolved(self, reference: str) -> tuple[Resource | None, str]:
+        """Target and "Type/id" of a reference that is not the one of a resource at hand itself."""
+        found = self._by_written.get(reference)
+        if found is None:
+            key = self._by_full_url.get(reference)
+            target = self._by_reference.get(key) if key else None
+            if target is not None:
+                found = target, target.reference
+            else:
+                own = self._own(reference)
+                found = self._by_reference.get(own), own
+            self._by_written[reference] = found
         return found
 
     def _own(self, reference: str) -> str:
@@ -182,4 +197,9 @@ class Resources:
     def _is_here(self, host: str | None) -> bool:
         if self._server is not None:
             return host == self._server or host in self._other_hosts
-        return not self._hosts or host in self._hosts
+        told = self.once("hosts", self._hosts)
+        return not told or host in told
+
+    def _hosts(self) -> frozenset[str | None]:
+        """The hosts of the full URLs."""
+        return frozenset(host_of(url) for url in self._by_full_url if url.startswith("http"))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from service.decision.order import Code
+from service.fhir.elements import text
 
 CPT = "http://www.ama-assn.org/go/cpt"
 HCPCS = "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets"
@@ -86,6 +89,11 @@ def canonical_code(system: str | None, code: str | None) -> Code | None:
     return split_code(system, code)[0]
 
 
+def code_of(coding: Mapping[str, Any]) -> Code | None:
+    """The canonical form of a Coding; None without system or code."""
+    return split_code(text(coding.get("system")), text(coding.get("code")))[0]
+
+
 def split_code(system: str | None, code: str | None) -> tuple[Code | None, tuple[str, ...]]:
     """A coding's canonical form, and the modifiers of a CPT or HCPCS code.
 
@@ -96,10 +104,9 @@ def split_code(system: str | None, code: str | None) -> tuple[Code | None, tuple
     if system is None or code is None:
         return None, ()
     value = code.strip().upper()
-    trimmed = system.strip()
-    if not value or not trimmed:
+    uri = system if system in _AS_WRITTEN else canonical_system(system)
+    if not value or not uri:
         return None, ()
-    uri = canonical_system(trimmed)
     if uri == ICD_10_CM and len(value) > _CATEGORY and "." not in value:
         value = f"{value[:_CATEGORY]}.{value[_CATEGORY:]}"
     if uri not in (CPT, HCPCS):
@@ -107,6 +114,7 @@ def split_code(system: str | None, code: str | None) -> tuple[Code | None, tuple
     match = _BILLING_CODE.fullmatch(value)
     if match is None:
         return Code(uri, value), ()
-    if uri == HCPCS and match["code"][0].isdigit():
+    number, modifiers = match.groups()
+    if uri == HCPCS and number[0].isdigit():
         uri = CPT
-    return Code(uri, match["code"]), tuple(_MODIFIER.findall(match["modifiers"]))
+    return Code(uri, number), tuple(_MODIFIER.findall(modifiers)) if modifiers else ()

@@ -24,7 +24,6 @@ from service.decision.coverage import (
 )
 from service.decision.determination import Caveat, Determination, UndeterminedReason
 from service.decision.evaluate import (
-    NO_SITUATIONS,
     day_fact,
     evaluate,
     last_day_fact,
@@ -34,6 +33,7 @@ from service.decision.facts import LAST_DAY, NOT_TOLD, ORDER_DAY, Fact, FactSpec
 from service.decision.order import Code, Order, OrderCoding, ServiceDay
 from service.decision.policy import Covered, Policies, Program
 from service.decision.programs import SOURCE_OF_PAYMENT, ProgramTable
+from service.decision.situations import NO_SITUATIONS
 from service.fhir.systems import split_code
 from service.policies import files
 from service.policies.code_tokens import CODE_SYSTEMS

@@ -347,10 +347,10 @@ class NoticeLibrary:
         """The situations of each notice, in its edition of the day."""
         found = self._situations.get(day)
         if found is None:
-            made = {id: self._compiled(self.edition(id, day)) for id in self._editions}
+            editions = {id: self.edition(id, day) for id in self._editions}
+            found = Situations({id: self._compiled(of_day) for id, of_day in editions.items()})
             # One day is kept: the next one takes its place.
-            found = made
-            self._situations = {day: made}
+            self._situations = {day: found}
         return found
 
     def _compiled(self, notice: Notice) -> tuple[Situation, ...]:

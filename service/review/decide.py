@@ -12,11 +12,11 @@ from datetime import date, datetime
 
 from service.crd.cds_service import ReviewTarget
 from service.decision.coverage import Coverage, CoverageFinding, choose_coverage
-from service.decision.evaluate import NO_SITUATIONS, evaluate, in_scope, service_day
+from service.decision.evaluate import evaluate, in_scope, service_day
 from service.decision.facts import FactSpec
-from service.decision.order import Order
+from service.decision.order import Order, ServiceDay
 from service.decision.policy import Policies
-from service.decision.situations import Situations
+from service.decision.situations import NO_SITUATIONS, Situations
 from service.decision.submitted_form import (
     FormAcceptanceRule,
     SubmittedForm,
@@ -26,7 +26,8 @@ from service.ehr.fhir_query import FhirQuery
 from service.ehr.unread_data import has_unread_code, unreachable, with_trouble
 from service.fhir.document import Resource
 from service.fhir.encounters import EncounterClasses
-from service.fhir.fact_reader import FhirFacts, FormOf
+from service.fhir.fact_reader import FhirFacts
+from service.fhir.fact_readers.at_hand import FormOf
 from service.fhir.order_details import read_order_details
 from service.fhir.orders import VISIT_TYPE, patients_of, read_order
 from service.fhir.resources import Resources
@@ -39,7 +40,8 @@ from service.review.payer_records import PayerRecords, RecordsOfCall
 class DecisionContext:
     """The context of decisions: a call's data and day.
 
-    `patient` is "Patient/id"; `now`, the time of the call in the service's time zone; `started`,
+    `patient` is "Patient/id"; `now`, the time of the call in the service's time zone, and `today`
+    its day; `started`,
     its start by `time.monotonic()`; `failed`, the EHR's unanswered queries; `searched`, the types
     and codes that it was searched for and answered in full; `submitted_forms`, the completed
     forms of this service at hand; `performer`, the reference to whom the orders go to, where the
@@ -59,9 +61,10 @@ class DecisionContext:
     performer: str | None = None
     other_payers_count: bool = True
 
-    @property
-    def today(self) -> date:
-        return self.now.date()
+    today: date = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "today", self.now.date())
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +97,9 @@ class DecideStep:
         codes = [c.code for c in order.codings if c.code is not None]
         if not any(v.rules for code in codes for v in self.policies.versions_for(code)):
             return None
-        chosen = choose_coverage(
-            context.coverages, order, context.patient, service_day(order, context.today)
-        )
-        facts = self._facts(target, order, chosen, context)
+        day = service_day(order, context.today)
+        chosen = choose_coverage(context.coverages, order, context.patient, day)
+        facts = self._facts(target, order, chosen, day, context)
         determination = evaluate(
             order,
             chosen,
@@ -152,7 +154,7 @@ class DecideStep:
         payer = None
         if known is not None:
             chosen, payer = known.of(order, chosen, day)
-        facts = self._facts(target, order, chosen, context)
+        facts = self._facts(target, order, chosen, day, context)
         determination = evaluate(
             order,
             chosen,
@@ -179,22 +181,34 @@ class DecideStep:
         target: ReviewTarget,
         order: Order,
         chosen: CoverageFinding,
+        day: ServiceDay,
         context: DecisionContext,
     ) -> FhirFacts:
-        return FhirFacts(
-            order=order,
-            resource=target.resource,
-            finding=chosen,
-            resources=context.resources,
-            patient=context.patient,
-            day=service_day(order, context.today),
-            today=context.today,
-            form_of=self.form_of,
-            encounter_id=context.encounter_id,
-            classes=self.encounter_classes,
-            searched=context.searched,
-            unreachable=unreachable(context.failed),
-        )
+        """The facts of an order; those that were read to plan what to fetch count on, if nothing
+        was fetched since.
+        """
+
+        def read() -> FhirFacts:
+            return FhirFacts(
+                order=order,
+                resource=target.resource,
+                finding=chosen,
+                resources=context.resources,
+                patient=context.patient,
+                day=day,
+                today=context.today,
+                form_of=self.form_of,
+                encounter_id=context.encounter_id,
+                classes=self.encounter_classes,
+                searched=context.searched,
+                unreachable=unreachable(context.failed) if context.failed else frozenset(),
+            )
+
+        if context.failed or context.searched:
+            return read()
+        # The payer's records may have corrected the coverage: then it is another object.
+        under = (chosen.outcome, id(chosen.coverage))
+        return context.resources.once(("facts", order.reference, order.place, day, under), read)
 
 
 def _depends_on(target: ReviewTarget) -> tuple[str, ...]:
@@ -216,7 +230,7 @@ def _read(target: ReviewTarget, resources: Resources, patient: str) -> Order:
     Of an appointment of several patients (mother and child), this patient's part is read.
     """
     order = _order(target.resource, resources)
-    if patient in patients_of(target.resource, resources):
+    if "participant" in target.resource.data and patient in patients_of(target.resource, resources):
         order = replace(order, patient=patient)
     if target.appointment is None or target.appointment is target.resource:
         return order

@@ -7,7 +7,6 @@ bounded by code and by the time that the policy looks back.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
 from typing import Any
 
 from service.decision.conditions import shifted
@@ -15,7 +14,8 @@ from service.decision.facts import APPROVAL, FactSource, FactSpec, Family, Why
 from service.ehr.fhir_query import FhirQuery, Search, missing
 from service.fhir.document import Resource
 from service.fhir.encounters import encounters_of
-from service.fhir.fact_reader import FhirFacts, searched_by
+from service.fhir.fact_reader import FhirFacts
+from service.fhir.fact_readers.care_facts import searched_by
 from service.fhir.questionnaire_responses import named_by
 from service.fhir.resources import Resources
 
@@ -36,13 +36,15 @@ def fact_needs(spec: FactSpec, facts: FhirFacts, form_url: FormUrl) -> Iterator[
     if spec.name.startswith("patient."):
         yield from missing(facts.patient, facts.resources, "Patient")
     if "Encounter" in spec.needs:
-        for reference in islice(encounters_of(facts.resource, facts.encounter_id), 1):
+        for reference in encounters_of(facts.resource, facts.encounter_id)[:1]:
             yield from missing(reference, facts.resources, "Encounter")
 
 
 def decision_needs(order: Resource, resources: Resources) -> Iterator[FhirQuery]:
     """The queries for the payer's decisions that an order names (`insurance`)."""
-    for reference in _references(order.data.get("insurance")):
+    if "insurance" not in order.data:
+        return
+    for reference in _references(order.data["insurance"]):
         if "ClaimResponse/" in reference:
             yield from missing(reference, resources, "ClaimResponse")
 
@@ -89,7 +91,7 @@ they were written."""
 
 def _references(written: Any) -> Iterator[str]:
     for item in written if isinstance(written, list) else [written]:
-        reference = item.get("reference") if isinstance(item, Mapping) else None
+        reference = item.get("reference") if isinstance(item, dict) else None
         if isinstance(reference, str):
             yield reference
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from service.crd.hook_request import HookRequest
@@ -58,6 +59,16 @@ class FhirServerCheck:
 
 
 def _is_base_url(url: str) -> bool:
+    # An EHR's calls name one server, thousands of times.
+    return _read_as_base(url) if len(url) <= _MOST_KEPT else _read_as_base.__wrapped__(url)
+
+
+_MOST_KEPT = 500
+"""Characters of a base URL that is remembered."""
+
+
+@lru_cache(maxsize=256)
+def _read_as_base(url: str) -> bool:
     if _UNPRINTED.search(url) or {"?", "#", "\\"} & set(url):
         return False
     try:

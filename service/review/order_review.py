@@ -15,7 +15,7 @@ from service.crd.cds_service import CdsService, HookTier, ReviewTarget
 from service.crd.hook_request import HookRequest, RequestReader
 from service.crd.missing_data import missing_needs, required
 from service.crd.versions import CrdVersions
-from service.decision.coverage import CoverageFinding, CoverageOutcome
+from service.decision.coverage import Coverage, CoverageFinding, CoverageOutcome
 from service.decision.determination import Determination, TraceStep
 from service.decision_log.call_record import CardShown
 from service.ehr.fetch_report import FetchReport, Outcome, UnreadBecause
@@ -109,9 +109,8 @@ class OrderReview:
         self._server_check.check(request, allowed_fhir_servers)
         now, started = self._clock().astimezone(self._zone), time.monotonic()
         resources = request.resources(self._aliases.hosts_of(request.fhir_server), self._zone)
-        self._limits.check_resources([*resources])
-        named = self._asked(request, resources)
-        self._limits.check_references(missing_needs(request, resources, named))
+        self._limits.check_resources(resources)
+        self._limits.check_references(self._missing(request, resources))
         access = None
         if request.fhir_server:
             token = request.access_token or None
@@ -121,11 +120,9 @@ class OrderReview:
         if not asked:
             refuse_without_orders(request, resources, fetched)
         self._limits.check_orders([a.resource for a in asked])
-        coverages = [
-            read_coverage(r, resources, self._payers) for r in resources.of_type("Coverage")
-        ]
+        coverages = [*self._coverages(resources)]
         for target in asked:
-            coverages.extend(contained_coverages(target.resource, resources, self._payers))
+            coverages += contained_coverages(target.resource, resources, self._payers)
         performer = request.context.get("performer")
         context = DecisionContext(
             patient=request.patient,
@@ -172,14 +169,36 @@ class OrderReview:
         reply = self._responder.reply(decided, to)
         return Review(request, fetched, determinations, reply.answer, reply.cards, reply.asserted)
 
+    # What is asked, missing and told by coverages is found out once, and again only where
+    # something was fetched: the resources keep it until one is added.
+
     def _asked(self, request: HookRequest, resources: Resources) -> Sequence[ReviewTarget]:
         """The resources under review; a visit only if a policy has one of its codes."""
-        return [
-            target
-            for target in request.service.asked(request, resources)
-            if target.resource.type != VISIT_TYPE
-            or self._decide_step.names(target.resource, resources)
-        ]
+        return resources.once(
+            "asked",
+            lambda: [
+                target
+                for target in request.service.asked(request, resources)
+                if target.resource.type != VISIT_TYPE
+                or self._decide_step.names(target.resource, resources)
+            ],
+        )
+
+    def _missing(self, request: HookRequest, resources: Resources) -> Sequence[FhirQuery]:
+        """Queries for the hook's own resources, coverage, encounter and codes."""
+        return resources.once(
+            "missing",
+            lambda: missing_needs(request, resources, self._asked(request, resources)),
+        )
+
+    def _coverages(self, resources: Resources) -> Sequence[Coverage]:
+        """The Coverages at hand."""
+        return resources.once(
+            "coverages",
+            lambda: [
+                read_coverage(r, resources, self._payers) for r in resources.of_type("Coverage")
+            ],
+        )
 
     def _fetch(
         self,
@@ -198,7 +217,7 @@ class OrderReview:
 
         def plan(at_hand: Resources) -> Sequence[FhirQuery]:
             asked = self._asked(request, at_hand)
-            needs = [*missing_needs(request, at_hand, asked)]
+            needs = [*self._missing(request, at_hand)]
             if request.service.tier is HookTier.PRIMARY:
                 orders = [a.resource for a in asked]
                 needs.extend(self._forms.needs(orders, at_hand, request.patient))
@@ -227,9 +246,7 @@ class OrderReview:
             patient=request.patient,
             encounter_id=request.encounter_id,
             resources=resources,
-            coverages=[
-                read_coverage(r, resources, self._payers) for r in resources.of_type("Coverage")
-            ],
+            coverages=self._coverages(resources),
             now=now,
         )
         for target in asked:
@@ -242,8 +259,8 @@ class OrderReview:
 
 def _counted(asked: Sequence[ReviewTarget], decided: Sequence[Decided]) -> int:
     """The number of possible subjects of the answer, without a visit that it does not mention."""
-    visits = sum(d.resource.type == VISIT_TYPE for d in decided)
-    return visits + sum(a.resource.type != VISIT_TYPE for a in asked)
+    visits = [d for d in decided if d.resource.type == VISIT_TYPE]
+    return len(visits) + len([a for a in asked if a.resource.type != VISIT_TYPE])
 
 
 def refuse_without_orders(request: HookRequest, resources: Resources, fetched: Fetched) -> None:
@@ -284,7 +301,7 @@ def unread_orders(request: HookRequest, resources: Resources) -> tuple[str, ...]
 def drafts(resources: Resources) -> int:
     """The number of draft orders; order-select is about some of them only (CRD 2.2.1 dev-24)."""
     found = resources.found_at(("context", "draftOrders"))
-    return sum(r.type in ORDER_TYPES for r in resources.each_once(found))
+    return len([r for r in resources.each_once(found) if r.type in ORDER_TYPES])
 
 
 _PERFORMED = {Outcome.FETCHED, Outcome.NOT_FOUND, Outcome.WRONG_PATIENT}

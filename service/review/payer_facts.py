@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 from service.decision.facts import (
@@ -62,7 +62,7 @@ class PayerFacts:
             return told
         if told.known or self.finding.history_known:
             return ours
-        return replace(told, value=Between(days[-1], None), places=(PLACE,)) if days else told
+        return told._replace(value=Between(days[-1], None), places=(PLACE,)) if days else told
 
 
 def with_payers_facts(told: Facts, finding: PayerFinding | None) -> Facts:

@@ -51,7 +51,8 @@ class FormsOnFile:
         """
         found: list[FhirQuery] = []
         for order in orders:
-            found.extend(self._of_coverage_information(order, resources, patient))
+            if "extension" in order.data:  # without coverage information no form was asked for
+                found.extend(self._of_coverage_information(order, resources, patient))
         offered = self._offered(orders)
         found.extend(_search(form) for form in offered if not _at_hand(form, resources))
         return found

@@ -1,6 +1,6 @@
 import pytest
 
-from service.fhir.references import parse_literal
+from service.fhir.references import host_of, parse_literal
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,21 @@ def test_what_is_no_literal_reference_is_not_taken_for_one(written: str) -> None
 
 def test_an_id_that_contains_another_id_is_another_id() -> None:
     assert parse_literal("Patient/1") != parse_literal("Patient/11")
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://EHR.example.org/fhir/Patient/1", "ehr.example.org"),
+        ("http://ehr.example.org:8080/fhir", "ehr.example.org"),
+        ("https://ehr.example.org", "ehr.example.org"),
+        ("https://[2001:db8::1]/fhir", "2001:db8::1"),
+        ("https://[2001:db8::1/fhir", None),
+        ("http:///fhir", None),
+        ("urn:uuid:5f3c", None),
+        (f"https://{'a' * 400}.example.org/fhir", f"{'a' * 400}.example.org"),
+    ],
+)
+def test_the_host_of_an_address_is_told_by_its_beginning(url: str, host: str | None) -> None:
+    assert host_of(url) == host
+    assert host_of(f"{url}/Observation/another") == host

@@ -35,7 +35,7 @@ from service.decision.facts import (
     Why,
 )
 from service.decision.order import Code
-from service.decision.rules import OTHERWISE, Rule, RuleList, condition, holds
+from service.decision.rules import OTHERWISE, Rule, RuleList, RuleLists, condition, holds
 from service.decision.value_sets import CodeSpan, ValueSet, ValueSetEntry
 from tests.unit.decision.told import TODAY, Told
 
@@ -292,3 +292,12 @@ def test_a_month_earlier_is_the_last_day_where_there_is_no_such_day() -> None:
     assert shifted(date(2026, 3, 31), -1) == date(2026, 2, 28)
     assert shifted(date(2024, 2, 29), -12, 1) == date(2023, 3, 1)
     assert shifted(date(5, 1, 1), -1200) == date.min
+
+
+def test_lists_that_are_asked_together_read_each_fact_once() -> None:
+    girls = condition(Is(GENDER, OneOf(frozenset({"female"}))))
+    lists = RuleLists([condition(red_flag), condition(back_pain), girls, condition(red_flag)])
+    for _ in ("decided", "remembered"):
+        told = Told({"order.reason": reasons("G83.4")})
+        assert lists.certain(told) == (True, False, None, True)
+    assert sorted(told.asked) == sorted(["order.reason", "patient.gender", ORDER_DAY])

@@ -38,7 +38,7 @@ from service.decision.facts import (
     Why,
 )
 from service.decision.order import Code
-from service.decision.rules import Rule, RuleList
+from service.decision.rules import Rule, RuleList, RuleLists
 from service.decision.value_sets import CodeSpan, ValueSet, ValueSetEntry
 from tests.unit.decision.told import TODAY, Told
 
@@ -315,8 +315,9 @@ def test_outcomes_and_the_smallest_settling_set_are_those_of_every_completion(
     settling = smallest_settling(names, worlds)
     assert len(settling) == 1, "independent facts have one smallest settling set"
     assert {m.spec.name for m in decision.missing} == settling[0]
+    together = RuleLists([rules, rules])
     for _ in ("found", "remembered"):
-        assert rules.certain(Told(told)) == decision.outcome
+        assert together.certain(Told(told)) == (decision.outcome, decision.outcome)
 
 
 def smallest_settling(
