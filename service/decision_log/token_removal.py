@@ -20,6 +20,7 @@ import msgspec
 from service.decision.determination import Determination
 from service.decision_log.call_record import CallRecord, DeterminationRecord
 from service.decision_log.stored_json import read_kept
+from service.decision_log.token_signs import has_signs
 
 REMOVED = "token-removed"
 """What stands in the place of a token within other text; a valid id of FHIR."""
@@ -36,13 +37,6 @@ _HOLDERS = ("fhirauthorization", "authorization")
 _LETTERS_OFF = 2
 _MOST_VALUES = 400
 """Forms of tokens that are looked for in one call; a body with more of them is not kept."""
-_HINTS = (b"token", b"acces", b"authori", b"secret", b"bearer")
-"""Lower-case parts of names and forms: without one of them, a body is not walked."""
-_JWT_HINT = re.compile(rb"J(?<=eyJ)")
-"""A search for one rare letter is the quicker one."""
-_USER_IN_URL = re.compile(rb"://[^/\s?#@\"]+@")
-_ESCAPE = re.compile(rb"\\(u[0-9A-Fa-f]{4}|/)")
-
 # None of these looks at a text again from within a word: a word of a megabyte would take hours.
 _JWT = re.compile(
     r"(?<![\w-])(?=[\w-]++\.)(?P<before>[\w-]*?)(?P<token>eyJ[\w-]{5,}+(?:\.[\w=-]*+){1,4}+)",
@@ -122,31 +116,7 @@ class _Removal:
 
     def is_suspicious(self, data: bytes) -> bool:
         """Whether a JSON text may have a token in it."""
-        if _JWT_HINT.search(data) or (b"@" in data and _USER_IN_URL.search(data)):
-            return True
-        lowered = data.lower()
-        for hint in _HINTS:
-            if hint in lowered:
-                return True
-        for value in {value.lower() for value in self._values}:
-            if value.encode() in lowered:
-                return True
-        return b"\\" in data and self._may_spell(_ESCAPE.findall(data))
-
-    def _may_spell(self, escapes: Iterable[bytes]) -> bool:
-        """Whether a token may be written with these escapes: it shows after decoding only."""
-        letters = set().union(*self._values)
-        written = set(escapes)
-        if b"/" in written:
-            written.remove(b"/")
-            if "/" in letters:
-                return True
-        if not written:
-            return False
-        spelled = {chr(int(escape[1:], 16)) for escape in written}
-        return any(c in letters or (c.isascii() and c.isalnum()) for c in spelled) or (
-            any(c > "\uffff" for c in letters) and any("\ud800" <= c < "\ue000" for c in spelled)
-        )
+        return has_signs(data, self._values)
 
     def text(self, text: str) -> str:
         """A text without tokens."""
