@@ -170,6 +170,7 @@ def serve() -> None:
     if manager is not None:
         manager.begin(*listener.getsockname()[:2])
     server = ServerProcess("service.cli.serve:wsgi_app", factory=True, **options)
+    keeper.stopping = lambda: server.told_to_stop
     server.on_startup(place.take)  # from here on SIGHUP is understood
     server.serve()
 

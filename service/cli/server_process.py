@@ -124,6 +124,11 @@ class ServerProcess(MPServer):
         signal.set_wakeup_fd(-1)
         log.info("stopped")
 
+    @property
+    def told_to_stop(self) -> bool:
+        """Whether the service was told to stop: a reload that is under way ends."""
+        return self._stop
+
     def _told_to_stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stop = True
 

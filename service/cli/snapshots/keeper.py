@@ -42,7 +42,8 @@ _MOST_SHOWN = 20
 class SnapshotKeeper:
     """The snapshot in force (`held`, with its number), and the board on which workers find it.
 
-    `tell` is told how each reload came out.
+    `tell` is told how each reload came out. `stopping` says whether the service was told to stop
+    meanwhile: nothing is waited for then.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class SnapshotKeeper:
     ) -> None:
         self.held = (0, snapshot)
         self.board = Board()
+        self.stopping: Callable[[], bool] = lambda: False
         self._settings = settings
         self._tell = tell
         self._offers = 0
@@ -125,7 +127,10 @@ class SnapshotKeeper:
         # A worker that is forked from here on has it already.
         self.held = (number, new)
         self.board.put_in_force(number)
-        late = self._wait_for("answers", number, SECONDS_TO_SWITCH)
+        with contextlib.suppress(_Stopping):
+            self._kill(self._wait_for("answers", number, SECONDS_TO_SWITCH))
+
+    def _kill(self, late: set[int]) -> None:
         for process in late:
             log.error("a worker does not switch: it is killed", process=process)
             with contextlib.suppress(ProcessLookupError):
@@ -139,6 +144,8 @@ class SnapshotKeeper:
         waiting = {process for process in self._workers if _runs(process)}
         until = time.monotonic() + seconds
         while waiting and time.monotonic() < until:
+            if self.stopping():
+                raise _Stopping("the service was told to stop")
             select.select([self.board.reports], [], [], 0.25)
             for report in self._hear():
                 if report.number != number:
@@ -159,6 +166,10 @@ class SnapshotKeeper:
         self._workers.update(report.process for report in heard)
         self._workers = {process for process in self._workers if _runs(process)}
         return heard
+
+
+class _Stopping(ConfigurationError):
+    pass
 
 
 def _runs(process: int) -> bool:

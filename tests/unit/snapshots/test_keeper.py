@@ -236,6 +236,20 @@ def test_a_worker_that_does_not_switch_at_the_word_is_killed(
     assert still.ended_by() == signal.SIGKILL
 
 
+def test_a_service_that_is_told_to_stop_waits_for_no_worker(
+    own: Settings, keeper: SnapshotKeeper, begin: Begin, outcomes: list[ReloadOutcome]
+) -> None:
+    begin(), begin().stop()
+    told = time.monotonic() + 0.5
+    keeper.stopping = lambda: time.monotonic() > told
+    edit(own, "Renamed scan")
+    began = time.monotonic()
+    keeper.reload()
+    assert time.monotonic() - began < keeper_module.SECONDS_TO_BE_READY / 2
+    assert outcomes[0].state == "refused"
+    assert outcomes[0].why == "the service was told to stop"
+
+
 def test_a_worker_that_has_died_is_not_waited_for(
     own: Settings, keeper: SnapshotKeeper, begin: Begin, outcomes: list[ReloadOutcome]
 ) -> None:
