@@ -110,7 +110,7 @@ def _reached(url: str) -> Iterator[Connection]:
 
 
 def _unreached(url: str, error: SQLAlchemyError | OSError) -> CovercardError:
-    """ConfigurationError for an SQLite file that no waiting mends; else StoreUnavailable."""
+    """ConfigurationError for an SQLite file that wants a repair; else StoreUnavailable."""
     if not is_sqlite(url):
         return StoreUnavailable(trouble(error))
     file = database_file(url)
