@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from service.fhir.document import Resource
@@ -16,36 +17,38 @@ _LIMIT = 200
 
 @dataclass(frozen=True, slots=True)
 class OrderDetails:
-    """Texts of the order, untrusted, at most 200 characters each."""
+    """Texts of an order, untrusted, at most 200 characters each; and the NPIs.
 
-    diagnoses: tuple[str, ...] = ()
-    place: str | None = None
-    providers: Providers = field(default_factory=Providers)
-
-
-def read_order_details(
-    order: Resource, resources: Resources, performer: str | None = None
-) -> OrderDetails:
-    """Diagnoses from reasonCode and present Conditions; the place of a ServiceRequest; the NPIs.
-
-    `performer` is the performer's reference in the call (order-dispatch).
+    They are read when a form asks for them: few answers have one that is filled in. `performer` is
+    the performer's reference in the call (order-dispatch).
     """
-    data = order.data
-    diagnoses, places = list[str | None](), list[str | None]()
-    if "reasonCode" in data:
-        diagnoses += map(_concept, mappings(data["reasonCode"]))
-    if "reasonReference" in data:
-        diagnoses += [_condition(r, resources) for r in mappings(data["reasonReference"])]
-    if "locationCode" in data:
-        places += map(_concept, mappings(data["locationCode"]))
-    if "locationReference" in data:
-        places += [_location(r, resources) for r in mappings(data["locationReference"])]
-    told = [place for place in places if place]
-    return OrderDetails(
-        tuple(dict.fromkeys([diagnosis for diagnosis in diagnoses if diagnosis])),
-        told[0] if told else None,
-        read_providers(order, resources, performer),
-    )
+
+    order: Resource
+    resources: Resources
+    performer: str | None = None
+
+    @property
+    def diagnoses(self) -> tuple[str, ...]:
+        """Diagnoses from reasonCode and present Conditions."""
+        found = self._told("reasonCode", _concept)
+        found += self._told("reasonReference", partial(_condition, resources=self.resources))
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def place(self) -> str | None:
+        """The place of a ServiceRequest."""
+        found = self._told("locationCode", _concept)
+        found += self._told("locationReference", partial(_location, resources=self.resources))
+        return found[0] if found else None
+
+    @property
+    def providers(self) -> Providers:
+        """NPIs of orderer and performer."""
+        return read_providers(self.order, self.resources, self.performer)
+
+    def _told(self, element: str, read: Callable[[Mapping[str, Any]], str | None]) -> list[str]:
+        written = mappings(self.order.data.get(element))
+        return [told for each in written if (told := read(each)) is not None]
 
 
 def _condition(reference: Mapping[str, Any], resources: Resources) -> str | None:

@@ -13,6 +13,7 @@ from service.decision.determination import Determination
 from service.decision.facts import Facts
 from service.fhir.member_identity import card_number
 from service.fhir.order_details import OrderDetails
+from service.fhir.people import read_person
 from service.policies.notices import Notice
 from service.response.form_filler import FormFiller, PrefillContext
 from service.response.response_context import ResponseContext
@@ -89,7 +90,7 @@ def prefill_context(
     systems = coverage.payer.member_systems if coverage and coverage.payer else frozenset()
     return PrefillContext(
         patient=to.patient,
-        person=to.person,
+        person=read_person(to.patient_at_hand) if to.patient_at_hand else None,
         member_id=card_number(at_hand, systems) if at_hand else None,
         orders=tuple(orders),
         coverage=coverage.reference if coverage else None,

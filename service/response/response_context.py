@@ -14,7 +14,6 @@ from service.decision.facts import Facts
 from service.ehr.fetch_report import UnreadBecause
 from service.fhir.document import Resource
 from service.fhir.order_details import OrderDetails
-from service.fhir.people import Person
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +39,8 @@ class ResponseContext:
     its FHIR base URL or "";
     `orders_in_request` counts all orders, decided or not; `orders_unread` are named orders that
     could not be read ("Type/id", or words for an invalid reference). `questionnaires_missing` are
-    canonicals with version that the EHR was asked for and does not have. `person` is the patient,
-    if the Patient is present. `unread_because` is the reason why missing data were not fetched.
+    canonicals with version that the EHR was asked for and does not have. `patient_at_hand` is
+    the Patient, if it is present. `unread_because` is the reason why missing data were not fetched.
     `hook` is the hook's name, `apps` the launch URLs by name of the client's SMART apps.
     `coverages` are the Coverages at hand by reference.
     """
@@ -56,7 +55,7 @@ class ResponseContext:
     now: datetime
     orders_unread: tuple[str, ...] = ()
     questionnaires_missing: frozenset[str] = frozenset()
-    person: Person | None = None
+    patient_at_hand: Resource | None = None
     unread_because: UnreadBecause = UnreadBecause.NO_SERVER
     hook: str = ""
     apps: Mapping[str, str] = field(default_factory=dict)

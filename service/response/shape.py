@@ -20,6 +20,7 @@ from service.decision.payer_finding import PayerFinding
 from service.decision.programs import ProgramFinding
 from service.fhir.document import Document, Resource
 from service.fhir.order_details import OrderDetails
+from service.fhir.resources import Resources
 from service.response.response_context import Decided
 
 Shape = tuple[object, ...]
@@ -172,7 +173,7 @@ def with_values(item: Decided, values: OrderValues) -> Decided:
     return Decided(
         resource,
         determination,
-        OrderDetails(),
+        OrderDetails(resource, Resources()),
         _Unread(item.facts.today),
         tuple(values.depends_on),
     )

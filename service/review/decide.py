@@ -28,7 +28,7 @@ from service.fhir.document import Resource
 from service.fhir.encounters import EncounterClasses
 from service.fhir.fact_reader import FhirFacts
 from service.fhir.fact_readers.at_hand import FormOf
-from service.fhir.order_details import read_order_details
+from service.fhir.order_details import OrderDetails
 from service.fhir.orders import VISIT_TYPE, patients_of, read_order
 from service.fhir.resources import Resources
 from service.response.response_context import Decided
@@ -173,7 +173,7 @@ class DecideStep:
             patient=context.patient,
             today=context.today,
         )
-        details = read_order_details(resource, resources, context.performer)
+        details = OrderDetails(resource, resources, context.performer)
         return Decided(resource, determination, details, facts, _depends_on(target))
 
     def _facts(

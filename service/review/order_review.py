@@ -26,7 +26,6 @@ from service.ehr.server_aliases import NO_ALIASES, ServerAliases
 from service.errors import PreconditionFailed, UnhandledPayer, UnknownService
 from service.fhir.coverages import PayerDirectory, contained_coverages, read_coverage
 from service.fhir.orders import ORDER_TYPES, VISIT_TYPE
-from service.fhir.people import read_person
 from service.fhir.resources import Resources
 from service.response import Asserted, Decided, Responder, ResponseContext
 from service.review.decide import DecideStep, DecisionContext
@@ -163,7 +162,7 @@ class OrderReview:
             questionnaires_missing=self._forms.missing_questionnaires(
                 [a.resource for a in asked], resources, fetched
             ),
-            person=read_person(patient) if patient and patient.type == "Patient" else None,
+            patient_at_hand=patient if patient and patient.type == "Patient" else None,
             unread_because=unread_because,
         )
         reply = self._responder.reply(decided, to)
