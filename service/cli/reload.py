@@ -56,7 +56,6 @@ def reload(wait: int) -> None:
             raise click.ClickException(
                 f"no word from process {process} within {wait} seconds: its log has it"
             )
-        place.process()
         time.sleep(_LOOK_SECONDS)
 
 

@@ -26,7 +26,7 @@ PROMETHEUS_OWN = {"up": {"job", "instance"}}
 """A metric that Prometheus makes for each target."""
 TARGET = {"job", "instance"}
 """Labels that Prometheus adds to each sample."""
-FUNCTIONS = {"rate", "sum", "max", "histogram_quantile"}
+FUNCTIONS = {"rate", "sum", "count", "max", "histogram_quantile"}
 WORDS = {"by", "and"}
 
 
@@ -64,7 +64,8 @@ def samples() -> dict[str, set[str]]:
     metrics.fetch("fetched")
     metrics.payer_data("answered", 0.1)
     metrics.payer_finding("known")
-    text = metrics.exposition(Health, {"policies": CheckFigures(0, 0)}).decode()
+    digests = {"policies": "a1", "access": "b2"}
+    text = metrics.exposition(Health, {"policies": CheckFigures(0, 0)}, digests).decode()
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(text):
         assert family.samples, family.name

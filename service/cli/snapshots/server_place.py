@@ -1,7 +1,8 @@
 """Place of a running server among the records: its process, and how its last reload came out.
 
-`covercard reload` finds the server there. The file of the process is locked for as long as the
-server runs: a process that has its number later is not taken for it.
+`covercard reload` finds the server there. The file is locked for as long as the server runs: a
+process that has its number later is not taken for it. It has its size from the start, and is
+written in place: a full disk keeps nobody from learning why a reload was refused.
 """
 
 from __future__ import annotations
@@ -9,31 +10,34 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from pathlib import Path
 
 import msgspec
 import structlog
 
 from service.cli.snapshots.board import ReloadOutcome
 from service.errors import ConfigurationError
-from service.private_files import check_private, make_private_folder, open_private, written_whole
+from service.private_files import make_private_folder, open_private
 from service.settings import Settings
 
 log = structlog.get_logger(__name__)
+
+_SIZE = 16_384
+_LONGEST_REASON = 12_000
+_TRIES = 1000
+_MORE = "\n(the log of the service has all of it)"
+
+
+class _Told(msgspec.Struct, frozen=True):
+    process: int
+    reload: ReloadOutcome | None = None
 
 
 class ServerPlace:
     """The place of the server on the port of these settings."""
 
     def __init__(self, settings: Settings) -> None:
-        self._process = settings.records_dir / f"server-{settings.port}.pid"
-        self._outcome = settings.records_dir / f"server-{settings.port}.reload.json"
+        self.path = settings.records_dir / f"server-{settings.port}.json"
         self._held: int | None = None
-
-    @property
-    def path(self) -> Path:
-        """The file of the process."""
-        return self._process
 
     def take(self) -> None:
         """Be the server of this place, until this process ends.
@@ -41,58 +45,69 @@ class ServerPlace:
         A folder that cannot be written is logged: SIGHUP still reloads.
         """
         try:
-            make_private_folder(self._process.parent)
-            descriptor = open_private(self._process, os.O_RDWR | os.O_CREAT)
+            make_private_folder(self.path.parent)
+            descriptor = open_private(self.path, os.O_RDWR | os.O_CREAT)
             # Of this process: workers do not inherit it, and it ends with it however that ends.
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            self._write(descriptor, _Told(os.getpid()))
         except (OSError, ConfigurationError) as error:
             why = error.strerror if isinstance(error, OSError) else str(error)
             log.warning("covercard reload will not find this server: send SIGHUP", why=why)
             return
         self._held = descriptor
 
+    def tell(self, outcome: ReloadOutcome) -> None:
+        """Write how a reload came out, for the command that asked for it."""
+        if self._held is None:
+            return
+        why = outcome.why
+        if len(why) > _LONGEST_REASON:
+            why = why[:_LONGEST_REASON] + _MORE
+        told = _Told(os.getpid(), msgspec.structs.replace(outcome, why=why))
+        try:
+            self._write(self._held, told)
+        except OSError as error:
+            log.warning("how the reload came out cannot be written", why=error.strerror)
+
+    @staticmethod
+    def _write(descriptor: int, told: _Told) -> None:
+        written = msgspec.json.encode(told)
+        if len(written) > _SIZE and told.reload is not None:  # many characters of several bytes
+            short = msgspec.structs.replace(told.reload, why=_MORE.strip())
+            written = msgspec.json.encode(_Told(told.process, short))
+        os.pwrite(descriptor, written.ljust(_SIZE), 0)
+
     def process(self) -> int:
         """The process of the server that runs. Raises ConfigurationError where none does."""
-        try:
-            descriptor = open_private(self._process, os.O_RDWR)
-        except FileNotFoundError:
-            raise self._nobody() from None
-        except OSError as error:
+        told = self._read()
+        if told is None:
             raise ConfigurationError(
-                f"{self._process}: cannot be read ({error.strerror})"
-            ) from None
+                f"no service runs that has {self.path.name} in {self.path.parent}:"
+                " COVERCARD_RECORDS_DIR and COVERCARD_PORT must be those of the service"
+            )
+        return told.process
+
+    def told(self) -> ReloadOutcome | None:
+        """Outcome of the last reload; None before the first one. Raises as `process`."""
+        self.process()
+        told = self._read()
+        return told.reload if told is not None else None
+
+    def _read(self) -> _Told | None:
+        """The content of the file, while the server runs; None where none does."""
+        try:
+            descriptor = open_private(self.path, os.O_RDWR)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ConfigurationError(f"{self.path}: cannot be read ({error.strerror})") from None
         try:
             with contextlib.suppress(BlockingIOError):
                 fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                raise self._nobody()
-            written = os.pread(descriptor, 32, 0)
+                return None
+            for _ in range(_TRIES):
+                with contextlib.suppress(msgspec.DecodeError):  # it is being written
+                    return msgspec.json.decode(os.pread(descriptor, _SIZE, 0), type=_Told)
+            return None
         finally:
             os.close(descriptor)
-        if not written.isdigit():
-            raise self._nobody()
-        return int(written)
-
-    def _nobody(self) -> ConfigurationError:
-        return ConfigurationError(
-            f"no service runs that has {self._process.name} in {self._process.parent}:"
-            " COVERCARD_RECORDS_DIR and COVERCARD_PORT must be those of the service"
-        )
-
-    def tell(self, outcome: ReloadOutcome) -> None:
-        """Write how a reload came out, for the command that asked for it."""
-        try:
-            with written_whole(self._outcome, replace=True) as file:
-                file.write(msgspec.json.encode(outcome))
-        except (OSError, ConfigurationError) as error:
-            why = error.strerror if isinstance(error, OSError) else str(error)
-            log.warning("how the reload came out cannot be written", why=why)
-
-    def told(self) -> ReloadOutcome | None:
-        """Outcome of the last reload; None before the first one."""
-        try:
-            check_private(self._outcome)
-            return msgspec.json.decode(self._outcome.read_bytes(), type=ReloadOutcome)
-        except (OSError, msgspec.DecodeError):
-            return None
