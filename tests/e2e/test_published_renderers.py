@@ -310,6 +310,22 @@ def test_lists_of_answers_come_from_the_payer(
     assert all(url.startswith(app.payer) for url in expanded)
 
 
+@each_renderer
+def test_a_list_that_came_with_the_package_is_not_asked_for(
+    example: Server, open_app: Open, name: str
+) -> None:
+    app = open_app(example, name)
+    called: list[str] = []
+    app.renderer.page.on("request", lambda r: called.append(r.url))
+    package = app.package(package_input(WAYS["oxygen-need"].order()))
+    form, begun = form_and_begun(package)
+    app.show(app.with_lists(form, package), begun)
+    app.give("equipment", Choice("Portable concentrator"))
+    chosen = dict(answers_of(app.response()["item"]))["equipment"]["valueCoding"]
+    assert (chosen["system"], chosen["code"]) == (HCPCS, "E1392")
+    assert not [url for url in called if "oxygen-equipment" in url]
+
+
 def test_smart_forms_shows_the_look_up_form_and_lhc_forms_knows_no_references_to_choose(
     example: Server, open_app: Open
 ) -> None:
