@@ -136,6 +136,12 @@ WAYS: Mapping[str, Way] = {
         shown={"saturation": "86", "months": "12", "diagnosis": "J44.9"},
     ),
 }
+WALKS: tuple[tuple[str, Mapping[str, Given], str], ...] = (
+    ("conservative-care", {"weeks-of-care": "8"}, "covered"),
+    ("conservative-care", {"weeks-of-care": "2"}, "not-covered"),
+    ("oxygen-need", {"treatment-tried": True}, "covered"),
+)
+"""Adaptive forms: of which form, the answers that are asked for, and what the plan then says."""
 SHIPPED = ("abn-record", "organization-determination-request")
 
 each_version = pytest.mark.parametrize("address", ["/fhir/2.0", "/fhir/2.2"])
@@ -268,7 +274,8 @@ def test_every_form_has_a_way(shipped: Server, example: Server) -> None:
         for server in (shipped, example)
         for entry in server.get("/fhir/Questionnaire").json()["entry"]
     }
-    assert served_here == {*WAYS, "oxygen-supplier"}
+    adaptive = {f"{form_id}-adaptive" for form_id, _, _ in WALKS}
+    assert served_here == {*WAYS, *adaptive, "oxygen-supplier"}
 
 
 @each_renderer
@@ -347,14 +354,7 @@ def adaptive_package(app: App, request: Json, form_id: str) -> tuple[Json, Json]
 
 @each_version
 @each_renderer
-@pytest.mark.parametrize(
-    ("form_id", "answers", "covered"),
-    [
-        ("conservative-care", {"weeks-of-care": "8"}, "covered"),
-        ("conservative-care", {"weeks-of-care": "2"}, "not-covered"),
-        ("oxygen-need", {"treatment-tried": True}, "covered"),
-    ],
-)
+@pytest.mark.parametrize(("form_id", "answers", "covered"), WALKS)
 @pytest.mark.form_rule("dtr-renderers")
 def test_an_adaptive_form_is_asked_question_by_question(
     example: Server,
