@@ -14,6 +14,7 @@ from cards.questionnaires import ADAPTIVE_SUFFIX, Form, Forms
 from cards.vocabulary import Json
 from service.decision.facts import FactSource, Family
 from service.decision.policy import PolicyVersion
+from service.dtr.enable_when import Answers, is_enabled
 
 ADAPTIVE = "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaire-questionnaireAdaptive"
 _PROFILES = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/"
@@ -38,13 +39,14 @@ class AdaptiveForm:
         for each in (*self.parents[link_id], link_id):
             yield each, self.items[each]
 
-    def pruned(self, asked: Iterable[str], *, conditions: bool) -> list[Json]:
+    def pruned(self, asked: Iterable[str], told: Answers, *, conditions: bool) -> list[Json]:
         """The whole form's items, of its questions those asked alone; groups only around them.
 
-        Without `conditions`, enableWhen is left out; else the conditions on other questions are.
+        `told` are answers that need not be asked for. Without `conditions`, enableWhen is left out;
+        else what `told` fulfills is, and the conditions on other questions are.
         """
-        kept = set(asked)
-        return list(_pruned(self.whole.resource["item"], kept, conditions))
+        pruning = _Pruning(frozenset(asked), told, conditions)
+        return list(pruning.of(self.whole.resource["item"]))
 
     def questionnaire(self, items: Sequence[Json], address: str, profiles: Sequence[str]) -> Json:
         """The contained Questionnaire with these items and profiles; `address` is where it is
@@ -146,19 +148,30 @@ def _collect(
         _collect(item.get("item", ()), (*above, item["linkId"]), items, parents)
 
 
-def _pruned(items: Sequence[Json], kept: set[str], conditions: bool) -> Iterator[Json]:
-    for item in items:
-        inner = list(_pruned(item.get("item", ()), kept, conditions))
-        if item["linkId"] not in kept and not inner:
-            continue
+@dataclass(frozen=True, slots=True)
+class _Pruning:
+    kept: frozenset[str]
+    told: Answers
+    conditions: bool
+
+    def of(self, items: Sequence[Json]) -> Iterator[Json]:
+        for item in items:
+            inner = list(self.of(item.get("item", ())))
+            if item["linkId"] not in self.kept and not inner:
+                continue
+            conditions = list(self._conditions(item))
+            made = _without(item, "item", "enableWhen", "enableBehavior")
+            if conditions:
+                made["enableWhen"] = conditions
+                if len(conditions) > 1:
+                    made["enableBehavior"] = item["enableBehavior"]
+            yield {**made, "item": inner} if inner else made
+
+    def _conditions(self, item: Json) -> Iterator[Json]:
+        if not self.conditions or is_enabled(item, self.told):
+            return
         # A condition on a question that the form does not hold would name nothing.
-        kept_conditions = [c for c in item.get("enableWhen", ()) if c["question"] in kept]
-        made = _without(item, "item", "enableWhen", "enableBehavior")
-        if conditions and kept_conditions:
-            made["enableWhen"] = kept_conditions
-            if len(kept_conditions) > 1:
-                made["enableBehavior"] = item["enableBehavior"]
-        yield {**made, "item": inner} if inner else made
+        yield from (c for c in item.get("enableWhen", ()) if c["question"] in self.kept)
 
 
 def _without(resource: Mapping[str, Any], *names: str) -> Json:

@@ -15,6 +15,7 @@ from service.crd.call_limits import CallLimits
 from service.crd.hook_request import parse_json
 from service.crd.validation import Validator, check_depth, with_fhir
 from service.dtr.adaptive_forms import AdaptiveForm, AdaptiveForms
+from service.dtr.begun_context import BegunContext, PolicyVersions, read, told
 from service.dtr.dtr_version import DtrVersion
 from service.dtr.enable_when import Answers, is_enabled
 from service.dtr.packaged_forms import PackagedForms
@@ -48,16 +49,15 @@ _INTEGERS = 2**31
 @dataclass(frozen=True, slots=True)
 class AnsweredForm:
     """A response to an adaptive form. `response` is its plain data; `asked` are the questions that
-    the contained Questionnaire holds, by linkId; `use_context` is that Questionnaire's, and
-    `place` where it stands. `waiting`: no question has been answered yet, though one must be.
+    the contained Questionnaire holds, by linkId; `context` is that Questionnaire's. `waiting`: no
+    question has been answered yet, though one must be.
     """
 
     response: Mapping[str, Any]
     adaptive: AdaptiveForm
     asked: frozenset[str]
     answers: Answers
-    use_context: Any
-    place: str
+    context: BegunContext
     waiting: bool
 
 
@@ -67,6 +67,7 @@ class FormReader:
 
     adaptive_forms: AdaptiveForms
     packaged: PackagedForms
+    policies: PolicyVersions
     limits: CallLimits
 
     def read(self, body: bytes, version: DtrVersion, day: date) -> AnsweredForm:
@@ -83,10 +84,12 @@ class FormReader:
         contained, place = _contained(response, at)
         adaptive = self._form(contained, place)
         asked = frozenset(_questions(contained.get("item", ()), f"{place}.item", adaptive))
-        items = adaptive.pruned(asked, conditions=version.form.conditions)
+        context = read(contained.get("useContext"), f"{place}.useContext", self.policies)
+        known = told(adaptive, context.known)
+        items = adaptive.pruned(asked, known, conditions=version.form.conditions)
         expected = self.packaged.shaped({"item": items}, adaptive.whole, version, day)
         _same(contained.get("item", []), expected["item"], f"{place}.item")
-        answers, missing = _checked(response, at, adaptive, asked)
+        answers, missing = _checked(response, at, adaptive, asked, known)
         if missing and answers:
             link_id, at = missing
             raise MalformedRequest(f"expected an answer to the item with linkId {link_id}", at)
@@ -95,8 +98,7 @@ class FormReader:
             adaptive=adaptive,
             asked=asked,
             answers=answers,
-            use_context=contained.get("useContext"),
-            place=f"{place}.useContext",
+            context=context,
             waiting=missing is not None,
         )
 
@@ -183,7 +185,11 @@ def _plain(value: Any) -> Any:
 
 
 def _checked(
-    response: Mapping[str, Any], at: str, adaptive: AdaptiveForm, asked: frozenset[str]
+    response: Mapping[str, Any],
+    at: str,
+    adaptive: AdaptiveForm,
+    asked: frozenset[str],
+    known: Answers,
 ) -> tuple[Answers, tuple[str, str] | None]:
     """The response's answers, each valid by its item's rules; and a question that must be answered
     and is not, by linkId and place, if there is one.
@@ -201,9 +207,10 @@ def _checked(
         given = item.get("answer", [])
         if given:
             answers[link_id] = list(_values(given, of_form, f"{place}.answer"))
+    enabling = {**known, **answers}
     for link_id in asked:
         required = adaptive.items[link_id].get("required") is True
-        if required and link_id not in answers and _is_asked_now(adaptive, link_id, answers):
+        if required and link_id not in answers and _is_asked_now(adaptive, link_id, enabling):
             return answers, (link_id, places.get(link_id, f"{at}item"))
     return answers, None
 
@@ -235,13 +242,13 @@ def _values(answers: Any, item: Json, place: str) -> Iterator[Any]:
     element, kind = _VALUES.get(item["type"], ("value", object))
     for i, answer in enumerate(answers):
         at = f"{place}[{i}]"
-        told: Mapping[str, Any] = answer if isinstance(answer, Mapping) else {}
-        if sum(name.startswith("value") for name in told) > 1:
+        given: Mapping[str, Any] = answer if isinstance(answer, Mapping) else {}
+        if sum(name.startswith("value") for name in given) > 1:
             raise MalformedRequest("expected one value", at)
-        if item["type"] == "open-choice" and isinstance(told.get("valueString"), str):
-            yield told["valueString"]
+        if item["type"] == "open-choice" and isinstance(given.get("valueString"), str):
+            yield given["valueString"]
             continue
-        value = told.get(element)
+        value = given.get(element)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise MalformedRequest(f"expected {element}", at)
         if not _is_well_formed(value, item) or not _is_an_option(value, item):

@@ -28,6 +28,8 @@ from service.decision.facts import (
 from service.decision.order import Code
 from service.decision.policy import PolicyVersion, Program
 from service.decision.rules import RuleList
+from service.dtr.adaptive_forms import AdaptiveForm
+from service.dtr.enable_when import Answers
 from service.errors import MalformedRequest
 
 SYSTEM = "https://covercard.example/fhir/CodeSystem/form-context"
@@ -61,6 +63,14 @@ def context_of(determination: Determination, facts: Facts) -> BegunContext:
         return BegunContext()
     told = {name: facts.get(spec) for name, spec in _carried(rules)}
     return BegunContext(policy, program, {n: f for n, f in told.items() if _is_carried(f)})
+
+
+def told(form: AdaptiveForm, known: Mapping[str, Fact]) -> Answers:
+    """The answers of the whole form that are known: those to questions that facts are named by.
+
+    The full form comes with them filled in; the adaptive one does not ask for them.
+    """
+    return {name: (fact.value,) for name, fact in known.items() if name in form.items}
 
 
 def written(context: BegunContext) -> list[Json]:

@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cards.questionnaires.payer_address import TERMINOLOGY_SERVER
 from cards.questionnaires.response_draft import DtrShape
 from service.crd.v2_0 import V2_0
 from service.crd.v2_2 import V2_2
-from service.dtr.form_shape import TERMINOLOGY_SERVER, FormShape
+from service.dtr.form_shape import FormShape
 
 _DTR = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/"
 

@@ -6,13 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cards.questionnaires.payer_address import names_the_payer
 from cards.vocabulary import Json
 
 CQF_LIBRARY = "http://hl7.org/fhir/StructureDefinition/cqf-library"
-TERMINOLOGY_SERVER = "http://hl7.org/fhir/StructureDefinition/preferredTerminologyServer"
-PAYER = "https://covercard.example/fhir"
-"""The terminology server of a form on file: this payer, at whichever address it is."""
-
 _CQL = frozenset({"text/cql-identifier", "text/cql-expression"})
 _REFERENCES = frozenset(
     {"answerValueSet", "derivedFrom", "reference", "resource", "valueCanonical", "valueSet"}
@@ -62,21 +59,6 @@ def shaped(
     return made
 
 
-def addressed(value: Any, address: str) -> Any:
-    """A copy of a Questionnaire, or of a part of one, with this payer's FHIR base URL."""
-    if isinstance(value, list):
-        return [addressed(each, address) for each in value]
-    if not isinstance(value, Mapping):
-        return value
-    if _is_payer(value):
-        return {**value, "valueUrl": address}
-    return {name: addressed(inner, address) for name, inner in value.items()}
-
-
-def _is_payer(extension: Mapping[str, Any]) -> bool:
-    return extension.get("url") == TERMINOLOGY_SERVER and extension.get("valueUrl") == PAYER
-
-
 class _Shaping:
     def __init__(self, shape: FormShape, versions: Mapping[str, str], address: str) -> None:
         self._shape = shape
@@ -89,7 +71,7 @@ class _Shaping:
         if not isinstance(value, Mapping):
             return value
         bare = self._shape.bare_libraries and value.get("url") == CQF_LIBRARY
-        if _is_payer(value):
+        if names_the_payer(value):
             value = {**value, "valueUrl": self._address}
         made: Json = {}
         for name, inner in value.items():

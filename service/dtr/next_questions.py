@@ -19,7 +19,7 @@ from service.decision.policy import PolicyDetermination, PolicyVersion
 from service.decision.rules import RuleList
 from service.dtr.adaptive_forms import CONTAINED_ID, AdaptiveForm, AdaptiveForms
 from service.dtr.answered_form import AnsweredForm, FormReader
-from service.dtr.begun_context import BegunContext, PolicyVersions, read, written
+from service.dtr.begun_context import BegunContext, PolicyVersions, told, written
 from service.dtr.dtr_version import DtrVersion
 from service.dtr.enable_when import Answers, is_enabled
 from service.dtr.packaged_forms import PackagedForms
@@ -43,6 +43,11 @@ class FormFacts:
     known: Mapping[str, Fact]
     today: date
     zone: tzinfo = UTC
+
+    @property
+    def enabling(self) -> Answers:
+        """The answers by which a question is asked: those that were known, and those given."""
+        return {**told(self.form, self.known), **self.answers}
 
     def get(self, spec: FactSpec) -> Fact:
         """The fact with its value or the reason for which it is unknown; never an exception."""
@@ -89,7 +94,7 @@ def next_question(
             link_id = answer_of(missing.spec.source, form)
             if link_id is None or link_id not in form.items:
                 continue
-            question = _to_ask(form, link_id, facts.answers, done)
+            question = _to_ask(form, link_id, facts.enabling, done)
             if question is not None:
                 return question
     return None
@@ -130,7 +135,7 @@ class NextQuestions:
         self.forms = adaptive_forms
         self._policies = policies
         self._packaged = packaged
-        self._reader = FormReader(adaptive_forms, packaged, limits)
+        self._reader = FormReader(adaptive_forms, packaged, policies, limits)
         self._clock = clock
         self._zone = zone
         self._version = version
@@ -143,7 +148,7 @@ class NextQuestions:
         version = version or self._version
         now = self._clock().astimezone(self._zone)
         sent = self._reader.read(body, version, now.date())
-        context = read(sent.use_context, sent.place, self._policies)
+        context = sent.context
         if sent.waiting:
             return self._response(sent, context, sent.asked, False, version, now)
         question = self._next(sent.adaptive, context, sent.answers, sent.asked, now.date())
@@ -170,7 +175,8 @@ class NextQuestions:
         day: date,
     ) -> Json:
         """The Questionnaire that a response contains, with these questions."""
-        items = form.pruned(asked, conditions=version.form.conditions)
+        known = told(form, context.known)
+        items = form.pruned(asked, known, conditions=version.form.conditions)
         address = self._packaged.address(version)
         made = form.questionnaire(items, address, version.form.contained_profiles)
         if not version.form.contained_url:

@@ -330,7 +330,8 @@ class _Packaging:
     def _packaged(self, wanted: WantedForm, begun: tuple[str, ...]) -> PackagedForm:
         if wanted.adaptive is None:
             return self.shared.packaged.of(wanted.form, self.version, self.now)
-        items = wanted.adaptive.pruned(begun, conditions=self.version.form.conditions)
+        # A first form with items has no conditions (DTR 2.0): what is known changes nothing in it.
+        items = wanted.adaptive.pruned(begun, {}, conditions=self.version.form.conditions)
         return self.shared.packaged.of_adaptive(wanted.adaptive, items, self.version, self.now)
 
     def _begun_response(

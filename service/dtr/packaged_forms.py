@@ -12,11 +12,12 @@ from datetime import date, datetime, time, tzinfo
 import msgspec
 
 from cards.questionnaires import Form
+from cards.questionnaires.payer_address import addressed
 from cards.vocabulary import Json
 from service.dtr.adaptive_forms import AdaptiveForm
 from service.dtr.dtr_version import DtrVersion
 from service.dtr.form_dependencies import Dependencies, FormDependencies
-from service.dtr.form_shape import addressed, shaped
+from service.dtr.form_shape import shaped
 
 _encode = msgspec.json.Encoder().encode
 

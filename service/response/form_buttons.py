@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
 from cards.questionnaires import Form
+from cards.questionnaires.payer_address import addressed
 from cards.vocabulary import Json
 from service.decision.determination import Determination
 from service.decision.facts import Facts
@@ -67,7 +68,12 @@ class FormButtons:
         response = None
         if self.suggestion.brings_response:
             response = self.filler.begun(form, prefill())
-        return BesideTask(form if brought else None, response)
+        return BesideTask(self._brought(form) if brought else None, response)
+
+    def _brought(self, form: Form) -> Form:
+        """The form for an EHR that keeps it: with this payer's address in it."""
+        resource = addressed(form.resource, f"{self.links.public_url}/fhir")
+        return replace(form, resource=resource)
 
 
 def prefill_context(

@@ -16,12 +16,21 @@ from flask.testing import FlaskClient
 from service.bootstrap.app import RECORDER, create_app
 from tests.conftest import NOW, ROOT, in_folder
 from tests.contract.answer_rules import parts
-from tests.contract.test_example_policies import CPT, ICD, order_of, said, with_data
+from tests.contract.test_example_policies import (
+    CPT,
+    HCPCS,
+    ICD,
+    order_of,
+    said,
+    saturation,
+    with_data,
+)
 from tests.contract.test_package_contents import resources
 from tests.contract.test_questionnaire_package import DTR, asked
 
 Json = dict[str, Any]
 CANONICAL = "https://covercard.example/fhir/Questionnaire/conservative-care-adaptive"
+OXYGEN = "https://covercard.example/fhir/Questionnaire/oxygen-need"
 ADAPTIVE = "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaire-questionnaireAdaptive"
 VERSIONS = ("2.0", "2.2")
 WEEKS = {"linkId": "weeks-of-care", "text": "For how many weeks?"}
@@ -156,6 +165,35 @@ def test_where_the_order_settles_the_answer_nothing_is_asked(
     end = go_on(version, response)
     assert end["status"] == "completed"
     assert "item" not in contained(end)
+
+
+@pytest.mark.form_rule("dtr-next-question")
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(("tried", "covered"), [(True, "covered"), (False, "not-covered")])
+def test_what_the_chart_told_is_not_asked_again_to_open_a_group(
+    client: FlaskClient, go_on: Next, version: str, tried: bool, covered: str
+) -> None:
+    chart = saturation(86, "2026-11-20")
+    request = with_data(order_of(HCPCS, "E1390", "J44.9"), chart)
+    payer = request["prefetch"]["coverage"]["entry"][1]["resource"]
+    named = ("questionnaire", {"valueCanonical": f"{OXYGEN}-adaptive"})
+    body = asked(request, ("referenced", payer), ("referenced", chart), named)
+    url = f"/fhir/{version}/Questionnaire/$questionnaire-package"
+    package = resources(client.post(url, json=body).get_json())
+    (response,) = (r for r in package if r["resourceType"] == "QuestionnaireResponse")
+    response = go_on(version, response)
+    (group,) = contained(response)["item"]
+    assert links([group]) == ["treatment", "treatment-tried"]
+    # Its condition, a saturation, is fulfilled: a client without the question would hide it.
+    assert "enableWhen" not in group
+    answered = {"linkId": "treatment-tried", "answer": [{"valueBoolean": tried}]}
+    # What must be answered is waited for, as in the full form.
+    assert go_on(version, response)["status"] == "in-progress"
+    response["item"] = [{"linkId": "treatment", "item": [answered]}]
+    done = go_on(version, response)
+    assert done["status"] == "completed"
+    again = with_data(request, chart, {**done, "id": "done"})
+    assert parts(said(client, again, version), "covered") == [covered]
 
 
 def test_without_an_order_every_question_that_any_policy_needs_is_asked(

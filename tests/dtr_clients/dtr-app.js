@@ -24,6 +24,23 @@ window.dtrApp = {
     return bundle.entry.map((entry) => entry.resource);
   },
 
+  // The form with the answers of the value sets that came expanded: no renderer sends a token to
+  // $expand.
+  withLists(questionnaire, resources) {
+    const lists = new Map();
+    for (const { resourceType, url, version, expansion } of resources) {
+      if (resourceType === "ValueSet" && expansion) lists.set(`${url}|${version}`, expansion);
+    }
+    const filled = ({ answerValueSet, item, ...rest }) => ({
+      ...rest,
+      ...(item && { item: item.map(filled) }),
+      ...(lists.has(answerValueSet)
+        ? { answerOption: lists.get(answerValueSet).contains.map((valueCoding) => ({ valueCoding })) }
+        : answerValueSet && { answerValueSet }),
+    });
+    return { ...questionnaire, item: questionnaire.item.map(filled) };
+  },
+
   async show(questionnaire, begun, payer) {
     this.begun = begun;
     await this.renderer.show(questionnaire, begun, payer);

@@ -168,6 +168,11 @@ class App:
         found: list[Json] = self._call("fetchPackage", self.payer, parameters)
         return found
 
+    def with_lists(self, questionnaire: Json, resources: list[Json]) -> Json:
+        """The form with the answers of the value sets that came expanded."""
+        found: Json = self._call("withLists", questionnaire, resources)
+        return found
+
     def show(self, questionnaire: Json, begun: Json) -> None:
         """Show a form with its response."""
         self._call("show", questionnaire, begun, self.payer)

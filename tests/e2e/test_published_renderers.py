@@ -136,6 +136,12 @@ WAYS: Mapping[str, Way] = {
         shown={"saturation": "86", "months": "12", "diagnosis": "J44.9"},
     ),
 }
+WALKS: tuple[tuple[str, Mapping[str, Given], str], ...] = (
+    ("conservative-care", {"weeks-of-care": "8"}, "covered"),
+    ("conservative-care", {"weeks-of-care": "2"}, "not-covered"),
+    ("oxygen-need", {"treatment-tried": True}, "covered"),
+)
+"""Adaptive forms: of which form, the answers that are asked for, and what the plan then says."""
 SHIPPED = ("abn-record", "organization-determination-request")
 
 each_version = pytest.mark.parametrize("address", ["/fhir/2.0", "/fhir/2.2"])
@@ -268,7 +274,8 @@ def test_every_form_has_a_way(shipped: Server, example: Server) -> None:
         for server in (shipped, example)
         for entry in server.get("/fhir/Questionnaire").json()["entry"]
     }
-    assert served_here == {*WAYS, "oxygen-supplier"}
+    adaptive = {f"{form_id}-adaptive" for form_id, _, _ in WALKS}
+    assert served_here == {*WAYS, *adaptive, "oxygen-supplier"}
 
 
 @each_renderer
@@ -310,6 +317,22 @@ def test_lists_of_answers_come_from_the_payer(
     assert all(url.startswith(app.payer) for url in expanded)
 
 
+@each_renderer
+def test_a_list_that_came_with_the_package_is_not_asked_for(
+    example: Server, open_app: Open, name: str
+) -> None:
+    app = open_app(example, name)
+    called: list[str] = []
+    app.renderer.page.on("request", lambda r: called.append(r.url))
+    package = app.package(package_input(WAYS["oxygen-need"].order()))
+    form, begun = form_and_begun(package)
+    app.show(app.with_lists(form, package), begun)
+    app.give("equipment", Choice("Portable concentrator"))
+    chosen = dict(answers_of(app.response()["item"]))["equipment"]["valueCoding"]
+    assert (chosen["system"], chosen["code"]) == (HCPCS, "E1392")
+    assert not [url for url in called if "oxygen-equipment" in url]
+
+
 def test_smart_forms_shows_the_look_up_form_and_lhc_forms_knows_no_references_to_choose(
     example: Server, open_app: Open
 ) -> None:
@@ -331,14 +354,7 @@ def adaptive_package(app: App, request: Json, form_id: str) -> tuple[Json, Json]
 
 @each_version
 @each_renderer
-@pytest.mark.parametrize(
-    ("form_id", "answers", "covered"),
-    [
-        ("conservative-care", {"weeks-of-care": "8"}, "covered"),
-        ("conservative-care", {"weeks-of-care": "2"}, "not-covered"),
-        ("oxygen-need", {"saturation": "86", "treatment-tried": True}, "covered"),
-    ],
-)
+@pytest.mark.parametrize(("form_id", "answers", "covered"), WALKS)
 @pytest.mark.form_rule("dtr-renderers")
 def test_an_adaptive_form_is_asked_question_by_question(
     example: Server,

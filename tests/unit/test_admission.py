@@ -273,9 +273,9 @@ OPEN_TO_ALL = {
         for path in (
             "metadata",
             "Questionnaire",
-            "Questionnaire/<form_id>",
-            "Library/<library_id>",
-            "ValueSet/<set_id>",
+            "Questionnaire/<resource_id:form_id>",
+            "Library/<resource_id:library_id>",
+            "ValueSet/<resource_id:set_id>",
         )
     ),
     "/policies",
