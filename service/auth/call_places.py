@@ -82,7 +82,7 @@ class CallPlaces:
             self._show()
 
     def _show(self) -> None:
-        self._shown(self.at_work, self.waiting)
+        self._shown(self._at_work.in_all, self._waiting.in_all)
 
 
 class Turn:

@@ -26,7 +26,8 @@ class Places:
         self._most_of_one = most_of_one
         self._lock = threading.Lock()
         self._taken: Counter[str] = Counter()
-        self._in_all = 0
+        self.in_all = 0
+        """The places taken now."""
 
     @contextmanager
     def held(self, key: str) -> Iterator[None]:
@@ -50,30 +51,25 @@ class Places:
                     _RETRY_AFTER,
                     limit=f"{self._what} at a time",
                 )
-            if self._in_all >= self._most:
+            if self.in_all >= self._most:
                 raise Unavailable(
                     f"too many {self._what} at a time",
                     _RETRY_AFTER,
                     limit=f"{self._what} at a time, all",
                 )
             self._taken[key] += 1
-            self._in_all += 1
+            self.in_all += 1
 
     def take_again(self, key: str) -> None:
         """Take a place that was given back for a while, also if all have been taken meanwhile."""
         with self._lock:
             self._taken[key] += 1
-            self._in_all += 1
-
-    @property
-    def in_all(self) -> int:
-        """The places taken now."""
-        return self._in_all
+            self.in_all += 1
 
     def give_back(self, key: str) -> None:
         """Give back a place that was taken with this key."""
         with self._lock:
-            self._in_all -= 1
+            self.in_all -= 1
             self._taken[key] -= 1
             if not self._taken[key]:
                 del self._taken[key]

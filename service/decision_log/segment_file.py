@@ -28,7 +28,7 @@ class SegmentFile:
         self._folder = folder
         self.name = name
         self._descriptor = folder.create(str(name), begin)
-        self._file = folder.file(name)
+        self._path = str(folder.file(name))
         self._identity = _identity(self._descriptor)
         self.end = len(begin)
         self.began = time.monotonic()
@@ -49,7 +49,7 @@ class SegmentFile:
     def check(self, length: int | None = None) -> None:
         """Raise SegmentGone or SegmentCut if the file is not what it was."""
         try:
-            there = self._file.stat(follow_symlinks=False)
+            there = os.stat(self._path, follow_symlinks=False)  # noqa: PTH116  at each flush
         except OSError as error:
             raise SegmentGone("deleted or moved") from error
         if (there.st_ino, there.st_dev) != self._identity:
@@ -84,7 +84,7 @@ class SegmentFile:
         name = SegmentName.new(self.name.chain, self.name.number)
         descriptor = self._folder.create(str(name), content)
         os.close(self._descriptor)
-        self._descriptor, self.name, self._file = descriptor, name, self._folder.file(name)
+        self._descriptor, self.name, self._path = descriptor, name, str(self._folder.file(name))
         self._identity = _identity(descriptor)
 
     def close(self) -> None:

@@ -11,7 +11,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response, g, request
+from flask.ctx import _AppCtxGlobals
 
 from service.auth.call_places import CallPlaces
 from service.auth.client_share import SpentShares, StoredBytes
@@ -79,29 +80,32 @@ def require_client(app: Flask, admission: Admission) -> None:
     @app.before_request
     def admit() -> None:
         admission.count("open", 1)
-        g.open = True
-        if _asks_for_nobody(app):
+        call, of_call = request._get_current_object(), g._get_current_object()  # type: ignore[attr-defined]
+        of_call.open = True
+        if _asks_for_nobody(app, call):
             return
         try:
-            let_in()
+            let_in(call, of_call)
         except (TooManyCalls, Unavailable):
             admission.pause()
             raise
 
-    def let_in() -> None:
-        of_call = g._get_current_object()
-        client = of_call.client = _client(admission)
+    def let_in(call: Request, of_call: _AppCtxGlobals) -> None:
+        client = of_call.client = _client(admission, call)
         note(client=client.name)
         try:
             if admission.limit is not None:
                 admission.limit.count(client)
             admission.stored.check(client)
         except TooManyCalls:
-            admission.spent.add(client, request.remote_addr or "")
+            admission.spent.add(client, call.remote_addr or "")
             raise
         # A body that does not come holds no place of a call.
-        with admission.bodies.held(client.issuer):
-            receive_body()
+        admission.bodies.take(client.issuer)
+        try:
+            receive_body(call, of_call)
+        finally:
+            admission.bodies.give_back(client.issuer)
         of_call.place = admission.places.enter(client)
 
     @app.after_request
@@ -145,11 +149,10 @@ def aside() -> AbstractContextManager[None]:
     return nullcontext() if place is None else place.aside()
 
 
-def _asks_for_nobody(app: Flask) -> bool:
+def _asks_for_nobody(app: Flask, call: Request) -> bool:
     """Whether the request needs no client: no such route (404, 405), an open view, or a
     preflight.
     """
-    call = request._get_current_object()  # type: ignore[attr-defined]
     rule = call.url_rule
     if rule is None or rule.endpoint.rpartition(".")[2] == "static":
         return True
@@ -158,10 +161,10 @@ def _asks_for_nobody(app: Flask) -> bool:
     return getattr(app.view_functions[rule.endpoint], _OPEN, False) is True
 
 
-def _client(admission: Admission) -> Client:
+def _client(admission: Admission, call: Request) -> Client:
     if admission.client_of is None:
         return ANYONE
-    scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+    scheme, _, token = call.headers.get("Authorization", "").strip().partition(" ")
     if scheme.lower() != "bearer" or token in _NO_TOKEN:
         raise Unauthenticated(None, "expected Authorization: Bearer with a client's signed JWT")
     admission.count("checking", 1)
@@ -170,8 +173,8 @@ def _client(admission: Admission) -> Client:
         if not admission.checks.acquire(timeout=_SECONDS_FOR_A_CHECK):
             raise Unavailable("too many tokens at a time", 1, limit="tokens at a time, all")
         try:
-            url = admission.base_url + request.path
-            return admission.client_of(token.strip(), url, request.remote_addr or "")
+            url = admission.base_url + call.path
+            return admission.client_of(token.strip(), url, call.remote_addr or "")
         finally:
             admission.checks.release()
     finally:

@@ -6,8 +6,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
-from flask import Response, g, request
-from werkzeug.datastructures import Headers
+from flask import Request, Response, g, request
+from flask.ctx import _AppCtxGlobals
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 
@@ -20,38 +20,40 @@ if TYPE_CHECKING:
 
 encode = msgspec.json.Encoder().encode
 
-_READY = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
 _JSON_TYPES = frozenset({"application/json", "application/fhir+json", "application/json+fhir"})
 
 
-def receive_body() -> None:
-    """Read the body of a JSON request, for `read_json_body`; nothing if there is none."""
-    if request.content_length or "HTTP_TRANSFER_ENCODING" in request.environ:
+def receive_body(call: Request, of_call: _AppCtxGlobals) -> None:
+    """Read the body of a JSON request, for `read_json_body`; nothing if there is none.
+
+    `of_call` is the request's `g`.
+    """
+    if call.content_length or "HTTP_TRANSFER_ENCODING" in call.environ:
         with timed("read"):
-            g.body = _received()
+            of_call.body = _received(call, of_call)
 
 
 def read_json_body() -> bytes:
     """The bytes of a JSON request; 415 for another content type, 413 above the limit."""
-    body: bytes | None = g.pop("body", None)
-    return _received() if body is None else body
+    of_call = g._get_current_object()
+    body: bytes | None = of_call.pop("body", None)
+    if body is not None:
+        return body
+    return _received(request._get_current_object(), of_call)  # type: ignore[attr-defined]
 
 
-def _received() -> bytes:
-    call = request._get_current_object()  # type: ignore[attr-defined]
+def _received(call: Request, of_call: _AppCtxGlobals) -> bytes:
     if _media_type(call.environ.get("CONTENT_TYPE", "")) not in _JSON_TYPES:
-        raise UnsupportedMediaType(
-            "expected Content-Type: application/json or application/fhir+json"
-        )
+        raise UnsupportedMediaType("expected Content-Type: application/json")
     length, limit = call.content_length, call.max_content_length
     try:
         if length is None or (limit is not None and length > limit):
-            body: bytes = call.get_data(cache=False)
+            body = call.get_data(cache=False)
         else:
             body = _whole(call.environ["wsgi.input"], length)
     except RequestEntityTooLarge:
         raise BodyTooLarge(f"larger than {limit} bytes") from None
-    g.body_bytes = len(body)
+    of_call.body_bytes = len(body)
     if length is None and limit is not None and len(body) >= limit:
         # A chunked body is cut off silently at the limit.
         raise BodyTooLarge(f"larger than {limit} bytes")
@@ -81,4 +83,6 @@ def json_response(body: object, status: int = 200) -> Response:
 
 def bytes_response(body: bytes, status: int = 200) -> Response:
     """The same for encoded JSON."""
-    return BytesResponse(body, status, Headers(_READY))
+    response = BytesResponse(body, status, content_type="application/json")
+    response.headers.add("Cache-Control", "no-store")
+    return response
