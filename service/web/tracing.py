@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from flask import Flask, Response, g, has_request_context, request
-from structlog.contextvars import get_contextvars
 
 from service import __version__
+from service.call_facts import Fact, noted
 from service.errors import ConfigurationError
 from service.fhir.orders import ORDER_TYPES
 
@@ -151,7 +151,7 @@ def trace_calls(app: Flask, tracing: Tracing) -> None:
     @app.after_request
     def tell(response: Response) -> Response:
         if request.endpoint not in _UNTRACED and "trace_began" in g:
-            noted = get_contextvars()
+            facts = noted()
             began, at = g.trace_began
             ended = time.time_ns()
             rule = request.url_rule.rule if request.url_rule is not None else "no route"
@@ -160,18 +160,18 @@ def trace_calls(app: Flask, tracing: Tracing) -> None:
                 "http.response.status_code": response.status_code,
             }
             attributes |= {
-                f"covercard.{name}": noted[name] for name in _TOLD if noted.get(name) is not None
+                f"covercard.{name}": fact for name in _TOLD if (fact := facts.get(name)) is not None
             }
             if "refusal" in g:
                 attributes["covercard.refusal"] = g.refusal
             call = ToldSpan(rule, began, ended, attributes)
-            children = [*_fetches(began, at), *g.get("questions", ()), *_record(noted, ended)]
+            children = [*_fetches(began, at), *g.get("questions", ()), *_record(facts, ended)]
             tracing.tell(request.headers.get("traceparent", ""), call, children)
         return response
 
 
 def traced(asked: Callable[[str, float], None]) -> Callable[[str, float], None]:
-    """What counts the questions to the payer's records; each is a child of its call's span, too."""
+    """The counter of questions to the payer's records, by which each is a child of its span as well."""
 
     def question(outcome: str, seconds: float) -> None:
         asked(outcome, seconds)
@@ -198,8 +198,8 @@ def _fetches(began: int, at: float) -> Iterator[ToldSpan]:
         yield ToldSpan("fetch", start, start + report.milliseconds * 1_000_000, attributes)
 
 
-def _record(noted: Mapping[str, object], ended: int) -> Iterator[ToldSpan]:
+def _record(facts: Mapping[str, Fact], ended: int) -> Iterator[ToldSpan]:
     """The record in the decision log: the last step before the answer."""
-    milliseconds = noted.get("record_ms")
+    milliseconds = facts.get("record_ms")
     if isinstance(milliseconds, float):
         yield ToldSpan("record", ended - round(milliseconds * 1e6), ended, {})
