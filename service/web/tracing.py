@@ -171,7 +171,7 @@ def trace_calls(app: Flask, tracing: Tracing) -> None:
 
 
 def traced(asked: Callable[[str, float], None]) -> Callable[[str, float], None]:
-    """The counter of questions to the payer's records, by which each is a child of its span as well."""
+    """The counter of questions to the payer's records; each is a child of its call as well."""
 
     def question(outcome: str, seconds: float) -> None:
         asked(outcome, seconds)

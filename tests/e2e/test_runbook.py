@@ -197,7 +197,7 @@ def the_client_is_out(machine: Machine, order: bytes, said: str) -> None:
 
 def the_evidence_is_written(machine: Machine, order: bytes, said: str) -> None:
     evidence = (machine.folder / "backup" / "evidence.html").read_text("utf-8")
-    assert machine.assertion in evidence and "mr-spectroscopy" in evidence
+    assert machine.assertion in evidence and "not-covered" in evidence
     assert "Patient/ann" in said
 
 
