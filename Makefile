@@ -101,27 +101,27 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Hashes are checked for every package; the project itself is installed as it lies here.
-FIRST = @echo "Installing the locked packages into $(VENV): about a minute, this time only."
+# Hashes are checked for every package; the project itself is installed as it lies here. One make at a
+# time: a second one waits, and finds what the first has made. Without flock (util-linux) none waits.
+PIP     = $(BIN)/pip install --quiet --disable-pip-version-check
+INSTALL = [ $@ -nt $< ] && [ $@ -nt pyproject.toml ] || { \
+	echo "Installing the locked packages into $(VENV): about a minute, this time only." && \
+	$(PIP) --require-hashes -r $< && $(PIP) --no-deps --no-build-isolation -e . && touch $@; }
+ALONE   = mkdir -p $(VENV) && { command -v flock >/dev/null || flock() { :; }; } && \
+	exec 9>$(VENV)/.lock && { flock --nonblock 9 || \
+	{ echo "Another make is installing into $(VENV): waiting for it."; flock 9; }; } &&
 
 $(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/.made
-	$(FIRST)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@
+	@$(ALONE) $(INSTALL)
 
 $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/.made
-	$(FIRST)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@
+	@$(ALONE) $(INSTALL)
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Covercard needs Python 3.11 or newer (set PYTHON=...)."; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || \
+	@$(ALONE) { [ -e $@ ] || $(PYTHON) -m venv $(VENV); } && touch $@ || \
 		{ echo "Python cannot make a virtual environment: apt-get install python3-venv"; exit 1; }
-	@touch $@
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-parquet.lock")
+LOCKS = (
+    "requirements.lock",
+    "requirements-dev.lock",
+    "requirements-otel.lock",
+    "requirements-parquet.lock",
+)
 SKIPPED = "audit: SKIPPED: advisories cannot be reached"
 _SECONDS = 300
 _AWAY = ("connection", "connect to", "timed out", "timeout", "temporary failure", "max retries")

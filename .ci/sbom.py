@@ -35,7 +35,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-LOCKS = {"requirements.lock": False, "requirements-parquet.lock": True}
+LOCKS = {
+    "requirements.lock": False,
+    "requirements-otel.lock": True,
+    "requirements-parquet.lock": True,
+}
 """Lock files of what is shipped, and whether it is an extra."""
 
 

@@ -348,6 +348,11 @@ class Settings(BaseSettings):
         description="Seconds that what the payer's FHIR server answered is used again; the trace"
         " tells its age.",
     )
+    otlp_endpoint: str = Field(
+        "",
+        description="OTLP/HTTP endpoint of a collector for traces by OpenTelemetry, such as"
+        " `http://127.0.0.1:4318/v1/traces`; empty: none.",
+    )
     retention_days: int = Field(
         3653,
         ge=30,
@@ -505,6 +510,13 @@ class Settings(BaseSettings):
         if url and not url.startswith(("sqlite:///", "postgresql+psycopg://")):
             raise ValueError("must begin with sqlite:///, postgresql+psycopg:// or https://")
         return _readable_database(url)
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _plain_endpoint(cls, url: str) -> str:
+        if url and (not url.startswith(("http://", "https://")) or not _is_plain(url)):
+            raise ValueError("must be a URL such as http://127.0.0.1:4318/v1/traces")
+        return url
 
     @field_validator("payer_data_token_url")
     @classmethod

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 from werkzeug.routing import Map
@@ -93,6 +94,10 @@ from service.web.operations import (
 from service.web.package_log import KeepPackages
 from service.web.shared_counts import SharedCounts
 from service.web.smart_routes import TOKEN_PATH, smart_blueprint
+from service.web.tracing import OtlpTracing, Tracing, traced
+
+if TYPE_CHECKING:
+    from service.payer_data.import_ages import ImportAges
 
 
 def now() -> datetime:
@@ -234,6 +239,25 @@ def wire_decide_step(
         classes,
         library.notices.situations,
     )
+
+
+def wire_import_ages(
+    settings: Settings, clock: Callable[[], datetime]
+) -> Callable[[], Mapping[str, float]]:
+    """The ages of the payer's own records, where a database holds them; else none."""
+    if not is_embedded(settings.payer_data):
+        return dict
+    found: ImportAges | None = None
+
+    def ages() -> Mapping[str, float]:
+        nonlocal found
+        if found is None:  # SQLAlchemy is loaded by the first who asks, and not at the start
+            from service.payer_data.import_ages import ImportAges
+
+            found = ImportAges(settings.payer_data, clock)
+        return found.seconds()
+
+    return ages
 
 
 def wire_fetcher(
@@ -390,12 +414,14 @@ def create_app(
     lasting: Lasting | None = None,
     watched: Callable[[], HealthFinding] | None = None,
     counts: SharedCounts | None = None,
+    tracing: Tracing | None = None,
 ) -> Flask:
     """The WSGI application for these CRD versions, which answers by one snapshot.
 
     `snapshot` where it is read already; `lasting` has the parts that an application of before
     leaves to this one. `watched` compares the snapshot with the files, for readiness. `counts` are
-    those of the metrics, where several processes share them.
+    those of the metrics, where several processes share them;
+    `tracing` takes the traces in place of the collector that the settings name.
     Raises ConfigurationError for a wrong file, setting or version.
     """
     versions = CrdVersions(crd_versions)
@@ -423,11 +449,15 @@ def create_app(
     )
     count_refusals(app, metrics)
     count_refusals(calls, metrics)
-    secured = secure(app, calls, settings, snapshot.clients, clock, metrics, lasting)
+    if tracing is None and settings.otlp_endpoint:
+        tracing = lasting.of("tracing", lambda: OtlpTracing(settings.otlp_endpoint))
+    secured = secure(app, calls, settings, snapshot.clients, clock, metrics, lasting, tracing)
     if secured.token_endpoint is not None:
         limits = visitor_limits("token requests")
         calls.register_blueprint(smart_blueprint(secured.token_endpoint, FHIR_PREFIXES, limits))
     payer_records = wire_payer_records(settings, library, metrics, lasting)
+    if tracing is not None:
+        payer_records = replace(payer_records, asked=traced(payer_records.asked))
     server_check = wire_server_check(settings, secured.clients)
     fetcher = lasting.of("fetcher", lambda: wire_fetcher(settings, waiting=waiting_for_ehr))
     review = wire_review(settings, library, clock, fetcher, versions, payer_records, server_check)
@@ -465,5 +495,6 @@ def create_app(
         payer_data_check(payer_records.source),
     ]
     shown = {"policies": digests.policies, "access": digests.access}
-    app.register_blueprint(operations_blueprint(checks, metrics, recorder.health, shown))
+    ages = wire_import_ages(settings, clock)
+    app.register_blueprint(operations_blueprint(checks, metrics, recorder.health, shown, ages))
     return app

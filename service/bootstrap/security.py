@@ -50,6 +50,7 @@ from service.web.metrics import Metrics
 from service.web.problems import translate_errors
 from service.web.request_log import log_calls
 from service.web.smart_routes import TokenEndpoint
+from service.web.tracing import Tracing, trace_calls
 
 log = structlog.get_logger(__name__)
 
@@ -77,10 +78,12 @@ def secure(
     clock: Callable[[], datetime],
     metrics: Metrics,
     lasting: Lasting,
+    tracing: Tracing | None = None,
 ) -> Secured:
     """Add logging, limits, admission and error translation, before any blueprint is registered.
 
-    `calls` is mounted in `app`; both have the same. `on_file` are the clients, None in open mode.
+    `calls` is mounted in `app`; both have the same. `on_file` are the clients, None in open mode;
+    `tracing`, where calls are traced to.
 
     Raises ConfigurationError if the settings
     expose the service without authentication or run a risk that was not accepted, or for a wrong
@@ -106,16 +109,18 @@ def secure(
     if clients is not None and any(trusted.client_id for trusted in clients.values()):
         endpoint, admission = wire_backend_services(settings, clients, clock, admission, lasting)
     for each in (app, calls):
-        _secure(each, settings, admission)
+        _secure(each, settings, admission, tracing)
     return Secured(None if clients is None else clients.values(), endpoint)
 
 
-def _secure(app: Flask, settings: Settings, admission: Admission) -> None:
+def _secure(app: Flask, settings: Settings, admission: Admission, tracing: Tracing | None) -> None:
     # A double slash would be redirected by http: a client that follows would send its call and
     # token in the clear.
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     log_calls(app)
+    if tracing is not None:
+        trace_calls(app, tracing)
     translate_errors(app)
     secure_headers(app)
     allow_origins(app, settings.allowed_origins)

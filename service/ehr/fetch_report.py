@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -57,11 +57,15 @@ class TokenUse(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FetchReport:
-    """Outcome of one query. `what` is a reference, or a search without its values."""
+    """Outcome of one query. `what` is a reference, or a search without its values.
+
+    `started` is its start by `time.monotonic()`, 0 where it is not known; no log keeps it.
+    """
 
     what: str
     outcome: Outcome
     milliseconds: int
+    started: float = field(default=0.0, compare=False)
 
 
 def token_use(reports: Iterable[FetchReport]) -> TokenUse:

@@ -282,7 +282,7 @@ class _Fetching:
     def _report(self, need: FhirQuery, outcome: Outcome, finished: float) -> None:
         started = self._under_way.get(need, finished)
         took = round((finished - started) * 1000)
-        self._reports.append(FetchReport(need.label, outcome, max(took, 0)))
+        self._reports.append(FetchReport(need.label, outcome, max(took, 0), started))
         absent = outcome is Outcome.NOT_FOUND and isinstance(need, Read)
         if outcome is not Outcome.FETCHED and not absent:
             self._failed.add(need)

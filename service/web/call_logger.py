@@ -104,6 +104,7 @@ class ReceivedCall:
         call = review.request
         fetched = written(review.fetched)
         g.fetched_bytes = len(fetched or b"")
+        g.fetch_reports = review.fetched.reports
         record = msgspec.structs.replace(
             self._record(200, payload),
             request=call.document.body,

@@ -161,17 +161,20 @@ class Metrics:
         health: Callable[[], Health],
         checks: Mapping[str, CheckFigures] | None = None,
         snapshot: Mapping[str, str] | None = None,
+        ages: Mapping[str, float] | None = None,
     ) -> bytes:
         """All metrics in Prometheus' text format, over all workers.
 
         `checks` has the figures of each readiness check, as the worker that is asked sees them;
-        `snapshot`, the digests of the snapshot that it answers by.
+        `snapshot`, the digests of the snapshot that it answers by; `ages`, the seconds since the
+        last import of each kind of the payer's records.
         """
         shown = CollectorRegistry()
         shown.register(_SnapshotCollector(snapshot or {}))
         shown.register(_ChecksCollector(checks or {}))
         shown.register(_RecordsCollector(health))
         shown.register(_CountsCollector(self._counts))
+        shown.register(_AgesCollector(ages or {}))
         return generate_latest(shown)
 
 
@@ -256,6 +259,26 @@ class _ChecksCollector(Collector):
             state.add_metric([name], figures.state)
             warnings.add_metric([name], figures.warnings)
         return [state, warnings]
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+
+class _AgesCollector(Collector):
+    """Ages of the payer's own records, by kind; a kind that was never imported has none."""
+
+    def __init__(self, ages: Mapping[str, float]) -> None:
+        self._ages = ages
+
+    def collect(self) -> Sequence[Metric]:
+        age = GaugeMetricFamily(
+            "covercard_payer_data_age_seconds",
+            "Time since the last import of the payer's own records.",
+            labels=["kind"],
+        )
+        for kind, seconds in self._ages.items():
+            age.add_metric([kind], seconds)
+        return [age]
 
     def describe(self) -> Iterable[Metric]:
         return ()

@@ -173,8 +173,12 @@ def operations_blueprint(
     metrics: Metrics,
     health: Callable[[], Health],
     snapshot: Mapping[str, str] | None = None,
+    ages: Callable[[], Mapping[str, float]] = dict,
 ) -> Blueprint:
-    """The endpoints. Readiness is the worst state of all checks; `snapshot` has its digests."""
+    """The endpoints. Readiness is the worst state of all checks; `snapshot` has its digests.
+
+    `ages` tells the seconds since the last import of each kind of the payer's records.
+    """
     operations = Blueprint("operations", __name__)
     order = list(State)
 
@@ -202,7 +206,7 @@ def operations_blueprint(
         figures = {
             name: CheckFigures(order.index(f.state), len(f.warnings)) for name, f in found.items()
         }
-        shown = metrics.exposition(health, figures, snapshot)
+        shown = metrics.exposition(health, figures, snapshot, ages())
         response = Response(shown, content_type=CONTENT_TYPE_LATEST)
         response.headers["Cache-Control"] = "no-store"
         return response

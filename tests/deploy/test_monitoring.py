@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.bootstrap.app import RECORDER, create_app
 from service.decision_log.recorder import Health
 from service.ehr.fetch_report import Outcome
+from service.payer_data.record_rows import KINDS
 from service.web.metrics import CheckFigures, Metrics
 from tests.conftest import in_folder
 from tests.deploy.examples import FOLDER, documents
@@ -64,8 +65,9 @@ def samples() -> dict[str, set[str]]:
     metrics.fetch("fetched")
     metrics.payer_data("answered", 0.1)
     metrics.payer_finding("known")
+    checks = {"policies": CheckFigures(0, 0)}
     digests = {"policies": "a1", "access": "b2"}
-    text = metrics.exposition(Health, {"policies": CheckFigures(0, 0)}, digests).decode()
+    text = metrics.exposition(Health, checks, digests, ages={"members": 60.0}).decode()
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(text):
         assert family.samples, family.name
@@ -137,6 +139,7 @@ KNOWN_VALUES = {
     "covercard_places": {"state": {"open", "checking", "working", "waiting"}},
     "covercard_fetches_total": {"outcome": {outcome.value for outcome in Outcome}},
     "covercard_payer_data_seconds_count": {"outcome": {"answered", "unreachable"}},
+    "covercard_payer_data_age_seconds": {"kind": {*KINDS}},
 }
 
 
@@ -197,6 +200,7 @@ def test_an_alert_says_what_is_wrong_and_where_its_row_of_the_runbook_is(
         ("undrained age", "covercard_waiting_seconds"),
         ("review overdue", "covercard_check_warnings"),
         ("payer data", "covercard_payer_data_seconds_count"),
+        ("payer data stale", "covercard_payer_data_age_seconds"),
         ("records lost", "covercard_records_lost"),
     ],
 )

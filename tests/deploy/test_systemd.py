@@ -63,7 +63,7 @@ def test_a_unit_without_hardening_is_above_two(tmp_path: Path) -> None:
 
 @with_systemd
 @pytest.mark.parametrize(
-    "unit", sorted((FOLDER / "systemd").iterdir()), ids=lambda unit: str(unit.name)
+    "unit", sorted((FOLDER / "systemd").glob("*.*")), ids=lambda unit: str(unit.name)
 )
 def test_systemd_knows_every_directive(unit: Path, tmp_path: Path) -> None:
     """Its only complaint may be that the program lies where the example says, and not here."""
@@ -142,10 +142,28 @@ def test_the_documents_install_commands_put_each_file_where_its_unit_looks(tmp_p
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     installed = {p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file()}
-    assert {Path("etc/systemd/system", p.name) for p in (FOLDER / "systemd").iterdir()} <= installed
+    units = [p for p in (FOLDER / "systemd").iterdir() if p.suffix]
+    assert {Path("etc/systemd/system", p.name) for p in units} <= installed
+    assert Path("usr/local/sbin/covercard") in installed
     for unit in UNITS:
         files = [f for f in values(unit, "EnvironmentFile") if f.startswith("/")]
         files += [value.partition(":")[2] for value in values(unit, "LoadCredential")]
         assert {Path(f.lstrip("/")) for f in files} - installed == {
             Path("etc/covercard/database-url")
         }
+
+
+def test_the_command_of_the_machine_runs_as_the_service_does() -> None:
+    script = (FOLDER / "systemd" / "covercard").read_text("utf-8")
+    assert subprocess.run(["sh", "-n"], input=script, text=True, check=False).returncode == 0
+    told = dict(re.findall(r"--property=(\w+)=(\S+)", script))
+    for name, value in told.items():
+        assert value in values(SERVICE, name), name
+    own = {"User", "Group", "StateDirectory", "WorkingDirectory", "UMask"}
+    assert own | {"EnvironmentFile", "LoadCredential"} == set(told)
+    for setting in values(SERVICE, "Environment"):
+        name, _, value = setting.partition("=")
+        plain = value.replace("%d", "$CREDENTIALS_DIRECTORY")
+        assert f"{name}={plain}" in script
+    (program,) = values(SERVICE, "ExecStart")
+    assert program.split()[0] in script

@@ -147,12 +147,9 @@ def test_every_option_is_named_and_the_other_way_round() -> None:
 EXAMPLES = [
     pytest.param(command, id=f"{page.name}: {command}")
     for page in DOCUMENTS
+    if page.name != "docs/operations.md"  # tests/e2e/test_runbook.py runs its commands
     for command in page.commands()
 ]
-RUN_IN_DEPLOY = {"docker", "install", "kubectl", "systemd-analyze"}
-"""Programs whose commands the tests of tests/deploy run, or hold to the files that they name."""
-RUN_FOR_BUNDLES = {"chmod", "openssl"}
-"""Programs whose commands tests/unit/test_bundle.py runs."""
 RUN_HERE = ("fire", "policy lint", "policy test", "policy show", "db upgrade")
 
 
@@ -183,7 +180,7 @@ def _is_one(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         module = words[words.index("-m") + 1]
         assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
     else:
-        assert program in {"curl", *RUN_IN_DEPLOY, *RUN_FOR_BUNDLES}
+        assert program == "curl"
 
 
 def take(command: click.Command, words: list[str]) -> None:

@@ -82,7 +82,7 @@ def test_every_exception_is_still_needed() -> None:
 
 @pytest.mark.threat("replaced-package")
 def test_every_locked_package_is_locked_by_hash() -> None:
-    others = ("requirements-dev.lock", "requirements-parquet.lock")
+    others = ("requirements-dev.lock", "requirements-otel.lock", "requirements-parquet.lock")
     for lock in (LOCK, *map(LOCK.with_name, others)):
         text = lock.read_text("utf-8")
         entries = re.split(r"\n(?=[A-Za-z0-9])", text.strip())

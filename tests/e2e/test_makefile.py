@@ -1,0 +1,87 @@
+"""`make` sets up its virtual environment once, however many of it run at the same time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+PYTHON = r"""#!/bin/sh
+# A Python that makes a virtual environment of a pip that notes when it begins and ends.
+case "$1 $2" in
+    "-m venv")
+        echo "venv" >>log
+        mkdir -p "$3/bin"
+        cat >"$3/bin/pip" <<'PIP'
+#!/bin/sh
+echo "pip begins" >>log
+sleep 0.3
+case "$*" in *requirements.lock*) [ ! -e broken ] || exit 1 ;; esac
+echo "pip ends" >>log
+PIP
+        chmod +x "$3/bin/pip" ;;
+esac
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("requirements.lock", "pyproject.toml"):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (1_000_000_000, 1_000_000_000))
+    python = tmp_path / "python"
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+    return tmp_path
+
+
+def start(project: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        ["make", "PYTHON=./python", ".venv/.run"],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_three_at_once_install_once_and_the_others_wait(project: Path) -> None:
+    if shutil.which("flock") is None:
+        pytest.skip("flock is not installed here")
+    makes = [start(project) for _ in range(3)]
+    said = [make.communicate(timeout=60)[0] for make in makes]
+    assert [make.returncode for make in makes] == [0, 0, 0], said
+    assert (project / "log").read_text().splitlines() == ["venv", *["pip begins", "pip ends"] * 2]
+    everything = "".join(said)
+    assert everything.count("about a minute, this time only") == 1
+    assert "Another make is installing into .venv: waiting for it." in everything
+
+
+def test_what_is_installed_is_not_installed_again(project: Path) -> None:
+    for _ in range(2):
+        make = start(project)
+        make.communicate(timeout=60)
+        assert make.returncode == 0
+    assert (project / "log").read_text().count("pip begins") == 2
+    os.utime(project / "requirements.lock")
+    make = start(project)
+    make.communicate(timeout=60)
+    assert (project / "log").read_text().count("pip begins") == 4
+
+
+def test_an_installation_that_failed_is_done_again(project: Path) -> None:
+    (project / "broken").touch()
+    make = start(project)
+    make.communicate(timeout=60)
+    assert make.returncode != 0
+    assert not (project / ".venv" / ".run").exists()
+    (project / "broken").unlink()
+    make = start(project)
+    make.communicate(timeout=60)
+    assert make.returncode == 0
