@@ -50,6 +50,7 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
+@pytest.mark.threat("failure-path")
 def test_with_a_full_folder_for_temporary_files_calls_are_answered_and_counted(
     tmp_path: Path, full_disk: Path, order: bytes
 ) -> None:
@@ -80,7 +81,7 @@ def test_a_folder_for_temporary_files_that_goes_away_is_not_missed(
         assert calls_counted(server) == 2
 
 
-@pytest.mark.threat("saturation")
+@pytest.mark.threat("failure-path")
 def test_a_reader_of_the_log_that_stands_still_delays_no_call(tmp_path: Path, order: bytes) -> None:
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_BYTES)

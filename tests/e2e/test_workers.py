@@ -82,6 +82,7 @@ def test_hundreds_of_signals_to_all_processes_lose_no_call_that_was_begun(
     assert instance.process.wait(timeout=SECONDS_TO_STOP) == 0
 
 
+@pytest.mark.threat("failure-path")
 def test_workers_that_die_at_the_same_moment_and_again_do_not_end_the_service(
     instance: Instance,
 ) -> None:
@@ -95,6 +96,7 @@ def test_workers_that_die_at_the_same_moment_and_again_do_not_end_the_service(
     assert instance.log.count('"worker died"') == 6
 
 
+@pytest.mark.threat("failure-path")
 def test_while_one_worker_dies_again_and_again_the_other_takes_all_calls(
     instance: Instance,
 ) -> None:
