@@ -163,7 +163,7 @@ def test_with_a_read_only_root_it_needs_its_own_folders_only(tmp_path: Path, ord
     with log.open("wb") as out:
         process = subprocess.Popen(
             ["unshare", "--mount", "sh", "-c", mounts, "sh", *SERVE],
-            cwd=volume,
+            cwd=tmp_path,
             env=environment(settings),
             stdout=out,
             stderr=subprocess.STDOUT,
