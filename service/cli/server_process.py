@@ -9,10 +9,12 @@ as the service runs. tests/e2e/test_workers.py holds this to the locked version 
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import select
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ from service.cli.worker_process import SECONDS_TO_STOP, SERVING, STOP, become_wo
 
 log = structlog.get_logger(__name__)
 
+_LINUX = sys.platform == "linux"
 _SETTLED_SECONDS = 60.0
 """A worker that dies older than this is begun again at once."""
 _FIRST_PAUSE = 0.5
@@ -89,6 +92,8 @@ class ServerProcess(MPServer):
         reload: Callable[[], None] = lambda: None,
         **options: Any,
     ) -> None:
+        # A worker has what the server has read, and its listener: it must be forked from it.
+        multiprocessing.set_start_method("fork", force=True)
         super().__init__(target, **options)
         self._first = listener
         self._regions = regions
@@ -106,7 +111,8 @@ class ServerProcess(MPServer):
         self._places.append(_Place(0, self._first))
         for number in range(1, self.workers):
             self._places.append(_Place(number, another_listener(self._first, self.backlog)))
-        woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        woken, wake = os.pipe()
+        os.set_blocking(wake, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         for told in STOP:
             signal.signal(told, self._told_to_stop)
@@ -145,7 +151,8 @@ class ServerProcess(MPServer):
             open_ones = (p.listener for p in self._places if p.listener.fileno() >= 0)
             place.listener = another_listener(next(open_ones), self.backlog)
         # A listener is kept here and outlives its workers, with the connections that wait in it.
-        holder = SocketHolder(place.listener.fileno(), False, self.backlog)  # type: ignore[call-arg]
+        number, backlog = place.listener.fileno(), (self.backlog,) if _LINUX else ()
+        holder = SocketHolder(number, False, *backlog)  # type: ignore[call-arg]
         self._ssp, self._shd, self._sso = None, holder, None  # type: ignore[assignment]
         process = self._build(place.number).inner
         link, theirs = socket.socketpair()
