@@ -230,20 +230,25 @@ class ServerProcess(MPServer):
         """Stop all workers: each may finish its calls, for so many seconds."""
         for place in self._places:
             place.listener.close()
-        going = [(place, place.has) for place in self._places if place.has is not None]
+        going = {p.has.link: (p, p.has) for p in self._places if p.has is not None}
         log.info("stopping", workers=len(going))
-        for _, worker in going:
+        for _, worker in going.values():
             worker.process.terminate()
         until = time.monotonic() + SECONDS_TO_STOP
-        for place, worker in going:
-            while (left := until - time.monotonic()) > 0:
-                if select.select([worker.link], [], [], left)[0] and worker.has_ended():
-                    break
-            else:
-                log.warning("worker killed: it did not stop", worker=place.number + 1)
-                worker.process.kill()
-            self._bury(place, worker)
-            log.info("worker stopped", worker=place.number + 1)
+        while going:
+            left = max(0.0, until - time.monotonic())
+            ready = select.select(list(going), [], [], left)[0]
+            if not ready:
+                for place, worker in going.values():
+                    log.warning("worker killed: it did not stop", worker=place.number + 1)
+                    worker.process.kill()
+                until = time.monotonic() + SECONDS_TO_STOP
+            for link in ready:
+                place, worker = going[link]
+                if worker.has_ended():
+                    del going[link]
+                    self._bury(place, worker)
+                    log.info("worker stopped", worker=place.number + 1)
 
 
 class _ForkHook:
