@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import logging.config
+import os
 import sys
 from typing import Any
 
@@ -34,7 +35,15 @@ def _left_out(number: int) -> str:
     return _line(None, "", stamp(None, "", event)) + "\n"
 
 
-OUT = LogWriter(1, _left_out)
+def _standard_output() -> int:
+    """The descriptor of standard output; where it is closed, one that leads nowhere.
+
+    Its number would be the next file's that is opened, such as the database.
+    """
+    return os.open(os.devnull, os.O_WRONLY) if sys.stdout is None else 1
+
+
+OUT = LogWriter(_standard_output(), _left_out)
 """Standard output: all lines of the service, of libraries too, in one order."""
 
 

@@ -22,7 +22,9 @@ def workers_for_this_machine(most: int = 64, root: Path = Path("/")) -> int:
 
 def cores(root: Path = Path("/")) -> int:
     """Cores that this process may run on; a share of a core counts as one."""
-    allowed = len(os.sched_getaffinity(0))
+    # Where the system does not tell which ones, all.
+    tell = getattr(os, "sched_getaffinity", None)
+    allowed = len(tell(0)) if tell else os.cpu_count() or 1
     for group in _groups(root):
         with contextlib.suppress(OSError, ValueError):
             quota, period = (group / "cpu.max").read_text().split()

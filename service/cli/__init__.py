@@ -45,7 +45,8 @@ def main() -> None:
         try:
             cli()
         finally:
-            sys.stdout.flush()  # an error of the last lines is this command's, too
+            if sys.stdout is not None:  # it may be closed
+                sys.stdout.flush()  # an error of the last lines is this command's, too
     except ConfigurationError as error:
         echo(f"covercard: {error}", err=True)
         sys.exit(2)

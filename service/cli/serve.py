@@ -128,7 +128,8 @@ def serve() -> None:
         echo(f"covercard: {complaint}", err=True)
     settings = load_settings()
     listener = bound_socket(settings.host, settings.port)
-    remove_left_metrics(Path(tempfile.gettempdir()))
+    with contextlib.suppress(FileNotFoundError):  # no folder for temporary files: nothing is there
+        remove_left_metrics(Path(tempfile.gettempdir()))
     manager = service_manager(os.environ, os.getpid())
     from service.bootstrap.app import create_app
     from service.bootstrap.snapshot import read_snapshot

@@ -9,10 +9,12 @@ as the service runs. tests/e2e/test_workers.py holds this to the locked version 
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import select
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ from service.cli.worker_process import SECONDS_TO_STOP, SERVING, STOP, become_wo
 
 log = structlog.get_logger(__name__)
 
+_LINUX = sys.platform == "linux"
 _SETTLED_SECONDS = 60.0
 """A worker that dies older than this is begun again at once."""
 _FIRST_PAUSE = 0.5
@@ -89,6 +92,8 @@ class ServerProcess(MPServer):
         reload: Callable[[], None] = lambda: None,
         **options: Any,
     ) -> None:
+        # A worker has what the server has read, and its listener: it must be forked from it.
+        multiprocessing.set_start_method("fork", force=True)
         super().__init__(target, **options)
         self._first = listener
         self._regions = regions
@@ -106,7 +111,8 @@ class ServerProcess(MPServer):
         self._places.append(_Place(0, self._first))
         for number in range(1, self.workers):
             self._places.append(_Place(number, another_listener(self._first, self.backlog)))
-        woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        woken, wake = os.pipe()
+        os.set_blocking(wake, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         for told in STOP:
             signal.signal(told, self._told_to_stop)
@@ -150,7 +156,8 @@ class ServerProcess(MPServer):
             open_ones = (p.listener for p in self._places if p.listener.fileno() >= 0)
             place.listener = another_listener(next(open_ones), self.backlog)
         # A listener is kept here and outlives its workers, with the connections that wait in it.
-        holder = SocketHolder(place.listener.fileno(), False, self.backlog)  # type: ignore[call-arg]
+        number, backlog = place.listener.fileno(), (self.backlog,) if _LINUX else ()
+        holder = SocketHolder(number, False, *backlog)  # type: ignore[call-arg]
         self._ssp, self._shd, self._sso = None, holder, None  # type: ignore[assignment]
         process = self._build(place.number).inner
         link, theirs = socket.socketpair()
@@ -228,20 +235,25 @@ class ServerProcess(MPServer):
         """Stop all workers: each may finish its calls, for so many seconds."""
         for place in self._places:
             place.listener.close()
-        going = [(place, place.has) for place in self._places if place.has is not None]
+        going = {p.has.link: (p, p.has) for p in self._places if p.has is not None}
         log.info("stopping", workers=len(going))
-        for _, worker in going:
+        for _, worker in going.values():
             worker.process.terminate()
         until = time.monotonic() + SECONDS_TO_STOP
-        for place, worker in going:
-            while (left := until - time.monotonic()) > 0:
-                if select.select([worker.link], [], [], left)[0] and worker.has_ended():
-                    break
-            else:
-                log.warning("worker killed: it did not stop", worker=place.number + 1)
-                worker.process.kill()
-            self._bury(place, worker)
-            log.info("worker stopped", worker=place.number + 1)
+        while going:
+            left = max(0.0, until - time.monotonic())
+            ready = select.select(list(going), [], [], left)[0]
+            if not ready:
+                for place, worker in going.values():
+                    log.warning("worker killed: it did not stop", worker=place.number + 1)
+                    worker.process.kill()
+                until = time.monotonic() + SECONDS_TO_STOP
+            for link in ready:
+                place, worker = going[link]
+                if worker.has_ended():
+                    del going[link]
+                    self._bury(place, worker)
+                    log.info("worker stopped", worker=place.number + 1)
 
 
 class _ForkHook:

@@ -37,12 +37,13 @@ class Migrations:
     revision: str
 
 
-def prepare(url: str, tables: Migrations) -> None:
+def prepare(url: str, tables: Migrations, *, later_ones_do: bool = False) -> None:
     """Make sure that the tables are up to date before the service uses them.
 
     Creates and migrates an SQLite file. A PostgreSQL schema is shared and migrated by an operator
-    (`covercard db upgrade`): ConfigurationError if it is behind. StoreUnavailable if the database
-    is unreachable.
+    (`covercard db upgrade`): ConfigurationError if it is behind or, unless `later_ones_do`, of a
+    later version. A service that runs goes on with those: a migration lets the version before it
+    write on. StoreUnavailable if the database is unreachable.
     """
     if is_sqlite(url):
         upgrade(url, tables)
@@ -51,6 +52,8 @@ def prepare(url: str, tables: Migrations) -> None:
         found = run_with_deadline(lambda: revision(url, tables), _LOOK_SECONDS)
     except TimeoutError as error:
         raise StoreUnavailable(str(error)) from None
+    if later_ones_do and found is not None and found > tables.revision:
+        return
     if found != tables.revision:
         raise ConfigurationError(f"the database's tables are {unfit(found, tables)}")
 

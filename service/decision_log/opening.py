@@ -27,6 +27,7 @@ def open_recorder(database_url: str, place: RecordsPlace) -> Recorder:
         from service.database.table_revisions import prepare
         from service.decision_log.log_revision import DECISION_LOG
 
-        prepare(database_url, DECISION_LOG)
+        # A later version may migrate it while this one runs; at the start it is looked at strictly.
+        prepare(database_url, DECISION_LOG, later_ones_do=True)
 
     return Recorder(new_store, prepare, place)

@@ -28,6 +28,13 @@ def call(server: Server, order: bytes) -> requests.Response:
     return reply
 
 
+def answers(server: Server) -> bool:
+    assert server.process.poll() is None
+    with contextlib.suppress(requests.ConnectionError):
+        return server.get("/livez").status_code == 200
+    return False
+
+
 def calls_counted(server: Server) -> float:
     lines = server.get("/metrics").text.splitlines()
     return sum(float(li.split()[-1]) for li in lines if li.startswith("covercard_calls_total"))
@@ -50,6 +57,7 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
+@pytest.mark.threat("failure-path")
 def test_with_a_full_folder_for_temporary_files_calls_are_answered_and_counted(
     tmp_path: Path, full_disk: Path, order: bytes
 ) -> None:
@@ -80,7 +88,7 @@ def test_a_folder_for_temporary_files_that_goes_away_is_not_missed(
         assert calls_counted(server) == 2
 
 
-@pytest.mark.threat("saturation")
+@pytest.mark.threat("failure-path")
 def test_a_reader_of_the_log_that_stands_still_delays_no_call(tmp_path: Path, order: bytes) -> None:
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
@@ -94,14 +102,8 @@ def test_a_reader_of_the_log_that_stands_still_delays_no_call(tmp_path: Path, or
     )
     os.close(writer)
     server = Server(f"http://127.0.0.1:{port}", process, tmp_path / "log")
-
-    def answers() -> bool:
-        with contextlib.suppress(requests.ConnectionError):
-            return server.get("/livez").status_code == 200
-        return False
-
     try:
-        until(answers, "it answers", 60)
+        until(lambda: answers(server), "it answers", 60)
         told = [call(server, order).headers["Covercard-Call"] for _ in range(60)]
         process.terminate()
         with os.fdopen(reader, "rb") as log:
@@ -111,6 +113,30 @@ def test_a_reader_of_the_log_that_stands_still_delays_no_call(tmp_path: Path, or
         process.wait()
     logged = [line["call"] for line in lines if line.get("hook") == "order-sign"]
     assert sorted(logged) == sorted(told)
+
+
+def test_with_standard_output_closed_it_serves_and_writes_its_lines_nowhere(
+    tmp_path: Path, order: bytes
+) -> None:
+    """Not into the file that gets the number of standard output instead."""
+    port = free_port()
+    process = subprocess.Popen(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *SERVE],
+        cwd=tmp_path,
+        env=environment({"port": port, "workers": 1}),
+        stderr=subprocess.DEVNULL,
+    )
+    server = Server(f"http://127.0.0.1:{port}", process, tmp_path / "log")
+    try:
+        until(lambda: answers(server), "it answers", 60)
+        call(server, order)
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        process.wait()
+    for file in tmp_path.rglob("*"):
+        assert not file.is_file() or b'"event": "worker begun"' not in file.read_bytes()
 
 
 def test_with_a_read_only_root_it_needs_its_own_folders_only(tmp_path: Path, order: bytes) -> None:
@@ -137,21 +163,14 @@ def test_with_a_read_only_root_it_needs_its_own_folders_only(tmp_path: Path, ord
     with log.open("wb") as out:
         process = subprocess.Popen(
             ["unshare", "--mount", "sh", "-c", mounts, "sh", *SERVE],
-            cwd=volume,
+            cwd=tmp_path,
             env=environment(settings),
             stdout=out,
             stderr=subprocess.STDOUT,
         )
     server = Server(f"http://127.0.0.1:{port}", process, log)
-
-    def answers() -> bool:
-        assert process.poll() is None, server.printed()
-        with contextlib.suppress(requests.ConnectionError):
-            return server.get("/livez").status_code == 200
-        return False
-
     try:
-        until(answers, "it answers", 60)
+        until(lambda: answers(server), "it answers", 60)
         call(server, order)
         assert calls_counted(server) == 1
         assert server.get("/readyz").json()["status"] == "ready"

@@ -232,6 +232,28 @@ def test_a_policy_is_switched_by_a_rolling_restart(order: bytes) -> None:
     assert {a.said for a in calls.answers if a.began > switched} == {present}
 
 
+def test_a_policy_is_switched_while_all_instances_run(open_site: Site, order: bytes) -> None:
+    def digests() -> set[str]:
+        told = [instance.ready() or {} for instance in open_site.instances]
+        return {each["checks"]["snapshot"]["policies"] for each in told}
+
+    (before,) = digests()
+    with open_site.calls(order) as calls:
+        calls.more()
+        (former,) = {answer.said for answer in calls.answers}
+        for instance in open_site.instances:
+            assert instance.process is not None
+            publish_again(instance)
+            instance.process.send_signal(signal.SIGHUP)
+        until(lambda: len(digests()) == 1 and before not in digests(), "all have switched", 60)
+        switched = time.monotonic()
+        calls.more(30)
+    no_call_is_lost(calls)
+    present = tuple(words.replace(FORMER, PRESENT) for words in former)
+    assert {answer.said for answer in calls.answers} == {former, present}
+    assert {a.said for a in calls.answers if a.began > switched} == {present}
+
+
 def test_an_instance_is_killed_and_comes_again(open_site: Site, order: bytes) -> None:
     """Without tokens: one that was let in where it is killed is accepted nowhere else."""
     killed = open_site.instances[1]

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import time
-from multiprocessing import get_start_method
 from pathlib import Path
 
 import pytest
@@ -183,7 +182,6 @@ def workers_of(server: Server) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-@pytest.mark.skipif(get_start_method() != "fork", reason="workers are not forked here")
 def test_workers_answer_by_the_library_that_the_server_read(tmp_path: Path) -> None:
     """It is read once; a worker that takes another's place does not answer by other policies."""
     library = shutil.copytree(ROOT / "examples" / "policies", tmp_path / "policies")

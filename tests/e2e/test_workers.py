@@ -58,13 +58,13 @@ def test_it_stops_in_time_however_many_signals_come_and_whenever(
     begun = time.monotonic()
     while process.poll() is None:
         assert time.monotonic() - begun < SECONDS_TO_STOP, f"after {sent} signals: {instance.log}"
-        number = moments.choice([signal.SIGTERM, signal.SIGINT])
+        number = moments.choice([signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
         with contextlib.suppress(ProcessLookupError):
             (os.kill if moments.random() < 0.5 else os.killpg)(process.pid, number)
         sent += 1
         if moments.random() < 0.1:
             time.sleep(moments.uniform(0, 0.02))
-    assert process.returncode in (0, -signal.SIGTERM, -signal.SIGINT), instance.log
+    assert process.returncode in (0, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP), instance.log
     until(lambda: not group(process), "no process is left", 5)
 
 
@@ -82,6 +82,7 @@ def test_hundreds_of_signals_to_all_processes_lose_no_call_that_was_begun(
     assert instance.process.wait(timeout=SECONDS_TO_STOP) == 0
 
 
+@pytest.mark.threat("failure-path")
 def test_workers_that_die_at_the_same_moment_and_again_do_not_end_the_service(
     instance: Instance,
 ) -> None:
@@ -95,6 +96,7 @@ def test_workers_that_die_at_the_same_moment_and_again_do_not_end_the_service(
     assert instance.log.count('"worker died"') == 6
 
 
+@pytest.mark.threat("failure-path")
 def test_while_one_worker_dies_again_and_again_the_other_takes_all_calls(
     instance: Instance,
 ) -> None:
@@ -108,6 +110,17 @@ def test_while_one_worker_dies_again_and_again_the_other_takes_all_calls(
             assert requests.get(f"{instance.base}/livez", timeout=30).status_code == 200
             until(lambda: len(instance.workers()) == 2, "another has taken its place", 30)
         calling.answered_soon()
+
+
+def test_a_worker_that_hangs_is_killed_at_a_stop_and_the_others_are_not(
+    instance: Instance,
+) -> None:
+    assert instance.process is not None
+    os.kill(instance.workers()[0], signal.SIGSTOP)
+    instance.process.terminate()
+    assert instance.process.wait(timeout=SECONDS_TO_STOP) == 0
+    assert instance.log.count('"worker killed: it did not stop"') == 1
+    assert instance.log.count('"worker stopped"') == 2
 
 
 def test_when_the_server_process_is_killed_the_port_is_free_and_a_call_is_finished(

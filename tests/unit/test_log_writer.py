@@ -33,6 +33,7 @@ def lines_until(reader: int, last: str) -> list[str]:
     return came.decode().splitlines()
 
 
+@pytest.mark.threat("failure-path")
 def test_a_reader_that_stands_still_stops_no_one_and_learns_what_it_missed(
     pipe: tuple[int, int],
 ) -> None:
