@@ -27,7 +27,8 @@ class DtrVersion:
     `name` is "major.minor", and the version's address below /fhir; `package` and `outcome` are the
     names of the output parameters of $questionnaire-package; `response` and `form` tell what is
     different in QuestionnaireResponses and Questionnaires. With `bare_output`, a package or an
-    outcome alone is answered as it is, without Parameters, at the version's own address.
+    outcome alone is answered as it is, without Parameters, at the version's own address. With
+    `several_coverages`, a package may be asked for under several.
     """
 
     name: str
@@ -36,6 +37,7 @@ class DtrVersion:
     response: DtrShape
     form: FormShape
     bare_output: bool = False
+    several_coverages: bool = False
 
 
 DTR_2_0 = DtrVersion(
@@ -78,6 +80,7 @@ DTR_2_0 = DtrVersion(
     ),
     # The profile of the output asks of Parameters what only a Bundle can fulfill (bdl-3, bdl-4).
     bare_output=True,
+    several_coverages=True,
 )
 """DTR 2.0.1; 2.1 has the same names."""
 DTR_2_2 = DtrVersion("2.2", "packagebundle", "outcome", response=V2_2.dtr, form=FormShape())

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from cards.questionnaires import ADAPTIVE_SUFFIX, Form, Forms
 from cards.texts import Texts
@@ -28,11 +28,11 @@ from service.dtr.order_summary import with_order_summary
 from service.dtr.package_output import Issue, bare_output, output_parameters, package_bundle
 from service.dtr.package_request import PackageRequest, read_package_request
 from service.dtr.packaged_forms import PackagedForm, PackagedForms
-from service.errors import NothingPackaged, UnknownContext, UnknownForm
+from service.errors import NothingPackaged, UnknownContext, UnknownForm, UnprocessableRequest
 from service.fhir.coverages import PayerDirectory, read_coverage
 from service.fhir.document import Resource
 from service.fhir.member_identity import card_number
-from service.fhir.orders import ORDER_TYPES
+from service.fhir.orders import ORDER_TYPES, read_order
 from service.fhir.people import Person, read_person
 from service.fhir.resources import Resources
 from service.policies.notices import Notice, NoticeLibrary
@@ -62,6 +62,13 @@ class WantedForm:
     orders: list[Decided] = field(default_factory=list)
     purpose: str = PURPOSE_OF_NO_NEED
     adaptive: AdaptiveForm | None = None
+
+
+class AskedCoverage(NamedTuple):
+    """A coverage of the call: its resource, and the decision's view of it."""
+
+    resource: Resource
+    read: Coverage
 
 
 class QuestionnairePackages:
@@ -166,9 +173,15 @@ class _Packaging:
         of_context = recalled.version if recalled else None
         self.own_address = version is not None
         self.version = version or asked.version or of_context or shared.version
-        self.coverage = _addressed(
-            read_coverage(asked.coverage, asked.resources, shared.payers), shared.payers
-        )
+        if len(asked.coverages) > 1 and not self.version.several_coverages:
+            said = f"expected exactly one parameter coverage, as DTR {self.version.name} has it"
+            raise UnprocessableRequest(said, "parameter")
+        self.coverages = [
+            AskedCoverage(
+                c, _addressed(read_coverage(c, asked.resources, shared.payers), shared.payers)
+            )
+            for c in asked.coverages
+        ]
         self.decided: list[Decided] = []
         self.wanted: dict[str, WantedForm] = {}
         self.issues: list[Issue] = []
@@ -232,17 +245,33 @@ class _Packaging:
     def _consider(
         self, resource: Resource, resources: Resources, encounter_id: str | None, settled: str
     ) -> None:
-        """Add the forms of an order, or the issue with the reason for none."""
+        """Add the forms of an order, or the issue with the reason for none, by each coverage; by
+        those alone that the order names, where it names one of them.
+        """
         if resource.type not in ORDER_TYPES:
             return self._say("warning", "not-supported", self.words.order_kind, resource.place)
+        of_order = read_order(resource, resources).insurance
+        named = [c.read for c in self.coverages if c.read.reference in of_order]
+        for coverage in named or [c.read for c in self.coverages]:
+            self._consider_under(coverage, resource, resources, encounter_id, settled)
+        return None
+
+    def _consider_under(
+        self,
+        coverage: Coverage,
+        resource: Resource,
+        resources: Resources,
+        encounter_id: str | None,
+        settled: str,
+    ) -> None:
         # A payer by reference only cannot be resolved here; the caller addresses this payer.
-        if self.coverage.payer is None and self.coverage.payer_told:
-            return self._say("warning", "business-rule", self.words.payer, self.coverage.place)
+        if coverage.payer is None and coverage.payer_told:
+            return self._say("warning", "business-rule", self.words.payer, coverage.place)
         context = DecisionContext(
             patient=self.asked.patient,
             encounter_id=encounter_id,
             resources=resources,
-            coverages=[self.coverage],
+            coverages=[coverage],
             now=self.now,
         )
         found = self.shared.decide_step.decide([ReviewTarget(resource)], context)
@@ -251,11 +280,11 @@ class _Packaging:
         (decided,) = found
         if decided.determination.finding.outcome is not CoverageOutcome.FOUND:
             return self._say(
-                "warning", "business-rule", self.words.coverage_inactive, self.coverage.place
+                "warning", "business-rule", self.words.coverage_inactive, coverage.place
             )
-        return self._want_forms(decided, settled)
+        return self._want_forms(decided, coverage, settled)
 
-    def _want_forms(self, decided: Decided, settled: str) -> None:
+    def _want_forms(self, decided: Decided, coverage: Coverage, settled: str) -> None:
         determination, place = decided.determination, decided.resource.place
         if determination.undetermined is not None:
             reason = self.shared.texts.undetermined[determination.undetermined].reason
@@ -276,9 +305,7 @@ class _Packaging:
             self._say("information", "informational", settled, place)
             return
         if determination.program.program is Program.UNKNOWN:
-            self._say(
-                "information", "informational", self.words.program_not_told, self.coverage.place
-            )
+            self._say("information", "informational", self.words.program_not_told, coverage.place)
         for notice_id in determination.notices:
             notice = self.shared.notices.edition(notice_id, self.now.date())
             form = self.shared.filler.links.form(notice.questionnaire)
@@ -295,29 +322,61 @@ class _Packaging:
 
     def _bundle(self, wanted: WantedForm) -> Iterator[Json]:
         """The package of a form; nothing where it has not changed since the time that was told."""
-        context = self._context(wanted)
-        begun = self._begun(wanted, context)
-        packaged = self._packaged(wanted, begun)
+        each = list(self._by_coverage(wanted))
+        contexts = [self._context(wanted, orders) for _, orders in each]
+        begun = [self._begun(wanted, context) for context in contexts]
+        # The form itself is one: of several coverages it begins as without an order.
+        alone = begun[0] if len(each) == 1 else self._begun(wanted, BegunContext())
+        packaged = self._packaged(wanted, alone)
         if self._is_unchanged(wanted.form, packaged):
             return
         for canonical in packaged.unknown:
             said = self.words.dependency_unknown.format(canonical=canonical)
             self._say("warning", "not-found", said)
-        response = self.shared.filler.begun(wanted.form, self._filling(wanted))
+        responses = [
+            self._response(wanted, *of_coverage, context, first)
+            for of_coverage, context, first in zip(each, contexts, begun, strict=True)
+        ]
+        yield package_bundle(packaged, responses)
+
+    def _by_coverage(self, wanted: WantedForm) -> Iterator[tuple[AskedCoverage, list[Decided]]]:
+        """The coverages that a form is for, each with its orders: all, of a form without orders."""
+        for coverage in self.coverages:
+            orders = [
+                d
+                for d in wanted.orders
+                if (its := d.determination.coverage) is None
+                or its.reference == coverage.read.reference
+            ]
+            if orders or not wanted.orders:
+                yield coverage, orders
+
+    def _response(
+        self,
+        wanted: WantedForm,
+        coverage: AskedCoverage,
+        orders: Sequence[Decided],
+        context: BegunContext,
+        begun: tuple[str, ...],
+    ) -> Json:
+        """The begun response of a form for the orders under one coverage; of an adaptive one with
+        its context and first questions.
+        """
+        response = self.shared.filler.begun(wanted.form, self._filling(wanted, coverage, orders))
         if wanted.adaptive is not None:
-            response = self._begun_response(response, wanted.adaptive, context, begun)
-        elif self.version.form.summaries:
+            return self._begun_response(response, wanted.adaptive, context, begun)
+        if self.version.form.summaries:
             items = wanted.form.resource["item"]
             origin = self.version.response.filled_in
-            response = with_order_summary(response, items, wanted.orders, origin)
-        yield package_bundle(packaged, response)
+            return with_order_summary(response, items, orders, origin)
+        return response
 
-    def _context(self, wanted: WantedForm) -> BegunContext:
+    def _context(self, wanted: WantedForm, orders: Sequence[Decided]) -> BegunContext:
         """The context of an adaptive form, of the only order whose rules its answers decide."""
         form = wanted.adaptive
         if form is None:
             return BegunContext()
-        found = [context_of(d.determination, d.facts) for d in wanted.orders]
+        found = [context_of(d.determination, d.facts) for d in orders]
         deciding = [context for context in found if decides(form, context)]
         return deciding[0] if len(deciding) == 1 else BegunContext()
 
@@ -358,20 +417,22 @@ class _Packaging:
         self._say("information", "informational", self.words.unchanged.format(title=form.title))
         return True
 
-    def _filling(self, wanted: WantedForm) -> PrefillContext:
+    def _filling(
+        self, wanted: WantedForm, coverage: AskedCoverage, orders: Sequence[Decided]
+    ) -> PrefillContext:
         encounter_id = self.recalled.encounter_id if self.recalled else None
-        payer = self.coverage.payer
+        payer = coverage.read.payer
         systems = payer.member_systems if payer else frozenset()
         return PrefillContext(
             patient=self.asked.patient,
             person=self._person(),
-            member_id=card_number(self.asked.coverage, systems),
-            orders=tuple(c.resource.reference for c in wanted.orders),
-            coverage=self.coverage.reference,
+            member_id=card_number(coverage.resource, systems),
+            orders=tuple(c.resource.reference for c in orders),
+            coverage=coverage.read.reference,
             encounter=f"Encounter/{encounter_id}" if encounter_id else None,
-            determinations=tuple(c.determination for c in wanted.orders),
-            details=tuple(c.details for c in wanted.orders),
-            facts=tuple(c.facts for c in wanted.orders),
+            determinations=tuple(c.determination for c in orders),
+            details=tuple(c.details for c in orders),
+            facts=tuple(c.facts for c in orders),
             notice=wanted.notice,
             purpose=wanted.notice.doc_purpose if wanted.notice else wanted.purpose,
             shape=self.version.response,

@@ -34,15 +34,18 @@ class Issue:
         return made
 
 
-def package_bundle(packaged: PackagedForm, response: Json) -> Json:
-    """A form with what it depends on and its response, the form first (DTR 2.2 dtrb-1)."""
+def package_bundle(packaged: PackagedForm, responses: Sequence[Json]) -> Json:
+    """A form with what it depends on and its response, the form first (DTR 2.2 dtrb-1).
+
+    Of several coverages there is a response for each one.
+    """
     return {
         "resourceType": "Bundle",
         "meta": {"profile": [BUNDLE_PROFILE]},
         "type": "collection",
         "entry": [
             packaged.questionnaire,
-            {"fullUrl": f"urn:uuid:{response['id']}", "resource": response},
+            *({"fullUrl": f"urn:uuid:{r['id']}", "resource": r} for r in responses),
             *packaged.dependencies,
         ],
     }

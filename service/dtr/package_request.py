@@ -56,10 +56,11 @@ class AskedForm:
 class PackageRequest:
     """One call of the operation. `resources` are all of its resources; `patient` is "Patient/id".
 
-    `context` is a coverage-assertion-id; `version`, the version of DTR that the input names.
+    `coverages` are one or more, all of the patient. `context` is a coverage-assertion-id;
+    `version`, the version of DTR that the input names.
     """
 
-    coverage: Resource
+    coverages: tuple[Resource, ...]
     patient: str
     orders: tuple[Resource, ...]
     questionnaires: tuple[AskedForm, ...]
@@ -91,21 +92,21 @@ def read_package_request(
     if form is not None:
         questionnaires = (AskedForm(form, ""), *questionnaires)
     context = _one(parameters, "context", "valueString")
-    if len(found["coverage"]) != 1:
-        raise UnprocessableRequest("expected exactly one parameter coverage", "parameter")
+    if not found["coverage"]:
+        raise UnprocessableRequest("expected a parameter coverage", "parameter")
     if not (found["order"] or questionnaires or context):
         raise UnprocessableRequest(
             "expected a parameter order, questionnaire or context", "parameter"
         )
-    (coverage,) = found["coverage"]
-    if coverage.type != "Coverage":
-        raise MalformedRequest("expected a Coverage", coverage.place)
+    for coverage in found["coverage"]:
+        if coverage.type != "Coverage":
+            raise MalformedRequest("expected a Coverage", coverage.place)
     resources = Resources(zone=zone)
     for resource in _resources(document, parameters):
         resources.add(resource)
     return PackageRequest(
-        coverage=coverage,
-        patient=_beneficiary(coverage, resources),
+        coverages=tuple(found["coverage"]),
+        patient=_patient(found["coverage"], resources),
         orders=tuple(found["order"]),
         questionnaires=questionnaires,
         context=context,
@@ -161,6 +162,20 @@ def _one(parameters: Parameters, name: str, value: str) -> str | None:
         raise MalformedRequest(f"expected {value}", f"parameter[{i}]")
     written: str = parameter[value]
     return written
+
+
+def _patient(coverages: Sequence[Resource], resources: Resources) -> str:
+    """The one patient of the coverages, each of them another one."""
+    patient = _beneficiary(coverages[0], resources)
+    seen: set[str] = set()
+    for coverage in coverages:
+        if coverage.reference in seen:
+            raise UnprocessableRequest("expected each coverage once", coverage.place)
+        seen.add(coverage.reference)
+        if _beneficiary(coverage, resources) != patient:
+            place = f"{coverage.place}.beneficiary"
+            raise UnprocessableRequest("expected coverages of one patient", place)
+    return patient
 
 
 def _beneficiary(coverage: Resource, resources: Resources) -> str:

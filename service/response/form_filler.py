@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -12,13 +12,24 @@ from cards.questionnaires import Form
 from cards.questionnaires.response_draft import (
     Answers,
     AnswerValue,
+    Coded,
     DtrShape,
+    Measured,
     ResponseDraft,
     begun_response,
 )
 from cards.vocabulary import Json
 from service.decision.determination import Determination
-from service.decision.facts import NOT_TOLD, QUANTITY, TABLE, Facts, Family
+from service.decision.facts import (
+    NOT_TOLD,
+    QUANTITY,
+    TABLE,
+    FactKind,
+    Facts,
+    FactSpec,
+    Family,
+    Value,
+)
 from service.fhir.order_details import OrderDetails
 from service.fhir.people import Person
 from service.policies.notices import Notice
@@ -125,9 +136,19 @@ def _of_facts(form: Form, filling: PrefillContext) -> Answers:
             continue
         told = {facts.get(spec) for facts in filling.facts}
         fact = told.pop() if len(told) == 1 else NOT_TOLD
-        if fact.known and isinstance(fact.value, bool | Decimal | str | date):
-            found[link_id] = [fact.value]
+        if fact.known:
+            found[link_id] = [*_as_answers(spec, fact.value)]
     return found
+
+
+def _as_answers(spec: FactSpec, value: Value | None) -> Iterator[AnswerValue]:
+    """A fact as answers; none of an age, which a form asks as a day or as years of some day."""
+    if isinstance(value, frozenset):
+        yield from (Coded(code.system, code.value) for code in sorted(value))
+    elif isinstance(value, Decimal) and spec.unit not in (None, "1"):
+        yield Measured(value, str(spec.unit))
+    elif isinstance(value, bool | Decimal | str | date) and spec.kind is not FactKind.AGE:
+        yield value
 
 
 def named_services(determinations: Sequence[Determination]) -> tuple[NamedService, ...]:

@@ -349,7 +349,7 @@ def test_where_the_program_is_not_told_both_forms_come_and_it_is_said_to_pick(
         (b'{"resourceType": "Bundle", "parameter": []}', 400, "Parameters"),
         (b'{"resourceType": "Parameters"}', 400, "missing: parameter"),
         (b'{"resourceType": "Parameters", "parameter": [{}]}', 400, "missing: name"),
-        (b'{"resourceType": "Parameters", "parameter": []}', 422, "exactly one parameter coverage"),
+        (b'{"resourceType": "Parameters", "parameter": []}', 422, "expected a parameter coverage"),
     ],
 )
 def test_what_is_no_call_of_the_operation_is_an_operation_outcome(

@@ -14,7 +14,11 @@ from fhir.resources.R4B.questionnaireresponse import QuestionnaireResponse
 from cards.questionnaires import Form, load_forms
 from cards.questionnaires.response_draft import (
     PATIENTS_BLANKS,
+    AnswerValue,
+    Coded,
+    Measured,
     ResponseDraft,
+    answer_of,
     begun_response,
 )
 from service.crd.v2_0 import V2_0
@@ -185,3 +189,100 @@ def test_in_dtr_2_0_the_coverage_is_one_of_the_context_and_answers_are_automatic
     assert not any(e["url"].endswith("/qr-coverage") for e in response["extension"])
     assert "auto-server" not in str(response)
     assert "'valueCode': 'auto'" in str(response)
+
+
+UNIT = "http://hl7.org/fhir/StructureDefinition/questionnaire-unit"
+UNIT_OPTION = "http://hl7.org/fhir/StructureDefinition/questionnaire-unitOption"
+UCUM = "http://unitsofmeasure.org"
+SNOMED = "http://snomed.info/sct"
+DAY = date(2026, 11, 20)
+LOW = Decimal("54.5")
+
+
+def in_units(*codes: str, url: str = UNIT_OPTION) -> Mapping[str, Any]:
+    units = [{"system": UCUM, "code": code, "display": f"shown {code}"} for code in codes]
+    return {"extension": [{"url": url, "valueCoding": unit} for unit in units]}
+
+
+def of_options(*options: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"answerOption": list(options)}
+
+
+PERCENT = in_units("%", url=UNIT)
+CODED = of_options(
+    {"valueCoding": {"system": SNOMED, "code": "1"}},
+    {"valueCoding": {"system": "urn:x", "code": "2", "display": "Two"}},
+)
+
+
+def quantity(value: float, unit: str = "", shown: str = "") -> Mapping[str, Any]:
+    told = {"unit": shown or unit, "system": UCUM, "code": unit} if unit else {}
+    return {"valueQuantity": {"value": value, **told}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "item", "value", "answer"),
+    [
+        ("quantity", {}, Measured(LOW, "mm[Hg]"), quantity(54.5, "mm[Hg]")),
+        (
+            *("quantity", in_units("mm[Hg]", "kPa"), Measured(LOW, "mm[Hg]")),
+            quantity(54.5, "mm[Hg]", "shown mm[Hg]"),
+        ),
+        ("quantity", in_units("kPa"), Measured(LOW, "mm[Hg]"), None),
+        ("quantity", {}, LOW, quantity(54.5)),
+        ("quantity", in_units("kPa"), LOW, None),
+        ("quantity", {}, "54.5 mm[Hg]", None),
+        ("decimal", {}, LOW, {"valueDecimal": 54.5}),
+        ("decimal", PERCENT, Measured(LOW, "%"), {"valueDecimal": 54.5}),
+        ("decimal", PERCENT, Measured(LOW, "kPa"), None),
+        ("decimal", {}, True, None),
+        ("integer", {}, Decimal(6), {"valueInteger": 6}),
+        ("integer", {}, Measured(Decimal("6.0"), "wk"), {"valueInteger": 6}),
+        ("integer", {}, Decimal("6.5"), None),
+        ("integer", {}, "6", None),
+        ("boolean", {}, False, {"valueBoolean": False}),
+        ("boolean", {}, "true", None),
+        ("date", {}, DAY, {"valueDate": "2026-11-20"}),
+        ("date", {}, "1950-03", {"valueDate": "1950-03"}),
+        ("date", {}, "in spring", None),
+        ("date", {}, LOW, None),
+        ("dateTime", {}, DAY, {"valueDateTime": "2026-11-20"}),
+        ("string", {}, "COPD", {"valueString": "COPD"}),
+        ("string", {}, Measured(LOW, "%"), {"valueString": "54.5 %"}),
+        ("text", {}, DAY, {"valueString": "2026-11-20"}),
+        ("string", {}, True, None),
+        ("string", {}, Coded(SNOMED, "1"), None),
+        ("choice", CODED, Coded(SNOMED, "1"), {"valueCoding": {"system": SNOMED, "code": "1"}}),
+        ("choice", CODED, Coded("urn:other", "1"), None),
+        ("open-choice", CODED, "2", CODED["answerOption"][1]),
+        ("choice", CODED, "3", None),
+        ("choice", of_options({"valueString": "left"}), "left", {"valueString": "left"}),
+        ("choice", of_options({"valueDate": "2026-11-20"}), DAY, {"valueDate": "2026-11-20"}),
+        ("choice", {"answerValueSet": "urn:x"}, Coded(SNOMED, "1"), None),
+        ("open-choice", {"answerValueSet": "urn:x"}, "another", {"valueString": "another"}),
+        ("attachment", {}, "a", None),
+        ("reference", {}, "Patient/1", None),
+    ],
+)
+def test_an_answer_is_of_its_items_type_and_unit_or_left_to_a_person(
+    kind: str, item: Mapping[str, Any], value: AnswerValue, answer: Mapping[str, Any] | None
+) -> None:
+    asked = {"linkId": "x", "text": "X", "type": kind, **item}
+    assert answer_of(asked, value) == answer
+    if answer is not None:
+        made = {"linkId": "x", "answer": [answer]}
+        QuestionnaireResponse.model_validate(
+            {"resourceType": "QuestionnaireResponse", "status": "in-progress", "item": [made]}
+        )
+
+
+@pytest.mark.parametrize(("repeats", "number"), [(True, 2), (False, 0)])
+def test_of_several_options_none_is_picked_where_one_is_asked_for(
+    repeats: bool, number: int
+) -> None:
+    (abn,) = (f for f in FORMS if f.id == "abn-record")
+    item = {"linkId": "x", "text": "X", "type": "choice", "repeats": repeats, **CODED}
+    form = replace(abn, resource={**abn.resource, "item": [item]})
+    answers = {"x": (Coded(SNOMED, "1"), Coded("urn:x", "2"), Coded("urn:x", "2"))}
+    response = begun_response(form, replace(BEGUN, answers=answers))
+    assert len(response["item"][0].get("answer", [])) == number
