@@ -62,7 +62,7 @@ class ToldSpan(NamedTuple):
 
 
 class Tracing(Protocol):
-    """Where traces go."""
+    """Destination of traces."""
 
     def tell(self, traceparent: str, call: ToldSpan, children: Sequence[ToldSpan]) -> None:
         """Send a call's span with its children; `traceparent` is the caller's (W3C), or ""."""

@@ -408,8 +408,8 @@ def test_each_field_of_what_an_answer_is_written_of_is_in_the_shape_or_in_a_plac
             "because", "record", "program", "starts", "ends", "primary", "had_on",
             "history_known",
         },
-        # The person is in prefilled forms, which are not kept; the others are in offers.
-        ResponseContext: {"person", "apps", "coverages"},
+        # The patient is in prefilled forms, which are not kept; the others are in offers.
+        ResponseContext: {"patient_at_hand", "apps", "coverages"},
         # Likewise.
         Decided: {"details", "facts"},
     }  # fmt: skip

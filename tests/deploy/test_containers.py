@@ -258,7 +258,7 @@ def test_only_nginx_is_reached_from_outside_and_the_service_by_loopback_alone(
     settings.check_exposure()
     assert settings.on_loopback
     assert settings.asks_for_clients
-    assert f"server {settings.host}:{settings.port};" in EXAMPLE.read_text("utf-8")
+    assert f"server {settings.host}:{settings.port} " in EXAMPLE.read_text("utf-8")
 
 
 def test_nginx_finds_what_its_configuration_names() -> None:
