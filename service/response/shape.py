@@ -100,16 +100,17 @@ def statement_shape(d: Determination) -> Shape:
     the coverage is told where the order tells no end of its own.
     """
     told = d.order.service_day
-    coverage = d.coverage
-    ends = coverage.ends if coverage is not None else None
     if told is None:
-        return (None, d.day.earliest, ends)
+        return (None, d.day.earliest, _told_end(d))
     is_open = told.open_start or told.open_end
-    return (
-        (told.open_start, told.open_end),
-        d.day.earliest if is_open else None,
-        ends if told.open_end else None,
-    )
+    day = d.day.earliest if is_open else None
+    return ((told.open_start, told.open_end), day, _told_end(d))
+
+
+def _told_end(d: Determination) -> date | None:
+    """The end of the coverage, where a text tells it."""
+    told, coverage = d.order.service_day, d.finding.coverage
+    return coverage.ends if coverage and (told is None or told.open_end) else None
 
 
 def lasting(item: Decided) -> tuple[object, ...]:
@@ -151,7 +152,7 @@ def with_values(item: Decided, values: OrderValues) -> Decided:
     systems = [code.system for code in d.billing_expressions]
     determination = Determination(
         order=order,
-        finding=_finding(d.finding, values),
+        finding=_finding(d, values),
         covered=d.covered,
         program=ProgramFinding(d.program.program, "", "", d.program.entry),
         day=d.day,
@@ -179,19 +180,19 @@ def with_values(item: Decided, values: OrderValues) -> Decided:
     )
 
 
-def _finding(finding: CoverageFinding, values: OrderValues) -> CoverageFinding:
-    found = finding.coverage
+def _finding(d: Determination, values: OrderValues) -> CoverageFinding:
+    outcome, found = d.finding.outcome, d.finding.coverage
     if found is None:
-        return CoverageFinding(finding.outcome, "")
+        return CoverageFinding(outcome, "")
     coverage = Coverage(
         reference=values.coverage,
         place="",
         payer=found.payer,
         payer_told=found.payer_told,
-        ends=found.ends,
+        ends=_told_end(d),
         payer_unread=values.payer_unread if found.payer_unread is not None else None,
     )
-    return CoverageFinding(finding.outcome, "", coverage)
+    return CoverageFinding(outcome, "", coverage)
 
 
 def _payer(payer: PayerFinding) -> PayerFinding:
