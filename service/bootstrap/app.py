@@ -467,7 +467,7 @@ def create_app(
     packages = wire_packages(settings, library, logged_calls, clock, versions, payer_records)
     keep_errors = KeepFormErrors(recorder, metrics, clock).keep
     client_name = lambda: current_client().name  # noqa: E731
-    keep_package = KeepPackages(recorder).keep
+    keep_package = KeepPackages(recorder, digests.policies).keep
     wire_fhir(calls, settings, library, packages, client_name, keep_errors, clock, keep_package)
     wire_pages(
         app,

@@ -17,9 +17,10 @@ PACKAGE = "package"
 
 @dataclass(frozen=True, slots=True)
 class KeepPackages:
-    """Keeping of packages in the decision log."""
+    """Keeping of packages in the decision log, with the digest of the policies in force."""
 
     recorder: Recorder
+    policies_digest: str
 
     def keep(self, client: str, package: Mapping[str, Any]) -> None:
         """Record which forms a client gets, durable on return, and the SHA-256 of the package.
@@ -30,6 +31,7 @@ class KeepPackages:
         detail = {
             "questionnaires": sorted(set(_questionnaires(msgspec.json.decode(sent)))),
             "sha256": sha256(sent).hexdigest(),
+            "policies_digest": self.policies_digest,
         }
         self.recorder.record_access(f"{client} (client)", PACKAGE, encode(detail).decode())
 

@@ -360,6 +360,8 @@ def test_a_package_that_a_client_gets_is_on_record_with_its_forms(
     (form,) = access.detail["questionnaires"]
     assert "organization-determination-request" in form
     assert access.detail["sha256"] == hashlib.sha256(reply.get_data()).hexdigest()
+    in_force = http.get("/readyz").get_json()["checks"]["snapshot"]["policies"]
+    assert access.detail["policies_digest"] == in_force
 
 
 def test_a_package_that_cannot_be_put_on_record_is_not_sent(tmp_path: Path, fixture: Read) -> None:
