@@ -223,6 +223,11 @@ class Settings(BaseSettings):
         "auto", description="Workbench page: on, off, or auto (on loopback only)."
     )
     fixtures_dir: Path = Field(_FIXTURES, description="Folder of the workbench's example requests.")
+    pages_oidc_file: FilePath | None = Field(
+        None,
+        description="YAML of the OpenID provider whose ID tokens a proxy forwards to the decisions"
+        " page, with the groups of each role.",
+    )
     readers_file: FilePath | None = Field(
         None,
         description="YAML of readers of the decision log in a browser, with their secrets; without"

@@ -91,14 +91,14 @@ class _ClientEntry(BaseModel):
     @classmethod
     def _pinned(cls, url: str | None) -> str | None:
         if url is not None:
-            _check_address(url)
+            check_address(url)
         return url
 
     @field_validator("apps")
     @classmethod
     def _launched_by_url(cls, apps: dict[str, str]) -> dict[str, str]:
         for url in apps.values():
-            _check_address(url)
+            check_address(url)
         return apps
 
     @field_validator("fhir_servers")
@@ -122,7 +122,8 @@ class _ClientsFile(BaseModel):
     clients: list[_ClientEntry] = Field(min_length=1)
 
 
-def _check_address(url: str) -> None:
+def check_address(url: str) -> None:
+    """Raise ValueError unless a URL is https:// without secrets; http:// on loopback alone."""
     parts = urlsplit(url)
     encrypted = parts.scheme == "https" or (
         parts.scheme == "http" and is_loopback(parts.hostname or "")

@@ -1,7 +1,7 @@
 """Client key sets (RFC 7517), given by the operator or read from a pinned URL.
 
-Only public keys for ES384 and RS384 are used, each under its key id and its own algorithm;
-symmetric keys are ignored.
+Of clients only public keys for ES384 and RS384 are used, each under its key id and its own
+algorithm; symmetric keys are ignored.
 """
 
 from __future__ import annotations
@@ -50,6 +50,11 @@ _SMALLEST_RSA = 2048
 _LARGEST_RSA = 8192
 """Bits: the time to check a signature grows with the square of it."""
 
+CLIENT_ALGORITHMS = ("RS384", "ES384")
+"""What CDS clients sign with."""
+
+_OF_CURVES = {"P-256": "ES256", "P-384": "ES384"}
+
 PublicKey = ECKey | RSAKey
 Keys = Mapping[tuple[str, str], Sequence[PublicKey]]
 """Keys by (kid, alg); several only while a client rotates them."""
@@ -73,10 +78,11 @@ class KeySource(Protocol):
         """
 
 
-def read_key_set(key_set: object) -> Keys:
+def read_key_set(key_set: object, algorithms: Sequence[str] = CLIENT_ALGORITHMS) -> Keys:
     """The usable public keys of a JWK Set (RFC 7517). Raises ValueError if it is not one.
 
-    Of the first MOST_KEYS entries; of those with one id and algorithm the first
+    `algorithms` are those that keys are wanted for; an RSA key that names none is for the first of
+    them. Of the first MOST_KEYS entries; of those with one id and algorithm the first
     MOST_KEYS_OF_AN_ID. An entry that is no usable key is left out; the others stay.
     """
     listed = key_set.get("keys") if isinstance(key_set, dict) else None
@@ -87,7 +93,7 @@ def read_key_set(key_set: object) -> Keys:
         kid = jwk.get("kid") if isinstance(jwk, dict) else None
         if not isinstance(kid, str) or not _for_verifying(jwk):
             continue
-        found = _public_key(jwk)
+        found = _public_key(jwk, algorithms)
         if found is not None:
             alg, key = found
             same = keys.setdefault((kid, alg), [])
@@ -103,24 +109,25 @@ def _for_verifying(jwk: Mapping[str, Any]) -> bool:
     return for_verifying and jwk.get("use", "sig") == "sig"
 
 
-def _public_key(jwk: Mapping[str, Any]) -> tuple[str, PublicKey] | None:
+def _public_key(jwk: Mapping[str, Any], algorithms: Sequence[str]) -> tuple[str, PublicKey] | None:
     """The algorithm and the public half of a key; None if it is of another kind or broken."""
     try:
-        if jwk.get("kty") == "EC" and jwk.get("crv") == "P-384" and _is_for(jwk, "ES384"):
-            return "ES384", ECKey.import_key({n: jwk[n] for n in ("kty", "crv", "x", "y")})
-        if jwk.get("kty") == "RSA" and _is_for(jwk, "RS384"):
-            key = RSAKey.import_key({n: jwk[n] for n in ("kty", "n", "e")})
-            fits = _SMALLEST_RSA <= key.public_key.key_size <= _LARGEST_RSA
-            return ("RS384", key) if fits else None
+        if jwk.get("kty") == "EC":
+            alg = _OF_CURVES.get(str(jwk.get("crv")), "")
+            if alg in algorithms and jwk.get("alg", alg) == alg:
+                return alg, ECKey.import_key({n: jwk[n] for n in ("kty", "crv", "x", "y")})
+        if jwk.get("kty") == "RSA":
+            of_rsa = [alg for alg in algorithms if alg.startswith("RS")]
+            alg = jwk.get("alg", of_rsa[0])
+            if alg in of_rsa:
+                key = RSAKey.import_key({n: jwk[n] for n in ("kty", "n", "e")})
+                fits = _SMALLEST_RSA <= key.public_key.key_size <= _LARGEST_RSA
+                return (alg, key) if fits else None
     except Exception:
         # cryptography raises an open list of errors for odd numbers; one odd key must not lose the
         # others.
         return None
     return None
-
-
-def _is_for(jwk: Mapping[str, Any], alg: str) -> bool:
-    return bool(jwk.get("alg", alg) == alg)
 
 
 class FixedKeys:
@@ -158,7 +165,9 @@ class FetchedKeys:
         keep_for: float = KEEP_FOR,
         first_wait: float = FIRST_WAIT,
         waiting: threading.BoundedSemaphore | None = None,
+        algorithms: Sequence[str] = CLIENT_ALGORITHMS,
     ) -> None:
+        self._algorithms = algorithms
         self.url = url
         self._fetch = fetch
         self._seconds = seconds
@@ -217,7 +226,7 @@ class FetchedKeys:
 
     def _read_now(self, now: float) -> None:
         try:
-            self._keys = read_key_set(msgspec.json.decode(self._fetch(self.url)))
+            self._keys = read_key_set(msgspec.json.decode(self._fetch(self.url)), self._algorithms)
             self._read = now
         except (KeySetUnreachable, ValueError) as error:
             log.warning(_NOT_READ, url=shown_url(self.url), why=str(error))

@@ -160,9 +160,11 @@ def signing_keys(header: Mapping[str, Any], trusted: TrustedClient) -> Sequence[
     return keys
 
 
-def check_signature(token: str, keys: Sequence[PublicKey]) -> None:
+def check_signature(
+    token: str, keys: Sequence[PublicKey], algorithms: Sequence[str] = ALGORITHMS
+) -> None:
     """Raise Unauthenticated unless one of the keys signed the token."""
-    registry = _Registry(algorithms=ALGORITHMS, strict_check_header=False)
+    registry = _Registry(algorithms=list(algorithms), strict_check_header=False)
     for key in keys:
         try:
             jws.deserialize_compact(token, key, registry=registry)

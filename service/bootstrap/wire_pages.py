@@ -12,6 +12,7 @@ from flask import Flask, Response
 from cards.texts import Texts
 from service.auth.client_share import MinuteCounts
 from service.auth.places import Places
+from service.auth.proxy_sign_in import load_proxy_sign_in
 from service.auth.readers import Readers
 from service.auth.sessions import Sessions
 from service.auth.sign_in_limits import SignInLimits
@@ -101,10 +102,10 @@ def wire_pages(
         app.register_blueprint(workbench_blueprint(workbench, limits))
     else:
         app.add_url_rule("/", "home", open_to_all(_to_the_policies))
-    if readers is not None:
+    if readers is not None or settings.pages_oidc_file is not None:
         # Not among the tabs of public pages.
         tabs.append(Tab("Decisions", "/decisions", everywhere=settings.workbench_on))
-        reader_auth = wire_door(settings, readers, clock, lasting)
+        reader_auth = wire_door(settings, readers or Readers(()), clock, lasting)
         app.register_blueprint(
             decisions_blueprint(wire_decisions(settings, texts, clock, recorder), reader_auth)
         )
@@ -114,14 +115,20 @@ def wire_pages(
 def wire_door(
     settings: Settings, readers: Readers, clock: Callable[[], datetime], lasting: Lasting
 ) -> ReaderAuth:
-    """Reader authentication; attempts are counted like calls."""
+    """Reader authentication; attempts are counted like calls.
+
+    Raises LibraryError for a wrong file of the provider.
+    """
     attempts = lasting.of(
         "sign-ins",
         lambda: SignInLimits(
             SIGN_INS_OF_AN_ADDRESS, SIGN_INS_OF_A_NAME, wire_counts(settings, lasting)
         ),
     )
+    oidc = settings.pages_oidc_file
     return ReaderAuth(
+        proxy=load_proxy_sign_in(oidc, clock) if oidc is not None else None,
+        by_secret=settings.readers_file is not None,
         sessions=Sessions(readers, wire_used(settings, lasting), clock),
         attempts=attempts,
         visitors=visitor_limits("requests for the sign-in"),

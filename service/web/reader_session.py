@@ -9,9 +9,11 @@ from flask import Blueprint, Response, g, request
 from werkzeug.exceptions import ClientDisconnected
 
 from service.auth.places import Places
+from service.auth.proxy_sign_in import ProxySignIn, Role
 from service.auth.sessions import Session, Sessions
 from service.auth.sign_in_limits import SignInLimits
 from service.call_facts import note
+from service.errors import Unauthenticated
 from service.web.client_auth import open_to_all
 from service.web.pages import page, problem_page
 from service.web.visitors import VisitorLimits, give_back_place, take_place, visitor
@@ -28,11 +30,14 @@ _OWN_SITES = ("same-origin", "none")
 class ReaderAuth:
     """Reader authentication of the pages.
 
-    `attempts` limits tries of a secret; `visitors`, the requests for the sign-in; `looks`, those of
-    readers, by name; `encrypted` is true behind https; `public_host` is the host, with its port, of
-    the public URL.
+    `proxy` verifies the ID tokens that a proxy forwards, where there is one; `by_secret` says
+    whether there are readers with secrets. `attempts` limits tries of a secret; `visitors`, the
+    requests for the sign-in; `looks`, those of readers, by name; `encrypted` is true behind https;
+    `public_host` is the host, with its port, of the public URL.
     """
 
+    proxy: ProxySignIn | None
+    by_secret: bool
     sessions: Sessions
     attempts: SignInLimits
     visitors: VisitorLimits
@@ -92,7 +97,16 @@ def ask_for_a_reader(blueprint: Blueprint, reader_auth: ReaderAuth) -> None:
     @blueprint.before_request
     def admit() -> Response | None:
         # The session first: a stranger takes nothing that readers share, and no body is read.
-        g.reader_session = reader_auth.sessions.found(request.cookies.get(reader_auth.cookie, ""))
+        if reader_auth.proxy is not None and "Authorization" in request.headers:
+            refusal = _of_the_proxy(reader_auth.proxy)
+            if refusal is not None:
+                return refusal
+        elif not reader_auth.by_secret:
+            note(refused="NoProxy")
+            return problem_page(401, "Not signed in", _AT_THE_PROXY)
+        else:
+            cookie = request.cookies.get(reader_auth.cookie, "")
+            g.reader_session = reader_auth.sessions.found(cookie)
         if request.path == SIGN_IN:
             take_place(reader_auth.visitors)
             if request.method == "POST":
@@ -121,7 +135,7 @@ def ask_for_a_reader(blueprint: Blueprint, reader_auth: ReaderAuth) -> None:
     @blueprint.after_request
     def keep_session(response: Response) -> Response:
         session: Session | None = g.get("reader_session")
-        if session is not None:
+        if session is not None and "roles" not in g:
             reader_auth.keep(response, session)
         return response
 
@@ -158,6 +172,35 @@ def ask_for_a_reader(blueprint: Blueprint, reader_auth: ReaderAuth) -> None:
         response = _led_to(SIGN_IN)
         reader_auth.keep(response, None)
         return response
+
+
+_AT_THE_PROXY = (
+    "This page is opened by the organization's sign-in. Sign in there again, or ask who runs the"
+    " service."
+)
+
+_ROLES = {HOME: Role.READER, f"{HOME}/feedback": Role.AUTHOR}
+"""The role beside AUDITOR that opens each page."""
+
+
+def _of_the_proxy(proxy: ProxySignIn) -> Response | None:
+    """Take the session of the forwarded ID token; the page that refuses it, if it does not open."""
+    g.reader_session = None
+    try:
+        found = proxy.of(request.headers["Authorization"])
+    except Unauthenticated as error:
+        note(refused=type(error).__name__, claim=error.claim)
+        return problem_page(401, "Not signed in", _AT_THE_PROXY)
+    if not found.roles & {Role.AUDITOR, _ROLES.get(request.path, Role.AUDITOR)}:
+        note(refused="Role")
+        return problem_page(
+            403,
+            "Not with your role",
+            "You are signed in, and none of your groups opens this page. Its roles are given by who"
+            " runs the service.",
+        )
+    g.reader_session, g.roles = found.session, found.roles
+    return None
 
 
 def _led_to(path: str) -> Response:

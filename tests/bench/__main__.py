@@ -18,6 +18,7 @@ import structlog
 
 from tests.bench.bodies import BODY_BYTES, order_sign_bodies
 from tests.bench.commits import of_commit
+from tests.bench.day import day
 from tests.bench.fairness import fairness
 from tests.bench.fetching import fetching
 from tests.bench.form_costs import form_costs
@@ -52,6 +53,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--hostile", action="store_true", help="also hostile bodies by the byte")
     parser.add_argument("--rules", action="store_true", help="also cost of rules over facts")
     parser.add_argument("--forms", action="store_true", help="also cost of packages and questions")
+    parser.add_argument(
+        "--day", type=float, default=0, metavar="SECONDS", help="also a day, an hour in SECONDS"
+    )
     parser.add_argument("--members", type=int, default=0, metavar="N", help="also with N members")
     parser.add_argument(
         "--payer-data", metavar="URL", help="database for the members, which is emptied"
@@ -239,6 +243,9 @@ def main() -> None:
                 print(line, flush=True)
         if args.load:
             for line in fairness(work / "fairness", args.seconds):
+                print(line, flush=True)
+        if args.day:
+            for line in day(work / "day", args.workers, args.day):
                 print(line, flush=True)
         if args.hostile:
             for line in hostile_costs():

@@ -94,6 +94,7 @@ def test_an_entry_that_was_not_finished_does_not_count() -> None:
         (f"counter_{os.getpid()}.db", True),
         ("notes.txt", True),
     ],
+    ids=["of a dead process", "of a process that lives", "of another program"],
 )
 def test_only_folders_of_dead_processes_are_removed_at_the_start(
     file: str, stays: bool, tmp_path: Path
