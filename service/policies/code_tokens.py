@@ -59,7 +59,13 @@ def read_code(name: str, value: str) -> Code | CodeSpan:
         raise ValueError(f"{name!r} is no system and code")
     system = code_system(name)
     if system is None:
-        raise ValueError(f"the code system {name!r} is not known here")
+        known = ", ".join(CODE_SYSTEMS)
+        raise ValueError(f"the code system {name!r} is not known here: {known}, or its address")
+    if "*" in value[:-1] or (value[-1] == "*" and "-" in value and system in WITH_RANGES):
+        raise ValueError(
+            f"{value} is neither a prefix nor a range: a range has all codes that begin like its"
+            " ends, without *"
+        )
     if value[-1] == "*":
         first = _canonical(system, value[:-1])
         return CodeSpan(first.system, first.value, first.value)
