@@ -20,6 +20,7 @@ MINE = "_value_sets/mine/2026-01-01"
 FORM = "lumbar-mri/questionnaires/conservative-care.json"
 COLUMNS = "system,code,first,last\n"
 A00 = "'icd10|A00'"
+LATE = "2026-02-01"
 HEAD = "id: mine\ntitle: M\ncodes:\n"
 DEEP = "[" * 5000 + "]" * 5000
 
@@ -62,7 +63,7 @@ def expanded(contains: str) -> str:
             *(None, ""),
         ),
         (
-            *(f"{MINE}.yaml", f"{HEAD}  - {{code: {A00}, first: '2026-02-01', last: '2026-01-01'}}"),
+            *(f"{MINE}.yaml", f"{HEAD}  - {{code: {A00}, first: '{LATE}', last: '2026-01-01'}}"),
             *(4, "before it begins"),
         ),
         (f"{MINE}.json", expanded('[{"system": "icd10", "contains": 5}]'), None, "no list"),
