@@ -298,6 +298,7 @@ _TABLE = (
         ("Coverage.type", "the payers file"),
         needs=("Coverage",),
         asks="OTH",
+        choices=frozenset({"medicare_advantage", "original_medicare", "not_medicare"}),
     ),
     FactSpec(
         "coverage.type",
@@ -357,6 +358,12 @@ _TABLE = (
         "the status of the encounter",
         ("Encounter.status",),
         needs=("Encounter",),
+        choices=frozenset(
+            {
+                *("planned", "arrived", "triaged", "in-progress", "onleave", "finished"),
+                *("cancelled", "entered-in-error", "unknown"),
+            }
+        ),
     ),
     FactSpec(
         "encounter.priority",

@@ -35,6 +35,9 @@ CODE_SYSTEMS: Mapping[str, str] = {
 WITH_RANGES = frozenset({ICD_10_CM, CPT, HCPCS})
 """Systems whose codes have an order, so that a hyphen stands between two of them."""
 
+_BILLED = (2, 5)
+"""Characters of a modifier, and of a code of CPT or HCPCS."""
+
 HOW_TO_WRITE = 'write "icd10|M54.5", "icd10|M54*" or "icd10|C00-C97"'
 
 
@@ -57,9 +60,17 @@ def read_code(name: str, value: str) -> Code | CodeSpan:
     name, value = name.strip(), value.strip()
     if not value:
         raise ValueError(f"{name!r} is no system and code")
+    if not value.isprintable():
+        raise ValueError("the code has a character that cannot be seen")
     system = code_system(name)
     if system is None:
-        raise ValueError(f"the code system {name!r} is not known here")
+        known = ", ".join(CODE_SYSTEMS)
+        raise ValueError(f"the code system {name!r} is not known here: {known}, or its address")
+    if "*" in value[:-1] or (value[-1] == "*" and "-" in value and system in WITH_RANGES):
+        raise ValueError(
+            f"{value} is neither a prefix nor a range: a range has all codes that begin like its"
+            " ends, without *"
+        )
     if value[-1] == "*":
         first = _canonical(system, value[:-1])
         return CodeSpan(first.system, first.value, first.value)
@@ -69,7 +80,11 @@ def read_code(name: str, value: str) -> Code | CodeSpan:
         if high.system != low.system or high < low:
             raise ValueError(f"the range {value} ends before it begins")
         return CodeSpan(low.system, low.value, high.value)
-    return _canonical(system, value)
+    code = _canonical(system, value)
+    if code.system in (CPT, HCPCS) and len(code.value) not in _BILLED:
+        said = "a spreadsheet takes zeros in front away"
+        raise ValueError(f"{value} has not the five characters of such a code: {said}")
+    return code
 
 
 def _canonical(system: str, value: str) -> Code:

@@ -77,6 +77,9 @@ def _unknown(at: FieldPath, value: object, known: Collection[str], beside: objec
     if (name, value) == ("indicator", "critical"):
         repair = "remove it: a card about coverage is a warning at most"
         return Complaint(at, "critical is for danger to life", repair)
+    if not known:
+        repair = "write lower-case letters, digits, hyphens and underscores"
+        return Complaint(at, f"{name} is no name that can stand here", repair)
     open_to_all = [k for k in known if not (isinstance(beside, Mapping) and k in beside)]
     for near in get_close_matches(name, open_to_all, n=1):
         # Removing a misspelled field would lose its content.

@@ -39,7 +39,7 @@ from service.decision.value_sets import CodeSpan, ValueSet, ValueSetEntry
 from service.field_path import FieldPath
 from service.policies.code_tokens import HOW_TO_WRITE, read_token
 from service.policies.condition_phrases import phrases
-from service.policies.fields import Model, Several, Some, Text, Told, Write
+from service.policies.fields import Model, Some, Text, Told, Write
 
 Say = Callable[[FieldPath, str, str], None]
 """Takes what is wrong: the place in the file, the problem, the repair."""
@@ -61,8 +61,8 @@ _MOMENT_WANTED = Write('a day, or as "30 days before service", service or today'
 class ConditionEntry(Model):
     """A condition: `all`, `any` or `not` of others, or a fact and what it is held against."""
 
-    all: Told[Several[ConditionEntry]] = None
-    any: Told[Several[ConditionEntry]] = None
+    all: Told[Some[ConditionEntry]] = None
+    any: Told[Some[ConditionEntry]] = None
     not_: Told[ConditionEntry] = Field(None, validation_alias=AliasChoices("not"))
     fact: Told[FactName] = None
     in_: Told[Some[Text]] = Field(
@@ -151,9 +151,10 @@ class FactEntry(Model):
     )
     words: Text = Field(description='Its name in a sentence: "the oxygen saturation".')
     unit: Told[Text] = Field(None, description="UCUM's unit of a number.")
-    within: Told[Annotated[str, Field(pattern=_LENGTH.pattern)]] = Field(
-        None, description='How long before the day of service it counts: "30 days".'
-    )
+    within: Annotated[
+        Told[Annotated[str, Field(pattern=_LENGTH.pattern)]],
+        Write("a number and days, weeks, months or years: 30 days"),
+    ] = Field(None, description='How long before the day of service it counts: "30 days".')
 
     @model_validator(mode="after")
     def _one_source(self) -> FactEntry:
@@ -179,6 +180,8 @@ class Compiler:
 
     def fact(self, name: str, entry: FactEntry, forms: Collection[str], at: FieldPath) -> FactSpec:
         """A declared fact; `forms` are the ids of the policy's questionnaires."""
+        if name in TABLE:
+            self.say(at, f"{name} is a fact of the table", "give this one another name")
         if entry.unit is not None and not is_known(entry.unit):
             self.say((*at, "unit"), f"the unit {entry.unit} is not known", "use a UCUM unit")
         months, days = _length(entry.within) if entry.within else (0, 0)
@@ -310,8 +313,9 @@ class Compiler:
         shown = f"{measured} {spec.unit}" if spec.unit not in (None, "1") else str(measured)
         if spec.kind is FactKind.AGE:
             years = int(measured)
-            if years != measured:
-                self.say(at, f"an age is in whole years, not {operand}", "write whole years")
+            if years != measured or not 0 <= years <= _OLDEST:
+                problem = f"an age is in whole years from 0 to {_OLDEST}, not {operand}"
+                self.say(at, problem, "write whole years")
             ages = {
                 "at_least": age(at_least=years),
                 "at_most": age(below=years + 1),
@@ -348,6 +352,8 @@ class Compiler:
                 self.say(at, f"an age is in years, not {match[2]}", "write years without a unit")
             return value
         converted = convert(value, match[2], own)
+        if converted is None and not is_known(own):
+            return None  # it is said of the fact's own unit
         if converted is None:
             self.say(at, f"{match[2]} cannot be compared with {own}", f"write it in {own}")
         return converted
@@ -376,6 +382,9 @@ class Compiler:
             return InWindow(last=edge.moved(-1))
         return InWindow(first=edge.moved(1))
 
+
+_OLDEST = 150
+"""No age is above it."""
 
 _TOLD_BY = {
     "observation": ("Observation.value[x]", "Observation.effective[x]"),

@@ -62,6 +62,8 @@ def parse(path: Path, cache: ReadingCache | None = None) -> object:
     """The plain data of a file. Raises LibraryError if it is unreadable or no strict YAML."""
     try:
         return load_yaml(path) if cache is None else cache.data(path.read_bytes(), read_yaml)
+    except RecursionError as error:
+        raise _broken(path, "is nested too deeply", "write it flatter") from error
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
         raise _broken(path, problem, "check that it exists and may be read") from error

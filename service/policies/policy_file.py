@@ -209,9 +209,9 @@ class DeterminationEntry(Model):
         EachOnce,
     ] = Field((), description="What a conditional answer waits for; codes of CRD's info-needed.")
     details: Several[DetailEntry] = ()
-    valid_days: Told[Annotated[int, Field(ge=1)]] = Field(
-        None, description="For how many days the answer holds."
-    )
+    valid_days: Annotated[
+        Told[Annotated[int, Field(ge=1)]], Write("a whole number of days, 1 or more")
+    ] = Field(None, description="For how many days the answer holds.")
     billing_codes: Several[BillingCode] = Field(
         (), description="The codes that it holds for, where not all of those that were ordered."
     )

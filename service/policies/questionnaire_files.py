@@ -49,10 +49,7 @@ def read_questionnaires(policy: Path, findings: list[Finding]) -> Mapping[str, Q
     for path in sorted(place.glob("*.json")) if place.is_dir() else ():
         try:
             resource = json.loads(path.read_text("utf-8"))
-        except UnicodeDecodeError:
-            findings.append(Finding(path, "(file)", "is not UTF-8", "save it as UTF-8"))
-            continue
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             findings.append(not_json(path, error))
             continue
         wrong = list(_wrong(path, resource))
@@ -62,8 +59,12 @@ def read_questionnaires(policy: Path, findings: list[Finding]) -> Mapping[str, Q
     return found
 
 
-def not_json(path: Path, error: ValueError) -> Finding:
+def not_json(path: Path, error: ValueError | RecursionError) -> Finding:
     """The finding on a file that is no JSON, with its line."""
+    if isinstance(error, UnicodeDecodeError):
+        return Finding(path, "(file)", "is not UTF-8", "save it as UTF-8")
+    if isinstance(error, RecursionError):
+        return Finding(path, "(file)", "is nested too deeply", "write it flatter")
     line = error.lineno if isinstance(error, json.JSONDecodeError) else None
     said = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
     repair = "fix the comma, quote or bracket there"
@@ -150,8 +151,8 @@ def read_form_libraries(policy: Path, findings: list[Finding]) -> Iterator[Mappi
     for path in sorted(place.glob("*.json")) if place.is_dir() else ():
         try:
             resource = json.loads(path.read_text("utf-8"))
-        except ValueError as error:
-            findings.append(Finding(path, "(file)", f"is not JSON: {error}", "fix it"))
+        except (ValueError, RecursionError) as error:
+            findings.append(not_json(path, error))
             continue
         if not isinstance(resource, dict) or resource.get("resourceType") != "Library":
             findings.append(Finding(path, "resourceType", "is no Library", "write a FHIR Library"))

@@ -138,7 +138,12 @@ def _yaml(path: Path) -> tuple[str, Iterator[_Line]]:
             except ValueError as error:
                 found = file.finding(("codes", i), str(error), HOW_TO_WRITE)
                 raise LibraryError([found]) from None
-            yield _Line(what, listed.first or date.min, listed.last or date.max, listed.name)
+            begins, ends = listed.first or date.min, listed.last or date.max
+            if ends < begins:
+                problem = f"the code ends on {ends}, before it begins"
+                found = file.finding(("codes", i, "last"), problem, "fix the first or the last day")
+                raise LibraryError([found])
+            yield _Line(what, begins, ends, listed.name)
 
     return file.data.title, lines()
 
@@ -161,12 +166,11 @@ def _csv_lines(path: Path) -> Iterator[_Line]:
                     raise ValueError(f"the line has more than {width} cells")
                 row.extend([""] * (width + 1 - len(row)))
                 system, code, first, last, name = of_columns(row)
-                yield _Line(
-                    read_code(system, code),
-                    date.fromisoformat(first) if first else date.min,
-                    date.fromisoformat(last) if last else date.max,
-                    name or None,
-                )
+                begins = date.fromisoformat(first) if first else date.min
+                ends = date.fromisoformat(last) if last else date.max
+                if ends < begins:
+                    raise ValueError(f"the code ends on {last}, before it begins")
+                yield _Line(read_code(system, code), begins, ends, name or None)
         except UnicodeDecodeError as error:
             raise _broken(path, "is not UTF-8", "save it as UTF-8") from error
         except (ValueError, csv.Error) as error:
@@ -190,7 +194,7 @@ def _fhir(path: Path) -> tuple[str, Iterator[_Line]]:
     """A ValueSet with its expansion: what is only described there is not expanded here."""
     try:
         resource: Any = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LibraryError([not_json(path, error)]) from error
     if not isinstance(resource, dict) or resource.get("resourceType") != "ValueSet":
         raise _broken(path, "is no ValueSet", "write a FHIR ValueSet with its expansion")
@@ -212,8 +216,13 @@ def _number_of(contains: Sequence[Any]) -> int:
     """Number of an expansion's entries, those within others included."""
     pending = list(contains)
     for item in pending:
-        pending.extend(item.get("contains") or () if isinstance(item, dict) else ())
+        pending.extend(_within(item))
     return len(pending)
+
+
+def _within(item: object) -> Sequence[Any]:
+    inner = item.get("contains") if isinstance(item, dict) else None
+    return inner if isinstance(inner, list) else ()
 
 
 def _contained(path: Path, contains: Sequence[Any]) -> Iterator[_Line]:
@@ -221,14 +230,19 @@ def _contained(path: Path, contains: Sequence[Any]) -> Iterator[_Line]:
     for item in pending:
         if not isinstance(item, dict):
             raise _broken(path, "expansion.contains holds what is no mapping", "fix the expansion")
-        pending.extend(item.get("contains") or ())
+        if not isinstance(item.get("contains", []), list):
+            raise _broken(
+                path, "contains within expansion.contains is no list", "fix the expansion"
+            )
+        pending.extend(_within(item))
         if item.get("abstract") is True or "code" not in item:
             continue
         system = code_system(str(item.get("system") or ""))
         code = canonical_code(system, str(item["code"]))
         if code is None:
             raise _broken(path, f"{item['code']!r} has no system", "expand it with systems")
-        yield _Line(code, name=item.get("display"))
+        display = item.get("display")
+        yield _Line(code, name=display if isinstance(display, str) else None)
 
 
 _READERS = {".yaml": _yaml, ".csv": _csv, ".json": _fhir}

@@ -11,7 +11,7 @@ import pytest
 from service.decision.facts import TABLE, FactKind
 from service.errors import LibraryError
 from service.policies.library import load_library, load_notices, load_payers
-from service.policies.lint import lint_library, payer_rules, published_files
+from service.policies.lint import facts_told, lint_library, payer_rules, published_files
 from service.policies.lint.facts_told import SYSTEMS_OF
 from service.policies.lint.rule_table import ALL, DATED, START
 from tests.libraries import as_of, ended
@@ -173,6 +173,37 @@ EXPECTED = {
     "windows_fit_the_facts": Expected(
         POLICY, 21, "rules[0].when.within", "give last-scan more than within: 6 months"
     ),
+    "rule_ids_stand_once": Expected(POLICY, 23, "rules[1].id", "another rule has the id cancer"),
+    "codes_have_the_shape_of_their_system": Expected(
+        POLICY, 12, "services[0].codes[0].code", "X0001 is no CPT code"
+    ),
+    "billing_codes_are_of_the_policy": Expected(
+        POLICY, 22, "rules[0].then.billing_codes[1]", "X0009 is not written out"
+    ),
+    "encounters_are_told_in_these_words": Expected(
+        POLICY, 21, "rules[0].when.any[1].is", "use one of ambulatory, emergency"
+    ),
+    "facts_are_used": Expected(POLICY, 18, "facts.saturation", "no rule asks for saturation"),
+    "limits_have_units": Expected(
+        POLICY, 22, "rules[0].then.details[0].quantity", "stands in braces: {scans}"
+    ),
+    "a_range_of_prefixes": Expected(
+        POLICY, 21, "rules[0].when.in[0]", "is neither a prefix nor a range"
+    ),
+    "a_fact_of_the_table_declared_anew": Expected(
+        POLICY, 18, "facts.patient.age", "is a fact of the table"
+    ),
+    "an_age_of_nobody": Expected(POLICY, 21, "rules[0].when.at_least", "whole years from 0 to 150"),
+    "a_condition_of_nothing": Expected(POLICY, 21, "rules[0].when.all", "the list is empty"),
+    "a_length_in_words": Expected(
+        POLICY, 17, "facts.last-scan.within", "a number and days, weeks, months or years"
+    ),
+    "a_name_with_capitals": Expected(
+        POLICY, 17, "facts.Last-Scan", "is no name that can stand here"
+    ),
+    "an_unresolved_citation_of_a_rule": Expected(
+        POLICY, 22, "rules[0].then.reason.citations[1]", "plan-2 is not among the citations"
+    ),
     "a_day_that_never_counts": Expected(
         POLICY, 21, "rules[0].when.before", "no day that counts is so long ago"
     ),
@@ -236,6 +267,9 @@ EXPECTED = {
 DATED_RULES = {rule.__name__ for rule in DATED}
 PAYER_RULES = {payer_rules.duplicate_payers.__name__, payer_rules.unknown_policies.__name__}
 WARNINGS = DATED_RULES | {
+    facts_told.encounters_are_told_in_these_words.__name__,
+    facts_told.facts_are_used.__name__,
+    facts_told.limits_have_units.__name__,
     payer_rules.policies_are_applied.__name__,
     published_files.file_is_published.__name__,
 }

@@ -9,7 +9,7 @@ from service.fhir.elements import codings, text
 from service.fhir.encounters import encounters_of, urgency_of
 from service.fhir.fact_readers.at_hand import OrderAtHand
 
-_PRIORITIES = {
+ENCOUNTER_PRIORITIES = {
     "EM": "emergency", "UR": "urgent", "S": "stat", "A": "asap", "R": "routine", "EL": "elective",
 }  # fmt: skip
 """Codes of v3 ActPriority; others stay as they are written, in small letters."""
@@ -52,6 +52,6 @@ def _written_codes(written: object) -> list[str]:
 READERS: Mapping[str, Callable[[OrderAtHand], Fact]] = {
     "encounter.class": _encounter_class,
     "encounter.status": lambda at: _encounter(at, "status", {}),
-    "encounter.priority": lambda at: _encounter(at, "priority", _PRIORITIES),
+    "encounter.priority": lambda at: _encounter(at, "priority", ENCOUNTER_PRIORITIES),
     "care.urgency": _urgency,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import combinations
 
@@ -9,6 +10,7 @@ from service.decision.order import Code
 from service.decision.value_sets import CodeSpan
 from service.errors import Finding
 from service.policies.folder import LibraryFolder, Version
+from service.policies.new_policy import CODE_TO_FILL_IN
 from service.policies.policy_file import SYSTEMS
 from service.policies.value_set_files import VALUE_SETS
 
@@ -23,6 +25,35 @@ def code_stands_once_in_a_version(folder: LibraryFolder) -> Iterator[Finding]:
                     problem = f"{entry.code} is listed twice"
                     yield file.finding(where, problem, "leave one of the two")
                 seen.add(entry.canonical)
+
+
+def codes_have_the_shape_of_their_system(folder: LibraryFolder) -> Iterator[Finding]:
+    """An order has the code under its own system: under another one it would never be found."""
+    for file in folder.versions:
+        for g, group in enumerate(file.data.services):
+            for c, entry in enumerate(group.codes):
+                is_cpt = _CPT.fullmatch(entry.code) is not None
+                if is_cpt is not (entry.system == "cpt") and entry.code != CODE_TO_FILL_IN:
+                    if is_cpt:
+                        continue  # HCPCS level I is CPT, and found as such
+                    where = ("services", g, "codes", c, "code")
+                    problem = f"{entry.code} is no CPT code: these begin with four digits"
+                    yield file.finding(where, problem, "write system: hcpcs, or fix the code")
+
+
+_CPT = re.compile(r"[0-9]{4}[0-9A-Z]")
+
+
+def billing_codes_are_of_the_policy(folder: LibraryFolder) -> Iterator[Finding]:
+    """A code that is not there would be left out; and an answer without any is for all codes."""
+    for file in folder.versions:
+        known = {code.value for code in file.data.codes}
+        for where, outcome in file.data.outcomes:
+            for i, code in enumerate(outcome.billing_codes):
+                if code not in known:
+                    at = (*where, "billing_codes", i)
+                    problem = f"{code} is not written out among the policy's codes"
+                    yield file.finding(at, problem, "add it to services, or fix the code")
 
 
 def code_stands_in_one_policy_a_day(folder: LibraryFolder) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from service.policies import files
 from service.policies.cases import Case, CaseFacts
 from service.policies.condition_models import fact_value
 from service.policies.folder import LibraryFolder, Version
+from service.policies.lint.citations import citations_resolve
 from service.policies.rule_coverage import uncovered_sides
 
 
@@ -24,6 +25,18 @@ def rules_can_be_read(folder: LibraryFolder) -> Iterator[Finding]:
     """Facts, value sets, codes, units and days of every condition."""
     for file in folder.versions:
         yield from folder.compiled(file)[1]
+
+
+def rule_ids_stand_once(folder: LibraryFolder) -> Iterator[Finding]:
+    """The trace and the statistics name a rule by its id."""
+    for file in folder.versions:
+        seen: set[str] = set()
+        for i, rule in enumerate(file.data.rules):
+            if rule.id in seen:
+                where: FieldPath = ("rules", i, "id")
+                problem = f"another rule has the id {rule.id}"
+                yield file.finding(where, problem, "give each rule its own")
+            seen.add(rule.id)
 
 
 def forms_of_rules_are_on_file(folder: LibraryFolder) -> Iterator[Finding]:
@@ -79,7 +92,10 @@ def twice_among_forms(*folders: LibraryFolder) -> Iterator[Finding]:
 
 
 def facts_of_cases_can_be_read(folder: LibraryFolder) -> Iterator[Finding]:
+    unread = _with_unread_files(folder)
     for policy, cases in folder.cases.items():
+        if policy in unread:
+            continue  # the facts that it declares are not known
         specs: dict[str, FactSpec] = dict(TABLE)
         for file in folder.policies.get(policy, ()):
             specs.update(folder.compiled(file)[0].facts)
@@ -136,7 +152,10 @@ def overlaps_have_a_case(folder: LibraryFolder) -> Iterator[Finding]:
 
 def both_sides_have_a_case(folder: LibraryFolder) -> Iterator[Finding]:
     """Every condition is true in one case and false in another."""
+    unresolved = {found.file for found in citations_resolve(folder)}
     for file in _with_rules(folder):
+        if file.path in unresolved:
+            continue  # no version can be made of it
         version = folder.version(file)
         for rule, words, side in uncovered_sides(version, _cases(folder, file)):
             i = next(i for i, r in enumerate(file.data.rules) if r.id == rule)
@@ -178,10 +197,16 @@ def _days(file: Version, conditions: Sequence[Condition]) -> list[date]:
 
 
 def _with_rules(folder: LibraryFolder) -> Iterator[Version]:
-    """The versions with rules that can be read."""
+    """The versions with rules that can be read, of policies all of whose files can."""
+    unread = _with_unread_files(folder)
     for file in folder.versions:
-        if file.data.rules and not folder.compiled(file)[1]:
+        if file.data.rules and not folder.compiled(file)[1] and file.folder not in unread:
             yield file
+
+
+def _with_unread_files(folder: LibraryFolder) -> frozenset[str]:
+    """The policies with a file that cannot be read: what follows from it is not said."""
+    return frozenset(found.file.parent.name for found in folder.findings)
 
 
 def _cases(folder: LibraryFolder, file: Version) -> list[Case]:

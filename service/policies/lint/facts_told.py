@@ -9,7 +9,10 @@ from datetime import date, timedelta
 
 from service.decision.conditions import Edge, InWindow, asked_in, shifted
 from service.decision.facts import FactKind, FactSource, Family
+from service.decision.units import is_known
 from service.errors import Finding
+from service.fhir.encounters import CareClass
+from service.fhir.fact_readers.encounter_facts import ENCOUNTER_PRIORITIES
 from service.fhir.systems import (
     CPT,
     HCPCS,
@@ -181,3 +184,57 @@ def _systems(folder: LibraryFolder, written: str) -> frozenset[str]:
 
 def _names(systems: frozenset[str]) -> str:
     return " or ".join(name for name, system in CODE_SYSTEMS.items() if system in systems)
+
+
+_WORDS: Mapping[str, frozenset[str]] = {
+    "encounter.class": frozenset(str(kind) for kind in CareClass),
+    "encounter.priority": frozenset(ENCOUNTER_PRIORITIES.values()),
+}
+"""By fact, the words of the codes that are known; other codes are told as an EHR writes them."""
+
+
+def encounters_are_told_in_these_words(folder: LibraryFolder) -> Iterator[Finding]:
+    """A word with a slip would be true for no encounter; it may be a code of an EHR's own."""
+    for file in folder.versions:
+        for i, rule in enumerate(file.data.rules):
+            yield from _unusual(file, ("rules", i, "when"), rule.when)
+    for edition in folder.editions:
+        for i, situation in enumerate(edition.data.situations):
+            yield from _unusual(edition, ("situations", i, "when"), situation.when)
+
+
+def _unusual(file: Version | Edition, at: FieldPath, when: ConditionEntry) -> Iterator[Finding]:
+    for where, asked in when.asked(at):
+        words = _WORDS.get(asked.fact or "", frozenset())
+        told = (asked.is_,) if asked.is_ is not None else asked.in_ or ()
+        for word in told if words else ():
+            if word not in words:
+                problem = f"{asked.fact} is {word} only where an EHR has a code of its own"
+                repair = f"use one of {', '.join(sorted(words))}, unless it has"
+                yield file.finding((*where, "is"), problem, repair, warning=True)
+
+
+def facts_are_used(folder: LibraryFolder) -> Iterator[Finding]:
+    """A declared fact is asked for by a rule, or fills in an item of a form; else it is a slip."""
+    for file in folder.versions:
+        asked = {name for rule in file.data.rules for name in rule.when.facts()}
+        own = folder.questionnaires.get(file.folder, {})
+        filled = {link_id for form in own.values() for link_id in form.link_ids()}
+        for name in file.data.facts:
+            if name not in asked and name not in filled:
+                problem = f"no rule asks for {name}, and no form has an item of this name"
+                where: FieldPath = ("facts", name)
+                yield file.finding(where, problem, "remove it, or fix the name", warning=True)
+
+
+def limits_have_units(folder: LibraryFolder) -> Iterator[Finding]:
+    """A quantity goes to the EHR with its unit as UCUM's."""
+    for file in folder.versions:
+        for at, outcome in file.data.outcomes:
+            for i, detail in enumerate(outcome.details):
+                unit = (detail.quantity or "1 1").partition(" ")[2]
+                if not is_known(unit):
+                    where = (*at, "details", i, "quantity")
+                    repair = f"what is counted stands in braces: {{{unit}}}"
+                    problem = f"{unit} is not known as a unit of UCUM"
+                    yield file.finding(where, problem, repair, warning=True)
