@@ -42,7 +42,10 @@ class Server:
         return requests.get(self.base + path, timeout=30, **options)  # type: ignore[arg-type]
 
     def printed(self) -> str:
-        """Everything that it has printed so far."""
+        """Everything that it has printed so far. A line is written a moment after its answer."""
+        size = -1
+        while size != (size := self.log.stat().st_size):
+            time.sleep(0.05)
         return self.log.read_text("utf-8", "replace")
 
     def lines(self, event: str) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from multiprocessing import get_context
 
 import pytest
 
@@ -99,12 +100,15 @@ def test_a_child_writes_its_own_lines_and_not_its_parents_again(pipe: tuple[int,
     out = LogWriter(writer, told)
     out.write("of the parent\n")
     out.drain(SECONDS)
-    child = os.fork()
-    if child == 0:
+
+    def write() -> None:
         out.write("of the child\n")
         out.drain(SECONDS)
-        os._exit(0)
-    os.waitpid(child, 0)
+
+    child = get_context("fork").Process(target=write)
+    child.start()
+    child.join(SECONDS)
+    assert child.exitcode == 0
     out.write("the last\n")
     assert lines_until(reader, "the last") == ["of the parent", "of the child", "the last"]
 

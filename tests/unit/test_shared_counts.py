@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -13,27 +14,25 @@ import structlog
 from service.cli.serve import remove_left_metrics
 from service.web.shared_counts import SharedCounts
 
+SECONDS = 30
 GONE = "999999999"
 """No process has this number: it is above the largest that Linux gives."""
 
 
-def in_a_process(counts: SharedCounts, region: int, times: int) -> int:
-    """Count so many times in a process of its own that is then killed; its number."""
-    told, tell = os.pipe()
-    process = os.fork()
-    if process == 0:
+def in_a_process(counts: SharedCounts, region: int, times: int) -> None:
+    """Count so many times in a process of its own, which is then killed."""
+
+    def count() -> None:
         counts.take(region)
         for _ in range(times):
             counts.add(("calls", "order-sign"), 1)
             counts.set(("open",), 5)
-        os.write(tell, b"x")
-        signal.pause()
-    os.read(told, 1)
-    os.kill(process, signal.SIGKILL)
-    os.waitpid(process, 0)
-    os.close(told)
-    os.close(tell)
-    return process
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    process = get_context("fork").Process(target=count)
+    process.start()
+    process.join(SECONDS)
+    assert process.exitcode == -signal.SIGKILL
 
 
 def test_what_killed_processes_counted_stays_and_what_they_had_open_does_not() -> None:
@@ -59,7 +58,7 @@ def test_threads_lose_no_count() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(SECONDS)
     assert counts.totals() == {("seconds",): [0.0, 8000.0, 0.0, 4000.0]}
 
 
@@ -89,19 +88,14 @@ def test_an_entry_that_was_not_finished_does_not_count() -> None:
 
 @pytest.mark.parametrize(
     ("file", "stays"),
-    [
-        (f"counter_{GONE}.db", False),
-        (f"counter_{os.getpid()}.db", True),
-        ("notes.txt", True),
-    ],
-    ids=["of a dead process", "of a process that lives", "of another program"],
+    [("counter_{gone}.db", False), ("counter_{alive}.db", True), ("notes.txt", True)],
 )
 def test_only_folders_of_dead_processes_are_removed_at_the_start(
     file: str, stays: bool, tmp_path: Path
 ) -> None:
     left = tmp_path / "covercard-metrics-abc"
     left.mkdir()
-    (left / file).touch()
+    (left / file.format(gone=GONE, alive=os.getpid())).touch()
     other = tmp_path / "someone-elses"
     other.mkdir()
     (other / f"counter_{GONE}.db").touch()
