@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,8 +21,20 @@ _NEXT: Mapping[int, str] = {
 
 
 def with_repair(error: OSError, place: Path | str | None = None) -> str:
-    """The error as "place: reason: repair"; `place` by default the file that it names."""
-    where = place or error.filename or "standard output"
-    why = (error.strerror or type(error).__name__).lower()
+    """The error as "place: reason: repair"; `place` by default the path that it names.
+
+    The reason is the system's own text: a library's may quote secrets, and so may a name that is
+    no path.
+    """
+    where = place or _path(error) or "standard output"
+    why = os.strerror(error.errno).lower() if error.errno else type(error).__name__
     repair = _NEXT.get(error.errno or 0)
     return f"{where}: {why}" + (f": {repair}" if repair else "")
+
+
+def _path(error: OSError) -> str | None:
+    named = error.filename
+    if named is None:
+        return None
+    path = os.fsdecode(named) if isinstance(named, str | bytes | Path) else ""
+    return path if os.sep in path and "://" not in path else "a file"

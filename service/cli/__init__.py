@@ -55,8 +55,9 @@ def main() -> None:
         sys.exit(3)
     except OSError as error:
         # Whatever is not written yet cannot be: at the exit it would fail again, with a traceback.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        echo(f"covercard: {with_repair(error)}", err=True)
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        echo(f"covercard: {with_repair(error)} ({type(error).__name__})", err=True)
         sys.exit(1)
     except Exception as error:
         echo(f"covercard: {told(error)}\n(messages are left out: they may quote secrets)", err=True)

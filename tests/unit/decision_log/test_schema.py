@@ -53,9 +53,10 @@ def test_tables_of_a_newer_version_are_left_alone(url: str) -> None:
         table_revisions.upgrade(url, DECISION_LOG)
 
 
-def test_a_file_that_is_no_database_is_a_store_that_is_away(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_told_with_its_repair(tmp_path: Path) -> None:
+    """It does not come back by itself: a store that is away would be waited for."""
     (tmp_path / "log.sqlite3").write_text("no database at all, but a text of some length")
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(ConfigurationError, match=r"log\.sqlite3: is no SQLite database, or is dam"):
         table_revisions.upgrade(f"sqlite:///{tmp_path}/log.sqlite3", DECISION_LOG)
 
 
