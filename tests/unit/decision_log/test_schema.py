@@ -53,9 +53,9 @@ def test_tables_of_a_newer_version_are_left_alone(url: str) -> None:
         table_revisions.upgrade(url, DECISION_LOG)
 
 
-def test_a_file_that_is_no_database_is_a_store_that_is_away(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_needs_a_person(tmp_path: Path) -> None:
     (tmp_path / "log.sqlite3").write_text("no database at all, but a text of some length")
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(ConfigurationError, match="is no SQLite database, or is damaged"):
         table_revisions.upgrade(f"sqlite:///{tmp_path}/log.sqlite3", DECISION_LOG)
 
 
