@@ -117,7 +117,7 @@ def _unreached(url: str, error: SQLAlchemyError | OSError) -> CovercardError:
     if not is_sqlite(url):
         return StoreUnavailable(trouble(error))
     file = database_file(url)
-    if isinstance(error, PermissionError | IsADirectoryError | NotADirectoryError):
+    if isinstance(error, PermissionError | IsADirectoryError):
         return ConfigurationError(f"the database, {with_repair(error, error.filename or file)}")
     if is_damaged(error.__cause__ or error):
         return ConfigurationError(f"the database, {file}: {DAMAGED}")
