@@ -174,11 +174,11 @@ class TestTheForm:
         asked = ask(bare(SIGN, ehr.base, *ALL_OF_IT), notice_suggestion="task-and-form")
         assert asked.outcomes == {ASKED_FOR: "fetched"}
         queries = [parse_qs(urlsplit(p).query) for p in ehr.paths]
-        assert {"url": [FORMS.by_id["abn-record"].url], "version": ["1.1.0"]} in queries
+        assert {"url": [FORMS.by_id["abn-record"].url], "version": ["1.2.0"]} in queries
         form, task = self.created(asked)
         assert form["resource"] == FORMS.by_id["abn-record"].resource
         url = FORMS.by_id["abn-record"].url
-        assert form["extension"] == {"davinci-crd.if-none-exist": f"url={url}&version=1.1.0"}
+        assert form["extension"] == {"davinci-crd.if-none-exist": f"url={url}&version=1.2.0"}
         assert task["resource"]["resourceType"] == "Task"
 
     def test_an_ehr_that_has_it_gets_the_task_alone(self, ehr: Ehr, ask: Ask) -> None:

@@ -66,9 +66,7 @@ def ask(ehr: Ehr, library: Library) -> Ask:
         )
         review = wire_review(settings, library, clock=lambda: NOW)
         body = json.dumps(asking(request, version)).encode()
-        answer: Json = msgspec.json.decode(
-            msgspec.json.encode(review.review("order-sign-crd", body).answer)
-        )
+        answer: Json = msgspec.json.decode(review.review("order-sign-crd", body).answer)
         check_answer(answer)
         return list(answer["cards"])
 
