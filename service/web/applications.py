@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request, Response
 from flask.ctx import RequestContext
@@ -61,9 +61,9 @@ class CallApplication(Application):
     def preprocess_request(self) -> ResponseReturnValue | None:
         for scope in (None, *reversed(_context().request.blueprints)):
             for step in self.before_request_funcs.get(scope, ()):
-                answer = step()
+                answer: ResponseReturnValue | None = step()  # type: ignore[assignment]
                 if answer is not None:
-                    return cast("ResponseReturnValue", answer)
+                    return answer
         return None
 
     def finalize_request(
@@ -76,7 +76,7 @@ class CallApplication(Application):
     def process_response(self, response: Response) -> Response:
         for scope in (*_context().request.blueprints, None):
             for step in reversed(self.after_request_funcs.get(scope, ())):
-                response = cast("Response", step(response))
+                response = step(response)
         return response
 
     def do_teardown_request(self, exc: BaseException | None = None) -> None:

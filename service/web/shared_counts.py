@@ -70,21 +70,21 @@ class SharedCounts:
     def add(self, key: Key, by: float) -> None:
         """Add to the one value of a key."""
         with self._lock:
-            place = self._place(key, 1)
+            place = self._places.get(key) or self._place(key, 1)
             if place is not None:
                 self._values[place] += by
 
     def set(self, key: Key, value: float) -> None:
         """Set the one value of a key."""
         with self._lock:
-            place = self._place(key, 1)
+            place = self._places.get(key) or self._place(key, 1)
             if place is not None:
                 self._values[place] = value
 
     def observe(self, key: Key, bucket: int, buckets: int, value: float) -> None:
         """Count a value in one of a key's buckets, and add it to the sum that comes after them."""
         with self._lock:
-            place = self._place(key, buckets + 1)
+            place = self._places.get(key) or self._place(key, buckets + 1)
             if place is not None:
                 self._values[place + bucket] += 1.0
                 self._values[place + buckets] += value
