@@ -31,6 +31,7 @@ from tests.bench.plot import svg
 from tests.bench.report import PEERS, Measured, markdown, other_ratios, target_lines
 from tests.bench.rule_costs import rule_costs
 from tests.bench.servers import Contender, Running, complete, healthchain, launched, running
+from tests.bench.web_costs import web_costs
 from tests.bench.worker_growth import by_workers
 
 HERE = Path(__file__).parent
@@ -52,6 +53,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--load", action="store_true", help="also 200 clients, one of them noisy")
     parser.add_argument("--hostile", action="store_true", help="also hostile bodies by the byte")
     parser.add_argument("--rules", action="store_true", help="also cost of rules over facts")
+    parser.add_argument("--web", action="store_true", help="also function calls beside a bare view")
     parser.add_argument("--forms", action="store_true", help="also cost of packages and questions")
     parser.add_argument(
         "--day", type=float, default=0, metavar="SECONDS", help="also a day, an hour in SECONDS"
@@ -235,6 +237,9 @@ def main() -> None:
                 print(line, flush=True)
         for line in growth(work, curves=args.growth, soak_calls=args.soak, rows=args.rows):
             print(line, flush=True)
+        if args.web:
+            for line in web_costs(work):
+                print(line, flush=True)
         if args.rules:
             for line in rule_costs(work):
                 print(line, flush=True)
