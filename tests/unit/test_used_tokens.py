@@ -1,5 +1,7 @@
 """Each token counts once, in a database that workers and instances share."""
 
+import errno
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -10,6 +12,7 @@ from sqlalchemy import Engine, select
 
 from service.auth.auth_tables import used_tokens
 from service.auth.replay_detection import SqlReplayStore
+from service.database import engines
 from service.database.engines import open_pool
 from service.errors import ConfigurationError, Unavailable
 
@@ -86,15 +89,19 @@ def test_where_uses_cannot_be_recorded_nobody_is_let_in(tmp_path: Path) -> None:
     assert store.first_use("a", "1", SOON)
 
 
-def test_a_database_that_cannot_be_opened_at_the_start_may_come_later(tmp_path: Path) -> None:
-    """Such as on a disk that is read-only."""
-    (tmp_path / "var").write_text("no folder", "utf-8")
-    store = SqlReplayStore(open_pool(f"sqlite:///{tmp_path}/var/file.sqlite3", 8))
-    with pytest.raises(Unavailable):
-        store.first_use("a", "1", SOON)
-    (tmp_path / "var").unlink()
+def test_a_database_on_a_disk_that_is_read_only_at_the_start_may_come_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(path: Path) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(engines, "make_private_file", read_only)
+        store = SqlReplayStore(open_pool(f"sqlite:///{tmp_path}/file.sqlite3", 8))
+        with pytest.raises(Unavailable):
+            store.first_use("a", "1", SOON)
     assert store.first_use("a", "1", SOON)
-    assert (tmp_path / "var" / "file.sqlite3").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "file.sqlite3").stat().st_mode & 0o077 == 0
 
 
 def test_a_database_that_is_a_link_stops_the_start(tmp_path: Path) -> None:
