@@ -57,12 +57,12 @@ def begin_to_listen(bound: socket.socket, backlog: int) -> None:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
 
-def another_listener(first: socket.socket, backlog: int) -> socket.socket:
+def another_listener(family: int, address: Any, backlog: int) -> socket.socket:
     """A further listener at the address of the first: the kernel spreads connections over them.
 
     Of one listener that several workers share, one takes nearly all. Raises OSError.
     """
-    another = _new(first.family, first.getsockname(), shared=True)
+    another = _new(family, address, shared=True)
     another.listen(backlog)
     return another
 

@@ -29,27 +29,16 @@ def wsgi_app() -> WSGIApplication:
 
     An error ends the worker with a line of the log: the server would print its message.
     """
-    from service.cli.worker_process import this_worker
     from service.logs import configure_logging
 
     configure_logging()
-    worker = this_worker()
-    if worker is not None:
-        worker.stand_by()
     try:
-        app = _wired()
+        return _wired()
     except Exception as error:
         import structlog
 
         structlog.get_logger(__name__).error("the worker cannot start", exc_info=error)
         raise SystemExit(1) from None
-    if worker is not None:
-        from service.web.draining import Draining
-
-        draining = Draining(app)
-        worker.serve(draining.drain)
-        return draining
-    return app
 
 
 def _wired() -> WSGIApplication:

@@ -21,14 +21,24 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.context import ForkProcess
 from types import FrameType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 from granian._granian import SocketHolder
 from granian.server.mp import MPServer
 
 from service.cli.listening import another_listener, begin_to_listen, shown_address
-from service.cli.worker_process import SECONDS_TO_STOP, SERVING, STOP, become_worker
+from service.cli.worker_process import (
+    SECONDS_TO_STOP,
+    SERVING,
+    STOP,
+    become_worker,
+    this_worker,
+)
+from service.web.draining import Draining
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 log = structlog.get_logger(__name__)
 
@@ -96,6 +106,7 @@ class ServerProcess(MPServer):
         multiprocessing.set_start_method("fork", force=True)
         super().__init__(target, **options)
         self._first = listener
+        self._address = listener.family, listener.getsockname()
         self._regions = regions
         self._take_anew = reload
         self._places: list[_Place] = []
@@ -105,12 +116,12 @@ class ServerProcess(MPServer):
     # Granian's serve() calls it with what it worked out.
     def _serve(self, spawn_target: Any, target_loader: Any) -> None:
         self._build = partial(
-            self._spawn_worker, target=spawn_target, callback_loader=target_loader
+            self._spawn_worker, target=spawn_target, callback_loader=partial(_load, target_loader)
         )
         begin_to_listen(self._first, self.backlog)
         self._places.append(_Place(0, self._first))
         for number in range(1, self.workers):
-            self._places.append(_Place(number, another_listener(self._first, self.backlog)))
+            self._places.append(_Place(number, another_listener(*self._address, self.backlog)))
         woken, wake = os.pipe()
         os.set_blocking(wake, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -153,8 +164,7 @@ class ServerProcess(MPServer):
 
     def _build_and_start(self, place: _Place) -> None:
         if place.listener.fileno() < 0:
-            open_ones = (p.listener for p in self._places if p.listener.fileno() >= 0)
-            place.listener = another_listener(next(open_ones), self.backlog)
+            place.listener = another_listener(*self._address, self.backlog)
         # A listener is kept here and outlives its workers, with the connections that wait in it.
         number, backlog = place.listener.fileno(), (self.backlog,) if _LINUX else ()
         holder = SocketHolder(number, False, *backlog)  # type: ignore[call-arg]
@@ -217,9 +227,8 @@ class ServerProcess(MPServer):
         pause = 0.0
         if place.deaths > 1:
             pause = min(_FIRST_PAUSE * 2.0 ** min(place.deaths - 2, 10), _LONGEST_PAUSE)
-            # Meanwhile connections go to the others.
-            if any(other.has and other.has.serves for other in self._places):
-                place.listener.close()
+            # Meanwhile connections go to the others, or are refused at once.
+            place.listener.close()
         place.due = time.monotonic() + pause
         if not self._stop:
             log.error("worker died", worker=place.number + 1, exit=how, next_in_seconds=pause)
@@ -254,6 +263,15 @@ class ServerProcess(MPServer):
                     del going[link]
                     self._bury(place, worker)
                     log.info("worker stopped", worker=place.number + 1)
+
+
+def _load(load: Callable[[], WSGIApplication]) -> WSGIApplication:
+    """Load the application in its worker, which obeys the signals to stop from here on."""
+    worker = this_worker()
+    worker.stand_by()
+    draining = Draining(load())
+    worker.serve(draining.drain)
+    return draining
 
 
 class _ForkHook:

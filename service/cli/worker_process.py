@@ -78,8 +78,10 @@ class Worker:
 _this: Worker | None = None
 
 
-def this_worker() -> Worker | None:
-    """This process as a worker; None in any other process."""
+def this_worker() -> Worker:
+    """This process as a worker. Raises RuntimeError in any other process."""
+    if _this is None:
+        raise RuntimeError("this process is no worker")
     return _this
 
 
