@@ -117,21 +117,21 @@ def keeps_the_invariants_of_2_2(statement: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("name", "version", "needed", "purpose", "form"),
     [
-        ("mrs-original-medicare", "2.0", "admin", "OTH", "abn-record|1.1.0"),
-        ("mrs-original-medicare", "2.2", "patient", "OTH", "abn-record|1.1.0"),
+        ("mrs-original-medicare", "2.0", "admin", "OTH", "abn-record|1.2.0"),
+        ("mrs-original-medicare", "2.2", "patient", "OTH", "abn-record|1.2.0"),
         (
             "mrs-medicare-advantage",
             "2.0",
             "clinical",
             "OTH",
-            "organization-determination-request|1.2.0",
+            "organization-determination-request|1.3.0",
         ),
         (
             "mrs-medicare-advantage",
             "2.2",
             "clinical",
             "OTH",
-            "organization-determination-request|1.2.0",
+            "organization-determination-request|1.3.0",
         ),
     ],
 )

@@ -55,7 +55,7 @@ def begun(server: Server, request: Json) -> dict[str, Any]:
     answer: Json = reply.json()
     check_answer(answer)
     (statement,) = stated(answer)
-    assert parts(statement, "questionnaire") == [f"{FORM}|1.2.0"]
+    assert parts(statement, "questionnaire") == [f"{FORM}|1.3.0"]
     coverage, payer = (e["resource"] for e in request["prefetch"]["coverage"]["entry"])
     given = [
         {"name": "coverage", "resource": coverage},
