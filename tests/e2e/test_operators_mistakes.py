@@ -253,7 +253,7 @@ def test_a_full_disk_under_an_export_leaves_no_half_file(
     target = tmp_path / "full" / "log.export"
     command = ["decisions", "export", "--format", kind, "--output", str(target)]
     said = complaint(with_little_room(tmp_path, command), 1)
-    assert f"nothing is written; {target}: no space left on device: make room" in said
+    assert f"cannot be written: {target}: no space left on device: make room" in said
 
 
 def test_a_full_disk_under_a_backup_leaves_no_half_backup(filled: Path, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def _opened_for_text(output: Path | None) -> Iterator[TextIO]:
             yield text
             text.detach()  # flushes it; the file is closed by its owner
     except OSError as error:
-        raise click.ClickException(f"nothing is written; {with_repair(error, output)}") from None
+        raise click.ClickException(f"cannot be written: {with_repair(error, output)}") from None
 
 
 def _whole_days(span: TimeSpan, zone: tzinfo) -> TimeSpan:
