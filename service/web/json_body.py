@@ -44,7 +44,9 @@ def read_json_body() -> bytes:
 
 def _received(call: Request, of_call: _AppCtxGlobals) -> bytes:
     if _media_type(call.environ.get("CONTENT_TYPE", "")) not in _JSON_TYPES:
-        raise UnsupportedMediaType("expected Content-Type: application/json")
+        raise UnsupportedMediaType(
+            "expected Content-Type: application/json or application/fhir+json"
+        )
     length, limit = call.content_length, call.max_content_length
     try:
         if length is None or (limit is not None and length > limit):

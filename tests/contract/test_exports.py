@@ -122,7 +122,7 @@ def test_an_output_that_cannot_be_is_told(run: Run, logged: list[str], tmp_path:
     below = run("--output", tmp_path / "file" / "log")
     assert below.exit_code == 1
     assert (
-        f"nothing is written; {tmp_path}/file/log: not a directory: check the name" in below.output
+        f"cannot be written: {tmp_path}/file/log: not a directory: check the name" in below.output
     )
     folder = run("--output", tmp_path)
     assert folder.exit_code == 2
