@@ -20,6 +20,7 @@ NO_DETAIL_CODE = "detail-code"
 TECHNICAL = "technical"
 NO_ACTIVE_COVERAGE = "no-active-coverage"
 NOTICE_ON_FILE = "notice-on-file"
+DOCUMENTATION_ON_FILE = "documentation-on-file"
 CLAIM_MODIFIER = "claim-modifier"
 
 

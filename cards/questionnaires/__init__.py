@@ -21,6 +21,11 @@ CANONICAL_BASE = "https://covercard.example/fhir/Questionnaire"
 ADAPTIVE_SUFFIX = "-adaptive"
 """After the id of a form: the adaptive form that is made of it."""
 
+_MAY_BE_OFF = frozenset(
+    {"http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaire-enableWhenExpression"}
+)
+"""Extensions by which a question is asked only under a condition."""
+
 
 @dataclass(frozen=True, slots=True)
 class Form:
@@ -48,6 +53,17 @@ class Form:
         pending: list[Any] = list(self.resource.get("item", ()))
         for item in pending:
             yield item["linkId"]
+            pending.extend(item.get("item", ()))
+
+    def required_questions(self) -> Iterator[str]:
+        """The linkIds of the questions that need an answer, whatever the others say."""
+        pending: list[Any] = list(self.resource.get("item", ()))
+        for item in pending:
+            extensions = {extension["url"] for extension in item.get("extension", ())}
+            if "enableWhen" in item or _MAY_BE_OFF & extensions:
+                continue
+            if item.get("required") is True and item["type"] not in ("group", "display"):
+                yield item["linkId"]
             pending.extend(item.get("item", ()))
 
 

@@ -21,6 +21,7 @@ _Title = Annotated[Text, Placeholders("title", needed=True)]
 _Name = Annotated[Text, Placeholders("name", needed=True)]
 _FormDay = Annotated[Text, Placeholders("form", "day", needed=True)]
 _NoticeBecause = Annotated[Text, Placeholders("notice", "because", needed=True)]
+_TitleBecause = Annotated[Text, Placeholders("title", "because", needed=True)]
 _Day = Annotated[Text, Placeholders("day", needed=True)]
 _Covered = Annotated[Text, Placeholders("covered", needed=True)]
 _Insurer = Annotated[Text, Placeholders("insurer", needed=True)]
@@ -95,6 +96,7 @@ class WhyRejected(Model):
     refusal: Sentence
     choice: Sentence
     signature: Sentence
+    open: Sentence
 
     def of(self, why: str) -> str:
         said: str = getattr(self, why)
@@ -137,6 +139,8 @@ class Phrases(Model):
     notice_expired: _FormDay
     notice_expires: _FormDay
     rejected_forms: _NoticeBecause
+    documentation_on_file: _Title
+    documentation_rejected: _TitleBecause
     why_rejected: WhyRejected
     coverage_correction: CoverageCorrectionTexts
     launched: Sentence

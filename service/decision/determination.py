@@ -14,7 +14,13 @@ from service.decision.coverage import Coverage, CoverageFinding
 from service.decision.facts import FactSpec
 from service.decision.order import Code, Order, ServiceDay
 from service.decision.payer_finding import PayerFinding
-from service.decision.policy import Covered, PolicyDetermination, PolicyService, PolicyVersion
+from service.decision.policy import (
+    Covered,
+    FormNeed,
+    PolicyDetermination,
+    PolicyService,
+    PolicyVersion,
+)
 from service.decision.programs import ProgramFinding
 from service.decision.situations import SituationFound
 
@@ -110,12 +116,19 @@ class NoticeOnFile:
 @dataclass(frozen=True, slots=True)
 class RejectedForm:
     """A rejected form for this patient and order: its id and notice, and the reason as a key of
-    texts.
+    texts. A form of the policy's own belongs to no notice.
     """
 
     form: str
     why: str
-    notice: str
+    notice: str | None
+
+
+class FormOnFile(NamedTuple):
+    """A form of the policy's own that is on file: its id, and the response's "Type/id"."""
+
+    form: str
+    record: str
 
 
 class TraceStep(NamedTuple):
@@ -123,7 +136,8 @@ class TraceStep(NamedTuple):
 
     It contains codes, references and days, never a patient's or an order's name. `topic` is "data"
     (fetched data), "coding", "date", "coverage", "program", "payer", "policy", "authority",
-    "rule", "condition", "missing", "answer" or "notice"; `because` is the evidence of `finding`.
+    "rule", "condition", "missing", "answer", "notice" or "documentation"; `because` is the
+    evidence of `finding`.
     """
 
     topic: str
@@ -140,7 +154,8 @@ class Determination:
     trouble, not covered for whom the payer does not know, covered with an approval on file.
     `matched` are the policy's services that the order's codings met; `billing_codes` the codes the
     statement is for. `notices` are to be suggested; once one of them is known to have been given,
-    `notice_on_file` names it and none is suggested any more. `rejected_forms` are forms that came
+    `notice_on_file` names it and none is suggested any more. `documentation_on_file` are the
+    policy's own forms that need not be filled in again. `rejected_forms` are forms that came
     back but do not count. `missing` is the smallest set of facts that would settle an answer that
     the policy's rules leave open, and `possible` are then the answers that can still come.
     `approval` is the number of a prior authorization that is on file. `payer` is what the payer's
@@ -162,6 +177,7 @@ class Determination:
     notices: tuple[str, ...] = ()
     trace: tuple[TraceStep, ...] = field(default=())
     notice_on_file: NoticeOnFile | None = None
+    documentation_on_file: tuple[FormOnFile, ...] = ()
     rejected_forms: tuple[RejectedForm, ...] = ()
     missing: tuple[FactSpec, ...] = ()
     possible: tuple[PolicyDetermination, ...] = ()
@@ -176,6 +192,16 @@ class Determination:
     def __post_init__(self) -> None:
         # Computed once: each part of an answer looks at it.
         object.__setattr__(self, "coverage", self.finding.usable)
+
+    @property
+    def forms_to_ask(self) -> tuple[FormNeed, ...]:
+        """The forms that the policy's answer asks for, without those on file."""
+        said = self.policy_determination
+        asked = said.forms if said else ()
+        if not self.documentation_on_file:
+            return asked
+        on_file = {found.form for found in self.documentation_on_file}
+        return tuple(need for need in asked if need.form not in on_file)
 
     @property
     def billing_expressions(self) -> tuple[Code, ...]:

@@ -8,7 +8,7 @@ expires.
 from __future__ import annotations
 
 import calendar
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import NamedTuple
@@ -25,7 +25,8 @@ class SubmittedForm:
 
     `reference` is "Type/id", `form` the form's id. `patient` and `orders` are references as
     "Type/id"; `codes`, billing codes without their system, upper case. `day` is the day of the
-    signature, information, request or refusal. `edition` is the printed expiration day; `option`,
+    signature, information, request or refusal. `is_open` tells that a required question is not
+    answered. `edition` is the printed expiration day; `option`,
     the patient's choice; `signed`, whether it is signed; `noted`, whether a refusal is noted
     on the form.
     """
@@ -42,6 +43,7 @@ class SubmittedForm:
     signed: bool = False
     refused: bool = False
     noted: bool = False
+    is_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,10 @@ def with_notices_on_file(
     counting: list[tuple[int, date, NoticeOnFile]] = []
     rejected_forms: list[RejectedForm] = []
     rejected = 0
+    of_notices = {r.form for r in rules}
     for record in records:
+        if record.form not in of_notices:
+            continue
         rule = _rule(record, notices, rules)
         objection = next(_objections(record, rule, d, patient, today), None)
         because = f"{record.reference}: {record.form}"
@@ -161,11 +166,35 @@ def _rule(
     return next(printed, max(fitting, key=lambda r: r.starts, default=None))
 
 
-class _Objection(NamedTuple):
+class Objection(NamedTuple):
     """A reason for rejection: a key of texts, and words for the trace."""
 
     why: str
     because: str
+
+
+def objections_to_any_form(
+    record: SubmittedForm, order: str, patient: str, named: Collection[str] = ()
+) -> Iterator[Objection]:
+    """The reasons for which a form counts for nothing: it is not completed, or of another order.
+
+    `order` and `patient` are "Type/id", `named` the forms that the order itself names: these need
+    not name it.
+    """
+    if record.status not in COMPLETED:
+        yield Objection("not_completed", "not completed")
+    if record.patient is None and not record.orders:
+        yield Objection("unaddressed", "names neither patient nor order")
+    if record.patient is None:
+        yield Objection("no_patient", "names no patient")
+    elif record.patient != patient:
+        yield Objection("patient", "for another patient")
+    if record.reference in named:
+        return
+    if not record.orders:
+        yield Objection("no_order", "names no order")
+    elif order not in record.orders:
+        yield Objection("order", "for another order")
 
 
 def _objections(
@@ -174,52 +203,41 @@ def _objections(
     d: Determination,
     patient: str,
     today: date,
-) -> Iterator[_Objection]:
-    if record.status not in COMPLETED:
-        yield _Objection("not_completed", "not completed")
-    if record.patient is None and not record.orders:
-        yield _Objection("unaddressed", "names neither patient nor order")
-    if record.patient is None:
-        yield _Objection("no_patient", "names no patient")
-    elif record.patient != patient:
-        yield _Objection("patient", "for another patient")
-    if not record.orders:
-        yield _Objection("no_order", "names no order")
-    elif d.order.reference not in record.orders:
-        yield _Objection("order", "for another order")
+) -> Iterator[Objection]:
+    yield from objections_to_any_form(record, d.order.reference, patient)
     if not {c.value for c in d.billing_codes} <= record.codes:
-        yield _Objection("service", "for another service" if record.codes else "names no service")
+        yield Objection("service", "for another service" if record.codes else "names no service")
     if record.day is None:
-        yield _Objection("not_dated", "not dated")
+        yield Objection("not_dated", "not dated")
     elif record.day > today:
-        yield _Objection("future", "dated in the future")
+        yield Objection("future", "dated in the future")
     elif rule is None:
         because = f"no form of this program's notice in force on {record.day}"
-        yield _Objection("edition", because)
+        yield Objection("edition", because)
     else:
         yield from _of_the_day(record.day, rule, d)
         yield from _of_the_patient(record, rule)
 
 
-def _of_the_day(day: date, rule: FormAcceptanceRule, d: Determination) -> Iterator[_Objection]:
+def _of_the_day(day: date, rule: FormAcceptanceRule, d: Determination) -> Iterator[Objection]:
     if day > d.day.latest:
-        yield _Objection("after_service", "dated after the service")
+        yield Objection("after_service", "dated after the service")
     if d.day.latest > months_after(day, rule.valid_months):
         because = f"older than {rule.valid_months} months on the day of service"
-        yield _Objection("too_old", because)
+        yield Objection("too_old", because)
 
 
-def _of_the_patient(record: SubmittedForm, rule: FormAcceptanceRule) -> Iterator[_Objection]:
+def _of_the_patient(record: SubmittedForm, rule: FormAcceptanceRule) -> Iterator[Objection]:
     if rule.prints_expiry is not None and record.edition != rule.prints_expiry:
-        yield _Objection("edition", "not on an edition usable that day")
+        yield Objection("edition", "not on an edition usable that day")
     if record.refused:
         if not (rule.refusal_counts and record.noted):
-            yield _Objection("refusal", "refused, without a note on the form")
+            yield Objection("refusal", "refused, without a note on the form")
     elif rule.options:
         if record.option not in rule.options:
-            yield _Objection("choice", "without the patient's choice")
+            yield Objection("choice", "without the patient's choice")
         if not record.signed:
-            yield _Objection("signature", "not signed")
+            yield Objection("signature", "not signed")
 
 
 def months_after(day: date, months: int) -> date:

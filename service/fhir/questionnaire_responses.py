@@ -6,7 +6,7 @@ Their acceptance is decided elsewhere. An answer of an unexpected type is ignore
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date, tzinfo
 from typing import Any
 
@@ -51,21 +51,32 @@ def form_canonical(data: Mapping[str, Any]) -> str | None:
     return None
 
 
-def notice_records(
-    resources: Resources, form_of: Callable[[str], str | None]
+def submitted_forms(
+    resources: Resources,
+    form_of: Callable[[str], str | None],
+    required_in: Callable[[str], Collection[str]] = lambda _form: (),
 ) -> tuple[SubmittedForm, ...]:
-    """The present responses to this service's forms; `form_of` maps a canonical to a form id."""
+    """The present responses to this service's forms.
+
+    `form_of` maps a canonical to a form id, `required_in` this to the linkIds of its required
+    questions.
+    """
     found: list[SubmittedForm] = []
     for resource in resources.of_type("QuestionnaireResponse"):
-        canonical = resource.data.get("questionnaire")
-        form = form_of(canonical) if isinstance(canonical, str) else None
+        canonical = form_canonical(resource.data)
+        form = form_of(canonical) if canonical is not None else None
         if form is not None:
-            found.append(read_notice_record(resource, resources, form))
+            # An adaptive form is complete with what it asked.
+            whole = canonical == resource.data.get("questionnaire")
+            required = required_in(form) if whole else ()
+            found.append(read_submitted_form(resource, resources, form, required))
     return tuple(found)
 
 
-def read_notice_record(resource: Resource, resources: Resources, form: str) -> SubmittedForm:
-    """One response to the form with this id."""
+def read_submitted_form(
+    resource: Resource, resources: Resources, form: str, required: Collection[str] = ()
+) -> SubmittedForm:
+    """One response to the form with this id; `required` are the linkIds that need an answer."""
     data, zone = resource.data, resources.zone
     answers = answers_of(data)
     refused = _first(answers, REFUSED) is True
@@ -83,6 +94,7 @@ def read_notice_record(resource: Resource, resources: Resources, form: str) -> S
         signed=_code(_first(answers, SIGNED_BY)) is not None,
         refused=refused,
         noted=_first(answers, REFUSAL_NOTED) is True,
+        is_open=any(link_id not in answers for link_id in required),
     )
 
 

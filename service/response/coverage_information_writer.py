@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from cards.coverage_information import (
     CLAIM_MODIFIER,
+    DOCUMENTATION_ON_FILE,
     NOTICE_ON_FILE,
     ContactPoint,
     CoverageInformation,
@@ -33,6 +34,7 @@ from service.decision.policy import (
 )
 from service.fhir.systems import CPT, HCPCS
 from service.policies.notices import Notice
+from service.response.documentation_status import documentation_sentences, on_file_sentence
 from service.response.form_filler import named_services
 from service.response.from_payer_records import (
     asserted_by_records,
@@ -135,6 +137,7 @@ class CoverageInformationWriter:
         if full:
             said.extend(decided_before(d, self.links.texts.payer, str))
             said.extend(on_file_sentences(d, self.links, services))
+            said.extend(documentation_sentences(d, self.links))
             said.extend(self.links.situation_orders(d, to.now.date(), services))
         expires = _expires_on(d, policy, to.now.date())
         asserted = [to.version.name, d.covered.value, *(n.id for n in editions), *_on_file(d, full)]
@@ -142,7 +145,7 @@ class CoverageInformationWriter:
         asserted.extend(asserted_by_records(d))
         if expires:
             asserted.append(expires.isoformat())
-        forms = still_needed(policy_determination.forms, d) if full else ()
+        forms = still_needed(d) if full else ()
         if policy.rules:
             asserted.extend(_of_rules(d, policy_determination, [f.form for f in forms]))
         info = CoverageInformation(
@@ -227,7 +230,9 @@ class CoverageInformationWriter:
         )
 
     def _details(self, d: Determination, editions: Sequence[Notice]) -> Iterator[Detail]:
-        """Details on the notice on file and on the claim modifier at present."""
+        """Details on the notice on file, the claim modifier at present and the documentation on
+        file.
+        """
         found = d.notice_on_file
         if found is not None:
             editions = [self.links.notices.edition(found.notice, found.edition)]
@@ -238,6 +243,10 @@ class CoverageInformationWriter:
             modifier = claim_modifier(d, editions[0])
             if modifier is not None:
                 yield Detail(CLAIM_MODIFIER, modifier.code, modifier.when)
+        for form in d.documentation_on_file:
+            known = form.record.startswith("QuestionnaireResponse/")
+            text = on_file_sentence(form, self.links)
+            yield Detail(DOCUMENTATION_ON_FILE, form.record if known else form.form, text)
 
 
 def _of_rules(d: Determination, said: PolicyDetermination, forms: Sequence[str]) -> Iterator[str]:
@@ -276,10 +285,16 @@ def _of_program(notice: Notice, text: str, editions: Sequence[Notice]) -> str:
 
 
 def _on_file(d: Determination, full: bool) -> Iterator[str]:
-    """The facts of a notice on file that change the assertion id."""
-    if full and d.notice_on_file is not None:
+    """The facts of forms on file, and of own forms that do not count, that change the assertion
+    id.
+    """
+    if not full:
+        return
+    if d.notice_on_file is not None:
         found = d.notice_on_file
         yield f"{found.record} {found.day} {found.option} {found.refused}"
+    yield from (f"{form.form} {form.record}" for form in d.documentation_on_file)
+    yield from (f"{form.form} {form.why}" for form in d.rejected_forms if form.notice is None)
 
 
 def already_carried(order: Order, coverage: str, assertion_id: str) -> bool:

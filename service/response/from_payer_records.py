@@ -97,10 +97,12 @@ def pa_needed(d: Determination) -> PaNeeded | None:
     return said.value if said else None
 
 
-def still_needed(forms: Sequence[FormNeed], d: Determination) -> tuple[FormNeed, ...]:
-    """The policy's forms without those for a prior authorization that a gold card takes away."""
+def still_needed(d: Determination) -> tuple[FormNeed, ...]:
+    """The policy's forms without those on file, and those for a prior authorization that a gold
+    card takes away.
+    """
     exempt = _GOLD_CARD in _reason_codes(d)
-    return tuple(f for f in forms if not (exempt and f.purpose == _FOR_AUTHORIZATION))
+    return tuple(f for f in d.forms_to_ask if not (exempt and f.purpose == _FOR_AUTHORIZATION))
 
 
 def coded_reasons(d: Determination, words: PayerTexts) -> tuple[tuple[str, str], ...]:

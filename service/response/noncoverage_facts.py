@@ -12,6 +12,7 @@ from service.decision.determination import Determination
 from service.decision.policy import Authority, Covered, Program, Wording
 from service.policies.notices import SituationEntry
 from service.response.card_group import CardGroup
+from service.response.documentation_status import documentation_sentences
 from service.response.form_filler import named_services
 from service.response.from_payer_records import by_records, decided_before
 from service.response.notice_status import (
@@ -153,6 +154,10 @@ def _of_the_patient(group: CardGroup, to: ResponseContext, links: ResponseLinks)
             s for d in group.determinations for s in rejected_sentences(d, links, to.now.date())
         )
         yield from (Line(s, keep=_OF_THE_PATIENT) for s in rejected)
+        documentation = dict.fromkeys(
+            s for d in group.determinations for s in documentation_sentences(d, links)
+        )
+        yield from (Line(s, keep=_OF_THE_PATIENT) for s in documentation)
 
 
 def _on_file(group: CardGroup, links: ResponseLinks) -> Iterator[Line]:

@@ -71,7 +71,7 @@ def rejected_sentences(d: Determination, links: ResponseLinks, day: date) -> Ite
     """
     phrases = links.texts.phrases
     for rejected in d.rejected_forms:
-        if rejected.notice not in d.notices:
+        if rejected.notice is not None and rejected.notice not in d.notices:
             notice = links.notices.edition(rejected.notice, day)
             because = phrases.why_rejected.of(rejected.why)
             yield phrases.rejected_forms.format(notice=notice.short_name, because=because)

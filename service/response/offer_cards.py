@@ -68,8 +68,11 @@ class _Group(NamedTuple):
 
     @property
     def forms(self) -> tuple[OfferedForm, ...]:
-        """Those that the outcome offers, and then those that it needs and that have a button."""
-        offered = self.offers.forms
+        """Those that the outcome offers, and then those that it needs and that have a button; none
+        that is on file.
+        """
+        on_file = {found.form for found in self.first.documentation_on_file}
+        offered = tuple(o for o in self.offers.forms if o.form not in on_file)
         return (*offered, *_needed(self.first, {o.form for o in offered}))
 
     def prefill(self, form_id: str, to: ResponseContext) -> PrefillContext:
@@ -268,9 +271,7 @@ class OfferCards:
 
 def _needed(d: Determination, but: Collection[str]) -> tuple[OfferedForm, ...]:
     """The forms that an answer needs and that have a button, but those with these ids."""
-    said = d.policy_determination
-    needed = still_needed(said.forms, d) if said is not None else ()
-    return tuple(f.offer for f in needed if f.offer is not None and f.form not in but)
+    return tuple(f.offer for f in still_needed(d) if f.offer is not None and f.form not in but)
 
 
 def _here(offered: Sequence[AnOffer], to: ResponseContext) -> Iterator[AnOffer]:
@@ -290,7 +291,9 @@ def _groups(decided: Sequence[Decided]) -> Iterator[_Group]:
             continue
         needed = _needed(d, ())
         if found.offers != NOTHING_OFFERED or needed:
-            key = (d.policy.id, d.policy.version, d.coverage.reference, found.offers, needed)
+            on_file = frozenset(f.form for f in d.documentation_on_file)
+            under = (d.policy.id, d.policy.version, d.coverage.reference)
+            key = (*under, found.offers, needed, on_file)
             groups.setdefault(key, []).append(item)
     for items in groups.values():
         found = items[0].determination.policy_determination

@@ -45,6 +45,7 @@ def shape_of(item: Decided) -> Shape | None:
     payer = d.payer
     if (
         d.notice_on_file is not None
+        or d.documentation_on_file
         or d.rejected_forms
         or d.decision is not None
         or d.approval is not None

@@ -12,6 +12,7 @@ from datetime import date, datetime
 
 from service.crd.cds_service import ReviewTarget
 from service.decision.coverage import Coverage, CoverageFinding, choose_coverage
+from service.decision.documentation_on_file import with_documentation_on_file
 from service.decision.evaluate import evaluate, in_scope, service_day
 from service.decision.facts import FactSpec
 from service.decision.order import Order, ServiceDay
@@ -30,6 +31,7 @@ from service.fhir.fact_reader import FhirFacts
 from service.fhir.fact_readers.at_hand import FormOf
 from service.fhir.order_details import OrderDetails
 from service.fhir.orders import VISIT_TYPE, patients_of, read_order
+from service.fhir.questionnaire_responses import named_by
 from service.fhir.resources import Resources
 from service.response.response_context import Decided
 from service.review.payer_facts import with_payers_facts
@@ -173,6 +175,13 @@ class DecideStep:
             patient=context.patient,
             today=context.today,
         )
+        if context.submitted_forms:
+            determination = with_documentation_on_file(
+                determination,
+                context.submitted_forms,
+                patient=context.patient,
+                named=frozenset(map(resources.local, named_by(resource.data))),
+            )
         details = OrderDetails(resource, resources, context.performer)
         return Decided(resource, determination, details, facts, _depends_on(target))
 

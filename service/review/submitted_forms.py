@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from cards.coverage_information import NOTICE_ON_FILE
+from cards.coverage_information import DOCUMENTATION_ON_FILE, NOTICE_ON_FILE
 from cards.coverage_information.reader import read_coverage_information
 from cards.questionnaires import Form, Forms
 from service.decision.policy import Policies
@@ -19,7 +19,7 @@ from service.ehr.fhir_query import FhirQuery, Search, missing
 from service.ehr.resource_fetcher import Fetched
 from service.fhir.document import Resource
 from service.fhir.orders import read_order
-from service.fhir.questionnaire_responses import notice_records
+from service.fhir.questionnaire_responses import form_canonical, named_by, submitted_forms
 from service.fhir.resources import Resources
 
 
@@ -39,12 +39,12 @@ class FormsOnFile:
 
     def records(self, resources: Resources) -> tuple[SubmittedForm, ...]:
         """This service's forms among the present QuestionnaireResponses, valid or not."""
-        return notice_records(resources, self._form_id)
+        return submitted_forms(resources, self._form_id, self._required_in)
 
     def needs(
         self, orders: Sequence[Resource], resources: Resources, patient: str
     ) -> list[FhirQuery]:
-        """Queries for the responses named by the orders' coverage information, and for
+        """Queries for the responses named by the orders and their coverage information, and for
         Questionnaires.
 
         `patient` is "Patient/id".
@@ -53,6 +53,7 @@ class FormsOnFile:
         for order in orders:
             if "extension" in order.data:  # without coverage information no form was asked for
                 found.extend(self._of_coverage_information(order, resources, patient))
+            found.extend(self._named(order, resources))
         offered = self._offered(orders)
         found.extend(_search(form) for form in offered if not _at_hand(form, resources))
         return found
@@ -81,13 +82,17 @@ class FormsOnFile:
         form = self.forms.answered_by(canonical)
         return form.id if form else None
 
+    def _required_in(self, form_id: str) -> frozenset[str]:
+        form = self.forms.get(form_id)
+        return frozenset(form.required_questions()) if form else frozenset()
+
     def _given(self, resources: Resources) -> frozenset[str]:
         """The ids of this service's forms among the present responses."""
 
         def read() -> frozenset[str]:
             responses = resources.of_type("QuestionnaireResponse")
-            written = (r.data.get("questionnaire") for r in responses)
-            found = (self._form_id(c) for c in written if isinstance(c, str))
+            written = (form_canonical(r.data) for r in responses)
+            found = (self._form_id(c) for c in written if c is not None)
             return frozenset(form for form in found if form is not None)
 
         return resources.once("forms given", read)
@@ -108,17 +113,39 @@ class FormsOnFile:
                         ids.update(self.of_notices.get(notice, ()))
         return tuple(form for form in self.forms if form.id in ids) if ids else ()
 
+    def _named(self, order: Resource, resources: Resources) -> Iterator[FhirQuery]:
+        """The responses that an order names, where its policy asks for forms."""
+        named = [*named_by(order.data)]
+        if named and self._documentation_of(order):
+            for reference in named:
+                yield from missing(reference, resources, "QuestionnaireResponse")
+
+    def _documentation_of(self, order: Resource) -> frozenset[str]:
+        """The ids of the forms that a policy with one of the order's codes can ask for.
+
+        Without those that only an open answer asks for: their answers are facts.
+        """
+        return frozenset(
+            need.form
+            for coding in read_order(order, Resources()).codings
+            for version in (self.policies.versions_for(coding.code) if coding.code else ())
+            for outcome in version.outcomes
+            for need in outcome.forms
+        )
+
     def _of_coverage_information(
         self, order: Resource, resources: Resources, patient: str
     ) -> Iterator[FhirQuery]:
         asked: set[str] = set()
         for info in read_coverage_information(order.data):
             asked.update(self._form_id(canonical) or "" for canonical in info.questionnaires)
-            for reference in info.detail(NOTICE_ON_FILE):
+            on_file = (*info.detail(NOTICE_ON_FILE), *info.detail(DOCUMENTATION_ON_FILE))
+            for reference in on_file:
                 if reference.startswith("QuestionnaireResponse/"):
                     yield from missing(reference, resources, "QuestionnaireResponse")
         notices = {r.notice for r in self.rules if r.form in asked}
         wanted = {r.form for r in self.rules if r.notice in notices}
+        wanted |= asked & self._documentation_of(order) if asked else set()
         wanted -= self._given(resources) if wanted else set()
         for form in self.forms:
             if form.id in wanted:

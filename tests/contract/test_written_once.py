@@ -378,7 +378,8 @@ def test_each_field_of_what_an_answer_is_written_of_is_in_the_shape_or_in_a_plac
         Determination: {
             "order", "finding", "covered", "program", "day", "policy", "policy_determination",
             "undetermined", "matched", "billing_codes", "notices", "notice_on_file",
-            "rejected_forms", "missing", "approval", "payer", "caveat", "situations", "decision",
+            "documentation_on_file", "rejected_forms", "missing", "approval", "payer", "caveat",
+            "situations", "decision",
         },
         Order: {"reference", "codings", "name", "service_day", "intent", "coverage_information"},
         Coverage: {"reference", "payer", "payer_told", "ends", "payer_unread"},

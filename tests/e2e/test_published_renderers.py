@@ -110,9 +110,9 @@ WAYS: Mapping[str, Way] = {
     "hospital-bed-need": Way(
         "mrs-medicare-advantage",
         {"position": "Upright, for two hours.", "ordinary-bed": "Its head does not rise."},
-        # It goes with the order and the claim; the answer does not hang on it.
-        before=("covered", ["covered"]),
-        after=("covered", ["covered"]),
+        # It goes with the order and the claim: covered with it and without, and asked for once.
+        before=("doc-needed", ["clinical"]),
+        after=("doc-needed", []),
         service=(HCPCS, "E0250"),
         diagnoses=("G82.20",),
         shown={"diagnosis": "G82.20"},

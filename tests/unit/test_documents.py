@@ -377,6 +377,9 @@ def test_the_scopes_that_help_are_those_of_the_facts_of_each_example_policy() ->
         conditions = [rule.when for listed in rules for rule in listed.rules]
         facts = [asked_for.fact for when in conditions for asked_for in asked_in(when)]
         asked[policy] = {kind for fact in facts for kind in fact.needs}
+        outcomes = [o for version in examples.versions(policy) for o in version.outcomes]
+        if any(outcome.forms for outcome in outcomes):
+            asked[policy].add("QuestionnaireResponse")
     assert shown == asked
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from service.decision.submitted_form import SubmittedForm
 from service.fhir.document import Document, Resource
-from service.fhir.questionnaire_responses import notice_records, read_notice_record
+from service.fhir.questionnaire_responses import read_submitted_form, submitted_forms
 from service.fhir.resources import Resources
 
 CONTEXT = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/qr-context"
@@ -35,7 +35,7 @@ def response(*items: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 def read(data: dict[str, Any], form: str = "abn-record", zone: tzinfo = UTC) -> SubmittedForm:
     resource = Resource(data, Document(json.dumps(data).encode(), data), (), "prefetch.form")
-    return read_notice_record(resource, Resources(zone=zone), form)
+    return read_submitted_form(resource, Resources(zone=zone), form)
 
 
 def test_a_signed_form_is_read_wherever_its_answers_stand() -> None:
@@ -133,4 +133,5 @@ def test_only_responses_to_our_forms_are_taken() -> None:
         document = Document(json.dumps(data).encode(), data)
         resources.add(Resource(data, document, (), "prefetch"))
     ids = {"ours|1": "abn-record"}
-    assert [r.reference for r in notice_records(resources, ids.get)] == ["QuestionnaireResponse/r0"]
+    (found,) = submitted_forms(resources, ids.get)
+    assert found.reference == "QuestionnaireResponse/r0"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cards.texts.wording import WhyRejected
-from service.decision import submitted_form
+from service.decision import documentation_on_file, submitted_form
 from service.decision.coverage import CoverageFinding, CoverageOutcome
 from service.decision.determination import Determination
 from service.decision.order import Code, Order, ServiceDay
@@ -285,6 +285,7 @@ def test_months_end_on_a_day_that_there_is(day: date, months: int, then: date) -
 
 
 def test_every_reason_for_not_counting_has_words_for_people() -> None:
-    source = Path(submitted_form.__file__).read_text("utf-8")
-    named = set(re.findall(r'_Objection\("(\w+)"', source)) - {"patient", "order"}
+    modules = (submitted_form, documentation_on_file)
+    source = "".join(Path(m.__file__).read_text("utf-8") for m in modules)
+    named = set(re.findall(r'Objection\("(\w+)"', source)) - {"patient", "order"}
     assert named == set(WhyRejected.model_fields)

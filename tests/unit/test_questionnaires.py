@@ -263,3 +263,31 @@ class TestCanonicals:
 
     def test_the_same_id_elsewhere_is_no_form_of_ours(self, forms: Forms) -> None:
         assert forms.answered_by("https://other.example.org/fhir/Questionnaire/abn-record") is None
+
+
+def test_required_are_the_questions_that_every_response_answers() -> None:
+    """What is asked under a condition, or is no question, may be left out."""
+    condition = [{"question": "a", "operator": "exists", "answerBoolean": True}]
+    by_expression = [{"url": f"{SDC}sdc-questionnaire-enableWhenExpression", "valueExpression": {}}]
+    items = [
+        {"linkId": "a", "type": "string", "required": True},
+        {"linkId": "b", "type": "string"},
+        {"linkId": "c", "type": "string", "required": True, "enableWhen": condition},
+        {"linkId": "d", "type": "string", "required": True, "extension": by_expression},
+        {
+            "linkId": "e",
+            "type": "group",
+            "required": True,
+            "item": [{"linkId": "f", "type": "boolean", "required": True}],
+        },
+        {
+            "linkId": "g",
+            "type": "group",
+            "enableWhen": condition,
+            "item": [{"linkId": "h", "type": "boolean", "required": True}],
+        },
+    ]
+    form = {"id": "own", "version": "1.0.0", "title": "Own", "date": "2026-01-01", "item": items}
+    found = load_forms([form]).get("own")
+    assert found is not None
+    assert list(found.required_questions()) == ["a", "f"]

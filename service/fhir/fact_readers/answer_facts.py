@@ -6,9 +6,10 @@ from datetime import tzinfo
 from typing import Any
 
 from service.decision.facts import Fact, FactKind, FactSource, FactSpec, Value, Why
+from service.decision.submitted_form import SubmittedForm, objections_to_any_form
 from service.fhir.dates import day_range
 from service.fhir.document import Resource
-from service.fhir.elements import reference_of, text
+from service.fhir.elements import text
 from service.fhir.fact_readers.at_hand import OrderAtHand
 from service.fhir.fact_readers.care_facts import is_too_old
 from service.fhir.fact_readers.data_types import decimal, measured
@@ -17,7 +18,7 @@ from service.fhir.questionnaire_responses import (
     answers_of,
     form_canonical,
     named_by,
-    orders_of,
+    read_submitted_form,
 )
 from service.fhir.systems import code_of
 
@@ -28,15 +29,11 @@ def answer(at: OrderAtHand, spec: FactSpec, source: FactSource) -> Fact:
     for response in at.resources.of_type("QuestionnaireResponse"):
         data = response.data
         canonical = form_canonical(data)
-        if canonical is None or at.form_of(canonical) != source.questionnaire:
+        form = at.form_of(canonical) if canonical is not None else None
+        if form is None or form != source.questionnaire:
             continue
-        subject = reference_of(data.get("subject"))
-        if subject is None or at.resources.local(subject) != at.patient:
-            continue
-        if data.get("status") not in ("completed", "amended"):
-            continue
-        of_order = at.order.reference in _orders_of(response, at)
-        if not of_order and response.reference not in named:
+        record = _record(response, form, at)
+        if any(objections_to_any_form(record, at.order.reference, at.patient, named)):
             continue
         authored = day_range(data.get("authored"), at.resources.zone)
         if authored is not None and is_too_old(authored, source, at):
@@ -52,10 +49,10 @@ def answer(at: OrderAtHand, spec: FactSpec, source: FactSource) -> Fact:
     return Fact(why=Why.NOT_REACHABLE if unread else Why.NOT_TOLD, because="the form is not back")
 
 
-def _orders_of(response: Resource, at: OrderAtHand) -> frozenset[str]:
+def _record(response: Resource, form: str, at: OrderAtHand) -> SubmittedForm:
     resources = at.resources
-    key = ("orders", response.reference)
-    return resources.once(key, lambda: orders_of(response.data, resources))
+    key = ("submitted form", response.reference)
+    return resources.once(key, lambda: read_submitted_form(response, resources, form))
 
 
 def _answers_of(response: Resource, at: OrderAtHand) -> Answers:
