@@ -12,6 +12,8 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -111,16 +113,18 @@ def _with_many(folder: Path) -> tuple[Settings, _Start, _Start]:
     sets.mkdir(parents=True)
     (sets / "2026-01-01.csv").write_text("system,code\n" + rows, "utf-8")
     rule = "when: {fact: order.reason, in: [large]}"
-    large = template.replace("screening-test", "large").replace('"82270"', '"99ZZZ"')
+    large = template.replace("screening-test", "large").replace('"82270"', '"9999Z"')
     large = large.replace("when: {fact: patient.age, below: 45}", rule)
     (folder / "large").mkdir()
     (folder / "large" / "2026-01-01.yaml").write_text(large, "utf-8")
     payers = _SHIPPED / "payers.yaml"
     load_library(_SHIPPED / "library", payers)
     cache = folder.parent / "cache"
-    without = _reading(_SHIPPED / "library", folder.parent / "cache-without")
-    first = _reading(folder, cache, kept=False) - without
-    again = _reading(folder, cache) - without
+    # As the server reads, before it has any other thread: only then do helpers read as well.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as server:
+        without = server.submit(_reading, _SHIPPED / "library", folder.parent / "plain").result()
+        first = server.submit(_reading, folder, cache, kept=False).result() - without
+        again = server.submit(_reading, folder, cache).result() - without
     settings = load_settings(policies_dir=folder, payers_file=payers, cache_dir=cache)
     return settings, first, again
 
