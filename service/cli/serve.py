@@ -7,6 +7,7 @@ import gc
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,7 @@ def _wired() -> WSGIApplication:
     from service.web.body_deadline import BodyDeadline, BodyWatch
 
     settings = load_settings()
+    sys.setswitchinterval(SWITCH_SECONDS)
     keeper = _of_the_server
     lasting = Lasting()
     watch = BodyWatch(late_answer)
@@ -93,6 +95,11 @@ files again, and all answer by the same until the server puts another one into f
 _counts: SharedCounts | None = None
 """What the workers have counted, each in a region of its own."""
 
+
+SWITCH_SECONDS = 0.0005
+"""Time for which a thread of a worker may compute while another one waits for its turn: a tenth of
+Python's own, so that a quick call comes through beside one client's costly ones.
+"""
 
 HEADER_BYTES = 32_768
 """Size of all headers of a request in bytes; above it, 431."""
