@@ -64,6 +64,13 @@ def public_pem(folder: Path, key: Ed25519PrivateKey = KEY, name: str = "key.pub"
     return file
 
 
+@pytest.fixture(autouse=True)
+def no_other_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bundle stands alone: of the library that these tests may be run on, nothing is set."""
+    for setting in ("POLICIES_DIR", "ADDED_POLICIES_DIR", "PAYERS_FILE", "PROGRAMS_FILE"):
+        monkeypatch.delenv(f"COVERCARD_{setting}", raising=False)
+
+
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
     """A bundle of the sound library."""
