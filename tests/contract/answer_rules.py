@@ -163,7 +163,7 @@ def _orders(request: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from ({} for _ in (named if named is not None else [context.get("order")]))
         return
     name = "draftOrders" if request["hook"] == "order-sign" else "appointments"
-    for entry in context[name].get("entry", []):
+    for entry in context[name].get("entry") or ():  # null is as nothing
         resource = entry.get("resource") or {}
         if resource.get("resourceType") in _ORDERS[name]:
             yield resource

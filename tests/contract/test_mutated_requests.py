@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,31 +60,41 @@ ODD_VALUES = st.one_of(
 )
 
 
+def mutate(
+    draw: st.DrawFn, root: Any, odd: st.SearchStrategy[Any], names: Sequence[str] = ()
+) -> None:
+    """Replace, remove or double a value somewhere below `root`; or give a member one of `names`."""
+    changes = ["replace", "remove", "double", *(["rename"] if names else ())]
+    node = root
+    while True:
+        if isinstance(node, dict) and node:
+            key: Any = draw(st.sampled_from(sorted(node)))
+        elif isinstance(node, list) and node:
+            key = draw(st.integers(0, len(node) - 1))
+        else:
+            return
+        child = node[key]
+        if isinstance(child, dict | list) and child and draw(st.integers(0, 3)):
+            node = child
+            continue
+        change = draw(st.sampled_from(changes))
+        if change == "replace":
+            node[key] = copy.deepcopy(draw(odd))
+        elif change == "remove":
+            del node[key]
+        elif isinstance(node, list):
+            node.append(copy.deepcopy(child))
+        elif change == "rename":
+            node[draw(st.sampled_from(names))] = child
+        return
+
+
 @st.composite
 def mutated_requests(draw: st.DrawFn) -> dict[str, Any]:
     """A fixture with up to four of its values replaced, removed or doubled."""
     request = copy.deepcopy(draw(st.sampled_from(SEEDS)))
     for _ in range(draw(st.integers(1, 4))):
-        node: Any = request
-        while True:
-            if isinstance(node, dict) and node:
-                key: Any = draw(st.sampled_from(sorted(node)))
-            elif isinstance(node, list) and node:
-                key = draw(st.integers(0, len(node) - 1))
-            else:
-                break
-            child = node[key]
-            if isinstance(child, dict | list) and child and draw(st.integers(0, 3)):
-                node = child
-                continue
-            change = draw(st.sampled_from(["replace", "remove", "double"]))
-            if change == "replace":
-                node[key] = copy.deepcopy(draw(ODD_VALUES))
-            elif change == "remove":
-                del node[key]
-            elif isinstance(node, list):
-                node.append(copy.deepcopy(child))
-            break
+        mutate(draw, request, ODD_VALUES)
     return request
 
 

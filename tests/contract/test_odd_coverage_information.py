@@ -28,6 +28,7 @@ from service.fhir.extension_display import value_in_words
 from service.settings import Settings
 from tests.conftest import FIXTURES, NOW, fixture_text, in_folder, settle
 from tests.contract.answer_rules import check_answer, parts, stated
+from tests.contract.test_mutated_requests import mutate
 from tests.e2e.readers import READER, SECRET, readers_file
 
 Json = dict[str, Any]
@@ -86,28 +87,8 @@ def odd_statements(draw: st.DrawFn) -> Json:
     if draw(st.booleans()):  # on the very coverage that is answered about
         made["extension"][0]["valueReference"]["reference"] = "Coverage/ma-ann"
     for _ in range(draw(st.integers(1, 5))):
-        node: Any = made["extension"] if isinstance(made.get("extension"), list) else made
-        while True:
-            if isinstance(node, dict) and node:
-                key: Any = draw(st.sampled_from(sorted(node)))
-            elif isinstance(node, list) and node:
-                key = draw(st.integers(0, len(node) - 1))
-            else:
-                break
-            child = node[key]
-            if isinstance(child, dict | list) and child and draw(st.integers(0, 3)):
-                node = child
-                continue
-            change = draw(st.sampled_from(["replace", "remove", "double", "rename"]))
-            if change == "replace":
-                node[key] = copy.deepcopy(draw(ODD))
-            elif change == "remove":
-                del node[key]
-            elif isinstance(node, list):
-                node.append(copy.deepcopy(child))
-            elif change == "rename":
-                node[draw(st.sampled_from(["valueX", "value", "extension", "url"]))] = child
-            break
+        node = made["extension"] if isinstance(made.get("extension"), list) else made
+        mutate(draw, node, ODD, ["valueX", "value", "extension", "url"])
     if not draw(st.integers(0, 9)):
         made["extension"] = copy.deepcopy(draw(ODD))
     return made
