@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test test-fast test-added-policy inferno validate forms dtr-clients check audit sbom format requirements documents dictionary pictures bench bench-compare matrix clean
+.PHONY: run test test-fast test-added-policy inferno validate forms dtr-clients check audit sbom format requirements documents dictionary pictures bench bench-compare matrix fresh-debian cluster clean
 
 # With the example records of members, unless COVERCARD_PAYER_DATA says otherwise; what was
 # imported before stays.
@@ -68,6 +68,16 @@ sbom: $(VENV)/.dev
 matrix:
 	.ci/matrix
 
+# The README's two commands and .ci/run on a Debian 12 and 13 as they are after their installation;
+# root's. make fresh-debian FRESH="trixie readme" runs a part (.ci/fresh_debian.py).
+FRESH ?=
+fresh-debian:
+	.ci/fresh_debian.py $(FRESH)
+
+# Kubernetes' own programs, for the runbook on a cluster; needs Go.
+cluster: $(VENV)/.dev
+	$(BIN)/python -m tests.cluster
+
 # Fails unless every statement was looked at: docs/conformance.md.
 requirements: $(VENV)/.dev
 	$(PYTEST) -q --requirements
@@ -111,6 +121,11 @@ ALONE   = mkdir -p $(VENV) && { command -v flock >/dev/null || flock() { :; }; }
 	exec 9>$(VENV)/.lock && { flock --nonblock 9 || \
 	{ echo "Another make is installing into $(VENV): waiting for it."; flock 9; }; } &&
 
+# An upgrade of the machine's Python, or its removal, leaves an environment without its packages.
+ANEW := $(shell [ ! -e $(VENV)/.made ] || $(BIN)/python -c 'import pip' >/dev/null 2>&1 || \
+	{ rm -f $(VENV)/.made $(VENV)/.run $(VENV)/.dev; echo yes; })
+$(if $(ANEW),$(info The Python of $(VENV) is gone, or is another one now: it is made anew.))
+
 $(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/.made
 	@$(ALONE) $(INSTALL)
 
@@ -120,7 +135,8 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/.made
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Covercard needs Python 3.11 or newer (set PYTHON=...)."; exit 1; }
-	@$(ALONE) { [ -e $@ ] || $(PYTHON) -m venv $(VENV); } && touch $@ || \
+	@$(ALONE) { [ -e $@ ] || { rm -rf $(VENV)/bin $(VENV)/lib $(VENV)/lib64 && \
+		$(PYTHON) -m venv $(VENV); }; } && touch $@ || \
 		{ echo "Python cannot make a virtual environment: apt-get install python3-venv"; exit 1; }
 
 clean:

@@ -5,6 +5,7 @@ The start is refused for each, unless `COVERCARD_ACCEPTED_RISKS` has its name; t
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Network, ip_address, ip_network
 from typing import TYPE_CHECKING
@@ -43,10 +44,13 @@ def _all_addresses(settings: Settings) -> Iterator[str]:
 
 
 def _is_every_address(host: str) -> bool:
+    # By the reader of addresses that the socket is bound with: it takes "0" and "0x0", too.
     try:
-        return ip_address(host.strip("[]")).is_unspecified
-    except ValueError:
+        found = socket.getaddrinfo(host.strip("[]"), None, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
         return host == ""
+    addresses = [ip_address(where[0]) for *_, where in found]
+    return any((getattr(a, "ipv4_mapped", None) or a).is_unspecified for a in addresses)
 
 
 def _wide_networks(settings: Settings) -> Iterator[str]:

@@ -28,6 +28,7 @@
     ├── StoreUnavailable           a database is unreachable: records wait in the segments
     ├── EntryRejected              the decision log's database refuses rows for good
     └── ConfigurationError         the operator's files or settings; stops the start or the command
+        ├── NotNow                 the same may succeed later: an address is held, a disk is full
         └── LibraryError           a policy, notice, payers or clients file: file, field and repair
 
 A message describes the form of the input, never its content: messages are logged, and values may be
@@ -334,7 +335,18 @@ class EntryRejected(CovercardError):
 
 
 class ConfigurationError(CovercardError):
-    """A wrong setting or file of the operator; the message has its name and the fix."""
+    """A wrong setting or file of the operator; the message has its name and the fix.
+
+    `exit_code` is that of a command which it ends: 2 says that trying again does not help.
+    """
+
+    exit_code: ClassVar[int] = 2
+
+
+class NotNow(ConfigurationError):
+    """Setting that cannot be followed now, and may be later: an address is held, a disk is full."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True, slots=True)

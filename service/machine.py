@@ -12,7 +12,8 @@ from pathlib import Path
 
 BYTES_A_WORKER = 256 * 1024 * 1024
 """Memory that a worker may come to need: forty megabytes of its own at first, and more with large
-calls at a time (docs/operations.md#capacity)."""
+calls at a time (docs/performance.md#sizing).
+"""
 
 
 def workers_for_this_machine(most: int = 64, root: Path = Path("/")) -> int:

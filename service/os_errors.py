@@ -16,6 +16,7 @@ _NEXT: Mapping[int, str] = {
     errno.ENOENT: "check the name",
     errno.ENOTDIR: "check the name",
     errno.EISDIR: "name a file",
+    errno.ELOOP: "name what the link leads to",
     errno.EIO: "check the disk",
 }
 

@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.accepted_risks import RISKS, refused_risks
 from service.addresses import is_loopback
+from service.database.urls import is_sqlite
 from service.ehr.allowlist import parse_base
 from service.ehr.server_aliases import ServerAliases
 from service.errors import ConfigurationError
@@ -35,6 +36,7 @@ from service.fhir.encounters import own_classes
 from service.machine import workers_for_this_machine
 
 _PREFIX = "COVERCARD_"
+_SQLITE = "sqlite:///"
 _BUILT_IN = Path(__file__).parent / "policies"
 _FORMER = {
     "SPOOL_DIR": "is now COVERCARD_RECORDS_DIR, and still taken for it",
@@ -155,12 +157,13 @@ class Settings(BaseSettings):
     )
     max_orders: int = Field(100, ge=1, description="Orders that one call may ask about.")
     max_references: int = Field(
-        200, ge=10, description="References of one call to resources that it does not hold."
+        200, ge=10, description="Resources that one call refers to and does not hold."
     )
     call_counts: Literal["memory", "database"] | None = Field(
         None,
-        description="Where calls are counted: `memory` (one worker's) or `database` (those of all"
-        " workers and instances). Default: `memory` with one worker, else `database`.",
+        description="Where calls are counted: `memory` (those of one instance, all its workers'"
+        " together) or `database` (those of all instances). Default: `database` with several"
+        " workers on PostgreSQL, else `memory`.",
     )
     max_concurrent_calls: int = Field(
         32, ge=1, le=512, description="Calls that one worker answers at a time; more get 503."
@@ -206,7 +209,8 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=8,
-        description="Proxies in front that write the caller's address into `X-Forwarded-For`.",
+        description="Proxies in front that write the caller's address into `X-Forwarded-For`, and"
+        " may write their own id of each request into `Covercard-Proxy-Request`.",
     )
     header_timeout: int = Field(
         10, ge=1, le=60, description="Seconds in which a request's headers must have come."
@@ -535,7 +539,7 @@ class Settings(BaseSettings):
     def _replica_of_postgres(cls, url: str) -> str:
         if url and not url.startswith("postgresql+psycopg://"):
             raise ValueError("must begin with postgresql+psycopg://")
-        return url
+        return _readable_database(url)
 
     @field_validator("database_url")
     @classmethod
@@ -634,9 +638,9 @@ class Settings(BaseSettings):
 
     @cached_property
     def counts_in_database(self) -> bool:
-        """Whether calls are counted across workers."""
+        """Whether calls are counted across instances. An SQLite file serves one."""
         if self.call_counts is None:
-            return self.worker_processes > 1
+            return self.worker_processes > 1 and not is_sqlite(self.database_url)
         return self.call_counts == "database"
 
     def check_exposure(self) -> None:
@@ -711,14 +715,19 @@ def _readable_database(url: str) -> str:
     """The URL, if it has one meaning. A password cut off in its middle would be taken for a host or
     a port, and told.
     """
-    if url == "sqlite:///":
-        raise ValueError("names no file: write sqlite:///FILE, sqlite:////FILE below the root")
+    if not url.isprintable():
+        raise ValueError("holds a line break or another control character: write it as one line")
+    if url.startswith(_SQLITE):
+        file = url.removeprefix(_SQLITE)
+        if not Path(file).name or file.startswith((":memory:", "file:")) or "?" in file:
+            raise ValueError("names no file: write sqlite:///FILE, sqlite:////FILE below the root")
+        return url
     try:
         parts = urlsplit(url)
         several = parts.netloc.count("@") > 1 or parts.port == 0
     except ValueError:
         several = True
-    if several or (parts.scheme != "sqlite" and {"#", "\\"} & set(url)):
+    if several or {"#", "\\"} & set(url):
         raise ValueError(
             "cannot be read as user:password@host:port/name; write characters such as @ : / # ? of"
             " a password as %40 %3A %2F %23 %3F"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -13,6 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from service.bootstrap.app import CALLS, RECORDER, create_app
+from service.decision_log import recorder
 from service.fixture_days import with_days
 from service.settings import Settings, load_settings
 
@@ -42,6 +45,18 @@ def fixture_text_today(path: Path) -> str:
     return with_days(path.read_text("utf-8"), datetime.now(UTC).date())
 
 
+@contextlib.contextmanager
+def without_further_threads() -> Iterator[None]:
+    """A block in which the system has no more threads."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        yield
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_test_writes_into_the_checkout(
     tmp_path_factory: pytest.TempPathFactory,
@@ -55,6 +70,16 @@ def no_test_writes_into_the_checkout(
         patch.setenv("COVERCARD_DATABASE_URL", f"sqlite:///{folder}/covercard.sqlite3")
         patch.setenv("COVERCARD_RECORDS_DIR", str(folder / "records"))
         patch.setenv("COVERCARD_WORKERS", "1")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_recorder_tells_an_anchor_meanwhile() -> Iterator[None]:
+    """Recorders of this process log the ends of their chains on standard output, once a minute:
+    among what a command has printed there, such a line would be taken for its own.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recorder, "_ANCHOR_SECONDS", 3600.0)
         yield
 
 
@@ -91,7 +116,7 @@ def applications(app: Flask) -> tuple[Flask, Flask]:
 
 def settle(client: FlaskClient) -> None:
     """Wait until all that a service has recorded is in the rows."""
-    assert client.application.extensions[RECORDER].settle(10)
+    assert client.application.extensions[RECORDER].settle(60)
 
 
 @pytest.fixture
@@ -100,6 +125,19 @@ def fixture() -> Callable[[str], dict[str, Any]]:
 
     def read(name: str) -> dict[str, Any]:
         loaded: dict[str, Any] = json.loads(fixture_text(FIXTURES / f"{name}.json"))
+        return loaded
+
+    return read
+
+
+@pytest.fixture
+def fixture_today() -> Callable[[str], dict[str, Any]]:
+    """Reads it as of today, for a service with a clock of its own: the days of a fixture are over
+    some weeks after those of the tests' fixed clock.
+    """
+
+    def read(name: str) -> dict[str, Any]:
+        loaded: dict[str, Any] = json.loads(fixture_text_today(FIXTURES / f"{name}.json"))
         return loaded
 
     return read

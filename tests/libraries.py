@@ -55,6 +55,24 @@ def two_versions(folder: Path) -> Path:
     return library
 
 
+def outside_medicare(folder: Path) -> Path:
+    """A library under `folder` whose policy also has words for programs outside Medicare."""
+    library = folder / "library"
+    copytree(SOUND, library)
+    file = library / POLICY / "2024-01-01.yaml"
+    more = {
+        "determinations": "{covered: covered, reason: "
+        "{id: usual, text: Usual care., citations: [plan-1]}}",
+        "advance_notice": "[]",
+        "wording": '{summary: "Covered: {services}.", statement: Covered elsewhere.}',
+    }
+    text = file.read_text("utf-8")
+    for section, words in more.items():
+        text = text.replace(f"\n{section}:\n", f"\n{section}:\n  not_medicare: {words}\n")
+    file.write_text(text, "utf-8")
+    return library
+
+
 def as_of(day: date, folder: Path) -> Path:
     """The library on file under `folder`, without versions and editions that begin after a day.
 

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from service.database.table_revisions import Migrations, upgrade
 from service.errors import StoreUnavailable
 
-AUTH = Migrations(Path(__file__).parent / "migrations", "auth_version", "0001")
+AUTH = Migrations(Path(__file__).parent / "migrations", "auth_version", "0002")
 """With the newest revision in `migrations/versions`, as a test verifies."""
 
 metadata = MetaData()
@@ -31,8 +31,16 @@ used_tokens = Table(
     Column("issuer", String(255), primary_key=True),
     Column("jti_sha256", String(64), primary_key=True),
     Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("request_sha256", String(64)),
+    Column("repeatable_until", BigInteger),
+    Column("repeats", Integer),
 )
-"""Used tokens, insert-only until pruned; `expires_at` in seconds since 1970."""
+"""Used tokens until they are pruned; times in seconds since 1970.
+
+The last three are of calls that came through a proxy that names its requests
+(service.auth.replay_detection): by which its repetition is told, until when that is accepted, and
+how often it was. A former version leaves them empty: its calls are not repeated.
+"""
 
 client_calls = Table(
     "client_calls",

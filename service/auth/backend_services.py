@@ -13,7 +13,7 @@ from typing import Any
 from service.auth.access_tokens import LIFETIME, AccessTokens
 from service.auth.client_share import FailedTokens
 from service.auth.clients import Client, TrustedClient
-from service.auth.replay_detection import FirstUses
+from service.auth.replay_detection import UsedTokens, accepted
 from service.auth.scopes import understood
 from service.auth.tokens import (
     LEEWAY,
@@ -52,7 +52,7 @@ class BackendServices:
         self,
         clients: Mapping[str, TrustedClient],
         tokens: AccessTokens,
-        used: FirstUses,
+        used: UsedTokens,
         failed: FailedTokens,
         clock: Callable[[], datetime],
     ) -> None:
@@ -62,9 +62,16 @@ class BackendServices:
         self._failed = failed
         self._clock = clock
 
-    def token(self, form: Mapping[str, Sequence[str]], url: str, address: str) -> IssuedToken:
+    def token(
+        self,
+        form: Mapping[str, Sequence[str]],
+        url: str,
+        address: str,
+        request: str | None = None,
+    ) -> IssuedToken:
         """An access token for the token request in `form`, sent to `url` from `address`.
 
+        `request` is the digest of the trusted proxy's request, None without one.
         Raises OAuthRefusal; TooManyCalls after too many invalid assertions; Unavailable if the
         client's keys or the record of used assertions are unavailable.
         """
@@ -75,7 +82,7 @@ class BackendServices:
             raise OAuthRefusal("unsupported_grant_type", f"expected grant_type={GRANT_TYPE}")
         if _one(form, "client_assertion_type") != ASSERTION_TYPE:
             raise OAuthRefusal("invalid_request", f"expected {ASSERTION_TYPE}")
-        trusted = self._authenticated(_one(form, "client_assertion"), url, address)
+        trusted = self._authenticated(_one(form, "client_assertion"), url, address, request)
         scopes = understood(_one(form, "scope"))
         if not scopes or trusted.client_id is None:
             raise OAuthRefusal("invalid_scope", "expected scopes such as system/Questionnaire.rs")
@@ -85,7 +92,9 @@ class BackendServices:
             " ".join(scope.written for scope in scopes),
         )
 
-    def _authenticated(self, assertion: str, url: str, address: str) -> TrustedClient:
+    def _authenticated(
+        self, assertion: str, url: str, address: str, request: str | None
+    ) -> TrustedClient:
         client_id = ""
         try:
             header, claims = parts_of(assertion)
@@ -96,13 +105,15 @@ class BackendServices:
             client_id = trusted.client_id or ""
             self._failed.check(client_id, address)
             check_signature(assertion, signing_keys(header, trusted))
-            self._check(claims, client_id, url)
+            self._check(claims, client_id, url, request)
         except Unauthenticated as error:
             self._failed.add(client_id, address)
             raise OAuthRefusal("invalid_client", _REFUSED, error.why) from None
         return trusted
 
-    def _check(self, claims: Mapping[str, Any], client_id: str, url: str) -> None:
+    def _check(
+        self, claims: Mapping[str, Any], client_id: str, url: str, request: str | None
+    ) -> None:
         """Check the claims of SMART's client-confidential-asymmetric; iat may be absent."""
         if text_claim(claims, "sub") != client_id:
             raise Unauthenticated("sub", "must be the client_id, as iss is")
@@ -119,8 +130,7 @@ class BackendServices:
             raise Unauthenticated("jti", f"must have 1 to {LONGEST_JTI} characters")
         forget_after = datetime.fromtimestamp(expires + LEEWAY, UTC)
         # Apart from the tokens of the hooks, whose issuer may be the same word.
-        if not self._used.first_use(f"client_id {client_id}", jti, forget_after):
-            raise Unauthenticated("jti", "was used before")
+        accepted(self._used, f"client_id {client_id}", jti, forget_after, request)
 
 
 def _one(form: Mapping[str, Sequence[str]], name: str) -> str:

@@ -19,13 +19,13 @@ _OPERATION = re.compile(r"/fhir(?:/\d+\.\d+)?/([A-Z][A-Za-z]+)(?:/.*)?")
 class BearerTokens:
     """The client of a bearer token.
 
-    `own` checks a client's own token for a called URL and the caller's address; `base_url` is the
-    service's public base URL.
+    `own` checks a client's own token for a called URL, the caller's address and the digest of the
+    proxy's request; `base_url` is the service's public base URL.
     """
 
     def __init__(
         self,
-        own: Callable[[str, str, str], Client],
+        own: Callable[[str, str, str, str | None], Client],
         access: AccessTokens,
         base_url: str,
     ) -> None:
@@ -33,13 +33,14 @@ class BearerTokens:
         self._access = access
         self._base_url = base_url
 
-    def client_of(self, token: str, url: str, address: str) -> Client:
+    def client_of(self, token: str, url: str, address: str, request: str | None) -> Client:
         """The client of `token` for a call of `url`, sent from `address`.
 
+        `request` is the digest of the trusted proxy's request, None without one.
         Raises the errors of the one that checks the token.
         """
         if not _is_access_token(token):
-            return self._own(token, url, address)
+            return self._own(token, url, address, request)
         operation = _OPERATION.fullmatch(url.removeprefix(self._base_url))
         if operation is None:
             raise Unauthenticated("typ", "access tokens are for the FHIR endpoint")

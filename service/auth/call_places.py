@@ -4,7 +4,8 @@ A call that waits for its client's EHR gives its place at work to others. A clie
 silent fills its own share of the places for waiting, and is refused alone.
 
 One call of a client computes at a time: its others wait in line. The interpreter computes one call
-at a time anyway, and so a client with costly calls slows itself, and the others hardly.
+at a time anyway, and so a client with costly calls slows itself, and the others hardly. Beside
+others a client keeps a pace (`pace`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from service.auth.clients import Client
+from service.auth.pace import NO_PACE, Pace, PaceLimits
 from service.auth.places import Places
+from service.interpreter_lock import CostlyCalls
+
+LARGE_BODY = 65_536
+"""Bytes of a call that may be costly."""
+LONG_SECONDS = 0.005
+"""Processor time: a shorter call leaves the interpreter to others before it would have to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +38,33 @@ class PlaceLimits:
 
 
 class CallPlaces:
-    """The places of one worker. `shown` is told how many calls are at work, and how many wait."""
+    """The places of one worker. `shown` is told how many calls are at work, and how many wait.
+
+    `pace` are the limits that a client's pace goes by; `costly` is told when a call computes
+    that has a large body, or whose client's calls compute for long; `monotonic` is a clock in
+    seconds.
+    """
 
     def __init__(
-        self, limits: PlaceLimits, shown: Callable[[int, int], None] = lambda _work, _wait: None
+        self,
+        limits: PlaceLimits,
+        shown: Callable[[int, int], None] = lambda _work, _wait: None,
+        pace: PaceLimits = NO_PACE,
+        costly: CostlyCalls | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._at_work = Places("calls", limits.at_work, limits.at_work_of_one)
         self._waiting = Places("calls waiting for the EHR", limits.waiting, limits.waiting_of_one)
         self._shown = shown
+        self._pace = pace
+        self.costly = costly or CostlyCalls()
+        self._monotonic = monotonic
         self._turns: dict[str, Turn] = {}
+        self._visitors = Turn(
+            Pace(NO_PACE, monotonic), lambda: True, monotonic=monotonic, rests_alone=True
+        )
+        self._newest = self._before = ("", float("-inf"))
+        """The client that called last and the last other one, each with the time of its call."""
 
     @property
     def at_work(self) -> int:
@@ -56,8 +82,40 @@ class CallPlaces:
         self._at_work.take(client.issuer)
         self._show()
         # Open callers are not told apart: they would wait for one another.
-        turn = self._turns.setdefault(client.issuer, Turn()) if client.issuer else None
+        if not client.issuer:
+            return CallPlace(self, client, None)
+        self._note(client.issuer)
+        turn = self._turns.get(client.issuer)
+        if turn is None:
+            turn = self._turns.setdefault(client.issuer, self._new_turn(client.issuer))
         return CallPlace(self, client, turn)
+
+    def _new_turn(self, issuer: str) -> Turn:
+        return Turn(
+            Pace(self._pace, self._monotonic),
+            lambda: self._others_call(issuer),
+            monotonic=self._monotonic,
+        )
+
+    def _note(self, issuer: str) -> None:
+        if issuer != self._newest[0]:
+            self._before = self._newest
+        self._newest = (issuer, self._monotonic())
+
+    def _others_call(self, issuer: str) -> bool:
+        """Whether another client has called just now."""
+        _, at = self._before if self._newest[0] == issuer else self._newest
+        return self._monotonic() - at < _JUST_NOW
+
+    @contextmanager
+    def visitor_computes(self) -> Iterator[None]:
+        """A block in which a page computes that anybody may ask for with as much as they like.
+
+        One at a time, with threads that take turns as beside a costly call; after costly ones it
+        rests, also with nobody in line.
+        """
+        with self._visitors.held(), self.costly.computing():
+            yield
 
     def leave(self, client: Client) -> None:
         """End the call of an entered client."""
@@ -88,18 +146,29 @@ class CallPlaces:
 class Turn:
     """The turn to compute of one client's calls, with those in line for it.
 
-    After a costly call, and with others of the client in line, the turn rests three times as long
-    as the call has computed: its calls in a row leave most of the time to other clients. `spent`
-    tells the processor seconds of a thread.
+    Where others of the client are in line and other clients call too, the turn rests after a call
+    as long as the client's `pace` says; with `rests_alone` also where nobody is in line.
+    `others_call` tells whether others call; `spent`, the processor seconds of a thread; `monotonic`
+    is a clock in seconds.
     """
 
     def __init__(
         self,
+        pace: Pace,
+        others_call: Callable[[], bool],
         sleep: Callable[[float], None] = time.sleep,
         spent: Callable[[], float] = time.thread_time,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        rests_alone: bool = False,
     ) -> None:
         self._lock = threading.Lock()
+        self._rests_alone = rests_alone
+        self._monotonic = monotonic
+        self._was_long = float("-inf")
         self._counting = threading.Lock()
+        self.pace = pace
+        self._others_call = others_call
         self._sleep = sleep
         self._spent = spent
         self.in_line = 0
@@ -127,6 +196,11 @@ class Turn:
     def taken(self) -> bool:
         return self._lock.locked()
 
+    @property
+    def is_long(self) -> bool:
+        """Whether one of the client's calls has computed for long just now: the next may, too."""
+        return self._monotonic() - self._was_long < _JUST_NOW
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """A block with the turn."""
@@ -135,40 +209,65 @@ class Turn:
         try:
             yield
         finally:
-            cost = self._spent() - began
-            if cost >= _COSTLY_SECONDS and self.in_line:
-                self._sleep(min(_REST * cost, _LONGEST_REST))
+            computed = self._spent() - began
+            self.pace.computed(computed)
+            if computed >= LONG_SECONDS:
+                self._was_long = self._monotonic()
+            in_line = self.in_line or self._rests_alone
+            if in_line and (rest := self.pace.rest()) and self._others_call():
+                self._sleep(rest)
             self.give()
 
 
 _NO_TURN = nullcontext()
-_COSTLY_SECONDS = 0.05
-_REST = 3
-_LONGEST_REST = 1.0
+_JUST_NOW = 1.0
+"""Seconds."""
 
 
 class CallPlace:
     """The place of one call, and its turn."""
 
-    __slots__ = ("_client", "_in_turn", "_places", "_turn")
+    __slots__ = ("_client", "_costly", "_in_turn", "_places", "_turn")
 
     def __init__(self, places: CallPlaces, client: Client, turn: Turn | None) -> None:
         self._places = places
         self._client = client
         self._turn = turn
         self._in_turn = False
+        self._costly: CostlyCalls | None = None
 
     def leave(self) -> None:
         self._places.leave(self._client)
 
-    def turn(self) -> AbstractContextManager[None]:
-        """A block in which the call computes, alone among those of its client."""
-        return _NO_TURN if self._turn is None else self._computing(self._turn)
+    def turn(self, size: int = 0) -> AbstractContextManager[None]:
+        """A block in which the call computes, alone among those of its client; `size` is the number
+        of bytes of its body.
+        """
+        turn = self._turn
+        if size > LARGE_BODY or (turn is not None and turn.is_long):
+            return self._computing_at_length(turn)
+        return _NO_TURN if turn is None else self._computing(turn)
+
+    def called(self, size: int) -> None:
+        """The call has its answer; `size` is the number of bytes of both."""
+        if self._turn is not None:
+            self._turn.pace.called(size)
 
     def aside(self) -> AbstractContextManager[None]:
         """A block within the turn in which the call waits, and another one may compute."""
         turn = self._turn if self._in_turn else None
+        if self._costly is not None:
+            return self._aside_at_length(turn, self._costly)
         return _NO_TURN if turn is None else turn.given_away()
+
+    @contextmanager
+    def _aside_at_length(self, turn: Turn | None, costly: CostlyCalls) -> Iterator[None]:
+        costly.end()
+        try:
+            with _NO_TURN if turn is None else turn.given_away():
+                yield
+        finally:
+            costly.begin()
 
     @contextmanager
     def _computing(self, turn: Turn) -> Iterator[None]:
@@ -178,6 +277,16 @@ class CallPlace:
                 yield
             finally:
                 self._in_turn = False
+
+    @contextmanager
+    def _computing_at_length(self, turn: Turn | None) -> Iterator[None]:
+        costly = self._places.costly
+        with _NO_TURN if turn is None else self._computing(turn), costly.computing():
+            self._costly = costly
+            try:
+                yield
+            finally:
+                self._costly = None
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

@@ -19,6 +19,11 @@ _PAUSE_SECONDS = 0.5
 _MOST_KEYS = 10_000
 """Keys of one minute that are counted apart; an attacker chooses them."""
 
+_BUCKETS = 16_384
+"""Counts of all further keys of that minute. Which of them a key has, nobody outside can tell, and
+to fill them all takes more requests than one service answers.
+"""
+
 
 class MinuteCounts:
     """Counts by key that begin anew each minute; `seconds` is the time in seconds since 1970."""
@@ -27,19 +32,17 @@ class MinuteCounts:
         self._seconds = seconds
         self._lock = threading.Lock()
         self._minute = -1
-        self._counts: Counter[tuple[str, ...]] = Counter()
+        self._counts: Counter[tuple[str, ...] | int] = Counter()
 
     def add(self, key: tuple[str, ...], count: int = 1) -> None:
         with self._lock:
             counts = self._of_this_minute()
-            if key not in counts and len(counts) >= _MOST_KEYS:
-                key = ()
-            counts[key] += count
+            counts[self._counted(key)] += count
 
     def of(self, key: tuple[str, ...]) -> int:
         with self._lock:
             counts = self._of_this_minute()
-            return counts[key] if key in counts or len(counts) < _MOST_KEYS else counts[()]
+            return counts[self._counted(key)]
 
     def has(self, key: tuple[str, ...]) -> bool:
         """Whether this very key was counted in this minute."""
@@ -50,7 +53,14 @@ class MinuteCounts:
         """Whole seconds until the next minute, at least one."""
         return 60 - int(self._seconds() % 60)
 
-    def _of_this_minute(self) -> Counter[tuple[str, ...]]:
+    def _counted(self, key: tuple[str, ...]) -> tuple[str, ...] | int:
+        """The key itself, or its bucket where it came too late for a count of its own."""
+        if key in self._counts or len(self._counts) < _MOST_KEYS:
+            return key
+        # Python's hash of a text is another one in each process.
+        return hash(key) % _BUCKETS
+
+    def _of_this_minute(self) -> Counter[tuple[str, ...] | int]:
         minute = int(self._seconds() // 60)
         if minute != self._minute:
             self._minute, self._counts = minute, Counter()

@@ -49,6 +49,10 @@ _NOT_READ = "key set not read, the last one stays"
 _SMALLEST_RSA = 2048
 _LARGEST_RSA = 8192
 """Bits: the time to check a signature grows with the square of it."""
+_LARGEST_EXPONENT = 32
+"""Bits: that time grows with it, too; a public exponent of as many bits as the modulus takes two
+hundred times as long as the usual one (65537).
+"""
 
 CLIENT_ALGORITHMS = ("RS384", "ES384")
 """What CDS clients sign with."""
@@ -121,13 +125,18 @@ def _public_key(jwk: Mapping[str, Any], algorithms: Sequence[str]) -> tuple[str,
             alg = jwk.get("alg", of_rsa[0])
             if alg in of_rsa:
                 key = RSAKey.import_key({n: jwk[n] for n in ("kty", "n", "e")})
-                fits = _SMALLEST_RSA <= key.public_key.key_size <= _LARGEST_RSA
-                return (alg, key) if fits else None
+                return (alg, key) if _is_of_usual_size(key) else None
     except Exception:
         # cryptography raises an open list of errors for odd numbers; one odd key must not lose the
         # others.
         return None
     return None
+
+
+def _is_of_usual_size(key: RSAKey) -> bool:
+    public = key.public_key
+    exponent = public.public_numbers().e.bit_length()
+    return _SMALLEST_RSA <= public.key_size <= _LARGEST_RSA and exponent <= _LARGEST_EXPONENT
 
 
 class FixedKeys:
@@ -222,7 +231,12 @@ class FetchedKeys:
                 return
             self._idle.clear()
             self._tried = now
-        threading.Thread(target=self._read_now, args=(now,), name="key-set", daemon=True).start()
+        reading = threading.Thread(target=self._read_now, args=(now,), name="key-set", daemon=True)
+        try:
+            reading.start()
+        except RuntimeError:  # no thread is to be had
+            log.warning(_NOT_READ, url=shown_url(self.url), why="the system has no more threads")
+            self._idle.set()
 
     def _read_now(self, now: float) -> None:
         try:

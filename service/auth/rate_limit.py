@@ -1,4 +1,4 @@
-"""Rate limit: calls of a client per minute, counted in one worker or in the shared database."""
+"""Rate limit: calls of a client per minute, counted by an instance or in the shared database."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from service.auth.auth_tables import SharedTables, client_calls
 from service.auth.clients import Client
 from service.errors import StoreUnavailable, TooManyCalls, Unavailable
+from service.shared_counts import SharedCounts
 
 
 class CallCounts(Protocol):
@@ -39,8 +40,24 @@ class MemoryCallCounts:
             return self._calls[issuer]
 
 
+class InstanceCallCounts:
+    """Counts of one instance: of all its workers, in the memory that they share.
+
+    For registered clients, whose number is bounded: a client keeps its entry. Where there is no
+    room for a further one, a worker counts it by itself.
+    """
+
+    def __init__(self, counts: SharedCounts) -> None:
+        self._counts = counts
+        self._alone = MemoryCallCounts()
+
+    def add(self, issuer: str, minute: int) -> int:
+        calls = self._counts.count_in(("client_calls", issuer), minute)
+        return self._alone.add(issuer, minute) if calls is None else calls
+
+
 class SqlCallCounts:
-    """Counts of all workers and instances that share a database (SQLite or PostgreSQL)."""
+    """Counts of all instances that share a database (SQLite or PostgreSQL)."""
 
     def __init__(self, engine: Engine) -> None:
         self._tables = SharedTables(engine)

@@ -86,7 +86,7 @@ class Sessions:
 
     def end(self, session: Session) -> None:
         """End each copy of a session for good. Raises Unavailable."""
-        self._ended.first_use(_ENDED, session.form_token, session.begun + LONGEST)
+        self._ended.use(_ENDED, session.form_token, session.begun + LONGEST)
 
 
 def _signer(reader: Reader) -> URLSafeSerializer:

@@ -18,7 +18,7 @@ from joserfc.errors import JoseError
 from service.auth.client_share import FailedTokens, SpentShares
 from service.auth.clients import Client, TrustedClient
 from service.auth.key_sets import PublicKey
-from service.auth.replay_detection import FirstUses
+from service.auth.replay_detection import UsedTokens, accepted
 from service.errors import Unauthenticated
 
 ALGORITHMS = ("ES384", "RS384")
@@ -57,7 +57,7 @@ class TokenChecker:
     def __init__(
         self,
         clients: Mapping[str, TrustedClient],
-        used: FirstUses,
+        used: UsedTokens,
         failed: FailedTokens,
         spent: SpentShares,
         clock: Callable[[], datetime],
@@ -70,9 +70,10 @@ class TokenChecker:
         self._spent = spent
         self._clock = clock
 
-    def client_of(self, token: str, url: str, address: str) -> Client:
+    def client_of(self, token: str, url: str, address: str, request: str | None = None) -> Client:
         """The client that signed `token` for a call of `url`, sent from `address`.
 
+        `request` is the digest of the trusted proxy's request, None without one.
         Raises Unauthenticated with the failed claim; TooManyCalls after too many of these, and
         where the client has had its share of this minute;
         Unavailable if the client's keys or the record of used tokens are unavailable.
@@ -89,13 +90,13 @@ class TokenChecker:
             self._failed.check(issuer, address)
             self._spent.check(trusted.client, address)
             check_signature(token, signing_keys(header, trusted))
-            self._check_claims(claims, url)
+            self._check_claims(claims, url, request)
         except Unauthenticated:
             self._failed.add(issuer, address)
             raise
         return trusted.client
 
-    def _check_claims(self, claims: Mapping[str, Any], url: str) -> None:
+    def _check_claims(self, claims: Mapping[str, Any], url: str, request: str | None) -> None:
         audience = claims.get("aud")
         if url not in (audience if isinstance(audience, list) else [audience]):
             raise Unauthenticated("aud", "must be the URL that is called")
@@ -113,8 +114,7 @@ class TokenChecker:
         if not 0 < len(jti) <= LONGEST_JTI:
             raise Unauthenticated("jti", f"must have 1 to {LONGEST_JTI} characters")
         forget_after = datetime.fromtimestamp(expires + LEEWAY, UTC)
-        if not self._used.first_use(text_claim(claims, "iss"), jti, forget_after):
-            raise Unauthenticated("jti", "was used before")
+        accepted(self._used, text_claim(claims, "iss"), jti, forget_after, request)
 
 
 def parts_of(token: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -66,6 +66,7 @@ from service.review.order_review import OrderReview
 from service.review.payer_records import PayerRecords
 from service.review.submitted_forms import FormsOnFile
 from service.settings import Settings
+from service.shared_counts import SharedCounts
 from service.web.applications import Application, CallApplication, Mounted
 from service.web.call_logger import CallLogger, count_refusals
 from service.web.capability_statement import capability_statement
@@ -92,7 +93,6 @@ from service.web.operations import (
     snapshot_check,
 )
 from service.web.package_log import KeepPackages
-from service.web.shared_counts import SharedCounts
 from service.web.smart_routes import TOKEN_PATH, smart_blueprint
 from service.web.tracing import OtlpTracing, Tracing, traced
 
@@ -264,10 +264,12 @@ def wire_fetcher(
     settings: Settings,
     resolver: Resolver = resolve,
     waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
+    costly: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> EhrFetcher:
     """The fetcher of missing resources from EHRs; `resolver` resolves their names.
 
-    `waiting` makes the block in which a call waits for its EHR.
+    `waiting` makes the block in which a call waits for its EHR, `costly` the one in which a large
+    answer is read.
     """
     policy = OutboundPolicy(settings.fhir_servers.split(), settings.fhir_networks.split(), resolver)
     limits = Limits(
@@ -277,7 +279,7 @@ def wire_fetcher(
         settings.max_resources,
     )
     tls = tls_context(settings.fhir_ca_file, strict=settings.fhir_ca_strict)
-    clients = FhirClients(policy, limits, tls, settings.aliases)
+    clients = FhirClients(policy, limits, tls, settings.aliases, costly=costly)
     return EhrFetcher(clients, settings.fetch_budget_ms / 1000, is_fhir, waiting)
 
 
@@ -384,14 +386,16 @@ def wire_fhir(
 
 
 RECORDER = "covercard.recorder"
-"""Key of the recorder in `app.extensions`; the server starts and stops it."""
+"""Key of the recorder among the lasting parts and in `app.extensions`; the server starts and stops
+it.
+"""
 CALLS = "covercard.calls"
 """Key of the application of calls in `app.extensions`; it is mounted in the pages'."""
 
 
-def wire_recorder(settings: Settings) -> Recorder:
-    """The recorder of calls, opened by the first one."""
-    return open_recorder(settings.database_url, records_place(settings))
+def wire_recorder(settings: Settings, *, drains: bool = True) -> Recorder:
+    """The recorder of calls, opened by the first one; `drains`: it moves them to the rows, too."""
+    return open_recorder(settings.database_url, records_place(settings), drains=drains)
 
 
 def wire_clock_watch(settings: Settings, clock: Callable[[], datetime]) -> ClockWatch:
@@ -420,7 +424,7 @@ def create_app(
 
     `snapshot` where it is read already; `lasting` has the parts that an application of before
     leaves to this one. `watched` compares the snapshot with the files, for readiness. `counts` are
-    those of the metrics, where several processes share them;
+    those of the metrics and of clients' calls, where several processes share them;
     `tracing` takes the traces in place of the collector that the settings name.
     Raises ConfigurationError for a wrong file, setting or version.
     """
@@ -431,8 +435,9 @@ def create_app(
     app, calls = Application("service", static_folder=None), CallApplication("service")
     app.wsgi_app = Mounted(calls, app.wsgi_app)  # type: ignore[method-assign]
     app.extensions[CALLS] = calls
-    recorder = app.extensions[RECORDER] = lasting.of("recorder", lambda: wire_recorder(settings))
-    metrics = lasting.of("metrics", lambda: Metrics(counts))
+    recorder = app.extensions[RECORDER] = lasting.of(RECORDER, lambda: wire_recorder(settings))
+    shared = lasting.of("counts", lambda: counts or SharedCounts())
+    metrics = lasting.of("metrics", lambda: Metrics(shared))
     metrics.most(
         open=most_threads(settings),
         checking=TOKEN_CHECKS,
@@ -459,10 +464,13 @@ def create_app(
     if tracing is not None:
         payer_records = replace(payer_records, asked=traced(payer_records.asked))
     server_check = wire_server_check(settings, secured.clients)
-    fetcher = lasting.of("fetcher", lambda: wire_fetcher(settings, waiting=waiting_for_ehr))
+    costly = secured.places.costly.computing
+    fetcher = lasting.of(
+        "fetcher", lambda: wire_fetcher(settings, waiting=waiting_for_ehr, costly=costly)
+    )
     review = wire_review(settings, library, clock, fetcher, versions, payer_records, server_check)
     calls.register_blueprint(hooks_blueprint(review, discovery(SERVICES, versions), call_logger))
-    calls.register_blueprint(feedback_blueprint(call_logger))
+    calls.register_blueprint(feedback_blueprint(call_logger, call_limits(settings)))
     logged_calls = RecordedCalls(settings.database_url, recorder.settle)
     packages = wire_packages(settings, library, logged_calls, clock, versions, payer_records)
     keep_errors = KeepFormErrors(recorder, metrics, clock).keep
@@ -485,12 +493,13 @@ def create_app(
         readers=snapshot.readers,
         policies_digest=digests.policies,
         lasting=lasting,
+        visitor_computes=secured.places.visitor_computes,
     )
     checks = [
         records_check(recorder.health),
         clock_check(wire_clock_watch(settings, clock).state),
         policies_check(library.policies, lambda: clock().astimezone(settings.zone).date()),
-        snapshot_check(digests.policies, digests.access, watched),
+        snapshot_check(digests.policies, digests.access, watched, library.made),
         clients_check(secured.clients),
         payer_data_check(payer_records.source),
     ]

@@ -31,17 +31,27 @@ from service.auth.fallback import (
     DeadlineReplayStore,
     FallbackCallCounts,
     InstanceFirstReplayStore,
+    without_deadline,
 )
 from service.auth.instance_tokens import InstanceTokens
+from service.auth.pace import PaceLimits
 from service.auth.places import Places
-from service.auth.rate_limit import CallCounts, CallLimit, MemoryCallCounts, SqlCallCounts
-from service.auth.replay_detection import FirstUses, SqlReplayStore
+from service.auth.rate_limit import (
+    CallCounts,
+    CallLimit,
+    InstanceCallCounts,
+    MemoryCallCounts,
+    SqlCallCounts,
+)
+from service.auth.replay_detection import SqlReplayStore, UsedTokens
 from service.auth.token_key import token_key
 from service.auth.tokens import TokenChecker
 from service.bootstrap.lasting import Lasting
-from service.database.engines import open_pool
+from service.database.engines import database_file, open_pool
+from service.database.urls import is_sqlite
 from service.errors import ConfigurationError
 from service.settings import Settings
+from service.shared_counts import SharedCounts
 from service.web.client_auth import Admission, require_client
 from service.web.cors import allow_origins
 from service.web.headers import secure_headers
@@ -63,11 +73,12 @@ TOKEN_CHECKS = 8
 
 class Secured(NamedTuple):
     """The registered clients, None in open mode; the token endpoint, None if no client has an id
-    there.
+    there; the places of calls.
     """
 
     clients: Collection[TrustedClient] | None
     token_endpoint: TokenEndpoint | None
+    places: CallPlaces
 
 
 def secure(
@@ -110,7 +121,8 @@ def secure(
         endpoint, admission = wire_backend_services(settings, clients, clock, admission, lasting)
     for each in (app, calls):
         _secure(each, settings, admission, tracing)
-    return Secured(None if clients is None else clients.values(), endpoint)
+    known = None if clients is None else clients.values()
+    return Secured(known, endpoint, admission.places)
 
 
 def _secure(app: Flask, settings: Settings, admission: Admission, tracing: Tracing | None) -> None:
@@ -143,11 +155,16 @@ def wire_admission(
         return Admission(
             client_of=None,
             base_url=settings.base_url,
+            behind_proxy=settings.proxies > 0,
             checks=BoundedSemaphore(TOKEN_CHECKS),
             stored=StoredBytes(settings.bytes_per_minute, MinuteCounts()),
             limit=_call_limit(settings, lasting),
             bodies=Places("request bodies", settings.bodies_at_a_time, settings.share_of_calls),
-            places=CallPlaces(place_limits(settings), metrics.places),
+            places=CallPlaces(
+                place_limits(settings),
+                metrics.places,
+                PaceLimits(settings.calls_per_minute, settings.bytes_per_minute),
+            ),
             spent=SpentShares(MinuteCounts()),
             pause=SlowRefusals(MOST_HELD).pause,
             count=metrics.count,
@@ -192,6 +209,7 @@ def wire_backend_services(
     endpoint = TokenEndpoint(
         services,
         settings.base_url,
+        settings.proxies > 0,
         BoundedSemaphore(TOKEN_CHECKS),
         admission.limit,
         admission.stored,
@@ -222,7 +240,7 @@ def _token_checker(
     spent: SpentShares,
     clock: Callable[[], datetime],
     lasting: Lasting,
-) -> Callable[[str, str, str], Client]:
+) -> Callable[[str, str, str, str | None], Client]:
     failed = lasting.of("failed tokens", lambda: _failed_tokens(settings))
     seen = _used_tokens(settings, lasting)
     return TokenChecker(clients, seen, failed, spent, clock, settings.token_lifetime).client_of
@@ -232,11 +250,19 @@ def _failed_tokens(settings: Settings) -> FailedTokens:
     return FailedTokens(settings.failed_tokens_per_minute, MinuteCounts())
 
 
-def _used_tokens(settings: Settings, lasting: Lasting) -> FirstUses:
+def _used_tokens(settings: Settings, lasting: Lasting) -> UsedTokens:
     """The record of used tokens, of all workers and instances."""
 
-    def new() -> FirstUses:
+    def new() -> UsedTokens:
         own = InstanceTokens(settings.records_dir / "used-tokens.sqlite3")
+        if is_sqlite(settings.database_url):
+            # Beside the database, not in it: the rows of the log are written there in transactions
+            # that may take a while, and no call waits for one.
+            file = database_file(settings.database_url)
+            beside = InstanceTokens(file.with_name(f"{file.stem}-used-tokens.sqlite3"))
+            return InstanceFirstReplayStore(
+                own, beside, settings.token_lifetime, in_time=without_deadline
+            )
         common = SqlReplayStore(_shared(settings, lasting))
         return InstanceFirstReplayStore(own, common, settings.token_lifetime)
 
@@ -257,10 +283,20 @@ def _call_limit(settings: Settings, lasting: Lasting) -> CallLimit | None:
 
 
 def wire_counts(settings: Settings, lasting: Lasting) -> CallCounts:
-    """Call counts, of this worker or of the shared database."""
+    """Counts of clients' calls, of this instance or of all that share the database."""
+    own = InstanceCallCounts(lasting.of("counts", SharedCounts))
     if not settings.counts_in_database:
+        return own
+    return FallbackCallCounts(SqlCallCounts(_shared(settings, lasting)), own)
+
+
+def wire_sign_in_counts(settings: Settings, lasting: Lasting) -> CallCounts:
+    """Counts of sign-ins, of all workers. Callers choose what they are counted by, and so they have
+    no entries that last.
+    """
+    if settings.worker_processes == 1 and not settings.counts_in_database:
         return MemoryCallCounts()
-    return FallbackCallCounts(SqlCallCounts(_shared(settings, lasting)))
+    return FallbackCallCounts(SqlCallCounts(_shared(settings, lasting)), MemoryCallCounts())
 
 
 def _shared(settings: Settings, lasting: Lasting) -> Engine:

@@ -22,7 +22,7 @@ from cards.texts import Texts
 from service.auth.clients import ClientsOnFile, read_clients
 from service.auth.readers import Readers, load_readers
 from service.dtr.fhir_value_sets import FhirValueSets
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, NotNow
 from service.policies.answer_texts import load_texts
 from service.policies.bundle import Bundle, extracted, read_bundle, verifying_key
 from service.policies.library import load_library
@@ -43,7 +43,8 @@ class Library:
     """Library of answers, loaded once: policies, notices, payers and wording.
 
     It is never changed: worker processes share the one of the server that they are forked from.
-    `digest` is that of its files (service.policies.library_files).
+    `digest` is that of its files (service.policies.library_files), `made` the moment of their
+    bundle.
     """
 
     def __init__(self, settings: Settings, places: LibraryPlaces | None = None) -> None:
@@ -54,7 +55,7 @@ class Library:
             self._read(settings, found)
 
     def _read(self, settings: Settings, places: LibraryPlaces) -> None:
-        self.digest = digest_on_disk(places)
+        self.digest, self.made = digest_on_disk(places), places.made
         named = settings.policy_bundle or places.directory
         for _ in range(_READINGS):
             on_file = load_library(
@@ -68,7 +69,7 @@ class Library:
             if before == self.digest:
                 break
         else:
-            raise ConfigurationError(CHANGING.format(places.directory))
+            raise NotNow(CHANGING.format(places.directory))
         self.policies: PolicyStore = on_file.policies
         self.notices: NoticeLibrary = on_file.notices
         self.payers: Payers = on_file.payers

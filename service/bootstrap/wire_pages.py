@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from service.auth.readers import Readers
 from service.auth.sessions import Sessions
 from service.auth.sign_in_limits import SignInLimits
 from service.bootstrap.lasting import Lasting
-from service.bootstrap.security import wire_counts, wire_used
+from service.bootstrap.security import wire_sign_in_counts, wire_used
 from service.crd.cds_service import CdsService
 from service.crd.versions import CrdVersions
 from service.decision.coverage import Payer
@@ -72,11 +73,12 @@ def wire_pages(
     readers: Readers | None,
     policies_digest: str,
     lasting: Lasting,
+    visitor_computes: Callable[[], AbstractContextManager[None]],
 ) -> None:
     """Add the pages to `app`, in which `calls` is mounted.
 
     `review` decides a call without recording it; `recorder` records each access to the decision
-    log.
+    log; `visitor_computes` is a block in which an explanation is made.
 
     Raises ConfigurationError for wrong fixtures.
     """
@@ -99,7 +101,7 @@ def wire_pages(
             policies_digest=policies_digest,
         )
         limits = visitor_limits("workbench requests")
-        app.register_blueprint(workbench_blueprint(workbench, limits))
+        app.register_blueprint(workbench_blueprint(workbench, limits, visitor_computes))
     else:
         app.add_url_rule("/", "home", open_to_all(_to_the_policies))
     if readers is not None or settings.pages_oidc_file is not None:
@@ -122,7 +124,7 @@ def wire_door(
     attempts = lasting.of(
         "sign-ins",
         lambda: SignInLimits(
-            SIGN_INS_OF_AN_ADDRESS, SIGN_INS_OF_A_NAME, wire_counts(settings, lasting)
+            SIGN_INS_OF_AN_ADDRESS, SIGN_INS_OF_A_NAME, wire_sign_in_counts(settings, lasting)
         ),
     )
     oidc = settings.pages_oidc_file

@@ -34,7 +34,8 @@ for command in (serve, reload, fire, ehr, policy, decisions, payer_data, db):
 
 
 def main() -> None:
-    """Entry point. An operator's mistake is a message and exit code 2, without a stack trace.
+    """Entry point. An operator's mistake is a message and exit code 2, without a stack trace; 1
+    where the same may succeed later (service.errors.NotNow).
 
     Exit code 3: the decision log is unavailable. Exit code 1: an error of the program, told by type
     and place. Log lines go to standard error; `serve` configures its own.
@@ -49,7 +50,7 @@ def main() -> None:
                 sys.stdout.flush()  # an error of the last lines is this command's, too
     except ConfigurationError as error:
         echo(f"covercard: {error}", err=True)
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except RecordsUnavailable as error:
         echo(f"covercard: {error}", err=True)
         sys.exit(3)

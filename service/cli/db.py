@@ -25,7 +25,8 @@ def db() -> None:
 def upgrade() -> None:
     """Bring the tables to this version. Safe to run again; run it before a new version serves."""
     from service.auth.auth_tables import AUTH
-    from service.database.database_errors import NEXT
+    from service.database.database_errors import what_next
+    from service.database.table_revisions import revision
     from service.database.table_revisions import upgrade as bring_up
     from service.decision_log.log_revision import DECISION_LOG
     from service.decision_log.partitions import make_coming_months
@@ -35,12 +36,15 @@ def upgrade() -> None:
 
     settings = load_settings()
     try:
-        changed = [bring_up(settings.database_url, tables) for tables in (DECISION_LOG, AUTH)]
+        changed = bring_up(settings.database_url, DECISION_LOG, AUTH)
+        found = revision(settings.database_url, DECISION_LOG)
         made = make_coming_months(settings.database_url)
         records = upgrade_source(settings.payer_data)
     except StoreUnavailable as error:
-        raise RecordsUnavailable(f"the database cannot be reached ({error}): {NEXT}") from None
-    echo(f"the tables are {'now' if any(changed) else 'already'} at {DECISION_LOG.revision}")
+        raise RecordsUnavailable(
+            f"the database cannot be reached ({error}): {what_next(error)}"
+        ) from None
+    echo(f"the tables are {'now' if changed else 'already'} at {found}")
     if made:
         echo(f"{made} partitions of coming months are made")
     if records is not None:
@@ -54,15 +58,24 @@ def grant(role: str) -> None:
 
     Run it as the owner of the tables, after each upgrade.
     """
+    from sqlalchemy.exc import SQLAlchemyError
+
     from service.auth.auth_tables import AUTH, client_calls, used_tokens
+    from service.database.database_errors import trouble
     from service.database.engines import open_engine
     from service.decision_log.log_revision import DECISION_LOG
     from service.decision_log.service_role import grant_to
+    from service.errors import StoreUnavailable
     from service.settings import load_settings
 
     engine = open_engine(load_settings().database_url)
     versions = [DECISION_LOG.version_table, AUTH.version_table]
-    for statement in grant_to(engine, role, [used_tokens, client_calls], versions):
+    with _reached():
+        try:
+            statements = grant_to(engine, role, [used_tokens, client_calls], versions)
+        except SQLAlchemyError as error:
+            raise StoreUnavailable(trouble(error)) from error
+    for statement in statements:
         echo(statement)
 
 
@@ -104,14 +117,15 @@ def restore(from_: Path) -> None:
 
 @db.command()
 def check() -> None:
-    """Check the database: its tables' revision, its soundness, its rows. Exit code 1 if not so."""
-    from service.database.engines import database_file
-    from service.database.urls import is_sqlite
+    """Check the database: its tables' revision, its soundness, its rows, and whether rows can be
+    added. Exit code 1 if not so.
+    """
+    from service.database.engines import database_file, is_there
     from service.decision_log.soundness import check_database
     from service.settings import load_settings
 
     url = load_settings().database_url
-    if is_sqlite(url) and not database_file(url).exists():
+    if not is_there(url):
         raise click.ClickException(f"there is no database at {database_file(url)}")
     with _reached():
         found = check_database(url, _all_tables())
@@ -134,10 +148,12 @@ def _all_tables() -> Sequence[Migrations]:
 @contextlib.contextmanager
 def _reached() -> Iterator[None]:
     """RecordsUnavailable where the database is unavailable."""
-    from service.database.database_errors import NEXT
+    from service.database.database_errors import what_next
     from service.errors import RecordsUnavailable, StoreUnavailable
 
     try:
         yield
     except StoreUnavailable as error:
-        raise RecordsUnavailable(f"the database cannot be reached ({error}): {NEXT}") from None
+        raise RecordsUnavailable(
+            f"the database cannot be reached ({error}): {what_next(error)}"
+        ) from None

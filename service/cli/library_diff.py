@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 from service.cli.terminal import echo
-from service.decision.policy import Program
 from service.policies.bundle import extracted, read_bundle, verifying_key
 from service.policies.library import OnFile, load_library
 from service.policies.library_changes import (
@@ -24,13 +23,8 @@ from service.policies.library_files import (
     digest_on_disk,
 )
 from service.policies.program_table import PROGRAMS_FILE
+from service.policies.published import PROGRAM_NAMES
 
-_PROGRAMS = {
-    Program.MEDICARE_ADVANTAGE.value: "Medicare Advantage",
-    Program.ORIGINAL_MEDICARE.value: "Original Medicare",
-    Program.UNKNOWN.value: "program not told",
-    Program.NOT_MEDICARE.value: "not Medicare",
-}
 _NO_POLICY = "no policy"
 _LONGEST = 300
 _PLURAL = {"policy": "Policies", "notice": "Notices", "form": "Forms", "value set": "Value sets"}
@@ -39,12 +33,16 @@ _PLURAL |= {"program": "Programs", "payer": "Payers"}
 
 @dataclass(frozen=True, slots=True)
 class LibrarySide:
-    """One library of the two; `signed` is None for a folder, False without a key to check with."""
+    """One library of the two; `signed` is None for a folder, False without a key to check with.
+
+    `made` is the moment at which a bundle was made.
+    """
 
     path: Path
     library: OnFile
     digest: str
     signed: bool | None
+    made: datetime | None = None
 
 
 def read_side(path: Path, key: Path | None, payers: Path) -> LibrarySide:
@@ -62,7 +60,7 @@ def read_side(path: Path, key: Path | None, payers: Path) -> LibrarySide:
         return LibrarySide(path, _read(places), digest_on_disk(places), None)
     bundle = read_bundle(path, verifying_key(key) if key else None)
     with extracted(bundle) as places:
-        return LibrarySide(path, _read(places), bundle.digest, bundle.signed)
+        return LibrarySide(path, _read(places), bundle.digest, bundle.signed, bundle.made)
 
 
 def _read(places: LibraryPlaces) -> OnFile:
@@ -80,7 +78,12 @@ def changes_json(before: LibrarySide, after: LibrarySide, changes: LibraryChange
 
 
 def _side_json(side: LibrarySide) -> dict[str, object]:
-    return {"path": str(side.path), "policies": side.digest, "signature_checked": side.signed}
+    return {
+        "path": str(side.path),
+        "policies": side.digest,
+        "made": side.made.isoformat() if side.made else None,
+        "signature_checked": side.signed,
+    }
 
 
 def _plain(told: dict[str, Any]) -> dict[str, Any]:
@@ -91,7 +94,8 @@ def show_changes(before: LibrarySide, after: LibrarySide, changes: LibraryChange
     """Write the changes for policy staff: answers first, then the rest by kind."""
     for name, side in (("from", before), ("to", after)):
         checked = "" if side.signed is not False else ", signature not checked: name --public-key"
-        echo(f"{name:4} {side.path}: policies {side.digest}{checked}")
+        made = f", made {side.made.isoformat()}" if side.made else ""
+        echo(f"{name:4} {side.path}: policies {side.digest}{made}{checked}")
     if not changes.answers and not changes.contents:
         echo("\nnothing changes")
         return
@@ -108,7 +112,7 @@ def show_changes(before: LibrarySide, after: LibrarySide, changes: LibraryChange
 
 
 def _show_answer(answer: AnswerChanged) -> None:
-    echo(f"  {answer.policy}, {_PROGRAMS[answer.program]}, {_period(answer)}:")
+    echo(f"  {answer.policy}, {PROGRAM_NAMES[answer.program]}, {_period(answer)}:")
     echo(f"    {answer.before or _NO_POLICY} → {answer.after or _NO_POLICY}")
     echo(f"    codes {', '.join(answer.codes)}")
     whom = ", ".join(answer.payers)

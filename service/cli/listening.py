@@ -7,7 +7,7 @@ import socket
 import time
 from typing import Any
 
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, NotNow
 
 SECONDS_FOR_PORT = 5.0
 """For a service that is stopping and has not released the port yet."""
@@ -18,19 +18,24 @@ _LOOK_SECONDS = 0.1
 def bound_socket(host: str, port: int, patience: float = SECONDS_FOR_PORT) -> socket.socket:
     """A socket bound to `host`, a name or an address, and `port`; it does not listen yet.
 
-    Of a name's addresses the first of IPv4 is taken, or the first at all. Raises ConfigurationError
-    where this process cannot listen there, also `patience` seconds later.
+    Of a name's addresses the first of IPv4 is taken, or the first at all. Raises NotNow
+    where this process cannot listen there, also `patience` seconds later, and ConfigurationError
+    for a name that is none.
     """
     deadline = time.monotonic() + patience
     while True:
         try:
             return _bound(host, port)
+        except UnicodeError:  # a name that is none in DNS, told before anybody is asked for it
+            raise ConfigurationError(
+                f"COVERCARD_HOST: {host} is neither an address nor the name of a host"
+            ) from None
         except OSError as error:
             if error.errno == errno.EADDRINUSE and time.monotonic() < deadline:
                 time.sleep(_LOOK_SECONDS)
                 continue
             why = error.strerror or type(error).__name__
-            raise ConfigurationError(
+            raise NotNow(
                 f"COVERCARD_HOST, COVERCARD_PORT: cannot listen on {host}:{port} ({why.lower()})"
             ) from None
 
@@ -45,12 +50,12 @@ def begin_to_listen(bound: socket.socket, backlog: int) -> None:
     """Listen on a bound socket, and let this user's further ones share its port from now on.
 
     Until here the port is for one alone: a second service would share it with the first, each
-    answering half of the calls. Raises ConfigurationError where another service came first.
+    answering half of the calls. Raises NotNow where another service came first.
     """
     try:
         bound.listen(backlog)
     except OSError as error:
-        raise ConfigurationError(
+        raise NotNow(
             f"COVERCARD_HOST, COVERCARD_PORT: cannot listen on {shown_address(bound)}"
             f" ({(error.strerror or type(error).__name__).lower()})"
         ) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -200,8 +200,8 @@ def schema(kind: str) -> None:
 def bundle(out: Path, key: Path, replace: bool) -> None:
     """Write the policies, notices, payers and programs of the settings to one signed file, OUT.
 
-    They are checked and their cases run first; exit code 1 with a failure. The same files and key
-    make the same bytes.
+    They are checked and their cases run first; exit code 1 with a failure. It tells the moment at
+    which it was made: a running service takes no bundle for one that was made later.
     """
     from service.bootstrap.snapshot import Library, library_places
     from service.policies.bundle import bundle_bytes, signing_key
@@ -221,14 +221,16 @@ def bundle(out: Path, key: Path, replace: bool) -> None:
         sys.exit(1)
     if digest_of(files) != library.digest:
         raise click.ClickException("the files were changed meanwhile; run this again")
+    made = datetime.now(UTC).replace(microsecond=0)
     try:
         with written_whole(out, replace=replace) as file:
-            file.write(bundle_bytes(files, signer))
+            file.write(bundle_bytes(files, signer, made))
     except FileExistsError:
         raise click.ClickException(f"{out} is there already: name another, or --replace") from None
     except OSError as error:
         raise click.ClickException(f"{out} cannot be written: {error.strerror}") from None
     echo(f"wrote {_short(out)}: policies {library.digest}, {len(files)} files")
+    echo(f"made {made.isoformat()}")
     echo(f"{len(results)} cases passed")
 
 

@@ -10,16 +10,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cards.naming import NamedService, fill
-from service.decision.policy import Authority, Citation, PolicyVersion, Program
+from service.decision.policy import Authority, Citation, PolicyVersion
 from service.policies.notices import Notice, NoticeLibrary
+from service.policies.published import PROGRAM_NAMES, statement
 from service.policies.rules_in_words import rules_in_words
-
-_PROGRAMS = {
-    Program.MEDICARE_ADVANTAGE: "Medicare Advantage",
-    Program.ORIGINAL_MEDICARE: "Original Medicare",
-    Program.UNKNOWN: "Program not told",
-}
 
 
 def policy_page(
@@ -56,11 +50,9 @@ def _section(title: str, lines: Iterator[RenderableType]) -> Iterator[Renderable
 
 
 def _answers(policy: PolicyVersion) -> Iterator[RenderableType]:
-    services = [NamedService(s.code.value, s.name, s.group_name) for s in policy.services]
-    for program, name in _PROGRAMS.items():
-        statement = fill(policy.wording[program].statement, services)
-        answer = policy.determinations[program].covered.value
-        yield Text.assemble((f"{name}: {answer}. ", "bold red"), statement)
+    for program, determination in policy.determinations.items():
+        answer = f"{PROGRAM_NAMES[program]}: {determination.covered.value}. "
+        yield Text.assemble((answer, "bold red"), statement(policy, program))
 
 
 def _rules(policy: PolicyVersion) -> Iterator[RenderableType]:
@@ -101,14 +93,14 @@ def _authority(authority: Authority) -> Text:
 
 
 def _reasons(policy: PolicyVersion) -> Iterator[Text]:
-    for program, name in _PROGRAMS.items():
-        yield Text(f"{name}: {policy.determinations[program].reason}")
+    for program, determination in policy.determinations.items():
+        yield Text(f"{PROGRAM_NAMES[program]}: {determination.reason}")
 
 
 def _notices(policy: PolicyVersion, notices: NoticeLibrary, on: date) -> Iterator[Text]:
-    for program, name in _PROGRAMS.items():
+    for program in policy.determinations:
         editions = [notices.edition(n, on) for n in policy.notices[program]]
-        text = Text(f"{name}: ")
+        text = Text(f"{PROGRAM_NAMES[program]}: ")
         text.append(", ".join(map(_notice, editions)) or "none")
         if any(n.expired_on(on) for n in editions):
             text.append(" EXPIRED EDITION", style="bold red")

@@ -65,5 +65,6 @@ def _tell(outcome: ReloadOutcome) -> None:
             f"refused, the service goes on with policies {outcome.policies}\n{outcome.why}"
         )
     said = "the files are in force already" if outcome.state == "unchanged" else "in force"
-    echo(f"{said}: policies {outcome.policies}, access {outcome.access}")
+    made = f", bundle made {outcome.bundle_made}" if outcome.bundle_made else ""
+    echo(f"{said}: policies {outcome.policies}, access {outcome.access}{made}")
     echo(f"{outcome.cases} cases passed")

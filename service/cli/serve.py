@@ -7,7 +7,6 @@ import gc
 import os
 import shutil
 import signal
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from service.cli.snapshots.keeper import SnapshotKeeper
     from service.settings import Settings
-    from service.web.shared_counts import SharedCounts
+    from service.shared_counts import SharedCounts
 
 
 def wsgi_app() -> WSGIApplication:
@@ -45,7 +44,7 @@ def wsgi_app() -> WSGIApplication:
 def _wired() -> WSGIApplication:
     from multiprocessing.util import Finalize
 
-    from service.bootstrap.app import RECORDER, create_app
+    from service.bootstrap.app import RECORDER, create_app, wire_recorder
     from service.bootstrap.lasting import Lasting
     from service.bootstrap.snapshot import Snapshot, read_snapshot
     from service.cli.late_answers import late_answer
@@ -56,9 +55,10 @@ def _wired() -> WSGIApplication:
     from service.web.body_deadline import BodyDeadline, BodyWatch
 
     settings = load_settings()
-    sys.setswitchinterval(SWITCH_SECONDS)
     keeper = _of_the_server
     lasting = Lasting()
+    # Under the server process the drainer has a process of its own.
+    lasting.of(RECORDER, lambda: wire_recorder(settings, drains=keeper is None))
     watch = BodyWatch(late_answer)
     watch.start()
 
@@ -96,11 +96,6 @@ _counts: SharedCounts | None = None
 """What the workers have counted, each in a region of its own."""
 
 
-SWITCH_SECONDS = 0.0005
-"""Time for which a thread of a worker may compute while another one waits for its turn: a tenth of
-Python's own, so that a quick call comes through beside one client's costly ones.
-"""
-
 HEADER_BYTES = 32_768
 """Size of all headers of a request in bytes; above it, 431."""
 
@@ -108,11 +103,14 @@ HEADER_BYTES = 32_768
 @click.command()
 def serve() -> None:
     """Serve on COVERCARD_HOST and COVERCARD_PORT until stopped."""
-    # A stop during the start ends it at once, whatever it is at: nothing is lost.
+    # A stop during the start ends it at once, whatever it is at: nothing is lost. A hangup waits
+    # until the server process takes it for a reload: by itself it would end the start.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
 
+    from service.cli.drainer_process import drain_records
     from service.cli.listening import bound_socket, shown_address
     from service.cli.server_process import ServerProcess
     from service.cli.service_manager import service_manager
@@ -132,11 +130,13 @@ def serve() -> None:
     from service.bootstrap.threads import most_threads
     from service.cli.snapshots.keeper import SnapshotKeeper
     from service.cli.snapshots.server_place import ServerPlace
+    from service.shared_counts import SharedCounts
     from service.web.metrics import OF_THE_LIVING
-    from service.web.shared_counts import SharedCounts
 
     snapshot = read_snapshot(settings)
     create_app(settings, snapshot=snapshot)  # a wrong file stops the start here
+    if (made := snapshot.library.made) is not None:
+        echo(f"Policies of the bundle made {made.isoformat()}", err=True)
     prepare_records(settings)
     prepare_log(settings)
     prepare_payer_data(settings)
@@ -148,6 +148,7 @@ def serve() -> None:
         "listener": listener,
         "regions": _counts,
         "reload": keeper.reload,
+        "drain": drain_records,
         "workers": settings.worker_processes,
         "interface": Interfaces.WSGI,
         "log_access": False,
@@ -173,17 +174,19 @@ def serve() -> None:
 
 
 def prepare_records(settings: Settings) -> None:
-    """Close the folder of the records and its files to other users.
+    """Close the folder of the records and its files to other users, and read their key.
 
-    Raises ConfigurationError if they cannot be trusted. A folder that cannot be written is told by
-    readiness, and may be repaired while the service runs.
+    Raises ConfigurationError if they cannot be trusted, or the key cannot be had. A folder that
+    cannot be written is told by readiness, and may be repaired while the service runs.
     """
+    from service.decision_log.chain_key import chain_key
     from service.decision_log.records_folder import RecordsFolder
 
     folder = RecordsFolder(settings.records_dir)
     with contextlib.suppress(OSError):
         folder.make()
         folder.check_files()
+        chain_key(settings.records_dir, settings.records_key_file)
 
 
 def prepare_log(settings: Settings) -> None:

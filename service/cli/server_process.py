@@ -1,4 +1,4 @@
-"""The server process: it listens, keeps its workers alive, and stops when told.
+"""The server process: it listens, keeps its workers and the drainer alive, and stops when told.
 
 Granian starts the workers' own servers; of its main process this module keeps the start only. There
 a second signal can dead-lock the first one's handler for ever, a worker's second death within
@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.context import ForkProcess
@@ -27,6 +27,7 @@ import structlog
 from granian._granian import SocketHolder
 from granian.server.mp import MPServer
 
+from service.cli.drainer_process import become_drainer, tell_to_stop
 from service.cli.listening import another_listener, begin_to_listen, shown_address
 from service.cli.worker_process import (
     SECONDS_TO_STOP,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _LINUX = sys.platform == "linux"
+_FORK = multiprocessing.get_context("fork")
 _SETTLED_SECONDS = 60.0
 """A worker that dies older than this is begun again at once."""
 _FIRST_PAUSE = 0.5
@@ -61,7 +63,7 @@ class Regions(Protocol):
 
 @dataclass(eq=False)
 class _Running:
-    """A worker process, with this side of its link; `serves` once it has said so."""
+    """A child process, with this side of its link; `serves` once it has said so."""
 
     process: ForkProcess
     link: socket.socket
@@ -70,27 +72,47 @@ class _Running:
 
     def has_ended(self) -> bool:
         """Take in what its link brought: whether that was the end."""
-        came = self.link.recv(64)
+        try:
+            came = self.link.recv(64)
+        except ConnectionResetError:
+            return True  # it was killed before it read what it was told
         self.serves = self.serves or came == SERVING
         return not came
 
 
 @dataclass(eq=False)
 class _Place:
-    """The place of one worker: its listener, who has it now, or when its next one is due."""
+    """The place of one child: who has it now, or when its next one is due.
+
+    A worker's has a number and a listener. The drainer's has no listener.
+    """
 
     number: int
-    listener: socket.socket
+    listener: socket.socket | None
     has: _Running | None = None
     deaths: int = 0
     due: float = 0.0
+
+    @property
+    def role(self) -> str:
+        return "drainer" if self.listener is None else "worker"
+
+    @property
+    def shown(self) -> dict[str, int]:
+        """Its part of a log line."""
+        return {} if self.listener is None else {"worker": self.number + 1}
+
+    def close_listener(self) -> None:
+        if self.listener is not None:
+            self.listener.close()
 
 
 class ServerProcess(MPServer):
     """A Granian whose main process outlives whatever befalls its workers.
 
     `listener` is bound; `regions` are as many as the workers; `reload`, which never raises, is
-    called at SIGHUP, in the main thread and between two forks; `options` are Granian's own.
+    called at SIGHUP, in the main thread and between two forks; `drain` runs in a process of its
+    own, which is the last to be stopped; `options` are Granian's own.
     """
 
     def __init__(
@@ -100,6 +122,7 @@ class ServerProcess(MPServer):
         listener: socket.socket,
         regions: Regions,
         reload: Callable[[], None] = lambda: None,
+        drain: Callable[[], None] | None = None,
         **options: Any,
     ) -> None:
         # A worker has what the server has read, and its listener: it must be forked from it.
@@ -109,6 +132,7 @@ class ServerProcess(MPServer):
         self._address = listener.family, listener.getsockname()
         self._regions = regions
         self._take_anew = reload
+        self._drain = drain
         self._places: list[_Place] = []
         self._stop = False
         self._reload_asked = False
@@ -122,12 +146,16 @@ class ServerProcess(MPServer):
         self._places.append(_Place(0, self._first))
         for number in range(1, self.workers):
             self._places.append(_Place(number, another_listener(*self._address, self.backlog)))
+        if self._drain is not None:
+            self._places.append(_Place(self.workers, None))
         woken, wake = os.pipe()
         os.set_blocking(wake, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         for told in STOP:
             signal.signal(told, self._told_to_stop)
         signal.signal(signal.SIGHUP, self._told_to_reload)
+        # One that came during the start has waited until now.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
         for hook in self.hooks_startup:
             hook()
         log.info("listening", address=shown_address(self._first), process=os.getpid())
@@ -156,29 +184,44 @@ class ServerProcess(MPServer):
         return (place.has for place in self._places if place.has is not None)
 
     def _begin(self, place: _Place) -> None:
-        """Begin a worker at a place."""
+        """Begin a child at a place."""
         try:
-            self._build_and_start(place)
+            if place.listener is None:
+                process = _FORK.Process(target=self._drain, name=place.role)
+                self._start(place, process, become_drainer)
+            else:
+                self._begin_worker(place, place.listener)
         except OSError as error:
             self._died(place, (error.strerror or type(error).__name__).lower())
 
-    def _build_and_start(self, place: _Place) -> None:
-        if place.listener.fileno() < 0:
-            place.listener = another_listener(*self._address, self.backlog)
+    def _begin_worker(self, place: _Place, listener: socket.socket) -> None:
+        if listener.fileno() < 0:
+            listener = place.listener = another_listener(*self._address, self.backlog)
         # A listener is kept here and outlives its workers, with the connections that wait in it.
-        number, backlog = place.listener.fileno(), (self.backlog,) if _LINUX else ()
+        number, backlog = listener.fileno(), (self.backlog,) if _LINUX else ()
         holder = SocketHolder(number, False, *backlog)  # type: ignore[call-arg]
         self._ssp, self._shd, self._sso = None, holder, None  # type: ignore[assignment]
         process = self._build(place.number).inner
+
+        def become(link: socket.socket) -> None:
+            self._regions.take(place.number)
+            become_worker(link)
+
+        self._start(place, process, become)
+
+    def _start(
+        self, place: _Place, process: ForkProcess, become: Callable[[socket.socket], None]
+    ) -> None:
+        """Start a child at its place. Its first task is `become`, with its side of the link."""
         link, theirs = socket.socketpair()
-        not_its = [other.listener for other in self._places if other is not place]
-        not_its += [link, *(worker.link for worker in self._all())]
+        others = (other.listener for other in self._places if other is not place)
+        not_its = [listener for listener in others if listener is not None]
+        not_its += [link, *(child.link for child in self._all())]
 
         def in_child() -> None:
             for each in not_its:
                 each.close()
-            self._regions.take(place.number)
-            become_worker(theirs)
+            become(theirs)
 
         # A signal between the fork and the child's own arrangements would be lost to it.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP)
@@ -193,7 +236,7 @@ class ServerProcess(MPServer):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
             theirs.close()
         place.has = _Running(process, link, time.monotonic())
-        log.info("worker begun", worker=place.number + 1, process=process.pid)
+        log.info(f"{place.role} begun", **place.shown, process=process.pid)
 
     def _keep(self) -> None:
         """Reload if told to, and begin what is due."""
@@ -210,59 +253,71 @@ class ServerProcess(MPServer):
         return max(0.0, min(moments) - time.monotonic()) if moments else None
 
     def _wait(self, woken: int, seconds: float | None) -> None:
-        """Wait for a signal, a worker's news or the time; take the news in."""
-        watched: list[Any] = [woken, *(worker.link for worker in self._all())]
+        """Wait for a signal, a child's news or the time; take the news in."""
+        watched: list[Any] = [woken, *(child.link for child in self._all())]
         ready, _, _ = select.select(watched, [], [], seconds)
         if woken in ready:
             os.read(woken, 65536)
         for place in self._places:
-            worker = place.has
-            if worker is not None and worker.link in ready and worker.has_ended():
+            child = place.has
+            if child is not None and child.link in ready and child.has_ended():
                 place.has = None
-                self._died(place, self._bury(place, worker), time.monotonic() - worker.began)
+                self._died(place, self._bury(place, child), time.monotonic() - child.began)
 
     def _died(self, place: _Place, how: int | str | None, lived: float = 0.0) -> None:
-        """Set the moment of the place's next worker. `how` is an exit status or a reason."""
+        """Set the moment of the place's next child. `how` is an exit status or a reason."""
         place.deaths = 1 if lived >= _SETTLED_SECONDS else place.deaths + 1
         pause = 0.0
         if place.deaths > 1:
             pause = min(_FIRST_PAUSE * 2.0 ** min(place.deaths - 2, 10), _LONGEST_PAUSE)
             # Meanwhile connections go to the others, or are refused at once.
-            place.listener.close()
+            place.close_listener()
         place.due = time.monotonic() + pause
         if not self._stop:
-            log.error("worker died", worker=place.number + 1, exit=how, next_in_seconds=pause)
+            log.error(f"{place.role} died", **place.shown, exit=how, next_in_seconds=pause)
 
-    def _bury(self, place: _Place, worker: _Running) -> int | None:
-        """Take leave of a worker that has ended. Returns its exit status, as of multiprocessing."""
-        worker.link.close()
-        worker.process.join(SECONDS_TO_STOP)
-        self._regions.leave(place.number)
-        return worker.process.exitcode
+    def _bury(self, place: _Place, child: _Running) -> int | None:
+        """Take leave of a child that has ended. Returns its exit status, as of multiprocessing."""
+        child.link.close()
+        child.process.join(SECONDS_TO_STOP)
+        if place.listener is not None:
+            self._regions.leave(place.number)
+        return child.process.exitcode
 
     def _end(self) -> None:
-        """Stop all workers: each may finish its calls, for so many seconds."""
+        """Stop all workers, each of which may finish its calls; then the drainer, for their last
+        records.
+        """
         for place in self._places:
-            place.listener.close()
-        going = {p.has.link: (p, p.has) for p in self._places if p.has is not None}
-        log.info("stopping", workers=len(going))
-        for _, worker in going.values():
-            worker.process.terminate()
+            place.close_listener()
+        workers = [p for p in self._places if p.has is not None and p.listener is not None]
+        log.info("stopping", workers=len(workers))
+        self._stop_all(workers)
+        self._stop_all([p for p in self._places if p.has is not None and p.listener is None])
+
+    def _stop_all(self, places: Sequence[_Place]) -> None:
+        """Stop what is at these places; kill what has not ended after so many seconds."""
+        going = {p.has.link: (p, p.has) for p in places if p.has is not None}
+        for place, child in going.values():
+            if place.listener is None:
+                tell_to_stop(child.link)
+            else:
+                child.process.terminate()
         until = time.monotonic() + SECONDS_TO_STOP
         while going:
             left = max(0.0, until - time.monotonic())
             ready = select.select(list(going), [], [], left)[0]
             if not ready:
-                for place, worker in going.values():
-                    log.warning("worker killed: it did not stop", worker=place.number + 1)
-                    worker.process.kill()
+                for place, child in going.values():
+                    log.warning(f"{place.role} killed: it did not stop", **place.shown)
+                    child.process.kill()
                 until = time.monotonic() + SECONDS_TO_STOP
             for link in ready:
-                place, worker = going[link]
-                if worker.has_ended():
+                place, child = going[link]
+                if child.has_ended():
                     del going[link]
-                    self._bury(place, worker)
-                    log.info("worker stopped", worker=place.number + 1)
+                    self._bury(place, child)
+                    log.info(f"{place.role} stopped", **place.shown)
 
 
 def _load(load: Callable[[], WSGIApplication]) -> WSGIApplication:

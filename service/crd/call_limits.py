@@ -23,7 +23,7 @@ class CallLimits:
     """Limits of one call.
 
     `values` are JSON members and elements, `resources` those of context and prefetch, `orders`
-    those under review, `references` those to resources outside the call.
+    those under review, `references` resources outside the call that it refers to, each once.
     """
 
     values: int = 100_000
@@ -52,9 +52,31 @@ class CallLimits:
                 orders[self.orders].place,
             )
 
+    def check_orders_by_coverage(self, count: int, place: str) -> None:
+        """Raise UnprocessableRequest (422) if orders, each counted once for each coverage that it
+        is looked at under, are too many.
+        """
+        if count > self.orders:
+            raise UnprocessableRequest(
+                f"at most {self.orders} orders in one call, each counted once for each of its "
+                "coverages: send the others in another",
+                place,
+            )
+
+    def check_questionnaires(self, count: int, place: str) -> None:
+        """Raise UnprocessableRequest (422) if a call names more forms than it may refer to
+        resources.
+        """
+        if count > self.references:
+            raise UnprocessableRequest(
+                f"at most {self.references} questionnaires in one call: ask for the others in "
+                "another",
+                place,
+            )
+
     def check_references(self, needs: Sequence[FhirQuery]) -> None:
         """Raise UnprocessableRequest (422) if more references than allowed would be fetched."""
-        if len(needs) > self.references:
+        if len(needs) > self.references and len(set(needs)) > self.references:
             raise UnprocessableRequest(
                 f"refers to more than {self.references} resources that it does not hold: "
                 "send them as prefetch"

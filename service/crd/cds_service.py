@@ -46,10 +46,14 @@ class HookTier(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReviewTarget:
-    """A resource under review, with the appointment that sets its day, if any."""
+    """A resource under review, with the appointment that sets its day, if any.
+
+    `alike` stands in for the resource where another one of the call tells the same.
+    """
 
     resource: Resource
     appointment: Resource | None = None
+    alike: ReviewTarget | None = None
 
 
 def no_needs(_: Call, __: Resources) -> Sequence[FhirQuery]:

@@ -21,6 +21,7 @@ from service.crd.validation import RequestValidator, check_depth
 from service.crd.versions import CrdVersions
 from service.errors import MalformedRequest
 from service.fhir.document import Document, without_nulls
+from service.fhir.json_pieces import JsonFault, in_pieces
 from service.fhir.nul import places_of_nul
 from service.fhir.resources import Resources
 
@@ -71,15 +72,17 @@ def parse_json(body: bytes) -> Any:
     has not and PostgreSQL refuses: an answer must not differ with the database.
     """
     try:
-        data = jiter.from_json(
-            body, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys"
-        )
-    except ValueError as error:
-        raise MalformedRequest(_where(str(error))) from None
+        data = in_pieces(body, _parse)
+    except JsonFault as fault:
+        raise MalformedRequest(_where(fault.place_in(body))) from None
     if places := places_of_nul(data, body):
         (place, expected), *more = places
         raise MalformedRequest(expected, place, *more)
     return data
+
+
+def _parse(text: bytes) -> Any:
+    return jiter.from_json(text, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys")
 
 
 def _where(message: str) -> str:

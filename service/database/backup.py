@@ -21,9 +21,9 @@ from urllib.parse import quote
 import msgspec
 from sqlalchemy import make_url
 
-from service.database.database_errors import DAMAGED, is_damaged, trouble
-from service.database.engines import SQLITE_COMPANIONS, database_file
-from service.database.table_revisions import Migrations, revision
+from service.database.database_errors import DAMAGED, is_damaged, known_cause, trouble
+from service.database.engines import SQLITE_COMPANIONS, database_file, is_there
+from service.database.table_revisions import Migrations, TablesFound, revision, tables_at
 from service.database.urls import is_sqlite
 from service.errors import ConfigurationError, StoreUnavailable
 from service.os_errors import with_repair
@@ -50,13 +50,16 @@ class CopiedFile(msgspec.Struct, frozen=True):
 
 
 class BackupManifest(msgspec.Struct, frozen=True):
-    """Content of a backup: its files by name, and the tables' revision by version table."""
+    """Content of a backup: its files by name, and by version table what the tables tell of their
+    revision and of the oldest whose program may use them.
+    """
 
     made_at: datetime
     covercard: str
     database: str
     revisions: dict[str, str | None]
     files: dict[str, CopiedFile]
+    usable_from: dict[str, str | None] = {}
 
 
 def back_up(
@@ -68,6 +71,10 @@ def back_up(
     ConfigurationError if a copy is not sound, `pg_dump` is missing or `to` cannot be written.
     """
     with _named_when_whole(to) as folder:
+        if not is_there(url):
+            raise StoreUnavailable(f"there is no database at {database_file(url)}")
+        # Before the copy: what an upgrade does meanwhile must not be told of older tables.
+        found = {table.version_table: tables_at(url, table) for table in tables}
         make_private_folder(folder / RECORDS)
         for file in record_files(records):
             with suppress(FileNotFoundError):  # moved to the database meanwhile, which comes next
@@ -80,8 +87,9 @@ def back_up(
             made_at=datetime.now(UTC),
             covercard=covercard,
             database="sqlite" if is_sqlite(url) else "postgresql",
-            revisions={t.version_table: revision(url, t) for t in tables},
+            revisions={name: tables.revision for name, tables in found.items()},
             files={str(p.relative_to(folder)): _copied(p) for p in _files_of(folder)},
+            usable_from={name: tables.usable_from for name, tables in found.items()},
         )
         with written_whole(folder / MANIFEST, replace=False) as out:
             out.write(msgspec.json.format(msgspec.json.encode(manifest), indent=2))
@@ -127,13 +135,12 @@ def restore(folder: Path, url: str, records: Path, tables: Sequence[Migrations])
             f"{folder}: is of {manifest.database}, and COVERCARD_DATABASE_URL names {kind}"
         )
     for table in tables:
-        of_backup = manifest.revisions.get(table.version_table)
-        if of_backup is not None and of_backup > table.revision:
-            raise ConfigurationError(
-                f"{folder}: its tables are at {of_backup}, newer than this version's"
-                f" {table.revision}: restore with the newer version"
-            )
-    _nothing_is_there(url, records, tables)
+        name = table.version_table
+        of_backup = TablesFound(manifest.revisions.get(name), manifest.usable_from.get(name))
+        misfit = of_backup.misfit(table)
+        if misfit is not None and (of_backup.revision or "") > table.revision:
+            raise ConfigurationError(f"{folder}: its tables are {misfit}")
+    _nothing_is_there(url, records, tables, manifest)
     make_private_folder(records)
     for name in manifest.files:
         if Path(name).parent.name == RECORDS:
@@ -185,7 +192,10 @@ def _named_when_whole(to: Path) -> Iterator[Path]:
         partial.rename(to)  # fails where a folder with files has the name meanwhile
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise ConfigurationError(f"no backup is written; {with_repair(error, to)}") from error
+        # By its own name what was to be copied; the new files have their names later.
+        named = Path(error.filename) if isinstance(error.filename, str) else partial
+        place = to if partial in (named, *named.parents) else named
+        raise ConfigurationError(f"no backup is written; {with_repair(error, place)}") from error
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -194,8 +204,6 @@ def _named_when_whole(to: Path) -> Iterator[Path]:
 
 def _copy_sqlite(source: Path, to: Path) -> None:
     """Copy a database with all that is committed, its `-wal` file included, in one snapshot."""
-    if not source.exists():
-        raise StoreUnavailable(f"there is no database at {source}")
     os.close(open_private(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
     try:
         with (
@@ -225,7 +233,9 @@ def _place_sqlite(copy: Path, to: Path) -> None:
         shutil.copyfileobj(source, out, _CHUNK)
 
 
-def _nothing_is_there(url: str, records: Path, tables: Sequence[Migrations]) -> None:
+def _nothing_is_there(
+    url: str, records: Path, tables: Sequence[Migrations], manifest: BackupManifest
+) -> None:
     if is_sqlite(url):
         file = database_file(url)
         if file.exists() or file.is_symlink():
@@ -243,7 +253,12 @@ def _nothing_is_there(url: str, records: Path, tables: Sequence[Migrations]) -> 
                 raise ConfigurationError(
                     "COVERCARD_DATABASE_URL: the database has tables already; name an empty one"
                 )
-    there = [file.name for file in record_files(records)]
+    # Records as the backup has them are what a restore that was cut off has left.
+    there = [
+        file.name
+        for file in record_files(records)
+        if manifest.files.get(f"{RECORDS}/{file.name}") != _copied(file)
+    ]
     if there:
         raise ConfigurationError(
             f"{records}: holds records already ({there[0]}); stop the service and move them away"
@@ -269,16 +284,12 @@ def _run_postgres(program: str, url: str, *arguments: str) -> None:
             f"{program} is not installed here; install PostgreSQL's client programs, or use your"
             " usual backup of the server together with the folder of records"
         )
-    parsed = make_url(url)
-    told = {
-        "PGHOST": parsed.host,
-        "PGPORT": str(parsed.port) if parsed.port else None,
-        "PGUSER": parsed.username,
-        "PGPASSWORD": parsed.password,  # not among the arguments, which others can see
-    }
-    environment = {**os.environ, **{name: value for name, value in told.items() if value}}
+    place, password = _libpq_words(url)
+    environment = dict(os.environ)
+    if password:  # not among the arguments, which others can see
+        environment["PGPASSWORD"] = password
     done = subprocess.run(  # noqa: S603  the program's name is this module's
-        [program, f"--dbname={parsed.database}", *arguments],
+        [program, f"--dbname={place}", *arguments],
         env=environment,
         capture_output=True,
         text=True,
@@ -286,7 +297,18 @@ def _run_postgres(program: str, url: str, *arguments: str) -> None:
     )
     if done.returncode:
         # Its messages name tables and files; values are in none of them.
-        raise StoreUnavailable(f"{program}: {done.stderr.strip().splitlines()[-1:] or 'failed'}")
+        last = (done.stderr.strip().splitlines() or ["failed"])[-1].strip()
+        raise StoreUnavailable(f"{program}: {known_cause(done.stderr) or last}")
+
+
+def _libpq_words(url: str) -> tuple[str, str | None]:
+    """A URL as libpq reads it, all its hosts and options (TLS) included; and the password."""
+    from psycopg.conninfo import make_conninfo
+
+    parsed = make_url(url)
+    _, words = parsed.get_dialect()().create_connect_args(parsed)
+    password = words.pop("password", None)
+    return make_conninfo(**words), password
 
 
 def _copy(source: Path, to: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import stat
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from sqlalchemy.pool import NullPool
 
 from service.database.urls import is_sqlite
 from service.errors import ConfigurationError, StoreUnavailable
+from service.os_errors import with_repair
 from service.private_files import check_private, make_private_file
 
 if TYPE_CHECKING:
@@ -34,6 +36,23 @@ SQLITE_COMPANIONS = ("-wal", "-shm", "-journal")
 def database_file(url: str) -> Path:
     """The file of an SQLite URL."""
     return Path(make_url(url).database or "")
+
+
+def is_there(url: str) -> bool:
+    """Whether an SQLite URL's file is there; a server's database is taken to be.
+
+    Raises ConfigurationError where this user cannot look.
+    """
+    if not is_sqlite(url):
+        return True
+    file = database_file(url)
+    try:
+        file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise ConfigurationError(f"the database, {with_repair(error, file)}") from error
+    return True
 
 
 def open_engine(url: str) -> Engine:
@@ -57,6 +76,9 @@ def open_engine(url: str) -> Engine:
     if is_sqlite(url):
         make_database_private(database_file(url))
         event.listen(engine, "connect", _durable)
+    else:
+        # Before SQLAlchemy's own first question, whose answer it could not read.
+        event.listen(engine, "connect", _in_unicode, insert=True)
     return engine
 
 
@@ -118,12 +140,28 @@ _checked: set[tuple[int, int, int] | None] = set()
 
 
 def _identity(file: Path) -> tuple[int, int, int] | None:
-    """The file in this process, whatever its name; None where there is none."""
+    """The file in this process, whatever its name; None where there is none.
+
+    Nor is there one where something else has its name: that may have the number of a file that was
+    checked and removed since.
+    """
     try:
         found = file.stat(follow_symlinks=False)
     except OSError:
         return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
     return (os.getpid(), found.st_dev, found.st_ino)
+
+
+def _in_unicode(connection: DBAPIConnection, _record: object) -> None:
+    """Raises ConfigurationError for a database that cannot keep every character of a call."""
+    told = connection.pgconn.parameter_status(b"server_encoding")
+    if told not in (None, b"UTF8"):  # a pooler may not tell it
+        encoding = told.decode("ascii", "replace")
+        raise ConfigurationError(
+            f"the database is in {encoding}: make it with ENCODING 'UTF8' (TEMPLATE template0)"
+        )
 
 
 def _durable(connection: DBAPIConnection, _record: object) -> None:

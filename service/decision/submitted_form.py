@@ -8,7 +8,7 @@ expires.
 from __future__ import annotations
 
 import calendar
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import NamedTuple
@@ -73,57 +73,100 @@ _MOST_REJECTED_IN_TRACE = 20
 """Each order has its trace in the log: hundreds of forms beside a hundred orders fill it."""
 
 
+class FormsAtHand:
+    """The submitted forms of a call that are for notices, by the orders that they name.
+
+    A form that does not name an order counts for nothing there, for a reason that is the same for
+    all such orders: it is found out once a call, and an order costs what names it.
+    """
+
+    def __init__(
+        self, records: Sequence[SubmittedForm], rules: Sequence[FormAcceptanceRule], patient: str
+    ) -> None:
+        self.patient = patient
+        self.rules = rules
+        self.notice_of: dict[str, str] = {}
+        for rule in rules:
+            self.notice_of.setdefault(rule.form, rule.notice)
+        self.records = [r for r in records if r.form in self.notice_of]
+        self.unnamed: list[Objection] = []
+        """The objection to each record with regard to an order that it does not name."""
+        self._naming: dict[str, list[int]] = {}
+        self._for_services: dict[tuple[str, str], set[str]] = {}
+        for n, record in enumerate(self.records):
+            objection = next(objections_to_any_form(record, None, patient))
+            self.unnamed.append(objection)
+            for order in record.orders:
+                self._naming.setdefault(order, []).append(n)
+            if not record.orders and record.patient in (None, patient):
+                codes = self._for_services.setdefault((record.form, objection.why), set())
+                codes.update(record.codes)
+
+    def naming(self, order: str) -> Sequence[int]:
+        """The records that name an order, "Type/id", by their positions."""
+        return self._naming.get(order, ())
+
+    def for_service(self, codes: Set[str]) -> Iterator[tuple[str, str]]:
+        """Forms, each with its objection's key, that name no order and one of these codes."""
+        return (which for which, named in self._for_services.items() if not codes.isdisjoint(named))
+
+
 def with_notices_on_file(
-    determination: Determination,
-    records: Sequence[SubmittedForm],
-    rules: Sequence[FormAcceptanceRule],
-    *,
-    patient: str,
-    today: date,
+    determination: Determination, forms: FormsAtHand, *, today: date
 ) -> Determination:
     """The determination with its notice on file, if any, and without notices to give then.
 
-    `patient` is "Patient/id", `today` the day of the call. Of several valid forms, the strongest
-    and newest is used. A rejected form is in the trace with its reason, and in `rejected_forms` if
-    it is for this patient and order, or may be: some form fillers leave out whom it is for.
+    `today` is the day of the call. Of several valid forms, the strongest and newest is used. A
+    rejected form is in the trace with its reason, and in `rejected_forms` if it is for this patient
+    and order, or may be: some form fillers leave out whom it is for.
     """
     d = determination
     notices = (*d.notices, *_given_no_more(d))
-    if not notices or not records:
+    if not notices or not forms.records:
         return d
     steps: list[TraceStep] = []
     counting: list[tuple[int, date, NoticeOnFile]] = []
     rejected_forms: list[RejectedForm] = []
-    rejected = 0
-    of_notices = {r.form for r in rules}
-    for record in records:
-        if record.form not in of_notices:
-            continue
-        rule = _rule(record, notices, rules)
-        objection = next(_objections(record, rule, d, patient, today), None)
+    named = frozenset(forms.naming(d.order.reference))
+    # Of those that name another order, as many as the trace may tell.
+    first = range(min(len(forms.records), _MOST_REJECTED_IN_TRACE + len(named)))
+    told = 0
+    for n in sorted({*first, *named}):
+        record, rule = forms.records[n], None
+        objection: Objection | None = forms.unnamed[n]
+        if n in named:
+            rule = _rule(record, notices, forms.rules)
+            objection = next(_objections(record, rule, d, forms.patient, today), None)
         because = f"{record.reference}: {record.form}"
         if objection is not None:
-            rejected += 1
-            if rejected <= _MOST_REJECTED_IN_TRACE:
+            told += 1
+            if told <= _MOST_REJECTED_IN_TRACE:
                 steps.append(
                     TraceStep("notice", "does not count", f"{because}: {objection.because}")
                 )
-            notice = next((r.notice for r in rules if r.form == record.form), None)
-            if notice in notices and _may_be_for(record, d, patient):
-                rejected_forms.append(RejectedForm(record.form, objection.why, notice))
+            if n in named and record.patient in (None, forms.patient):
+                rejected_forms.append(_rejected(record.form, objection.why, forms))
         elif rule is not None and record.day is not None:
             steps.append(TraceStep("notice", "on file", f"{because} of {record.day}"))
             counting.append((rule.strength, record.day, _on_file(rule, record, record.day)))
+    rejected = len(forms.records) - len(counting)
     if (more := rejected - _MOST_REJECTED_IN_TRACE) > 0:
         steps.append(TraceStep("notice", "does not count", f"{more} further forms"))
     trace = (*d.trace, *steps)
     if not counting:
-        told = sorted(set(rejected_forms), key=lambda f: (f.form, f.why))
-        return replace(d, trace=trace, rejected_forms=tuple(told))
+        codes = {c.value for c in d.billing_codes}
+        rejected_forms += [_rejected(form, why, forms) for form, why in forms.for_service(codes)]
+        for_these = {f for f in rejected_forms if f.notice in notices}
+        ordered = sorted(for_these, key=lambda f: (f.form, f.why))
+        return replace(d, trace=trace, rejected_forms=tuple(ordered))
     best = min(counting, key=lambda c: (c[0], -c[1].toordinal(), c[2].record))[2]
     # What was completed in time is not too late.
     left = tuple(s for s in d.situations if s.notice != best.notice or s.given)
     return replace(d, notices=(), notice_on_file=best, trace=trace, situations=left)
+
+
+def _rejected(form: str, why: str, forms: FormsAtHand) -> RejectedForm:
+    return RejectedForm(form, why, forms.notice_of[form])
 
 
 def _given_no_more(d: Determination) -> tuple[str, ...]:
@@ -131,15 +174,6 @@ def _given_no_more(d: Determination) -> tuple[str, ...]:
     back = [s for s in d.situations if not s.given]
     out = {s.notice for s in back if not s.on_file_counts}
     return tuple(dict.fromkeys(s.notice for s in back if s.notice not in out))
-
-
-def _may_be_for(record: SubmittedForm, d: Determination, patient: str) -> bool:
-    """Whether a form is for this patient and order, or for the service and names no other."""
-    if record.patient not in (None, patient):
-        return False
-    if record.orders:
-        return d.order.reference in record.orders
-    return bool({c.value for c in d.billing_codes} & record.codes)
 
 
 def _on_file(rule: FormAcceptanceRule, record: SubmittedForm, day: date) -> NoticeOnFile:
@@ -174,12 +208,12 @@ class Objection(NamedTuple):
 
 
 def objections_to_any_form(
-    record: SubmittedForm, order: str, patient: str, named: Collection[str] = ()
+    record: SubmittedForm, order: str | None, patient: str, named: Collection[str] = ()
 ) -> Iterator[Objection]:
     """The reasons for which a form counts for nothing: it is not completed, or of another order.
 
-    `order` and `patient` are "Type/id", `named` the forms that the order itself names: these need
-    not name it.
+    `order` and `patient` are "Type/id", `order` None for one that the form does not name; `named`
+    are the forms that the order itself names: these need not name it.
     """
     if record.status not in COMPLETED:
         yield Objection("not_completed", "not completed")

@@ -16,7 +16,6 @@ from service.decision.order import Code
 
 Period = tuple[date, date]
 """First and last day, both inclusive."""
-ALWAYS: Period = (date.min, date.max)
 
 
 class CodeSpan(NamedTuple):

@@ -66,7 +66,7 @@ class Anchors:
             reason = str(error)
         else:
             return None
-        log.error("an anchor cannot be told", reason=reason)
+        log.error("an anchor cannot be told", setting="COVERCARD_RECORDS_ANCHOR", reason=reason)
         return reason
 
 

@@ -43,9 +43,10 @@ class CallRecord(msgspec.Struct, frozen=True):
     `request` is the body without access tokens, None if it cannot be stored; `answer`, the sent
     bytes; `fetched`, JSON of the queries to the EHR, None without any; `token_use`, CRD's metric
     code ("used", "not-used", "rejected") for a call with a token; `policies_digest`, the digest of
-    the policies in force, with their notices, programs and payers. `received_at` has a time zone;
-    `seconds` is the time from the call to the encoded answer. References are "Type/id"; `ehr` is
-    the EHR's FHIR base URL.
+    the policies in force, with their notices, programs and payers; `repeated` is true where a proxy
+    repeated the call after it had lost the instance that it came to first. `received_at` has a time
+    zone; `seconds` is the time from the call to the encoded answer. References are "Type/id"; `ehr`
+    is the EHR's FHIR base URL.
     """
 
     id: str
@@ -68,3 +69,4 @@ class CallRecord(msgspec.Struct, frozen=True):
     decided: tuple[DeterminationRecord, ...] = ()
     cards: tuple[CardShown, ...] = ()
     policies_digest: str | None = None
+    repeated: bool = False

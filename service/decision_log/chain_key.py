@@ -15,9 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.errors import ConfigurationError
+from service.os_errors import with_repair
+
+KEY_FILE = "chain.key"
+"""Name of the file of an installation's key in its folder of records."""
 
 _BYTES = 32
 _FEWEST_BYTES = 16
+_MOST_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +46,40 @@ def read_key(file: Path) -> ChainKey | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ConfigurationError(f"{file}: the key cannot be read ({error.strerror})") from None
-    with os.fdopen(descriptor, "rb") as opened:
-        if stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077:
-            raise ConfigurationError(f"{file}: others can read the key; run chmod 600 on it")
-        secret = opened.read().strip()
+        raise ConfigurationError(
+            f"the key of the records cannot be read: {with_repair(error, file)}"
+        ) from None
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise ConfigurationError(f"{file}: is no regular file; move it away")
+        if found.st_mode & 0o077:
+            raise ConfigurationError(f"{file}: others can read the key; run `chmod 600 {file}`")
+        secret = os.read(descriptor, _MOST_BYTES).strip()
+    finally:
+        os.close(descriptor)
     if len(secret) < _FEWEST_BYTES:
-        raise ConfigurationError(f"{file}: expected a key of at least {_FEWEST_BYTES} bytes")
+        raise ConfigurationError(
+            f"{file}: expected a key of at least {_FEWEST_BYTES} bytes; bring back the copy of it"
+        )
     return ChainKey(secret)
+
+
+def chain_key(folder: Path, configured: Path | None) -> ChainKey:
+    """The installation's key: in the configured file, or in the folder's, which is made if missing.
+
+    Raises OSError if it cannot be written, ConfigurationError as `read_key` does, and where the
+    configured file is missing.
+    """
+    if configured is None:
+        return make_key(folder / KEY_FILE)
+    key = read_key(configured)
+    if key is None:
+        raise ConfigurationError(
+            f"COVERCARD_RECORDS_KEY_FILE: {configured}: there is no such key file; bring back the"
+            " copy of it, or correct the name"
+        )
+    return key
 
 
 def make_key(file: Path) -> ChainKey:

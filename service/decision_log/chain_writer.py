@@ -25,6 +25,7 @@ from service.decision_log.frames import HEAD_BYTES, START, LogRecordKind, chain_
 from service.decision_log.records_folder import RecordsFolder, SegmentName
 from service.decision_log.segment_file import SegmentCut, SegmentFile, SegmentGone
 from service.decision_log.segment_reader import last_record, last_sequence
+from service.errors import ConfigurationError
 
 LARGEST_SEGMENT = 32 * 1024 * 1024
 OLDEST_SEGMENT_SECONDS = 3600.0
@@ -154,6 +155,8 @@ class ChainWriter:
                 self._write(some)
         except OSError as failure:
             error = failure
+        except ConfigurationError as failure:
+            error = OSError(0, str(failure))  # the key cannot be had, or the folder not be trusted
         except Exception as failure:
             # Each thread that waits for this flush must get a result.
             error = OSError(0, type(failure).__name__)

@@ -6,6 +6,7 @@ the records do not bear witness to the time that the clock says has passed.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -120,7 +121,8 @@ class ClockWatch:
         with self._lock:
             if self._steady() >= self._look_at:
                 self._look_at = self._steady() + _LOOK_EVERY_SECONDS
-                threading.Thread(target=self.look, name="clock-check", daemon=True).start()
+                with contextlib.suppress(RuntimeError):  # no thread is to be had: at the next look
+                    threading.Thread(target=self.look, name="clock-check", daemon=True).start()
             state = ClockState(self._wall() - self._steady() - self._offset, self._behind)
             trouble = state.trouble
             if trouble != self._told:

@@ -14,6 +14,11 @@ from service.decision_log.decision_detail import DecisionDetail
 from service.decision_log.queries import LoggedCall
 from service.decision_log.rows import DeterminationRow, FeedbackRow
 
+_REPEATED = (
+    "by the proxy, which got no answer to its first attempt; a record of that one, with the same"
+    " hookInstance, is of the same call"
+)
+
 
 def facts(
     found: DecisionDetail, zone: tzinfo, undetermined: UndeterminedTexts
@@ -52,6 +57,7 @@ def _of_call(call: LoggedCall, zone: tzinfo) -> dict[str, str | None]:
     return {
         "Asked": f"{moment(call.received_at, zone)}, {row.hook}{version}",
         "By": f"{caller(row.client, row.ehr)}{instance}",
+        "Repetition": _REPEATED if row.repeated else None,
         "Patient": row.patient,
     }
 

@@ -25,6 +25,7 @@ OVERRIDDEN = "overridden"
 _LONGEST_COMMENT = 4000
 _MOST_ITEMS = 1000
 _MOST_SUGGESTIONS = 100
+_MOST_PROBLEMS = 20
 _YEARS = range(1970, 9999)
 """Years that every time zone can display; the calendar's first and last cannot."""
 _json = msgspec.json.Encoder().encode
@@ -40,17 +41,21 @@ def read_feedback(
 ) -> list[FeedbackRow]:
     """The rows of a feedback request's plain data.
 
-    Raises MalformedRequest with each wrong place; then nothing is stored. Unknown members are
-    ignored.
+    Raises MalformedRequest with the first wrong places; then nothing is stored. Unknown members
+    are ignored.
     """
     if not isinstance(data, Mapping) or not isinstance(data.get("feedback"), list):
         raise MalformedRequest("expected an object with a list named feedback", "feedback")
     if len(data["feedback"]) > _MOST_ITEMS:
         raise MalformedRequest(f"expected at most {_MOST_ITEMS} items in a call", "feedback")
     wrong: list[tuple[str, str]] = []
-    items = [_Item(item, f"feedback[{n}]", wrong) for n, item in enumerate(data["feedback"])]
+    items: list[_Item] = []
+    for n, item in enumerate(data["feedback"]):
+        items.append(_Item(item, f"feedback[{n}]", wrong))
+        if len(wrong) >= _MOST_PROBLEMS:
+            break
     if wrong:
-        (place, expected), *more = wrong
+        (place, expected), *more = wrong[:_MOST_PROBLEMS]
         raise MalformedRequest(expected, place, *more)
     at = microseconds(received_at)
     return [item.row(client, service_id, at) for item in items]

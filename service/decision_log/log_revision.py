@@ -6,5 +6,5 @@ from pathlib import Path
 
 from service.database.table_revisions import Migrations
 
-DECISION_LOG = Migrations(Path(__file__).parent / "migrations", "alembic_version", "0007")
+DECISION_LOG = Migrations(Path(__file__).parent / "migrations", "alembic_version", "0009")
 """With the newest revision in `migrations/versions`, as a test verifies."""

@@ -7,8 +7,10 @@ from service.decision_log.log_store import LogStore
 from service.decision_log.recorder import Recorder, RecordsPlace
 
 
-def open_recorder(database_url: str, place: RecordsPlace) -> Recorder:
+def open_recorder(database_url: str, place: RecordsPlace, *, drains: bool = True) -> Recorder:
     """A recorder with its segments at `place`, for the log at `database_url`.
+
+    `drains`: it moves the segments to the rows; otherwise another process of the folder does.
 
     SQLAlchemy and the driver are imported by the thread that drains.
     """
@@ -27,7 +29,6 @@ def open_recorder(database_url: str, place: RecordsPlace) -> Recorder:
         from service.database.table_revisions import prepare
         from service.decision_log.log_revision import DECISION_LOG
 
-        # A later version may migrate it while this one runs; at the start it is looked at strictly.
-        prepare(database_url, DECISION_LOG, later_ones_do=True)
+        prepare(database_url, DECISION_LOG)
 
-    return Recorder(new_store, prepare, place)
+    return Recorder(new_store, prepare, place, drains=drains)

@@ -7,12 +7,13 @@ in one, which ends with the month of the migration.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from service.database.database_errors import trouble
 from service.database.engines import open_engine
@@ -27,6 +28,10 @@ MONTHS_AHEAD = 12
 _LOCK_TRIES = 60
 _LOCK_WAIT = "500ms"
 _PAUSE_SECONDS = 0.5
+_DUPLICATE_TABLE = "42P07"
+_UNDEFINED_TABLE = "42P01"
+_PARTITIONS_LOCK = 0x636F766573
+"""Number of the advisory lock of the partitions: PostgreSQL fails where one is dropped twice."""
 
 
 def first_kept(connection: Connection, before: datetime) -> datetime:
@@ -70,7 +75,8 @@ def months(connection: Connection, table: str) -> list[datetime]:
 def make_months_ahead(connection: Connection, now: datetime) -> int:
     """Make the partitions of the coming months that are missing; returns their number.
 
-    Needs the owner of the tables. Nothing to do on SQLite.
+    Needs the owner of the tables. Nothing to do on SQLite. Raises RecordsUnavailable where others
+    hold the tables for long.
     """
     if connection.dialect.name != "postgresql":
         return 0
@@ -80,11 +86,14 @@ def make_months_ahead(connection: Connection, now: datetime) -> int:
         first = next_month(there[-1]) if there else month_of(now)
         for month in coming_months(first, now):
             try:
-                with connection.begin_nested():
-                    connection.execute(text(partition_statement(table, month)))
+                _alone(connection, partition_statement(table, month))
                 made += 1
             except IntegrityError:
-                continue  # its first rows are in the default partition, and stay there
+                connection.rollback()  # its first rows are in the default partition, and stay there
+            except ProgrammingError as error:
+                connection.rollback()
+                if getattr(error.orig, "sqlstate", None) != _DUPLICATE_TABLE:
+                    raise  # else another process has made it meanwhile
     connection.commit()
     return made
 
@@ -126,31 +135,66 @@ def drop_months_before(connection: Connection, before: datetime) -> Iterator[int
     """
     if connection.dialect.name != "postgresql":
         return
-    for month in months(connection, "call"):
+    for month in sorted({m for table in PARTITIONED for m in months(connection, table)}):
         if month >= before:
             return
+        yield _drop_month(connection, month)
+
+
+def _drop_month(connection: Connection, month: datetime) -> int:
+    """Drop what is there of a month's partitions; the number of its calls.
+
+    What another process drops at this moment is that one's to count.
+    """
+    count = 0
+    _hold(connection)
+    if month in months(connection, "call"):
         calls = connection.execute(text(f"SELECT count(*) FROM {name_of('call', month)}"))  # noqa: S608
         count = int(calls.scalar() or 0)
-        if month in months(connection, "card"):
-            connection.execute(
-                text(
-                    f"DELETE FROM feedback WHERE card_uuid IN"  # noqa: S608
-                    f" (SELECT card_uuid FROM {name_of('card', month)})"
-                )
+    if month in months(connection, "card"):
+        connection.execute(
+            text(
+                f"DELETE FROM feedback WHERE card_uuid IN"  # noqa: S608
+                f" (SELECT card_uuid FROM {name_of('card', month)})"
             )
-        connection.commit()
-        for table in PARTITIONED:
-            if month in months(connection, table):
-                _drop(connection, name_of(table, month))
-        yield count
+        )
+    connection.commit()
+    for table in PARTITIONED:
+        dropped = False
+        with _unless_gone(connection):
+            _alone(connection, f"DROP TABLE {name_of(table, month)}")
+            dropped = True
+        if table == "call" and not dropped:
+            count = 0
+    return count
 
 
-def _drop(connection: Connection, partition: str) -> None:
-    """Drop a partition without making others wait: they would queue behind this statement."""
+@contextlib.contextmanager
+def _unless_gone(connection: Connection) -> Iterator[None]:
+    """Leave the block where a partition that it names is not there."""
+    try:
+        yield
+    except ProgrammingError as error:
+        connection.rollback()
+        if getattr(error.orig, "sqlstate", None) != _UNDEFINED_TABLE:
+            raise
+
+
+def _hold(connection: Connection) -> None:
+    """Keep other processes from making or dropping partitions until this transaction ends."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _PARTITIONS_LOCK})
+
+
+def _alone(connection: Connection, statement: str) -> None:
+    """Execute a statement that needs a table for itself, in a transaction of its own.
+
+    It makes no others wait, who would queue behind it while it waits for a reader.
+    """
     for _ in range(_LOCK_TRIES):
         try:
             connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'"))
-            connection.execute(text(f"DROP TABLE {partition}"))
+            _hold(connection)
+            connection.execute(text(statement))
             connection.commit()
             return
         except OperationalError as error:

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
 from service.decision_log.feedback_rows import ACCEPTED, OVERRIDDEN
-from service.decision_log.queries import TimeSpan, within
+from service.decision_log.queries import TimeSpan, unreceived, within
 from service.decision_log.tables import call, card, determination, feedback
+
+OfCalls = Callable[[Any], Sequence[Any]]
+"""Conditions on a column of call ids: which calls are counted."""
+_AT_ONCE = 500
 
 
 @dataclass(slots=True)
 class PolicyStats:
     """Counts of one policy in a period; `policy_id` None: calls without a policy.
 
-    A card counts by its last feedback. `forms_offered` are cards with a form's button,
-    `forms_started` those with an accepted button.
+    A call that a proxy repeated counts once, by the answer that was received. A card counts by its
+    last feedback. `forms_offered` are cards with a form's button, `forms_started` those with an
+    accepted button.
     """
 
     policy_id: str | None
@@ -45,65 +51,93 @@ def policy_stats(connection: Connection, span: TimeSpan) -> list[PolicyStats]:
     def of(policy_id: str | None) -> PolicyStats:
         return found.setdefault(policy_id, PolicyStats(policy_id))
 
-    for policy_id, calls, orders in connection.execute(_calls(span)):
-        of(policy_id).calls, of(policy_id).orders = calls, orders
-    for policy_id, covered, orders in connection.execute(_answers(span)):
-        of(policy_id).covered[covered] = orders
-    for policy_id, cards, forms in connection.execute(_cards(span)):
-        of(policy_id).cards, of(policy_id).forms_offered = cards, int(forms or 0)
-    for policy_id, form, outcome, reason in _last_words(connection, span):
+    def add(sign: int, of_calls: OfCalls) -> None:
+        for policy_id, calls, orders in connection.execute(_calls(of_calls)):
+            of(policy_id).calls += sign * calls
+            of(policy_id).orders += sign * orders
+        for policy_id, covered, orders in connection.execute(_answers(of_calls)):
+            of(policy_id).covered[covered] += sign * orders
+        for policy_id, cards, forms in connection.execute(_cards(of_calls)):
+            of(policy_id).cards += sign * cards
+            of(policy_id).forms_offered += sign * int(forms or 0)
+
+    add(1, lambda call_id: within(call_id, span))
+    lost = unreceived(connection, span)
+    for some in _parts(sorted(lost)):
+        add(-1, _among(some, span))
+    for policy_id, form, outcome, reason in _last_words(connection, span, lost):
         if outcome == ACCEPTED:
             of(policy_id).accepted += 1
             of(policy_id).forms_started += form
         elif outcome == OVERRIDDEN:
             of(policy_id).overridden[reason or "(no reason)"] += 1
-    return sorted(found.values(), key=lambda s: (s.policy_id is None, s.policy_id or ""))
+    counted = [s for s in found.values() if s.calls or s.cards]
+    for each in counted:
+        each.covered = +each.covered
+    return sorted(counted, key=lambda s: (s.policy_id is None, s.policy_id or ""))
 
 
-def _calls(span: TimeSpan) -> Any:
+def _among(calls: Sequence[str], span: TimeSpan) -> OfCalls:
+    return lambda call_id: [call_id.in_(calls), *within(call_id, span)]
+
+
+def _parts(calls: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(calls), _AT_ONCE):
+        yield calls[start : start + _AT_ONCE]
+
+
+def _calls(of_calls: OfCalls) -> Any:
     d = determination.c
     return (
         select(d.policy_id, func.count(d.call_id.distinct()), func.count())
-        .where(*within(d.call_id, span))
+        .where(*of_calls(d.call_id))
         .group_by(d.policy_id)
     )
 
 
-def _answers(span: TimeSpan) -> Any:
+def _answers(of_calls: OfCalls) -> Any:
     d = determination.c
     return (
         select(d.policy_id, d.covered, func.count())
-        .where(*within(d.call_id, span))
+        .where(*of_calls(d.call_id))
         .group_by(d.policy_id, d.covered)
     )
 
 
-def _cards(span: TimeSpan) -> Any:
+def _cards(of_calls: OfCalls) -> Any:
     c = card.c
     return (
         select(c.policy_id, func.count(), func.sum(c.form))
-        .where(*within(c.call_id, span))
+        .where(*of_calls(c.call_id))
         .group_by(c.policy_id)
     )
 
 
 def _last_words(
-    connection: Connection, span: TimeSpan
+    connection: Connection, span: TimeSpan, lost: Collection[str]
 ) -> Iterator[tuple[str | None, int, str, str | None]]:
-    """Policy, form, outcome and reason of each card's last feedback by its own client."""
+    """Policy, form, outcome and reason of each card's last feedback by its own client.
+
+    Cards of `lost` calls are left out.
+    """
     f = feedback.c
     said = (
-        select(card.c.card_uuid, card.c.policy_id, card.c.form, f.outcome, f.reason_code)
+        select(
+            card.c.card_uuid,
+            card.c.call_id,
+            card.c.policy_id,
+            card.c.form,
+            f.outcome,
+            f.reason_code,
+        )
         .select_from(feedback)
         .join(card, card.c.card_uuid == f.card_uuid)
         .join(call, call.c.call_id == card.c.call_id)
         .where(*within(card.c.call_id, span), f.client == call.c.client)
         .order_by(card.c.card_uuid, f.outcome_at, f.received_at)
     )
-    last: Any = None
-    for row in connection.execute(said.execution_options(yield_per=1000)):
-        if last is not None and last.card_uuid != row.card_uuid:
-            yield tuple(last[1:])
-        last = row
-    if last is not None:
-        yield tuple(last[1:])
+    rows = connection.execute(said.execution_options(yield_per=1000))
+    for _, of_card in groupby(rows, key=lambda row: row.card_uuid):
+        *_, last = of_card
+        if last.call_id not in lost:
+            yield tuple(last[2:])

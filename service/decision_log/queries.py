@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +22,8 @@ from service.decision_log.stored_json import read_kept
 from service.decision_log.tables import call, determination, feedback
 
 _CHUNK = 200
+_REPEATED_WITHIN = timedelta(seconds=30)
+"""A repetition's time (`service.auth.replay_detection`), and what clocks of instances differ by."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,10 @@ class LoggedCall:
 
 @dataclass(frozen=True, slots=True)
 class LoggedDecision:
-    """One determination with its call's columns, without the payload."""
+    """One determination with its call's columns, without the payload.
+
+    `repeated` is true where a proxy repeated the call.
+    """
 
     call_id: str
     received_at: datetime
@@ -71,6 +76,7 @@ class LoggedDecision:
     hook: str
     ehr: str | None
     patient: str | None
+    repeated: bool
     determination: DeterminationRow
 
 
@@ -182,6 +188,35 @@ def count_calls(connection: Connection, span: TimeSpan) -> int:
     return int(connection.execute(counted).scalar() or 0)
 
 
+def unreceived(connection: Connection, span: TimeSpan) -> frozenset[str]:
+    """The calls of a period, and around its ends, whose answer nobody received: a proxy repeated
+    them, and the last repetition's answer is the one that came.
+
+    Statistics leave them out, so that a call counts once. A repetition has the client, service and
+    hookInstance of its first attempt, of which there may be no record.
+    """
+    c = call.c
+    until = None if span.until is None else span.until + _REPEATED_WITHIN
+    repetitions = (
+        select(c.call_id, c.client, c.service_id, c.hook_instance, c.received_at)
+        .where(c.repeated.is_not(None), c.hook_instance.is_not(None))
+        .where(*within(c.call_id, TimeSpan(span.since, until)))
+    )
+    lost: set[str] = set()
+    for last, client, service_id, hook_instance, at in connection.execute(repetitions).all():
+        # Instances' clocks differ: the first attempt may be the later one by its own.
+        near = TimeSpan(instant(at) - _REPEATED_WITHIN, instant(at) + _REPEATED_WITHIN)
+        attempts = select(c.call_id).where(
+            c.client == client,
+            c.service_id == service_id,
+            c.hook_instance == hook_instance,
+            c.repeated.is_(None) | (c.call_id < last),
+            *within(c.call_id, near),
+        )
+        lost.update(connection.execute(attempts).scalars())
+    return frozenset(lost)
+
+
 def all_calls(connection: Connection, span: TimeSpan) -> Iterator[LoggedCall]:
     """All calls of a period, oldest first, read in chunks of bounded memory."""
     last = ""
@@ -220,7 +255,14 @@ def _by_call(connection: Connection, first: str, last: str) -> dict[str, list[De
     return found
 
 
-_OF_CALL = (call.c.received_at, call.c.client, call.c.hook, call.c.ehr, call.c.patient)
+_OF_CALL = (
+    call.c.received_at,
+    call.c.client,
+    call.c.hook,
+    call.c.ehr,
+    call.c.patient,
+    call.c.repeated,
+)
 
 
 def _decisions() -> Select[Any]:
@@ -230,10 +272,17 @@ def _decisions() -> Select[Any]:
 
 def _decision(row: Row[Any]) -> LoggedDecision:
     values = tuple(row)
-    received_at, client, hook, ehr, patient = values[: len(_OF_CALL)]
+    received_at, client, hook, ehr, patient, repeated = values[: len(_OF_CALL)]
     determined = DeterminationRow(*values[len(_OF_CALL) :])
     return LoggedDecision(
-        determined.call_id, instant(received_at), client, hook, ehr, patient, determined
+        determined.call_id,
+        instant(received_at),
+        client,
+        hook,
+        ehr,
+        patient,
+        bool(repeated),
+        determined,
     )
 
 

@@ -14,10 +14,9 @@ import msgspec
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.database.database_errors import NEXT
-from service.database.engines import database_file, open_engine
+from service.database.database_errors import trouble, what_next
+from service.database.engines import database_file, is_there, open_engine
 from service.database.table_revisions import prepare
-from service.database.urls import is_sqlite
 from service.decision_log.log_revision import DECISION_LOG
 from service.decision_log.recorder import Recorder
 from service.errors import CovercardError, RecordsUnavailable, StoreUnavailable
@@ -54,19 +53,24 @@ def open_log(
         with (open_engine(replica) if replica else engine).connect() as connection:
             yield connection
     except SQLAlchemyError as error:
-        kind = type(getattr(error, "orig", None) or error).__name__
-        raise RecordsUnavailable(f"the decision log cannot be read ({kind})") from None
+        next_step = what_next(error)
+        if replica:
+            next_step = next_step.replace("COVERCARD_", "COVERCARD_READ_")
+        raise RecordsUnavailable(
+            f"the decision log cannot be read ({trouble(error)}): {next_step}"
+        ) from None
 
 
 def engine_for_reading(url: str, recorder: Recorder) -> Engine:
     """An engine for an existing log of this version. Raises as `open_log` does."""
-    exists = not is_sqlite(url) or database_file(url).exists()
-    if not exists and not recorder.health().waiting.bytes:
+    if not is_there(url) and not recorder.health().waiting.bytes:
         raise NothingRecorded(f"nothing has been recorded at {database_file(url)}")
     try:
         prepare(url, DECISION_LOG)
     except StoreUnavailable as error:
-        raise RecordsUnavailable(f"the decision log cannot be reached ({error}): {NEXT}") from None
+        raise RecordsUnavailable(
+            f"the decision log cannot be reached ({error}): {what_next(error)}"
+        ) from None
     return open_engine(url)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from service.database.urls import is_sqlite
 from service.deadline import run_with_deadline
 from service.decision_log.fetched_resources import fetched_resources
-from service.errors import RecordsUnavailable, StoreUnavailable
+from service.errors import ConfigurationError, RecordsUnavailable, StoreUnavailable
 from service.fhir.document import Resource
 
 _SECONDS = 2.0
@@ -42,12 +42,10 @@ def _look_up(database_url: str, assertion_id: str, client: str) -> RecalledCall 
     from sqlalchemy import inspect, select
     from sqlalchemy.exc import SQLAlchemyError
 
-    from service.database.engines import database_file, open_engine
+    from service.database.engines import is_there, open_engine
     from service.decision_log.rows import unpack_payload
     from service.decision_log.tables import call, determination
 
-    if is_sqlite(database_url) and not database_file(database_url).exists():
-        return None  # the log does not exist yet
     wanted = (
         select(call.c.service_id, determination.c.order_ref, call.c.kept)
         .join(determination, determination.c.call_id == call.c.call_id)
@@ -57,11 +55,13 @@ def _look_up(database_url: str, assertion_id: str, client: str) -> RecalledCall 
         .limit(1)
     )
     try:
+        if not is_there(database_url):
+            return None  # the log does not exist yet
         with open_engine(database_url).connect() as connection:
             if is_sqlite(database_url) and not inspect(connection).has_table(call.name):
                 return None  # the file is there, and no call has been recorded yet
             found = connection.execute(wanted).first()
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, OSError, ConfigurationError) as error:
         raise StoreUnavailable(type(getattr(error, "orig", None) or error).__name__) from error
     if found is None:
         return None

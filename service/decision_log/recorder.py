@@ -1,4 +1,4 @@
-"""Recorder: appends each record to the chain of this process, on disk before it returns.
+"""Recorder: appends each record to a chain of this process, on disk before it returns.
 
 A thread moves what is in the segments to the store behind it: in one process of a folder at a time,
 whichever gets the lock. Nothing that an answer waits for touches the database.
@@ -19,13 +19,14 @@ import structlog
 
 from service.decision_log.anchors import Anchors
 from service.decision_log.call_record import CallRecord
-from service.decision_log.chain_key import ChainKey, make_key, read_key, write_key
+from service.decision_log.chain_key import KEY_FILE, ChainKey, chain_key, write_key
 from service.decision_log.chain_writer import ChainEnd, ChainWriter
 from service.decision_log.drain import Drainer
 from service.decision_log.former_spool import take_over
 from service.decision_log.frames import LogRecordKind
 from service.decision_log.instants import microseconds, new_call_id
 from service.decision_log.log_store import LogStore
+from service.decision_log.process_chains import ProcessChains
 from service.decision_log.records_folder import DrainState, RecordsFolder, Waiting
 from service.decision_log.rows import (
     AccessRow,
@@ -36,6 +37,7 @@ from service.decision_log.rows import (
 )
 from service.decision_log.segment_reader import oldest_waiting
 from service.errors import ConfigurationError, RecordsUnavailable, StoreUnavailable
+from service.os_errors import with_repair
 
 _DRAIN_EVERY_SECONDS = 0.5
 _TRY_LOCK_SECONDS = 1.0
@@ -91,20 +93,27 @@ class Recorder:
     anew.
 
     `new_store` creates the store, `prepare` migrates its tables; both are called by the thread
-    that drains, so that a process that records nothing pays for neither.
+    that drains, so that a process that records nothing pays for neither. One that does not `drain`
+    leaves the rows to another process of the folder.
     """
 
     def __init__(
-        self, new_store: Callable[[], LogStore], prepare: Callable[[], None], place: RecordsPlace
+        self,
+        new_store: Callable[[], LogStore],
+        prepare: Callable[[], None],
+        place: RecordsPlace,
+        *,
+        drains: bool = True,
     ) -> None:
         self._new_store = new_store
         self._prepare = prepare
         self._place = place
+        self._drains = drains
         self._starting = threading.Lock()
         self._process: _Process | None = None
 
     def start(self) -> None:
-        """Start draining the segments; otherwise the first record does."""
+        """Start this process's threads; otherwise the first record does."""
         self._running()
 
     def stop(self) -> None:
@@ -160,18 +169,22 @@ class Recorder:
             return process
         with self._starting:
             if self._process is None or self._process.pid != os.getpid():
-                self._process = _Process(self._new_store, self._prepare, self._place)
+                self._process = _Process(
+                    self._new_store, self._prepare, self._place, drains=self._drains
+                )
             return self._process
 
 
 class _Process:
-    """The recorder's parts in one process: the writer of its chain, and the thread that drains."""
+    """The recorder's parts in one process: the writers of its chains, the thread that drains."""
 
     def __init__(
         self,
         new_store: Callable[[], LogStore],
         prepare: Callable[[], None],
         place: RecordsPlace,
+        *,
+        drains: bool,
     ) -> None:
         self.pid = os.getpid()
         self._new_store = new_store
@@ -180,34 +193,39 @@ class _Process:
         self._folder = RecordsFolder(place.folder)
         self._key_lock = threading.Lock()
         self._key: ChainKey | None = None
-        self._writer = ChainWriter(self._folder, self._chain_key, drained=self._drained_of)
+        self._chains = ProcessChains(
+            lambda: ChainWriter(self._folder, self._chain_key, drained=self._drained_of)
+        )
         self._refusing = False
         self._probed_at = 0.0
         self._probe_lock = threading.Lock()
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._take_over_at = 0.0
-        self._anchored: ChainEnd | None = None
+        self._anchored: dict[int, ChainEnd] = {}
         self._not_anchored: str | None = None
         self._anchor_lock = threading.Lock()
-        self._thread = threading.Thread(target=self._drain, name="records-drain", daemon=True)
-        self._thread.start()
+        self._drainer: threading.Thread | None = None
+        if drains:
+            self._drainer = threading.Thread(target=self._drain, name="records-drain", daemon=True)
+            self._drainer.start()
         if place.anchors is not None:
             # Apart from the rows, which must not wait for a place elsewhere.
             threading.Thread(target=self._keep_anchored, name="records-anchor", daemon=True).start()
 
     def stop(self) -> None:
-        self._writer.close()
+        self._chains.close()
         self._stopping.set()
         self._wake.set()
-        self._thread.join(_STOP_SECONDS)
+        if self._drainer is not None:
+            self._drainer.join(_STOP_SECONDS)
         self._anchor()
 
     def keep(self, kind: LogRecordKind, payload: bytes) -> None:
         try:
-            self._writer.append(kind, payload)
+            self._chains.append(kind, payload)
         except (OSError, ConfigurationError) as error:
-            log.error("a record cannot be written", reason=_reason(error))
+            log.error("a record cannot be written", reason=self._told(error))
             self._refusing = True
             raise RecordsUnavailable("the decision log cannot be written") from None
         self._refusing = False
@@ -219,7 +237,7 @@ class _Process:
             state.trouble,
             _waiting(self._folder, state),
             self._refusing,
-            self._writer.lost + state.lost,
+            self._chains.lost + state.lost,
             self._not_anchored,
         )
 
@@ -242,17 +260,12 @@ class _Process:
     def _chain_key(self) -> ChainKey:
         """The installation's key; its file is made, and made again where it is gone."""
         with self._key_lock:
-            file = self._place.key_file
-            if file is not None:
-                key = self._key or read_key(file)
-                if key is None:
-                    raise ConfigurationError(f"{file}: there is no such key file")
-            else:
+            place = self._place
+            if place.key_file is None:
                 self._folder.make()
-                file = self._place.folder / "chain.key"
-                key = make_key(file) if self._key is None else self._key
-                if not file.exists():
-                    write_key(file, key)
+            key = self._key or chain_key(place.folder, place.key_file)
+            if place.key_file is None and not (file := place.folder / KEY_FILE).exists():
+                write_key(file, key)
             self._key = key
             return key
 
@@ -266,10 +279,11 @@ class _Process:
                 return
             try:
                 self._folder.probe()
-                self._writer.check()
+                self._chain_key()
+                self._chains.check()
             except (OSError, ConfigurationError) as error:
                 if not self._refusing:
-                    log.error("records cannot be written", reason=_reason(error))
+                    log.error("records cannot be written", reason=self._told(error))
                 self._refusing = True
             else:
                 self._refusing = False
@@ -281,12 +295,15 @@ class _Process:
         At a stop once more: the process that did may have been stopped before this one's last call.
         """
         ending = False
+        trouble: str | None = None
         while not ending:
             ending = self._stopping.is_set()
             try:
                 lock = self._folder.lock_for_draining()
+                trouble = None
             except (OSError, ConfigurationError) as error:
-                log.error("records cannot be drained", reason=_reason(error))
+                if trouble != (trouble := self._told(error)):
+                    log.error("records cannot be drained", reason=trouble)
                 lock = None
             if lock is not None:
                 try:
@@ -341,7 +358,7 @@ class _Process:
         except (StoreUnavailable, ConfigurationError) as error:
             trouble = str(error)
         except OSError as error:
-            trouble = error.strerror or type(error).__name__
+            trouble = self._told(error)
         else:
             return None
         drainer.tell(trouble)
@@ -355,32 +372,41 @@ class _Process:
 
     def _keep_former(self, entry: LogEntry) -> None:
         kind = LogRecordKind.CALL if entry.calls else LogRecordKind.FEEDBACK
-        self._writer.append(kind, encode_entry(entry))
+        self._chains.append(kind, encode_entry(entry))
 
     def _keep_anchored(self) -> None:
         while not self._stopping.wait(_ANCHOR_SECONDS):
             self._anchor()
 
     def _anchor(self) -> None:
-        """Tell the end of this process's chain to the log and, where configured, elsewhere.
+        """Tell the ends of this process's chains to the log and, where configured, elsewhere.
 
         A place that did not take it is told again the next time.
         """
         with self._anchor_lock:
-            end = self._writer.end
-            if self._place.anchors is not None and end is not None and end != self._anchored:
-                self._not_anchored = self._place.anchors.tell(end)
-                if self._not_anchored is None:
-                    self._anchored = end
+            if self._place.anchors is None:
+                return
+            failed: str | None = None
+            for end in self._chains.ends:
+                if end != self._anchored.get(end.chain):
+                    why = self._place.anchors.tell(end)
+                    if why is None:
+                        self._anchored[end.chain] = end
+                    failed = failed or why
+            self._not_anchored = failed
+
+    def _told(self, error: OSError | ConfigurationError) -> str:
+        """The error with its place, the folder unless it names another, and the repair."""
+        if isinstance(error, ConfigurationError):
+            return str(error)
+        if not error.errno:  # told by this program
+            return error.strerror or type(error).__name__
+        return with_repair(error, error.filename or self._folder.path)
 
     def _pause(self, seconds: float) -> None:
         if not self._stopping.is_set():
             self._wake.wait(seconds)
         self._wake.clear()
-
-
-def _reason(error: OSError | ConfigurationError) -> str | None:
-    return error.strerror if isinstance(error, OSError) else str(error)
 
 
 def _waiting(folder: RecordsFolder, state: DrainState) -> Waiting:

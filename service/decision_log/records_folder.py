@@ -18,6 +18,9 @@ from pathlib import Path
 
 import msgspec
 
+from service.decision_log.chain_key import KEY_FILE
+from service.errors import ConfigurationError
+from service.os_errors import with_repair
 from service.private_files import check_private, make_private_folder, sync_folder
 
 SEGMENT = ".segment"
@@ -25,6 +28,7 @@ DAMAGED = ".damaged"
 REJECTED = ".rejected"
 _STATE = "drained.json"
 _DRAIN_LOCK = "drain.lock"
+_OWN = (KEY_FILE, _STATE, _DRAIN_LOCK)
 _NAME = re.compile(r"(\d{20})-([0-9a-f]{16})-(\d{6})\.segment")
 _PROBE = b"\0" * 4096
 
@@ -93,10 +97,17 @@ class RecordsFolder:
         make_private_folder(self.path)
 
     def check_files(self) -> None:
-        """Close each file of the folder to others. Raises ConfigurationError for a link."""
+        """Close each file of the records to others.
+
+        Raises ConfigurationError for a link, and for a file that this user may not read.
+        """
         for name in self._names():
-            if name.endswith((SEGMENT, DAMAGED, REJECTED)):
+            if name not in _OWN and not name.endswith((SEGMENT, DAMAGED, REJECTED)):
+                continue  # as the `lost+found` of a disk
+            try:
                 check_private(self.path / name)
+            except PermissionError as error:
+                raise ConfigurationError(with_repair(error, self.path / name)) from None
 
     def segments(self) -> list[SegmentName]:
         """All segments, oldest first. Raises OSError if the folder cannot be read."""

@@ -36,7 +36,7 @@ class CallPayload(msgspec.Struct, frozen=True):
 
 class CallRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A call; `kept` is its CallPayload as MessagePack, compressed as one: its parts are
-    similar. Calls of 0.1.0 have no `policies_digest`.
+    similar. Calls of 0.1.0 have no `policies_digest`; `repeated` is 1 or None.
     """
 
     call_id: str
@@ -55,6 +55,7 @@ class CallRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     service_version: str
     kept: bytes
     policies_digest: str | None = None
+    repeated: int | None = None
 
 
 class DeterminationRow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -221,6 +222,7 @@ def _call_row(call: CallRecord) -> CallRow:
         service_version=call.service_version,
         kept=pack(_encode_kept(_kept(call))),
         policies_digest=call.policies_digest,
+        repeated=1 if call.repeated else None,
     )
 
 

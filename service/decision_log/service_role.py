@@ -23,7 +23,8 @@ def grant_to(
     """Give a role what the service needs, and no more; returns the statements.
 
     `changed` are the tables that the service may also change, `versions` those of revisions, to be
-    read. Raises ConfigurationError for an unknown role, and on SQLite, which has no roles.
+    read. Raises ConfigurationError for an unknown role, without the tables or as another role than
+    their owner, and on SQLite, which has no roles.
     """
     if engine.dialect.name != "postgresql":
         raise ConfigurationError(
@@ -39,6 +40,20 @@ def grant_to(
                 f" CREATE ROLE {_quoted(engine, role)} LOGIN"
             )
         there = {*inspect(connection).get_table_names()}
+        if not there.issuperset(metadata.tables):
+            raise ConfigurationError(
+                "the tables are not all there: run `covercard db upgrade` first, as their owner"
+            )
+        own = connection.scalar(
+            text(
+                "SELECT pg_has_role(tableowner, 'USAGE') FROM pg_tables"
+                " WHERE schemaname = current_schema() AND tablename = 'call'"
+            )
+        )
+        if not own:
+            raise ConfigurationError(
+                "the tables are another role's: run this with the URL of their owner"
+            )
         statements = [
             s for name, s in _statements(engine, role, changed, versions) if name in there
         ]

@@ -12,6 +12,9 @@ from typing import Any
 
 import msgspec
 
+from service.fhir.json_pieces import in_pieces
+
+_decode = msgspec.json.Decoder().decode
 _DIGITS = 18
 """Digits of an integer that fits 64 bits."""
 
@@ -19,7 +22,7 @@ _DIGITS = 18
 def read_kept(body: bytes) -> Any:
     """Plain data; {} if the body cannot be read."""
     try:
-        return msgspec.json.decode(body)
+        return in_pieces(body, _decode)
     except (ValueError, RecursionError):
         pass
     try:

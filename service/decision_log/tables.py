@@ -40,10 +40,13 @@ call = Table(
     Column("service_version", Text, nullable=False),
     Column("kept", LargeBinary, nullable=False),
     Column("policies_digest", Text),
+    Column("repeated", Integer),
 )
 Index("call_patient", call.c.patient, call.c.call_id)
 Index("call_ehr", call.c.ehr, call.c.call_id)
 Index("call_client", call.c.client, call.c.call_id)
+_is_repeated = call.c.repeated.is_not(None)
+Index("call_repeated", call.c.call_id, sqlite_where=_is_repeated, postgresql_where=_is_repeated)
 
 determination = Table(
     "determination",

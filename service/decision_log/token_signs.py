@@ -36,7 +36,11 @@ def has_signs(data: bytes, values: Iterable[str]) -> bool:
     for value in {value.lower() for value in values}:
         if value.encode() in lowered:
             return True
-    return _has_escape(text) and _may_spell(_ESCAPE.findall(data), set().union(*values))
+    if not _has_escape(text):
+        return False
+    # One by one: between two of them other calls compute.
+    escapes = {found[1] for found in _ESCAPE.finditer(data)}
+    return _may_spell(escapes, set().union(*values))
 
 
 def _may_spell(escapes: Iterable[bytes], letters: set[str]) -> bool:

@@ -35,6 +35,8 @@ from service.errors import MalformedRequest
 SYSTEM = "https://covercard.example/fhir/CodeSystem/form-context"
 UCUM = "http://unitsofmeasure.org"
 _NONE = "none"
+_MOST_CODES = 1000
+"""Codes of a fact that is carried: they are put in order at each step."""
 POLICY, PROGRAM = "policy", "program"
 
 
@@ -125,6 +127,8 @@ def _carried(rules: RuleList[Any]) -> Iterator[tuple[str, FactSpec]]:
 
 
 def _is_carried(fact: Fact) -> bool:
+    if isinstance(fact.value, frozenset) and len(fact.value) > _MOST_CODES:
+        return False
     return fact.known and fact.value is not None and not isinstance(fact.value, Between)
 
 
@@ -179,6 +183,8 @@ def _codes(usage: Mapping[str, Any], text: str) -> Value:
     if text == _NONE:
         return frozenset()
     coding = usage["valueCodeableConcept"]["coding"]
+    if len(coding) > _MOST_CODES:
+        raise ValueError("more codes than were written")
     return frozenset(Code(str(c["system"]), str(c["code"])) for c in coding)
 
 

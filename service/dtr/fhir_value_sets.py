@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import NAMESPACE_URL, uuid5
@@ -85,7 +85,7 @@ class FhirValueSets:
         named, day = self._named[set_id], now.date()
         if next(named.codes.spans_on(day), None) is not None:
             raise NotExpandable("it holds prefixes or ranges of codes, which are not listed")
-        found = [code for code in sorted(named.codes.codes_on(day)) if _fits(code, named, asked)]
+        found = list(_fitting(sorted(named.codes.codes_on(day)), named, asked.filter.lower()))
         if asked.count is None and len(found) > MOST_CODES:
             raise NotExpandable(f"more than {MOST_CODES} codes: ask for them by count and offset")
         end = len(found) if asked.count is None else asked.offset + asked.count
@@ -103,13 +103,13 @@ class FhirValueSets:
         return {**self.definition(set_id, day), "expansion": expansion}
 
 
-def _fits(code: Code, named: NamedSet, asked: ExpansionRequest) -> bool:
-    """Whether the code begins with the filter, or its name has every word of it."""
-    if not asked.filter:
-        return True
-    wanted = asked.filter.lower()
-    name = named.names.get(code, "").lower()
-    return code.value.lower().startswith(wanted) or all(w in name for w in wanted.split())
+def _fitting(codes: Iterable[Code], named: NamedSet, wanted: str) -> Iterator[Code]:
+    """The codes that begin with the filter, or whose name has every word of it."""
+    words = frozenset(wanted.split())
+    for code in codes:
+        name = named.names.get(code, "").lower()
+        if code.value.lower().startswith(wanted) or all(word in name for word in words):
+            yield code
 
 
 def _contained(code: Code, named: NamedSet) -> Json:

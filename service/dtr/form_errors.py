@@ -18,6 +18,7 @@ from service.errors import MalformedRequest, UnknownQuestionnaire
 from service.fhir.document import without_nulls
 
 MOST_ISSUES = 50
+MOST_FORMS = 10
 LONGEST_TEXT = 1000
 """Characters of an issue that are kept."""
 
@@ -56,6 +57,8 @@ class FormErrorReader:
         if not isinstance(parameters, list) or data.get("resourceType") != "Parameters":
             raise MalformedRequest("expected a Parameters resource")
         forms = dict(self._forms(parameters))
+        if len(forms) > MOST_FORMS:
+            raise MalformedRequest(f"expected at most {MOST_FORMS} forms", "parameter")
         issues = list(_issues(parameters))
         if not forms or not issues:
             raise MalformedRequest(

@@ -182,6 +182,7 @@ class _Packaging:
             )
             for c in asked.coverages
         ]
+        self.looked_at = 0
         self.decided: list[Decided] = []
         self.wanted: dict[str, WantedForm] = {}
         self.issues: list[Issue] = []
@@ -252,7 +253,10 @@ class _Packaging:
             return self._say("warning", "not-supported", self.words.order_kind, resource.place)
         of_order = read_order(resource, resources).insurance
         named = [c.read for c in self.coverages if c.read.reference in of_order]
-        for coverage in named or [c.read for c in self.coverages]:
+        under = named or [c.read for c in self.coverages]
+        self.looked_at += len(under)
+        self.shared.limits.check_orders_by_coverage(self.looked_at, resource.place)
+        for coverage in under:
             self._consider_under(coverage, resource, resources, encounter_id, settled)
         return None
 

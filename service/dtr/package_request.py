@@ -77,7 +77,7 @@ def read_package_request(
     is the service's time zone.
 
     Raises MalformedRequest (400) for a body that is no Parameters resource, UnprocessableRequest
-    (422) for absent parameters (DTR 2.2 dtr-1).
+    (422) for absent parameters (DTR 2.2 dtr-1) or too many of them.
     """
     limits.check_values(body)
     data = parse_json(body)
@@ -89,6 +89,7 @@ def read_package_request(
     _check_resources(parameters)
     found = {name: list(_resources(document, parameters, name)) for name in ("coverage", "order")}
     questionnaires = tuple(_canonicals(parameters))
+    limits.check_questionnaires(len(questionnaires), "parameter")
     if form is not None:
         questionnaires = (AskedForm(form, ""), *questionnaires)
     context = _one(parameters, "context", "valueString")
@@ -104,6 +105,9 @@ def read_package_request(
     resources = Resources(zone=zone)
     for resource in _resources(document, parameters):
         resources.add(resource)
+    limits.check_resources(resources)
+    # Without an order there is a response for each coverage.
+    limits.check_orders_by_coverage(len(found["coverage"]), "parameter")
     return PackageRequest(
         coverages=tuple(found["coverage"]),
         patient=_patient(found["coverage"], resources),

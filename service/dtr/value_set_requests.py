@@ -12,6 +12,9 @@ from service.crd.hook_request import parse_json
 from service.dtr.fhir_value_sets import ExpansionRequest, FhirValueSets
 from service.errors import MalformedRequest, UnknownValueSet
 
+LONGEST_FILTER = 200
+"""Characters: each of its words is looked for in each name."""
+
 _READ = frozenset({"url", "valueSetVersion", "filter", "count", "offset"})
 
 
@@ -41,6 +44,8 @@ class ValueSetExpansion:
         a wrong one, UnknownValueSet (404), NotExpandable (422).
         """
         now, told = self.now, _once(given)
+        if len(told.get("filter", "")) > LONGEST_FILTER:
+            raise MalformedRequest(f"expected a filter of at most {LONGEST_FILTER} characters")
         if set_id is None:
             canonical = told.get("url", "")
             if not canonical:

@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from ssl import SSLContext
@@ -40,10 +40,12 @@ from service.ehr.server_aliases import NO_ALIASES, ServerAliases
 from service.errors import FetchFailed
 from service.fhir.document import Document, without_nulls
 from service.fhir.json_limits import values_in
+from service.fhir.json_pieces import PIECE_BYTES, in_pieces
 from service.fhir.nul import places_of_nul
 from service.fhir.references import parse_literal
 
 _CHUNK = 65_536
+_MOST_READING = 1_000
 _MOST_ADDRESSES = 3
 MOST_CONNECTIONS = 64
 """Connections to one server that are kept: as many as requests of one client may be unanswered."""
@@ -93,7 +95,8 @@ class FhirClients:
     """Factory of clients; calls share nothing but kept-alive connections.
 
     `tls` has the certificate authorities, by default the public ones; `aliases`, the other
-    addresses of EHRs; `monotonic`, the clock of deadlines, in seconds.
+    addresses of EHRs; `monotonic`, the clock of deadlines, in seconds. `costly` makes the block in
+    which a large answer is read.
     """
 
     def __init__(
@@ -103,7 +106,10 @@ class FhirClients:
         tls: SSLContext | None = None,
         aliases: ServerAliases = NO_ALIASES,
         monotonic: Callable[[], float] = time.monotonic,
+        costly: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
+        self.costly = costly
+        self._reading: dict[tuple[str, str], threading.Lock] = {}
         self.policy = policy
         self.limits = limits
         self.aliases = aliases
@@ -124,15 +130,28 @@ class FhirClients:
         token = access.token
         if token and not (token.isascii() and token.isprintable() and " " not in token):
             raise FetchFailed(Outcome.NOT_ALLOWED)  # not valid in a header line
-        return FhirClient(self, base, token, self.aliases.bases_of(base))
+        reading = self._reading_of((access.client, base.url))
+        return FhirClient(self, base, token, self.aliases.bases_of(base), reading)
+
+    def _reading_of(self, asked: tuple[str, str]) -> threading.Lock:
+        """The lock of a client's EHR, whose large answers are read one at a time."""
+        if len(self._reading) >= _MOST_READING:
+            self._reading.clear()
+        return self._reading.setdefault(asked, threading.Lock())
 
 
 class FhirClient:
     """The FHIR server of one call. Safe for several threads."""
 
     def __init__(
-        self, shared: FhirClients, base: FhirBase, token: str | None, bases: Sequence[FhirBase]
+        self,
+        shared: FhirClients,
+        base: FhirBase,
+        token: str | None,
+        bases: Sequence[FhirBase],
+        reading: threading.Lock,
     ) -> None:
+        self._reading = reading
         self.base = base
         self.bases = tuple(bases)
         self._shared = shared
@@ -228,7 +247,23 @@ class FhirClient:
                 raise FetchFailed(Outcome.NOT_FHIR)
             body = self._body(response, deadline)
         self._take_values(values_in(body))
-        return Document(body, _json_object(body))
+        return Document(body, self._read(body, deadline))
+
+    def _read(self, body: bytes, deadline: float) -> dict[str, Any]:
+        """The object in an answer's body; a large one in turn.
+
+        The call's own turn is another one's while it waits for its EHR, and eight answers at a
+        time of each of its client's calls would else be read at once.
+        """
+        if len(body) <= PIECE_BYTES:
+            return _json_object(body)
+        if not self._reading.acquire(timeout=self._left(deadline)):
+            raise FetchFailed(Outcome.TIMEOUT)
+        try:
+            with self._shared.costly():
+                return _json_object(body)
+        finally:
+            self._reading.release()
 
     def _send(self, url: str, deadline: float) -> BaseHTTPResponse:
         """The response's head, from the first address that answers.
@@ -318,12 +353,14 @@ def _default_port(scheme: str) -> int | None:
     return {"http": 80, "https": 443}.get(scheme)
 
 
+def _parse(text: bytes) -> Any:
+    return jiter.from_json(text, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys")
+
+
 def _json_object(body: bytes) -> dict[str, Any]:
     """An unambiguous JSON object, by the same rules as for a call."""
     try:
-        data = jiter.from_json(
-            body, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys"
-        )
+        data = in_pieces(body, _parse)
     except ValueError:
         raise FetchFailed(Outcome.NOT_FHIR) from None
     if not isinstance(data, dict) or places_of_nul(data, body):

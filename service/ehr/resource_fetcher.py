@@ -1,6 +1,6 @@
 """Resource fetcher: missing resources from the EHR, in parallel, within one time budget.
 
-The answer is in time whatever the EHR does. Each request has its own thread, abandoned at the
+The answer is in time whatever the EHR does. Each request has a thread for itself, abandoned at the
 deadline; its sockets have the same deadline. The number of unanswered requests per client and
 server is limited, and with it the threads that a server with dripping headers can hold. A server
 that answers none of several calls in a row is left alone for a while: no call waits for it.
@@ -8,11 +8,13 @@ that answers none of several calls in a row is left alone for a while: no call w
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
@@ -27,6 +29,7 @@ from service.errors import FetchFailed
 from service.fhir.document import Document, Resource
 from service.fhir.references import parse_literal
 from service.fhir.resources import Resources, resources_in
+from service.spare_threads import SpareThreads
 
 Plan = Callable[[Resources], Sequence[FhirQuery]]
 """The missing queries, given the present resources."""
@@ -38,6 +41,10 @@ _SILENT_CALLS = 5
 _REST_SECONDS = 10.0
 _MOST_CIRCUITS = 1_000
 _MOST_PLANS = 6
+_TOGETHER = 0.1
+"""Part of an answer's own time within which others are taken as having come with it."""
+_PATIENCE = 0.1
+"""Part of the budget for which what a search may bring is not read by itself."""
 
 log = structlog.get_logger(__name__)
 
@@ -85,6 +92,7 @@ class EhrFetcher:
         self.fits = fits
         self.waiting = waiting
         self.debts = _Debts()
+        self.threads = SpareThreads("fetch")
         self._circuits = _Circuits(clients.monotonic)
 
     def complete(
@@ -92,7 +100,7 @@ class EhrFetcher:
     ) -> Fetched:
         """Add the missing resources of `plan` to `resources`, as far as they arrive in time.
 
-        `plan` is called after each arrival, since a new resource may refer to others; each query is
+        `plan` is called after arrivals, since a new resource may refer to others; each query is
         sent once. Without `access` none is sent. `patient` is "Patient/id": another patient's data
         are dropped. Errors are in the result. Raises only what `waiting` raises, where too many
         calls wait already.
@@ -199,6 +207,7 @@ class _Fetching:
         self._deadline = self._clock() + shared.budget
         self._asked: set[FhirQuery] = set()
         self._waiting: deque[FhirQuery] = deque()
+        self._put_off: dict[Read, float] = {}
         self._under_way: dict[FhirQuery, float] = {}
         self._results: SimpleQueue[_Result] = SimpleQueue()
         self._reports: list[FetchReport] = []
@@ -211,17 +220,35 @@ class _Fetching:
         self._ask(needs)
         while self._waiting or self._under_way:
             self._start()
-            try:
-                left = max(self._deadline - self._clock(), 0)
-                result = self._results.get(timeout=left)
-            except Empty:
+            results = self._arrivals()
+            for result in results:
+                self._finish(result)
+            if self._clock() >= self._deadline and not results:
                 break
-            self._finish(result)
-            if result.outcome is Outcome.FETCHED and self._may_plan():
+            if any(r.outcome is Outcome.FETCHED for r in results) and self._may_plan():
                 self._ask(self._plan(self._resources))
-        for need in (*self._under_way, *self._waiting):
+            else:
+                self._ask([n for n in self._put_off if self._is_missing(n)])
+        for need in (*self._under_way, *self._waiting, *filter(self._is_missing, self._put_off)):
             self._report(need, Outcome.TIMEOUT, self._clock())
         return Fetched(tuple(self._reports), frozenset(self._failed), tuple(self._arrived))
+
+    def _arrivals(self) -> list[_Result]:
+        """The next result, and those that come with it; none where it is time for something else.
+
+        To look for what is missing costs as much as a decision, and what is about to come may bring
+        it: a moment is waited for the others, in proportion to the time that the first one took.
+        """
+        found: list[_Result] = []
+        with contextlib.suppress(Empty):
+            until = min((self._deadline, *self._put_off.values()))
+            found.append(self._results.get(timeout=max(until - self._clock(), 0)))
+            now = self._clock()
+            began = self._under_way[found[0].need]
+            until = min(now + _TOGETHER * (now - began), self._deadline)
+            while len(found) < len(self._under_way):
+                found.append(self._results.get(timeout=max(until - self._clock(), 0)))
+        return found
 
     def _may_plan(self) -> bool:
         """Whether to look again for what is missing: a plan costs as much as a decision.
@@ -234,14 +261,30 @@ class _Fetching:
         return True
 
     def _ask(self, needs: Sequence[FhirQuery]) -> None:
+        """Take queries among those to be sent. `needs` are all that are missing now.
+
+        A read of what a search that has not ended may include is put off.
+        """
+        before, self._put_off = self._put_off, {}
+        now = self._clock()
+        included = {t for n in (*self._under_way, *self._waiting) for t in _included(n)}
         for need in needs:
             if need in self._asked:
                 continue
+            if isinstance(need, Read) and included and _type_of(need) in included:
+                until = before.get(need, now + _PATIENCE * self._shared.budget)
+                if now < until:
+                    self._put_off[need] = until
+                    continue
             self._asked.add(need)
             if len(self._asked) > _MOST_NEEDS:
-                self._report(need, Outcome.TOO_LARGE, self._clock())
+                self._report(need, Outcome.TOO_LARGE, now)
             else:
                 self._waiting.append(need)
+                included.update(_included(need))
+
+    def _is_missing(self, need: Read) -> bool:
+        return self._resources.get(need.reference) is None
 
     def _start(self) -> None:
         while self._waiting and len(self._under_way) < _MOST_AT_ONCE:
@@ -250,10 +293,8 @@ class _Fetching:
             if not self._shared.debts.add(self._server):
                 self._results.put(_Result(need, Outcome.TIMEOUT, finished=self._clock()))
                 continue
-            # A daemon: a server that never answers must not block the end of this process.
-            worker = threading.Thread(target=self._work, args=(need,), daemon=True)
             try:
-                worker.start()
+                self._shared.threads.begin(partial(self._work, need))
             except RuntimeError:  # no more threads in the system
                 self._shared.debts.remove(self._server)
                 self._results.put(_Result(need, Outcome.ERROR, finished=self._clock()))
@@ -280,13 +321,12 @@ class _Fetching:
         self._report(result.need, outcome, result.finished)
 
     def _report(self, need: FhirQuery, outcome: Outcome, finished: float) -> None:
-        started = self._under_way.get(need, finished)
+        started = self._under_way.pop(need, finished)
         took = round((finished - started) * 1000)
         self._reports.append(FetchReport(need.label, outcome, max(took, 0), started))
         absent = outcome is Outcome.NOT_FOUND and isinstance(need, Read)
         if outcome is not Outcome.FETCHED and not absent:
             self._failed.add(need)
-        self._under_way = {n: at for n, at in self._under_way.items() if n != need}
 
     def _use(self, need: FhirQuery, documents: Sequence[Document]) -> Outcome:
         """Add the documents' resources, all or none, without those of other patients."""
@@ -310,6 +350,15 @@ class _Fetching:
             self._resources.add(resource)
         self._arrived.extend(own)
         return Outcome.FETCHED if len(own) == len(found) else Outcome.WRONG_PATIENT
+
+
+def _included(need: FhirQuery) -> frozenset[str]:
+    return need.brings if isinstance(need, Search) else frozenset()
+
+
+def _type_of(need: Read) -> str | None:
+    literal = parse_literal(need.reference)
+    return literal.type if literal else None
 
 
 def _wanted(need: Read) -> str | None:

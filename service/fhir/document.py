@@ -72,6 +72,15 @@ def _decoder_to(steps: FieldPath) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
 
 
+_LONGEST_KEPT = 300
+"""Characters of a path whose decoder is remembered: callers name members."""
+
+
+def _decoder(steps: FieldPath) -> msgspec.json.Decoder[Any]:
+    length = sum(len(step) for step in steps if isinstance(step, str))
+    return _decoder_to(steps) if length <= _LONGEST_KEPT else _decoder_to.__wrapped__(steps)
+
+
 class Document:
     """Received JSON bytes with their plain data; `data` must not be changed."""
 
@@ -101,7 +110,7 @@ class Document:
         found = self._on_path.get(steps)
         if found is None:
             # Cached, so that ten thousand entries of a Bundle cost one pass.
-            found = self._on_path[steps] = _decoder_to(steps).decode(self.body)
+            found = self._on_path[steps] = _decoder(steps).decode(self.body)
         for step in path:
             if found is not None:
                 found = found[step] if isinstance(step, int) else found.at

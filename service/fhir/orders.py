@@ -251,14 +251,8 @@ def _add_contained(
             _add_concept(concept, f"{place}.{at}", found)
 
 
-def concept_codings(concept: object, place: str) -> list[OrderCoding]:
-    """The codings of a CodeableConcept, then its billing options (CRD 2.2.1 billopt-3)."""
-    found: list[OrderCoding] = []
-    _add_concept(concept, place, found)
-    return found
-
-
 def _add_concept(concept: object, place: str, found: list[OrderCoding]) -> None:
+    """Add the codings of a CodeableConcept, then its billing options (CRD 2.2.1 billopt-3)."""
     if not isinstance(concept, dict):
         return
     codings = concept.get("coding")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date, tzinfo
+from functools import cache
 from typing import Any
 
 from cards.coverage_information.reader import read_coverage_information
@@ -62,13 +63,14 @@ def submitted_forms(
     questions.
     """
     found: list[SubmittedForm] = []
+    required_of = cache(required_in)  # a call may hold hundreds of responses to one form
     for resource in resources.of_type("QuestionnaireResponse"):
         canonical = form_canonical(resource.data)
         form = form_of(canonical) if canonical is not None else None
         if form is not None:
             # An adaptive form is complete with what it asked.
             whole = canonical == resource.data.get("questionnaire")
-            required = required_in(form) if whole else ()
+            required = required_of(form) if whole else ()
             found.append(read_submitted_form(resource, resources, form, required))
     return tuple(found)
 

@@ -119,11 +119,19 @@ class Resources:
             found = self._read[key] = read()
         return found
 
+    def forget(self) -> None:
+        """Forget what was read: the call is over.
+
+        Much of it refers to these resources, and would keep them in memory until the next garbage
+        collection, which holds up all calls of the process.
+        """
+        self._read.clear()
+        self._by_written.clear()
+
     def add(self, *resources: Resource) -> None:
         """Add resources to those of the call; what was read without them is read again."""
         if self._read or self._by_written:
-            self._read.clear()
-            self._by_written.clear()
+            self.forget()
         by_reference, by_full_url = self._by_reference, self._by_full_url
         for resource in resources:
             key, url = resource.reference, resource.full_url

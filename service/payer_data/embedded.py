@@ -239,7 +239,12 @@ class PostgresSource:
             start = self._idle == 0 and self._threads < self._most
             self._threads += start
         if start:
-            threading.Thread(target=self._serve, name="payer-data", daemon=True).start()
+            try:
+                threading.Thread(target=self._serve, name="payer-data", daemon=True).start()
+            except RuntimeError:
+                with self._lock:
+                    self._threads -= 1
+                raise PayerDataUnavailable("no more threads in the system") from None
         self._jobs.put(job)
 
     def _serve(self) -> None:

@@ -11,9 +11,9 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.database.engines import database_file, open_engine
-from service.database.urls import is_sqlite
+from service.database.engines import is_there, open_engine
 from service.deadline import run_with_deadline
+from service.errors import ConfigurationError
 from service.payer_data import payer_tables
 
 _LOOK_SECONDS = 1.0
@@ -44,14 +44,16 @@ class ImportAges:
         with self._lock:
             if self._monotonic() >= self._look_at:
                 self._look_at = self._monotonic() + _EVERY_SECONDS
-                with contextlib.suppress(SQLAlchemyError, OSError):  # TimeoutError is one
+                with contextlib.suppress(
+                    SQLAlchemyError, OSError, ConfigurationError
+                ):  # TimeoutError is one
                     self._imported = run_with_deadline(self._last, _LOOK_SECONDS)
             now = self._clock().timestamp()
             return {kind: max(0.0, now - at / 1e6) for kind, at in self._imported.items()}
 
     def _last(self) -> Mapping[str, int]:
         """The instant of each kind's last import, in microseconds since 1970 UTC."""
-        if is_sqlite(self._url) and not database_file(self._url).exists():
+        if not is_there(self._url):
             return {}
         of = payer_tables.imports.c
         with open_engine(self._url).connect() as connection:

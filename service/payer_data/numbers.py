@@ -29,16 +29,26 @@ def plain_number(written: str) -> str:
     return number if number.isalnum() and number.isascii() else _SEPARATORS.sub("", number)
 
 
-@lru_cache(maxsize=4096)
 def name_words(written: str) -> frozenset[str]:
     """The words of a name without case, accents, apostrophes and titles, in no order.
 
     Letters that are written as one or as two are one: Müller, Mueller and Muller are the same.
     """
+    return (_known_words if len(written) <= _LONGEST_KEPT else _words)(written)
+
+
+_LONGEST_KEPT = 200
+"""Characters of a name that is remembered: callers write them."""
+
+
+def _words(written: str) -> frozenset[str]:
     decomposed = unicodedata.normalize("NFKD", written.lower().translate(_LETTERS))
     bare = "".join(c for c in decomposed if not unicodedata.combining(c)).casefold()
     words = _NOT_LETTERS.split(_APOSTROPHES.sub("", bare))
     return frozenset(_UMLAUTS.sub(r"\1", w) for w in words if w and w not in _TITLES)
+
+
+_known_words = lru_cache(maxsize=4096)(_words)
 
 
 def in_one_script(one: frozenset[str], other: frozenset[str]) -> Words:

@@ -13,10 +13,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
+
+import structlog
 
 from service.circuit_breaker import CircuitBreaker
 from service.decision.programs import ProgramTable
@@ -38,6 +41,7 @@ from service.payer_data.fhir_records import (
 from service.payer_data.port import Records, SourceHealth, Wanted, source_circuit
 from service.payer_data.record_cache import RecordCache
 from service.policies.program_table import load_programs
+from service.spare_threads import SpareThreads
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -47,6 +51,8 @@ Json = Mapping[str, Any]
 _MOST_PROVIDERS = 6
 _MOST_PERSONS = 3
 _MOST_OWED = 64
+
+log = structlog.get_logger(__name__)
 
 
 class PayerFhirSource:
@@ -70,6 +76,7 @@ class PayerFhirSource:
         self._clock = clock
         self._circuit = circuit or source_circuit()
         self._owed = threading.BoundedSemaphore(_MOST_OWED)
+        self._threads = SpareThreads("payer-fhir")
 
     def look_up(self, wanted: Wanted, deadline: float) -> Records:
         kept = self._cache.get(wanted)
@@ -152,8 +159,10 @@ class PayerFhirSource:
                 ended.put((ask, [r for r in found if r.get("resourceType") in wanted]))
             except FetchFailed as failure:
                 ended.put((ask, failure))
-            except Exception:
-                # Nobody stands above a thread: who asks must hear of it.
+            except Exception as error:
+                # Nobody stands above a thread: who asks must hear of it. The type only: a message
+                # may quote the data.
+                log.error("unexpected error while asking the payer", kind=type(error).__name__)
                 ended.put((ask, FetchFailed(Outcome.ERROR)))
             finally:
                 self._owed.release()
@@ -162,7 +171,11 @@ class PayerFhirSource:
         for ask in waiting:
             if not self._owed.acquire(blocking=False):
                 raise PayerDataUnavailable("too many unanswered queries")
-            threading.Thread(target=work, args=(ask,), name="payer-fhir", daemon=True).start()
+            try:
+                self._threads.begin(partial(work, ask))
+            except RuntimeError:
+                self._owed.release()
+                raise PayerDataUnavailable("no more threads in the system") from None
         answers: dict[_Ask, list[Json]] = {}
         while waiting:
             try:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from service.payer_data.port import Records, Wanted
 
 _MOST = 10_000
+_LONGEST_KEPT = 4_000
+"""Characters of what was wanted: a call may name numbers and codes of a megabyte."""
 
 
 class RecordCache:
@@ -39,10 +41,15 @@ class RecordCache:
             return found[1]
 
     def put(self, wanted: Wanted, records: Records) -> None:
-        if self._seconds <= 0:
+        if self._seconds <= 0 or _length(wanted) > _LONGEST_KEPT:
             return
         with self._lock:
             self._kept[wanted] = self._clock(), records
             self._kept.move_to_end(wanted)
             while len(self._kept) > self._most:
                 self._kept.popitem(last=False)
+
+
+def _length(wanted: Wanted) -> int:
+    texts = (wanted.numbers, wanted.codes, wanted.providers, wanted.written)
+    return sum(len(text) for some in texts for text in some)

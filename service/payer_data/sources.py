@@ -56,11 +56,11 @@ def prepare_source(url: str) -> None:
 def upgrade_source(url: str) -> str | None:
     """Bring a database's tables to this version: "now at 0001", None if there is no database.
 
-    Raises as `decision_log.schema.upgrade`.
+    Raises as `database.table_revisions.upgrade`.
     """
     if not is_embedded(url):
         return None
-    from service.database.table_revisions import upgrade
-    from service.payer_data.payer_tables import MIGRATIONS, REVISION
+    from service.database.table_revisions import revision, upgrade
+    from service.payer_data.payer_tables import MIGRATIONS
 
-    return f"{'now' if upgrade(url, MIGRATIONS) else 'already'} at {REVISION}"
+    return f"{'now' if upgrade(url, MIGRATIONS) else 'already'} at {revision(url, MIGRATIONS)}"

@@ -1,8 +1,8 @@
 """Signed bundle of a library: one file with its digest, made on one machine and loaded on many.
 
-It is a ZIP archive, stored and without times, so that the same files and key make the same bytes.
-MANIFEST lists each file's SHA-256, and SIGNATURE is the manifest's (Ed25519, RFC 8032). A bundle is
-read only if it is, byte for byte, the one that its manifest and its files make.
+It is a ZIP archive, stored and without times: the same files, key and moment make the same bytes.
+MANIFEST tells the moment and each file's SHA-256, and SIGNATURE is the manifest's (Ed25519,
+RFC 8032). A bundle is read only if it is, byte for byte, the one that its manifest and files make.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import structlog
@@ -30,7 +32,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from service import __version__
-from service.errors import ConfigurationError, Finding, LibraryError
+from service.errors import ConfigurationError, Finding, LibraryError, NotNow
 from service.policies.library_files import (
     ADDED,
     PAYERS,
@@ -63,28 +65,35 @@ class _Manifest(msgspec.Struct, frozen=True):
     made_by: str
     digest: str
     files: dict[str, str]
+    made: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
     """A bundle that is whole: its place, its files by their names, and their digest.
 
-    `signed` is true where its signature was checked with a key.
+    `signed` is true where its signature was checked with a key; `made` is the moment at which it
+    was made, None where a former version made it.
     """
 
     path: Path
     files: Mapping[str, bytes]
     digest: str
     signed: bool
+    made: datetime | None
 
 
-def bundle_bytes(files: Mapping[str, bytes], key: Ed25519PrivateKey) -> bytes:
-    """The bundle of a library's files (`library_files.read_files`), signed with a key."""
+def bundle_bytes(files: Mapping[str, bytes], key: Ed25519PrivateKey, made: datetime) -> bytes:
+    """The bundle of a library's files (`library_files.read_files`), signed with a key.
+
+    `made` is the moment, with its offset; a reload takes no bundle for one that was made later.
+    """
     files = {name: content.replace(b"\r\n", b"\n") for name, content in sorted(files.items())}
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     manifest = msgspec.json.format(
         msgspec.json.encode(
-            _Manifest(FORMAT, f"covercard {__version__}", digest_of(files), hashes), order="sorted"
+            _Manifest(FORMAT, f"covercard {__version__}", digest_of(files), hashes, made),
+            order="sorted",
         )
     )
     return _archive(manifest, key.sign(_SIGNED_AS + manifest), files)
@@ -105,7 +114,7 @@ def read_bundle(path: Path, key: Ed25519PublicKey | None) -> Bundle:
         raise ConfigurationError(f"{path}: is no bundle: more than {MOST_BYTES} bytes")
     try:
         return _checked(path, content, key)
-    except (zipfile.BadZipFile, _NoBundle, ValueError, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, _NoBundle, ValueError, EOFError, RuntimeError) as error:
         why = str(error) if isinstance(error, _NoBundle) else "is no bundle, or is damaged"
         raise ConfigurationError(f"{path}: {why}") from None
 
@@ -145,7 +154,7 @@ def _checked(path: Path, content: bytes, key: Ed25519PublicKey | None) -> Bundle
     named = {PAYERS, PROGRAMS} <= found.keys() and all(map(_NAME.fullmatch, found))
     if not named or digest_of(found) != told.digest:
         raise _NoBundle("is no bundle of this service")
-    return Bundle(path, found, told.digest, signed=key is not None)
+    return Bundle(path, found, told.digest, signed=key is not None, made=told.made)
 
 
 def _archive(manifest: bytes, signature: bytes, files: Mapping[str, bytes]) -> bytes:
@@ -164,7 +173,7 @@ def extracted(bundle: Bundle) -> Iterator[LibraryPlaces]:
     """The files of a bundle in a folder of this process's own, which is gone at the block's end.
 
     What is found wrong with them in the block is told by their names in the bundle. Raises
-    ConfigurationError where they cannot be written.
+    NotNow where they cannot be written.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -182,7 +191,7 @@ def extracted(bundle: Bundle) -> Iterator[LibraryPlaces]:
                 # Cases go by the programs beside their policies.
                 (added / PROGRAMS).write_bytes(bundle.files[PROGRAMS])
         except OSError as error:
-            raise ConfigurationError(
+            raise NotNow(
                 f"the policy bundle cannot be unpacked in the folder of TMPDIR ({error.strerror})"
             ) from None
         try:
@@ -191,6 +200,7 @@ def extracted(bundle: Bundle) -> Iterator[LibraryPlaces]:
                 folder / POLICIES / PAYERS,
                 added if added.is_dir() else None,
                 folder / POLICIES / PROGRAMS,
+                bundle.made,
             )
         except LibraryError as error:
             findings = [_in_bundle(finding, bundle, folder) for finding in error.findings]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from service.errors import Finding, LibraryError
@@ -30,12 +31,17 @@ _DEEPEST = 6
 
 @dataclass(frozen=True, slots=True)
 class LibraryPlaces:
-    """Places of a library: its folder, the payers, a second folder of policies, the programs."""
+    """Places of a library: its folder, the payers, a second folder of policies, the programs.
+
+    `made` is the moment at which the bundle was made that they were unpacked from; None where it
+    does not tell, and for folders.
+    """
 
     directory: Path
     payers: Path
     added: Path | None = None
     programs: Path = PROGRAMS_FILE
+    made: datetime | None = None
 
     @property
     def folders(self) -> tuple[Path, ...]:

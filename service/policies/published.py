@@ -19,6 +19,14 @@ from service.policies.rules_in_words import codes_in_words, rules_in_words, valu
 Document = dict[str, object]
 PageUrl = Callable[[PolicyVersion], str]
 
+PROGRAM_NAMES: Mapping[str, str] = {
+    Program.MEDICARE_ADVANTAGE: "Medicare Advantage",
+    Program.ORIGINAL_MEDICARE: "Original Medicare",
+    Program.UNKNOWN: "Program not known",
+    Program.NOT_MEDICARE: "Not Medicare",
+}
+"""Names, on pages and terminals, of the programs that policies have words for."""
+
 
 def statement(policy: PolicyVersion, program: Program) -> str:
     """The policy's coverage statement for a program, about all of its services."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,9 @@ from service.policies import files
 QUESTIONNAIRES = "questionnaires"
 LIBRARIES = "libraries"
 """Folder of the CQL libraries, beside the questionnaires."""
+
+MOST_LEVELS = 200
+"""Levels of a JSON file of the library: questions within questions take two each."""
 
 _NEEDED = ("id", "version", "title", "status", "date", "item")
 
@@ -48,7 +51,7 @@ def read_questionnaires(policy: Path, findings: list[Finding]) -> Mapping[str, Q
     place = policy / QUESTIONNAIRES
     for path in sorted(place.glob("*.json")) if place.is_dir() else ():
         try:
-            resource = json.loads(path.read_text("utf-8"))
+            resource = read_json(path)
         except (ValueError, RecursionError) as error:
             findings.append(not_json(path, error))
             continue
@@ -57,6 +60,27 @@ def read_questionnaires(policy: Path, findings: list[Finding]) -> Mapping[str, Q
         if not wrong:
             found[path.stem] = QuestionnaireFile(path, resource)
     return found
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file of the library.
+
+    Raises ValueError where it is none, and RecursionError where it is nested deeper than
+    `MOST_LEVELS`: some versions of Python read far deeper than anything here walks.
+    """
+    content = json.loads(path.read_text("utf-8"))
+    level = [content]
+    for _ in range(MOST_LEVELS):
+        level = [below for each in level for below in _below(each)]
+        if not level:
+            return content
+    raise RecursionError
+
+
+def _below(value: object) -> Iterable[object]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def not_json(path: Path, error: ValueError | RecursionError) -> Finding:
@@ -150,7 +174,7 @@ def read_form_libraries(policy: Path, findings: list[Finding]) -> Iterator[Mappi
     place = policy / QUESTIONNAIRES / LIBRARIES
     for path in sorted(place.glob("*.json")) if place.is_dir() else ():
         try:
-            resource = json.loads(path.read_text("utf-8"))
+            resource = read_json(path)
         except (ValueError, RecursionError) as error:
             findings.append(not_json(path, error))
             continue

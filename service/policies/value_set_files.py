@@ -7,7 +7,6 @@ have a first and a last day of its own.
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -24,7 +23,7 @@ from service.fhir.systems import canonical_code
 from service.policies import files
 from service.policies.code_tokens import HOW_TO_WRITE, code_system, read_code, read_token
 from service.policies.fields import Day, Id, Model, Some, Text, Told, text_only
-from service.policies.questionnaire_files import not_json
+from service.policies.questionnaire_files import not_json, read_json
 
 VALUE_SETS = "_value_sets"
 KINDS = (".yaml", ".csv", ".json")
@@ -193,7 +192,7 @@ def _columns(path: Path, named: Sequence[str]) -> tuple[Sequence[int], int]:
 def _fhir(path: Path) -> tuple[str, Iterator[_Line]]:
     """A ValueSet with its expansion: what is only described there is not expanded here."""
     try:
-        resource: Any = json.loads(path.read_text("utf-8"))
+        resource: Any = read_json(path)
     except (ValueError, RecursionError) as error:
         raise LibraryError([not_json(path, error)]) from error
     if not isinstance(resource, dict) or resource.get("resourceType") != "ValueSet":

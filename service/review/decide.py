@@ -20,6 +20,7 @@ from service.decision.policy import Policies
 from service.decision.situations import NO_SITUATIONS, Situations
 from service.decision.submitted_form import (
     FormAcceptanceRule,
+    FormsAtHand,
     SubmittedForm,
     with_notices_on_file,
 )
@@ -34,6 +35,7 @@ from service.fhir.orders import VISIT_TYPE, patients_of, read_order
 from service.fhir.questionnaire_responses import named_by
 from service.fhir.resources import Resources
 from service.response.response_context import Decided
+from service.review.alike_orders import NotInCommon, SharedDetermination, order_of
 from service.review.payer_facts import with_payers_facts
 from service.review.payer_records import PayerRecords, RecordsOfCall
 
@@ -125,16 +127,56 @@ class DecideStep:
         """
         read = [(t, _read(t, context.resources, context.patient)) for t in targets]
         read = [(target, order) for target, order in read if in_scope(order)]
+        alike = {target.alike.resource: target.alike for target, _ in read if target.alike}
+        once = [(a, _read(a, context.resources, context.patient)) for a in alike.values()]
         known = self.payer_records.of_call(
             context.patient,
-            [order for _, order in read],
+            [(t.resource, order) for t, order in (*once, *read) if t.alike is None],
             context.resources,
             context.now,
             context.started,
             context.performer,
         )
-        decided = [self._decide(target, order, context, known) for target, order in read]
+        forms = FormsAtHand(context.submitted_forms, self.form_rules, context.patient)
+        shared = {
+            target.resource: self._decide_once(target, order, context, known, forms)
+            for target, order in once
+        }
+        decided = [
+            self._of_alike(target, order, found, context)
+            if target.alike and (found := shared[target.alike.resource])
+            else self._decide(target, order, context, known, forms)
+            for target, order in read
+        ]
         return [d for d in decided if d.resource.type != VISIT_TYPE or d.determination.policy]
+
+    def _decide_once(
+        self,
+        alike: ReviewTarget,
+        order: Order,
+        context: DecisionContext,
+        known: RecordsOfCall | None,
+        forms: FormsAtHand,
+    ) -> SharedDetermination | None:
+        """The determination of alike orders; None where each is to be decided by itself."""
+        try:
+            decided = self._decide(alike, order, context, known, forms)
+            return SharedDetermination(decided.determination)
+        except NotInCommon:
+            return None
+
+    def _of_alike(
+        self,
+        target: ReviewTarget,
+        order: Order,
+        shared: SharedDetermination,
+        context: DecisionContext,
+    ) -> Decided:
+        """The decision of an order, by that of its stand-in."""
+        found = shared.of(order)
+        facts = self._facts(target, order, found.finding, found.day, context)
+        details = OrderDetails(target.resource, context.resources, context.performer)
+        return Decided(target.resource, found, details, facts)
 
     def _decide(
         self,
@@ -142,6 +184,7 @@ class DecideStep:
         order: Order,
         context: DecisionContext,
         known: RecordsOfCall | None,
+        forms: FormsAtHand,
     ) -> Decided:
         resource, resources = target.resource, context.resources
         day = service_day(order, context.today)
@@ -155,7 +198,8 @@ class DecideStep:
         chosen = with_trouble(chosen, order, resource, resources, context.failed)
         payer = None
         if known is not None:
-            chosen, payer = known.of(order, chosen, day)
+            asked_about = target.alike.resource if target.alike else resource
+            chosen, payer = known.of(asked_about, chosen, day)
         facts = self._facts(target, order, chosen, day, context)
         determination = evaluate(
             order,
@@ -168,13 +212,7 @@ class DecideStep:
             payer=payer,
             facts=with_payers_facts(facts, payer),
         )
-        determination = with_notices_on_file(
-            determination,
-            context.submitted_forms,
-            self.form_rules,
-            patient=context.patient,
-            today=context.today,
-        )
+        determination = with_notices_on_file(determination, forms, today=context.today)
         if context.submitted_forms:
             determination = with_documentation_on_file(
                 determination,
@@ -217,7 +255,8 @@ class DecideStep:
             return read()
         # The payer's records may have corrected the coverage: then it is another object.
         under = (chosen.outcome, id(chosen.coverage))
-        return context.resources.once(("facts", order.reference, order.place, day, under), read)
+        key = ("facts", target.resource, day, under)
+        return context.resources.once(key, read)
 
 
 def _depends_on(target: ReviewTarget) -> tuple[str, ...]:
@@ -230,7 +269,7 @@ def _depends_on(target: ReviewTarget) -> tuple[str, ...]:
 
 def _order(resource: Resource, resources: Resources) -> Order:
     """The order, read once as long as nothing new is at hand."""
-    return resources.once(("order", id(resource)), lambda: read_order(resource, resources))
+    return resources.once(("order", resource), lambda: read_order(resource, resources))
 
 
 def _read(target: ReviewTarget, resources: Resources, patient: str) -> Order:
@@ -238,6 +277,8 @@ def _read(target: ReviewTarget, resources: Resources, patient: str) -> Order:
 
     Of an appointment of several patients (mother and child), this patient's part is read.
     """
+    if target.alike is not None:
+        return order_of(target.resource, _read(target.alike, resources, patient))
     order = _order(target.resource, resources)
     if "participant" in target.resource.data and patient in patients_of(target.resource, resources):
         order = replace(order, patient=patient)

@@ -28,6 +28,7 @@ from service.fhir.coverages import PayerDirectory, contained_coverages, read_cov
 from service.fhir.orders import ORDER_TYPES, VISIT_TYPE
 from service.fhir.resources import Resources
 from service.response import Asserted, Decided, Responder, ResponseContext
+from service.review.alike_orders import one_of_each, with_alike
 from service.review.decide import DecideStep, DecisionContext
 from service.review.fact_needs import decision_needs, fact_needs, is_of_coverage, searched_in_full
 from service.review.fhir_server_check import FhirServerCheck
@@ -106,8 +107,21 @@ class OrderReview:
             raise UnknownService("no CDS service has this id; GET /cds-services lists them")
         request = reader.read(body)
         self._server_check.check(request, allowed_fhir_servers)
-        now, started = self._clock().astimezone(self._zone), time.monotonic()
         resources = request.resources(self._aliases.hosts_of(request.fhir_server), self._zone)
+        try:
+            return self._reviewed(request, resources, allowed_fhir_servers, apps or {}, client)
+        finally:
+            resources.forget()
+
+    def _reviewed(
+        self,
+        request: HookRequest,
+        resources: Resources,
+        allowed_fhir_servers: frozenset[str] | None,
+        apps: Mapping[str, str],
+        client: str,
+    ) -> Review:
+        now, started = self._clock().astimezone(self._zone), time.monotonic()
         self._limits.check_resources(resources)
         self._limits.check_references(self._missing(request, resources))
         access = None
@@ -156,7 +170,7 @@ class OrderReview:
             orders_unread=unread,
             tier=request.service.tier,
             hook=request.service.hook,
-            apps=apps or {},
+            apps=apps,
             coverages={r.reference: r for r in resources.of_type("Coverage")},
             now=now,
             questionnaires_missing=self._forms.missing_questionnaires(
@@ -175,19 +189,21 @@ class OrderReview:
         """The resources under review; a visit only if a policy has one of its codes."""
         return resources.once(
             "asked",
-            lambda: [
-                target
-                for target in request.service.asked(request, resources)
-                if target.resource.type != VISIT_TYPE
-                or self._decide_step.names(target.resource, resources)
-            ],
+            lambda: with_alike(
+                [
+                    target
+                    for target in request.service.asked(request, resources)
+                    if target.resource.type != VISIT_TYPE
+                    or self._decide_step.names(target.resource, resources)
+                ]
+            ),
         )
 
     def _missing(self, request: HookRequest, resources: Resources) -> Sequence[FhirQuery]:
         """Queries for the hook's own resources, coverage, encounter and codes."""
         return resources.once(
             "missing",
-            lambda: missing_needs(request, resources, self._asked(request, resources)),
+            lambda: missing_needs(request, resources, one_of_each(self._asked(request, resources))),
         )
 
     def _coverages(self, resources: Resources) -> Sequence[Coverage]:
@@ -218,10 +234,10 @@ class OrderReview:
             asked = self._asked(request, at_hand)
             needs = [*self._missing(request, at_hand)]
             if request.service.tier is HookTier.PRIMARY:
-                orders = [a.resource for a in asked]
+                orders = [target.resource for target in one_of_each(asked)]
                 needs.extend(self._forms.needs(orders, at_hand, request.patient))
                 for order in orders:
-                    if self._decide_step.names(order, at_hand):
+                    if "insurance" in order.data and self._decide_step.names(order, at_hand):
                         needs.extend(decision_needs(order, at_hand))
             if self._decide_step.by_facts and not any(map(is_of_coverage, needs)):
                 own = list(self._fact_needs(request, asked, at_hand, now))

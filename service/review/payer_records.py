@@ -15,8 +15,9 @@ from service.decision.order import Order, ServiceDay
 from service.decision.payer_finding import PayerFinding, PayerOutcome, with_payers_word
 from service.decision.programs import ProgramTable
 from service.errors import PayerDataUnavailable
+from service.fhir.document import Resource
 from service.fhir.member_identity import MemberIdentity, read_member_identity
-from service.fhir.providers import Providers, read_providers
+from service.fhir.providers import read_providers
 from service.fhir.resources import Resources
 from service.fhir.systems import CPT, HCPCS
 from service.payer_data.bearing import OrderAsked, bearing
@@ -52,7 +53,7 @@ class PayerRecords:
     def of_call(
         self,
         patient: str,
-        orders: Sequence[Order],
+        orders: Sequence[tuple[Resource, Order]],
         resources: Resources,
         now: datetime,
         started: float,
@@ -60,18 +61,14 @@ class PayerRecords:
     ) -> RecordsOfCall | None:
         """The look-ups of one call that has `started` (a `time.monotonic()` value).
 
-        `performer` is the reference of the orders' performer, if the call names it.
+        `orders` are read of their resources; `performer` is the reference of their performer, if
+        the call names it.
         """
         if self.source is None:
             return None
-        providers = [_providers(o, resources, performer) for o in orders]
         at = time.monotonic()
         deadline = min(at + self.patience, max(started + self.budget, at + _A_MOMENT))
-        return RecordsOfCall(self, patient, orders, providers, resources, now, deadline)
-
-
-NO_RECORDS = PayerRecords()
-"""No source: the call is the only evidence."""
+        return RecordsOfCall(self, patient, orders, performer, resources, now, deadline)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +87,19 @@ class RecordsOfCall:
         self,
         records: PayerRecords,
         patient: str,
-        orders: Sequence[Order],
-        providers: Sequence[Providers],
+        orders: Sequence[tuple[Resource, Order]],
+        performer: str | None,
         resources: Resources,
         now: datetime,
         deadline: float,
     ) -> None:
         self._records = records
         self._patient = resources.get(patient)
-        self._asked = {
-            o.reference: OrderAsked(tuple(_codes(o)), p.ordered_by, p.performed_by)
-            for o, p in zip(orders, providers, strict=True)
-        }
+        self._asked: dict[Resource, OrderAsked] = {}
+        for resource, order in orders:
+            by = read_providers(resource, resources, performer)
+            asked_about = OrderAsked(tuple(_codes(order)), by.ordered_by, by.performed_by)
+            self._asked[resource] = asked_about
         asked = self._asked.values()
         self._codes = frozenset(c for a in asked for c in a.codes)
         self._npis = frozenset(n for a in asked for n in (*a.ordered_by, *a.performed_by))
@@ -111,10 +109,11 @@ class RecordsOfCall:
         self._answers: dict[str, _Answer] = {}
 
     def of(
-        self, order: Order, finding: CoverageFinding, day: ServiceDay
+        self, order: Resource, finding: CoverageFinding, day: ServiceDay
     ) -> tuple[CoverageFinding, PayerFinding | None]:
         """The coverage finding corrected by the payer's records, and their finding on the order.
 
+        `order` is one of those that the call was begun with.
         Of several fitting coverages, the one in force or paying first by the records is selected;
         if they name no single one either, the finding is unchanged.
         """
@@ -135,7 +134,7 @@ class RecordsOfCall:
                 return with_payers_word(finding, coverage, payer), payer
         return finding, None
 
-    def _finding(self, order: Order, coverage: Coverage, day: ServiceDay) -> PayerFinding:
+    def _finding(self, order: Resource, coverage: Coverage, day: ServiceDay) -> PayerFinding:
         answer = self._answers.get(coverage.reference)
         if answer is None:
             answer = self._answers[coverage.reference] = self._ask(coverage)
@@ -148,7 +147,7 @@ class RecordsOfCall:
         found = match(answer.told, answer.records.members, day.earliest)
         if found.outcome is MatchOutcome.NO_ACTIVE_COVERAGE and day.latest != day.earliest:
             found = match(answer.told, answer.records.members, day.latest)
-        asked = self._asked[order.reference]
+        asked = self._asked[order]
         at = (
             day.latest
             if found.member and not found.member.in_force_on(day.earliest)
@@ -195,11 +194,6 @@ def _told(identity: MemberIdentity) -> Told:
 
 def _plain(numbers: Iterable[str]) -> frozenset[str]:
     return frozenset([plain for n in numbers if (plain := plain_number(n))])
-
-
-def _providers(order: Order, resources: Resources, performer: str | None) -> Providers:
-    resource = resources.get(order.reference)
-    return read_providers(resource, resources, performer) if resource else Providers()
 
 
 def _codes(order: Order) -> Iterable[str]:

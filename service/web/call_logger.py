@@ -12,6 +12,7 @@ from flask import Flask, Response, g, request
 
 from service import __version__
 from service.auth.client_share import MinuteCounts
+from service.call_facts import noted
 from service.crd.hooks import SERVICES
 from service.decision.determination import Determination
 from service.decision_log.call_record import CallRecord, DeterminationRecord
@@ -167,6 +168,7 @@ class ReceivedCall:
             answer=payload,
             service_version=__version__,
             policies_digest=self.call_logger.policies_digest,
+            repeated="repeated" in noted(),
         )
 
     def _keep(self, record: CallRecord, version: str, outcome: str) -> None:

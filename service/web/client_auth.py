@@ -22,6 +22,8 @@ from service.auth.rate_limit import CallLimit
 from service.call_facts import note
 from service.errors import TooManyCalls, Unauthenticated, Unavailable
 from service.web.json_body import receive_body
+from service.web.proxied_request import proxied_request
+from service.web.visitors import visitor
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -49,17 +51,19 @@ def current_client() -> Client:
 class Admission:
     """Admission of calls.
 
-    `client_of` takes a token, the called URL and the caller's address, and returns the client or
-    raises an error of service.errors; None in open mode. `base_url` is the service's public base
-    URL. `checks` limit the tokens checked at a time; `stored` the bytes a minute of one client,
-    `limit` its calls a minute, None without a limit; `bodies` the bodies read at a time; `places`
-    are those of calls. `spent` gets the clients that have had their share of a minute; `pause`
-    holds who gets a 429 or 503 for a moment. `count` is told of one more (1) or one less (-1)
-    request that is "open" or "checking".
+    `client_of` takes a token, the called URL, the visitor's address and the digest of the proxy's
+    request, and returns the client or raises an error of service.errors; None in open mode.
+    `base_url` is the service's public base URL; `behind_proxy` is true where a trusted proxy stands
+    before the service. `checks` limit the tokens checked at a time; `stored` the bytes a minute of
+    one client, `limit` its calls a minute, None without a limit; `bodies` the bodies read at a
+    time; `places` are those of calls. `spent` gets the clients that have had their share of a
+    minute; `pause` holds who gets a 429 or 503 for a moment. `count` is told of one more (1) or one
+    less (-1) request that is "open" or "checking".
     """
 
-    client_of: Callable[[str, str, str], Client] | None
+    client_of: Callable[[str, str, str, str | None], Client] | None
     base_url: str
+    behind_proxy: bool
     checks: threading.BoundedSemaphore
     stored: StoredBytes
     limit: CallLimit | None
@@ -98,7 +102,7 @@ def require_client(app: Flask, admission: Admission) -> None:
                 admission.limit.count(client)
             admission.stored.check(client)
         except TooManyCalls:
-            admission.spent.add(client, call.remote_addr or "")
+            admission.spent.add(client, visitor())
             raise
         # A body that does not come holds no place of a call.
         admission.bodies.take(client.issuer)
@@ -115,7 +119,9 @@ def require_client(app: Flask, admission: Admission) -> None:
             note(working=admission.places.at_work, waiting=admission.places.waiting)
         if "place" in of_call:
             size = of_call.get("body_bytes", 0) + of_call.get("fetched_bytes", 0)
-            admission.stored.add(of_call.client, size + (response.content_length or 0))
+            size += response.content_length or 0
+            admission.stored.add(of_call.client, size)
+            of_call.place.called(size)
         return response
 
     @app.teardown_request
@@ -137,10 +143,13 @@ def waiting_for_ehr() -> AbstractContextManager[None]:
     return nullcontext() if place is None else place.waiting()
 
 
-def turn_to_compute() -> AbstractContextManager[None]:
-    """A block in which the current call computes; others of its client wait in line."""
+def turn_to_compute(size: int = 0) -> AbstractContextManager[None]:
+    """A block in which the current call computes; others of its client wait in line.
+
+    `size` is the number of bytes of its body.
+    """
     place = g.get("place")
-    return nullcontext() if place is None else place.turn()
+    return nullcontext() if place is None else place.turn(size)
 
 
 def aside() -> AbstractContextManager[None]:
@@ -174,7 +183,8 @@ def _client(admission: Admission, call: Request) -> Client:
             raise Unavailable("too many tokens at a time", 1, limit="tokens at a time, all")
         try:
             url = admission.base_url + call.path
-            return admission.client_of(token.strip(), url, call.remote_addr or "")
+            sent = proxied_request(call) if admission.behind_proxy else None
+            return admission.client_of(token.strip(), url, visitor(), sent)
         finally:
             admission.checks.release()
     finally:

@@ -55,9 +55,8 @@ def add_operations(fhir: Blueprint, operations: FhirOperations, version: DtrVers
     def questionnaire_package() -> Response:
         body = read_json_body()
         client = operations.client_of_call()
-        with turn_to_compute():
-            package = packages.package(body, client, version=version)
-        return given(client, package)
+        with turn_to_compute(len(body)):
+            return given(client, packages.package(body, client, version=version))
 
     @fhir.post("/Questionnaire/<resource_id:form_id>/$questionnaire-package")
     def package_of_one(form_id: str) -> Response:
@@ -70,20 +69,21 @@ def add_operations(fhir: Blueprint, operations: FhirOperations, version: DtrVers
         canonical = f"{form.url}|{form_version}" if form_version else form.url
         body = read_json_body()
         client = operations.client_of_call()
-        with turn_to_compute():
-            package = packages.package(body, client, canonical, version)
-        return given(client, package)
+        with turn_to_compute(len(body)):
+            return given(client, packages.package(body, client, canonical, version))
 
     @fhir.post("/Questionnaire/$next-question")
     def next_question() -> Response:
         body = read_json_body()
-        with turn_to_compute():
+        with turn_to_compute(len(body)):
             return json_response(operations.questions.answer(body, version))
 
     @fhir.post("/Questionnaire/$log-questionnaire-errors")
     def log_questionnaire_errors() -> Response:
-        errors = operations.error_reader.read(read_json_body())
-        operations.keep_errors(operations.client_of_call(), errors)
+        body = read_json_body()
+        with turn_to_compute(len(body)):
+            errors = operations.error_reader.read(body)
+            operations.keep_errors(operations.client_of_call(), errors)
         said = {"severity": "information", "code": "informational", "diagnostics": "received"}
         return json_response({"resourceType": "OperationOutcome", "issue": [said]})
 
@@ -97,7 +97,10 @@ def add_operations(fhir: Blueprint, operations: FhirOperations, version: DtrVers
 
     def _expanded(set_id: str | None) -> Response:
         if request.method == "GET":
-            return json_response(
-                operations.expansion.expand(request.args.items(multi=True), set_id)
-            )
-        return json_response(operations.expansion.expand_body(read_json_body(), set_id))
+            with turn_to_compute():
+                return json_response(
+                    operations.expansion.expand(request.args.items(multi=True), set_id)
+                )
+        body = read_json_body()
+        with turn_to_compute(len(body)):
+            return json_response(operations.expansion.expand_body(body, set_id))

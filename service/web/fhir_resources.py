@@ -153,6 +153,9 @@ SEARCHED: Mapping[str, Callable[[Form], Collection[str]]] = {
 _OF_THE_RESULT = frozenset({"_format", "_pretty"})
 """Parameters on how the result is written: JSON, whatever they say."""
 
+_MOST_ASKED = 100
+"""Values of one search: each is compared with each form's."""
+
 _Asked = Sequence[tuple[str, str]]
 
 
@@ -168,7 +171,10 @@ def _understood(args: MultiDict[str, str], prefer: str) -> _Asked:
     unknown = {name for name, _ in given} - SEARCHED.keys() - _OF_THE_RESULT
     if unknown and "handling=strict" in prefer.replace(" ", "").lower():
         raise MalformedRequest(f"expected no search parameters but {', '.join(SEARCHED)}")
-    return [(name, value) for name, value in given if name in SEARCHED]
+    asked = [(name, value) for name, value in given if name in SEARCHED]
+    if sum(1 + value.count(",") for _, value in asked) > _MOST_ASKED:
+        raise MalformedRequest(f"expected at most {_MOST_ASKED} values to search by")
+    return asked
 
 
 def _fits(forms: Forms, form: Form, name: str, value: str) -> bool:

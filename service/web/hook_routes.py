@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 from flask import Blueprint, Response, request
 
+from service.auth.call_places import LARGE_BODY
 from service.call_facts import note, noted
 from service.crd.hooks import SERVICES
 from service.review.order_review import OrderReview
-from service.web.call_logger import CallLogger
+from service.web.call_logger import CallLogger, ReceivedCall
 from service.web.client_auth import current_client, open_to_all, turn_to_compute
 from service.web.json_body import bytes_response, encode, read_json_body
 from service.web.request_log import name_call, timed
-
-_LARGE = 65_536
-"""Bytes of a call."""
 
 _HOOKS = {service.id: service.hook for service in SERVICES}
 
@@ -33,15 +31,13 @@ def hooks_blueprint(
     def discover() -> Response:
         return Response(discovery_bytes, content_type="application/json")
 
-    @hooks.post("/cds-services/<service_id>")
-    def call(service_id: str) -> Response:
-        _note_service(service_id)
-        body = read_json_body()
+    def answered(
+        received: ReceivedCall, service_id: str, body: bytes, turn: AbstractContextManager[None]
+    ) -> bytes:
+        """The answer of a call, reviewed in this `turn` and recorded."""
         client = current_client()
-        received = call_logger.received(service_id, client.name, body)
-        name_call(received.id)
         try:
-            with timed("review"), turn_to_compute():
+            with timed("review"), turn:
                 reviewed = review.review(
                     service_id, body, client.fhir_servers, client.apps, client.told_apart_as
                 )
@@ -53,10 +49,22 @@ def hooks_blueprint(
             cards=len(reviewed.cards),
             statements=sum(a is not None and a.sent for a in reviewed.asserted),
         )
-        # A large record holds up the transaction that it shares with others.
-        alone = turn_to_compute() if len(body) > _LARGE else nullcontext()
-        with timed("record"), alone:
-            answer = received.complete(reviewed)
+        with timed("record"):
+            return received.complete(reviewed)
+
+    @hooks.post("/cds-services/<service_id>")
+    def call(service_id: str) -> Response:
+        _note_service(service_id)
+        body = read_json_body()
+        received = call_logger.received(service_id, current_client().name, body)
+        name_call(received.id)
+        if len(body) > LARGE_BODY:
+            # Recorded in the same turn: a large record holds up the flush that it shares with
+            # others. What was read of the body is gone when the turn ends.
+            with turn_to_compute(len(body)):
+                answer = answered(received, service_id, body, nullcontext())
+        else:
+            answer = answered(received, service_id, body, turn_to_compute())
         return bytes_response(answer)
 
     @hooks.after_request

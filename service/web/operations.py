@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 
 from flask import Blueprint, Response
@@ -110,17 +110,24 @@ def policies_check(policies: PolicyStore, today: Callable[[], date]) -> Check:
 
 
 def snapshot_check(
-    policies: str, access: str, watched: Callable[[], HealthFinding] | None
+    policies: str,
+    access: str,
+    watched: Callable[[], HealthFinding] | None,
+    bundle_made: datetime | None = None,
 ) -> Check:
     """Check of the snapshot in force, with the digests of its policies and of its clients.
+
+    `bundle_made` is the moment at which its bundle of policies was made.
 
     `watched` compares it with the files, and tells of a snapshot that was refused; None: nobody
     compares.
     """
 
+    made = {"bundle_made": bundle_made.isoformat()} if bundle_made else {}
+
     def look() -> HealthFinding:
         found = watched() if watched is not None else HealthFinding(State.READY)
-        facts = {"policies": policies, "access": access, **found.facts}
+        facts = {"policies": policies, "access": access, **made, **found.facts}
         return HealthFinding(found.state, facts, found.warnings)
 
     return Check("snapshot", look)

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from service.call_facts import noted
 from service.decision_log.recorder import Recorder
 from service.web.json_body import encode
 
@@ -28,11 +29,13 @@ class KeepPackages:
         Raises RecordsUnavailable.
         """
         sent = encode(package)
-        detail = {
+        detail: dict[str, object] = {
             "questionnaires": sorted(set(_questionnaires(msgspec.json.decode(sent)))),
             "sha256": sha256(sent).hexdigest(),
             "policies_digest": self.policies_digest,
         }
+        if "repeated" in noted():
+            detail["repeated"] = True
         self.recorder.record_access(f"{client} (client)", PACKAGE, encode(detail).decode())
 
 

@@ -8,6 +8,7 @@ from flask import Blueprint, Flask, Response, render_template, request
 
 from service import __version__
 from service.errors import TooManyCalls, Unavailable
+from service.policies.published import PROGRAM_NAMES
 from service.web.assets import Assets, assets_blueprint
 from service.web.markdown import markdown_html
 
@@ -91,5 +92,6 @@ def frame_pages(app: Flask, calls: Flask, tabs: tuple[Tab, ...], policies_digest
     for each in (app, calls):
         each.register_blueprint(frame)
         each.jinja_env.filters["markdown"] = markdown_html
+        each.jinja_env.globals["programs"] = PROGRAM_NAMES
         each.jinja_env.trim_blocks = True
         each.jinja_env.lstrip_blocks = True

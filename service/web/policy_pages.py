@@ -86,6 +86,7 @@ class PolicyPages:
         notices = {
             program: [self._notices.edition(n, day) for n in ids]
             for program, ids in policy.notices.items()
+            if program in policy.determinations
         }
         return _page(
             "policy/policy.html",

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from cards.coverage_information.reader import is_coverage_information, read_extension
-from service.errors import MalformedRequest
+from service.errors import BodyTooLarge, MalformedRequest
 from service.fhir.extension_display import value_in_words
 from service.fhir.resources import Resources
 
@@ -90,12 +90,24 @@ class OrderChange:
     known: bool
 
 
+LONGEST_DETAILS = 50_000
+"""Characters of all details of an answer: Markdown takes a hundred times as long as other text."""
+
+
 def read_answer(text: str) -> ShownAnswer:
-    """The answer in `text`. Raises MalformedRequest for another text."""
+    """The answer in `text`.
+
+    Raises MalformedRequest for another text, BodyTooLarge for details that no answer here has.
+    """
     try:
-        return msgspec.json.decode(text, type=ShownAnswer)
+        answer = msgspec.json.decode(text, type=ShownAnswer)
     except (msgspec.DecodeError, UnicodeError):
         raise MalformedRequest("expected the body of an answer to a hook call", "answer") from None
+    if sum(len(card.detail) for card in answer.cards) > LONGEST_DETAILS:
+        raise BodyTooLarge(
+            f"expected details of at most {LONGEST_DETAILS} characters together", "answer.cards"
+        )
+    return answer
 
 
 def order_changes(answer: ShownAnswer, sent: Resources | None) -> Iterator[OrderChange]:
@@ -109,14 +121,17 @@ def _change(action: ShownAction, after: Mapping[str, Any], sent: Resources | Non
     order = f"{after.get('resourceType')}/{after.get('id')}"
     found = sent.get(order) if sent else None
     before: Mapping[str, Any] = found.data if found else {}
-    added = [e for e in _extensions(after) if e not in _extensions(before)]
-    kept = [e for e in _extensions(before) if e in _extensions(after)]
+    extensions, extensions_before = _extensions(after), _extensions(before)
+    written = {_written(e) for e in extensions}
+    written_before = {_written(e) for e in extensions_before}
+    added = [e for e in extensions if _written(e) not in written_before]
+    kept = [e for e in extensions_before if _written(e) in written]
     others = [
         key
         for key in dict.fromkeys([*before, *after])
         if key != "extension" and before.get(key) != after.get(key)
     ]
-    if kept != _extensions(before) or not all(map(is_coverage_information, added)):
+    if kept != extensions_before or not all(map(is_coverage_information, added)):
         others.append("extension")
     return OrderChange(
         order=order,
@@ -125,6 +140,11 @@ def _change(action: ShownAction, after: Mapping[str, Any], sent: Resources | Non
         others=tuple(others) if found else (),
         known=found is not None,
     )
+
+
+def _written(extension: Mapping[str, Any]) -> bytes:
+    """The same for equal extensions: thousands are compared by it."""
+    return msgspec.json.encode(extension, order="deterministic")
 
 
 def _extensions(resource: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -22,7 +22,8 @@ from service.call_facts import note
 from service.errors import BodyTooLarge, OAuthRefusal, Unavailable
 from service.web.client_auth import open_to_all
 from service.web.json_body import encode
-from service.web.visitors import VisitorLimits, limit_visitors
+from service.web.proxied_request import proxied_request
+from service.web.visitors import VisitorLimits, limit_visitors, visitor
 
 TOKEN_PATH = "/oauth/token"  # noqa: S105  a path
 AUTHORIZATION_PATH = "/oauth/authorize"
@@ -35,12 +36,14 @@ _SECONDS_FOR_A_CHECK = 1.0
 class TokenEndpoint:
     """The token endpoint with the limits of a client's calls.
 
-    `base_url` is the service's public base URL; `checks` limit the assertions checked at a time;
+    `base_url` is the service's public base URL; `behind_proxy` is true where a trusted proxy stands
+    before it; `checks` limit the assertions checked at a time;
     `limit` the calls a minute of a client, None without a limit; `stored` its bytes a minute.
     """
 
     services: BackendServices
     base_url: str
+    behind_proxy: bool
     checks: BoundedSemaphore
     limit: CallLimit | None
     stored: StoredBytes
@@ -78,7 +81,8 @@ def smart_blueprint(
             )
         try:
             url = endpoint.base_url + TOKEN_PATH
-            issued = endpoint.services.token(form, url, request.remote_addr or "")
+            sent = proxied_request(request) if endpoint.behind_proxy else None
+            issued = endpoint.services.token(form, url, visitor(), sent)
         finally:
             endpoint.checks.release()
         note(client=issued.client.name)

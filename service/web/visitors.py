@@ -6,7 +6,9 @@ one address nothing of another's.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
@@ -22,19 +24,25 @@ if TYPE_CHECKING:
 _NETWORK_BITS = 64
 """Of an IPv6 address: a subscriber has the addresses of a whole such network."""
 
+_WITH_PORT = re.compile(r"^(?:\[([0-9a-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?$", re.IGNORECASE)
+
 
 def visitor() -> str:
-    """The current caller's address; of IPv6 its network."""
-    written = request.remote_addr or ""
+    """The current caller's address, without a port that a proxy tells; of IPv6 its network."""
+    return _told_apart_as(request.remote_addr or "")
+
+
+@lru_cache(maxsize=1024)
+def _told_apart_as(written: str) -> str:
     try:
-        address = ip_address(written)
+        address = ip_address(_WITH_PORT.sub(r"\1\2", written))
     except ValueError:
         return written
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped is not None:
             return str(address.ipv4_mapped)
         return str(IPv6Address(int(address) >> _NETWORK_BITS << _NETWORK_BITS))
-    return written
+    return str(address)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ POST /workbench/explain; its body is neither stored nor logged.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date
 
@@ -108,8 +109,12 @@ class Workbench:
             return None, error
 
 
-def workbench_blueprint(workbench: Workbench, limits: VisitorLimits) -> Blueprint:
-    """The routes of page, fixtures and explanation."""
+def workbench_blueprint(
+    workbench: Workbench,
+    limits: VisitorLimits,
+    computing: Callable[[], AbstractContextManager[None]],
+) -> Blueprint:
+    """The routes of page, fixtures and explanation; `computing` is a block in which one is made."""
     blueprint = Blueprint("workbench", __name__)
     limit_visitors(blueprint, limits)
 
@@ -133,11 +138,13 @@ def workbench_blueprint(workbench: Workbench, limits: VisitorLimits) -> Blueprin
     @blueprint.post("/workbench/explain")
     @open_to_all
     def explain() -> Response:
-        try:
-            fired = msgspec.json.decode(read_json_body(), type=FiredCall)
-        except (msgspec.DecodeError, UnicodeError):
-            raise MalformedRequest("expected service, request, status and answer") from None
-        return workbench.trace(fired) if _json_wanted() else workbench.explain(fired)
+        body = read_json_body()
+        with computing():
+            try:
+                fired = msgspec.json.decode(body, type=FiredCall)
+            except (msgspec.DecodeError, UnicodeError):
+                raise MalformedRequest("expected service, request, status and answer") from None
+            return workbench.trace(fired) if _json_wanted() else workbench.explain(fired)
 
     return blueprint
 

@@ -17,10 +17,10 @@ MEMBERS = (1_000_000, 10_000_000, 50_000_000)
 class BenchFigures:
     """Measured by the bench on one machine of `cores` (docs/performance.md, figures).
 
-    `calls_a_second` of the complete service at 16 connections, counted in the database;
-    `log_bytes` a call in the log's database with its indexes; `segment_bytes` a call in the
-    segments on an instance's disk; `member_bytes` a member in PostgreSQL with its indexes;
-    `megabytes` of memory a worker.
+    `calls_a_second` of the complete service at 16 connections, less two fifths, for a slower
+    machine or one with other work; `log_bytes` a call in the log's database with its indexes;
+    `segment_bytes` a call in the segments on an instance's disk; `member_bytes` a member in
+    PostgreSQL with its indexes.
     """
 
     cores: int = 2
@@ -28,7 +28,6 @@ class BenchFigures:
     log_bytes: float = 9_282.0
     segment_bytes: float = 9_000.0
     member_bytes: float = 1_300.0
-    megabytes: float = 144.0
 
 
 @dataclass(frozen=True)

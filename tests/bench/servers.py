@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from service.cli.drainer_process import PROCESS_NAME
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SERVICE_PATH = "/cds-services/order-sign-crd"
@@ -66,7 +68,12 @@ class Running:
 
     def cpu_seconds(self) -> float:
         """Processor time that all its processes have used."""
-        return sum(_cpu_seconds(pid) for pid in _family(self.process.pid))
+        return family_seconds(self.process.pid)
+
+
+def family_seconds(pid: int) -> float:
+    """Processor time that a process and all its descendants have used."""
+    return sum(_cpu_seconds(each) for each in _family(pid))
 
 
 def free_port() -> int:
@@ -196,8 +203,10 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def _serves(pid: int) -> bool:
-    """Not so multiprocessing's resource tracker, a small process beside the workers."""
-    return b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+    """Not so the drainer, nor multiprocessing's resource tracker, beside the workers."""
+    name = Path(f"/proc/{pid}/comm").read_text().strip()
+    tracks = b"resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return not tracks and name != PROCESS_NAME
 
 
 def _resident_megabytes(pid: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ FIXTURE_NAMES = sorted(
 )
 """Every fixture, as `order-sign/mrs-medicare-advantage`."""
 
+_UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 PRIMARY_HOOKS = ("order-sign", "order-dispatch", "appointment-book")
 
 
@@ -79,6 +81,17 @@ def orders_of(request: Json) -> list[Json]:
     return [*resources_in(context.get("draftOrders")), *resources_in(context.get("appointments"))]
 
 
+def coverages_of(request: Json) -> list[Json]:
+    """The Coverages of a request's prefetch, without the resources that came with them."""
+    found = resources_in(request["prefetch"]["coverage"])
+    return [resource for resource in found if resource["resourceType"] == "Coverage"]
+
+
+def coverage_of(request: Json) -> Json:
+    """The first of these Coverages."""
+    return coverages_of(request)[0]
+
+
 def received(request: Json, updated: Json) -> Json:
     """The resource of the request that came back updated."""
     found = [
@@ -96,3 +109,13 @@ def change_orders(request: Json, change: Callable[[Json], object]) -> Json:
     for order in orders_of(changed):
         change(order)
     return changed
+
+
+def with_numbered_uuids(*texts: bytes) -> list[bytes]:
+    """The texts with a number in place of each UUID made for them, the same one for the same."""
+    seen: dict[bytes, bytes] = {}
+
+    def number(uuid: re.Match[bytes]) -> bytes:
+        return seen.setdefault(uuid[0], b"uuid %d" % len(seen))
+
+    return [_UUID.sub(number, text) for text in texts]

@@ -14,14 +14,16 @@ from flask import Flask
 
 from cards.coverage_information import EXTENSION_URL
 from service.bootstrap.app import RECORDER, Library, create_app, wire_review
+from service.database.table_revisions import upgrade
 from service.decision.determination import Determination
 from service.payer_data.importing import import_file
+from service.payer_data.payer_tables import MIGRATIONS
 from service.payer_data.record_files import RecordReader
 from service.payer_data.record_rows import KINDS
 from service.policies.library import load_payers
 from service.settings import load_settings
 from tests.conftest import NOW, ROOT, in_folder
-from tests.contract.calls import Json, asking, call_of
+from tests.contract.calls import Json, asking, call_of, coverages_of
 from tests.contract.calls import answer as answered
 
 _LISTED = load_payers(load_settings().payers_file)
@@ -69,17 +71,19 @@ class Plan:
         return [(s.finding, s.because) for s in steps]
 
 
+def records_database(folder: Path) -> str:
+    """The URL of a database under `folder` with the tables of the embedded source."""
+    url = f"sqlite:///{folder}/payer-data.sqlite3"
+    upgrade(url, MIGRATIONS)
+    return url
+
+
 @contextlib.contextmanager
 def plan(url: str, folder: Path, **settings: Any) -> Iterator[Plan]:
     """The service with records at `url`, whose tables are there."""
     app = create_app(in_folder(folder, payer_data=url, **settings), clock=lambda: NOW)
     yield Plan(url, folder, app, settings)
     app.extensions[RECORDER].stop()
-
-
-def coverages(request: Json) -> list[Json]:
-    found = [e["resource"] for e in request["prefetch"]["coverage"]["entry"]]
-    return [c for c in found if c["resourceType"] == "Coverage"]
 
 
 def call(
@@ -94,7 +98,7 @@ def call(
 ) -> Json:
     """The fixture's call with other member numbers, elements of coverage or patient, or code."""
     request = copy.deepcopy(asking(call_of(name), version))
-    (first, *_) = coverages(request)
+    (first, *_) = coverages_of(request)
     if number is not None:
         first["subscriberId"] = number
         first["identifier"][0]["value"] = number

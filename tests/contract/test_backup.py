@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -12,16 +13,19 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
+from sqlalchemy import Engine, event
 
 from service.bootstrap.app import RECORDER, create_app
 from service.cli import cli
 from service.database import backup
 from service.database.engines import database_file
+from service.decision_log.log_revision import DECISION_LOG
 from service.decision_log.opening import open_recorder
 from service.decision_log.recorder import Recorder, RecordsPlace
 from service.errors import ConfigurationError, CovercardError, StoreUnavailable
 from service.settings import Settings
 from tests.conftest import in_folder, settle
+from tests.later_version import LATER, migrated
 from tests.unit.decision_log.builders import call
 
 Read = Callable[[str], dict[str, Any]]
@@ -73,9 +77,14 @@ def call_ids(settings: Settings) -> list[str]:
 
 
 def test_a_backup_beside_a_running_service_has_every_call_that_was_answered_before(
-    run: Run, http: FlaskClient, fixture: Read, own: Settings, elsewhere: Settings, tmp_path: Path
+    run: Run,
+    http: FlaskClient,
+    fixture_today: Read,
+    own: Settings,
+    elsewhere: Settings,
+    tmp_path: Path,
 ) -> None:
-    request = fixture("order-sign/mrs-medicare-advantage")
+    request = fixture_today("order-sign/mrs-medicare-advantage")
     answered = [http.post(URL, json=request).headers["Covercard-Call"] for _ in range(5)]
     settle(http)  # the database is there
     over = threading.Event()
@@ -105,9 +114,9 @@ def test_a_backup_beside_a_running_service_has_every_call_that_was_answered_befo
 
 @pytest.mark.threat("files-at-rest")
 def test_a_backup_is_for_its_owner_only_and_whole_without_other_files(
-    run: Run, http: FlaskClient, fixture: Read, own: Settings, tmp_path: Path
+    run: Run, http: FlaskClient, fixture_today: Read, own: Settings, tmp_path: Path
 ) -> None:
-    http.post(URL, json=fixture("order-sign/mrs-medicare-advantage"))
+    http.post(URL, json=fixture_today("order-sign/mrs-medicare-advantage"))
     settle(http)
     folder = tmp_path / "backup"
     assert run(own, "backup", folder).exit_code == 0
@@ -124,12 +133,12 @@ def test_a_backup_is_for_its_owner_only_and_whole_without_other_files(
 def test_a_backup_that_fails_leaves_nothing_of_its_name(
     run: Run,
     http: FlaskClient,
-    fixture: Read,
+    fixture_today: Read,
     own: Settings,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    http.post(URL, json=fixture("order-sign/mrs-medicare-advantage"))
+    http.post(URL, json=fixture_today("order-sign/mrs-medicare-advantage"))
     settle(http)
     monkeypatch.setattr(backup, "unsound_sqlite", lambda _: "a page is missing")
     before = sorted(tmp_path.iterdir())
@@ -140,9 +149,9 @@ def test_a_backup_that_fails_leaves_nothing_of_its_name(
 
 
 def test_a_backup_never_goes_over_anything(
-    run: Run, http: FlaskClient, fixture: Read, own: Settings, tmp_path: Path
+    run: Run, http: FlaskClient, fixture_today: Read, own: Settings, tmp_path: Path
 ) -> None:
-    http.post(URL, json=fixture("order-sign/mrs-medicare-advantage"))
+    http.post(URL, json=fixture_today("order-sign/mrs-medicare-advantage"))
     settle(http)
     assert run(own, "backup", tmp_path / "backup").exit_code == 0
     manifest = (tmp_path / "backup" / "manifest.json").read_bytes()
@@ -206,9 +215,9 @@ def unreachable() -> Any:
 
 
 @pytest.fixture
-def made(run: Run, http: FlaskClient, fixture: Read, own: Settings, tmp_path: Path) -> Path:
+def made(run: Run, http: FlaskClient, fixture_today: Read, own: Settings, tmp_path: Path) -> Path:
     """A backup of a log with one call."""
-    http.post(URL, json=fixture("order-sign/mrs-medicare-advantage"))
+    http.post(URL, json=fixture_today("order-sign/mrs-medicare-advantage"))
     settle(http)
     assert run(own, "backup", tmp_path / "backup").exit_code == 0
     return tmp_path / "backup"
@@ -238,6 +247,20 @@ def test_nothing_that_is_there_is_restored_over(
     assert not database_file(elsewhere.database_url).exists()
 
 
+def test_a_restore_that_was_cut_off_can_be_run_again(
+    run: Run, made: Path, own: Settings, elsewhere: Settings
+) -> None:
+    """The database has its name last; what was copied before it is taken for what it is."""
+    elsewhere.records_dir.mkdir(parents=True, mode=0o700)
+    copies = [file for file in (made / "records").iterdir() if file.is_file()]
+    assert copies
+    for file in copies:
+        shutil.copy(file, elsewhere.records_dir)
+    restored = run(elsewhere, "restore", made)
+    assert restored.exit_code == 0, restored.output
+    assert call_ids(elsewhere) == call_ids(own)
+
+
 def _shorter(made: Path) -> None:
     file = made / "database.sqlite3"
     file.write_bytes(file.read_bytes()[:-512])
@@ -250,7 +273,34 @@ def _with_a_wal(made: Path) -> None:
 def _newer(made: Path) -> None:
     manifest = json.loads((made / "manifest.json").read_text())
     manifest["revisions"]["alembic_version"] = "9999"
+    manifest["usable_from"]["alembic_version"] = "9999"
     (made / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_a_backup_of_later_tables_that_serve_this_version_is_restored(
+    run: Run, own: Settings, elsewhere: Settings, tmp_path: Path
+) -> None:
+    migrated(
+        own.database_url,
+        tmp_path / "later",
+        DECISION_LOG,
+        "call",
+        usable_from=DECISION_LOG.revision,
+    )
+    assert run(own, "backup", tmp_path / "of-later").exit_code == 0
+    restored = run(elsewhere, "restore", tmp_path / "of-later")
+    assert restored.exit_code == 0, restored.output
+    assert run(elsewhere, "check").exit_code == 0
+    assert f"at {LATER}" in run(elsewhere, "upgrade").output
+
+
+def test_a_backup_of_a_version_that_did_not_tell_whom_its_tables_serve_is_restored(
+    run: Run, made: Path, elsewhere: Settings
+) -> None:
+    manifest = json.loads((made / "manifest.json").read_text())
+    del manifest["usable_from"]
+    (made / "manifest.json").write_text(json.dumps(manifest))
+    assert run(elsewhere, "restore", made).exit_code == 0
 
 
 def _of_postgres(made: Path) -> None:
@@ -291,6 +341,65 @@ def test_a_check_tells_what_is_wrong(run: Run, made: Path, own: Settings) -> Non
         log.execute("UPDATE alembic_version SET version_num = '0001'")
     log.close()
     assert "the tables of alembic_version are at 0001" in run(own, "check").output
+
+
+def test_a_check_of_what_is_not_this_programs_says_so(run: Run, own: Settings) -> None:
+    file = database_file(own.database_url)
+    file.parent.mkdir(mode=0o700)
+    file.touch(mode=0o600)
+    found = run(own, "check")
+    assert found.exit_code == 1
+    assert "it has no tables of this program: correct COVERCARD_DATABASE_URL" in found.output
+
+
+@pytest.mark.parametrize("left", ["the tables of it all", "a table of the name"])
+def test_tables_without_a_revision_are_told_with_what_to_do(
+    run: Run, own: Settings, left: str
+) -> None:
+    file = database_file(own.database_url)
+    if left == "a table of the name":
+        file.parent.mkdir(mode=0o700)
+        file.touch(mode=0o600)
+    else:
+        assert run(own, "upgrade").exit_code == 0
+    with sqlite3.connect(file) as log:
+        if left == "a table of the name":
+            log.execute("CREATE TABLE call (of_another_program INTEGER)")
+        else:
+            log.execute("DELETE FROM alembic_version")
+    log.close()
+    told = refused(run(own, "upgrade"))
+    assert f"{file}: has tables of these names, and no revision of this program" in told
+    assert "name another database, or move this one away" in told
+    checked = run(own, "check")
+    assert checked.exit_code == 1
+    assert "no revision of this program" in checked.output or "no tables of" in checked.output
+
+
+def test_tables_that_are_not_at_the_revision_that_they_tell_are_told(
+    run: Run, own: Settings
+) -> None:
+    """As a version left them whose upgrade was cut off between two statements."""
+    assert run(own, "upgrade").exit_code == 0
+    with sqlite3.connect(database_file(own.database_url)) as log:
+        log.execute("UPDATE alembic_version SET version_num = '0006'")
+    log.close()
+    assert "says that its tables are at 0006, and they are not" in refused(run(own, "upgrade"))
+
+
+def test_a_check_finds_a_database_that_cannot_be_written(
+    run: Run, made: Path, own: Settings
+) -> None:
+    def read_only(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA query_only = ON")
+
+    event.listen(Engine, "connect", read_only)
+    try:
+        found = run(own, "check")
+    finally:
+        event.remove(Engine, "connect", read_only)
+    assert found.exit_code == 1
+    assert "it cannot be written to" in found.output
 
 
 def test_a_check_finds_a_damaged_page(run: Run, made: Path, elsewhere: Settings) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from service.bootstrap.app import RECORDER, create_app
 from service.fhir.json_limits import holds_more_values
 from tests.conftest import NOW, in_folder
+from tests.contract.calls import coverage_of
 
 URL = "/cds-services/order-sign-crd"
 Json = dict[str, Any]
@@ -94,6 +95,14 @@ def test_a_call_that_refers_to_too_much_that_it_does_not_hold_is_a_422(
     assert f"more than {REFERENCES} resources" in problems[0]
 
 
+def test_what_several_orders_refer_to_counts_once(narrow: FlaskClient, call: Json) -> None:
+    for number, entry in enumerate(entries(with_orders(call, ORDERS))):
+        order = {**entry["resource"], "note": [{"text": f"differs from the others: {number}"}]}
+        order["insurance"] = [{"reference": f"Coverage/{n}"} for n in range(REFERENCES // 2)]
+        entry["resource"] = order
+    assert said(narrow, call) == (200, [])
+
+
 @pytest.mark.threat("costly-call")
 def test_a_body_of_too_many_values_is_a_413_before_anything_of_it_is_read(
     narrow: FlaskClient, call: Json
@@ -105,10 +114,83 @@ def test_a_body_of_too_many_values_is_a_413_before_anything_of_it_is_read(
     assert reply.status_code == 413
 
 
-def test_the_packages_of_forms_have_the_same_limit(narrow: FlaskClient) -> None:
+def test_a_package_call_of_too_many_values_is_a_413(narrow: FlaskClient) -> None:
     body = {"resourceType": "Parameters", "parameter": [{"name": "x"}] * VALUES}
     reply = narrow.post("/fhir/Questionnaire/$questionnaire-package", json=body)
     assert reply.status_code == 413
+
+
+@pytest.mark.threat("costly-call")
+def test_feedback_of_too_many_values_is_a_413(narrow: FlaskClient) -> None:
+    reply = narrow.post(f"{URL}/feedback", json={"feedback": [], "more": [[]] * VALUES})
+    assert reply.status_code == 413
+
+
+def packaged(client: FlaskClient, call: Json, orders: int, coverages: int) -> tuple[int, Json]:
+    """Status and body of the answer to a package call of so many orders and coverages."""
+    coverage = coverage_of(call)
+    order = {k: v for k, v in entries(call)[0]["resource"].items() if k != "insurance"}
+    asked = [
+        *({"name": "coverage", "resource": {**coverage, "id": f"c{n}"}} for n in range(coverages)),
+        *({"name": "order", "resource": {**order, "id": f"o{n}"}} for n in range(orders)),
+    ]
+    body = {"resourceType": "Parameters", "parameter": asked}
+    reply = client.post("/fhir/2.0/Questionnaire/$questionnaire-package", json=body)
+    told: Json = reply.get_json()
+    return reply.status_code, told
+
+
+@pytest.mark.threat("costly-call")
+@pytest.mark.parametrize(
+    ("orders", "coverages", "place"),
+    [(ORDERS + 1, 1, "parameter[6].resource"), (3, 2, "parameter[4].resource")],
+)
+def test_orders_of_a_package_count_once_for_each_of_their_coverages(
+    narrow: FlaskClient, call: Json, orders: int, coverages: int, place: str
+) -> None:
+    status, told = packaged(narrow, call, orders, coverages)
+    (issue,) = told["issue"]
+    assert (status, issue["expression"]) == (422, [place])
+    assert f"at most {ORDERS} orders in one call" in issue["diagnostics"]
+
+
+@pytest.mark.threat("costly-call")
+def test_a_package_at_every_limit_is_answered(narrow: FlaskClient, call: Json) -> None:
+    assert packaged(narrow, call, ORDERS, 1)[0] == 200
+
+
+@pytest.mark.threat("costly-call")
+def test_coverages_and_resources_of_a_package_are_limited(narrow: FlaskClient, call: Json) -> None:
+    status, told = packaged(narrow, call, 1, RESOURCES)
+    assert (status, f"at most {RESOURCES} resources" in told["issue"][0]["diagnostics"]) == (
+        422,
+        True,
+    )
+    form = {"name": "questionnaire", "valueCanonical": "https://covercard.example/x"}
+    named = [{"resourceType": "Coverage", "id": f"c{n}"} for n in range(ORDERS + 1)]
+    asked = [form, *({"name": "coverage", "resource": each} for each in named)]
+    body = {"resourceType": "Parameters", "parameter": asked}
+    reply = narrow.post("/fhir/2.0/Questionnaire/$questionnaire-package", json=body)
+    assert reply.status_code == 422
+    assert "coverages" in reply.get_json()["issue"][0]["diagnostics"]
+
+
+@pytest.mark.threat("costly-call")
+def test_a_package_names_as_many_forms_as_a_call_may_refer_to_resources(
+    narrow: FlaskClient, call: Json
+) -> None:
+    coverage = coverage_of(call)
+    form = {"name": "questionnaire", "valueCanonical": "https://covercard.example/x"}
+
+    def asked(forms: int) -> tuple[int, str]:
+        parameters = [{"name": "coverage", "resource": coverage}, *[form] * forms]
+        body = {"resourceType": "Parameters", "parameter": parameters}
+        reply = narrow.post("/fhir/2.0/Questionnaire/$questionnaire-package", json=body)
+        return reply.status_code, reply.get_data(as_text=True)
+
+    assert asked(REFERENCES)[0] == 404
+    status, told = asked(REFERENCES + 1)
+    assert (status, f"at most {REFERENCES} questionnaires" in told) == (422, True)
 
 
 def test_commas_and_brackets_within_a_text_are_no_values(narrow: FlaskClient, call: Json) -> None:

@@ -59,9 +59,9 @@ def run(own: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 @pytest.fixture
-def answer(http: FlaskClient, fixture: Read) -> dict[str, Any]:
+def answer(http: FlaskClient, fixture_today: Read) -> dict[str, Any]:
     """The answer to a call about Ann's MR spectroscopy, which is in the log."""
-    reply = http.post(URL, json=fixture("order-sign/mrs-medicare-advantage"))
+    reply = http.post(URL, json=fixture_today("order-sign/mrs-medicare-advantage"))
     settle(http)
     told: dict[str, Any] = reply.get_json()
     return told
@@ -94,13 +94,17 @@ def test_with_an_assertion_id_one_sees_what_was_asked_answered_and_why(
 
 
 def test_the_whole_request_and_answer_can_be_printed(run: Run, answer: dict[str, Any]) -> None:
-    assert json.loads(run("show", assertion_id(answer), "--answer").output) == answer
-    request = json.loads(run("show", assertion_id(answer), "--request").output)
-    assert request["hook"] == "order-sign"
+    def printed(option: str) -> Any:
+        lines = run("show", assertion_id(answer), option).output.splitlines()
+        # The recorder beside the command logs to the same output in this process.
+        return json.loads("\n".join(line for line in lines if line[:1] in "{ }"))
+
+    assert printed("--answer") == answer
+    assert printed("--request")["hook"] == "order-sign"
 
 
 def test_feedback_and_repetitions_are_shown(
-    run: Run, http: FlaskClient, answer: dict[str, Any], fixture: Read
+    run: Run, http: FlaskClient, answer: dict[str, Any], fixture_today: Read
 ) -> None:
     item = {
         "card": answer["cards"][0]["uuid"],
@@ -110,14 +114,14 @@ def test_feedback_and_repetitions_are_shown(
     }
     http.post(f"{URL}/feedback", json={"feedback": [item]})
     assert "overridden: the plan has agreed" in run("show", assertion_id(answer)).output
-    http.post(URL, json=fixture("order-sign/mrs-medicare-advantage"))
+    http.post(URL, json=fixture_today("order-sign/mrs-medicare-advantage"))
     assert "Asserted before, with the same facts" in run("show", assertion_id(answer)).output
 
 
 def test_what_replaced_what_is_shown_on_both(
-    run: Run, http: FlaskClient, answer: dict[str, Any], fixture: Read
+    run: Run, http: FlaskClient, answer: dict[str, Any], fixture_today: Read
 ) -> None:
-    request = fixture("order-sign/mrs-medicare-advantage")
+    request = fixture_today("order-sign/mrs-medicare-advantage")
     order = request["context"]["draftOrders"]["entry"][0]["resource"]
     order["code"]["coding"] = [{"system": "http://www.ama-assn.org/go/cpt", "code": "0609T"}]
     changed = http.post(URL, json=request).get_json()
@@ -133,9 +137,9 @@ def test_an_unknown_assertion_id_is_told_and_fails(run: Run, answer: dict[str, A
 
 
 def test_with_the_id_of_a_call_one_sees_it_also_where_it_was_refused(
-    run: Run, http: FlaskClient, answer: dict[str, Any], fixture: Read
+    run: Run, http: FlaskClient, answer: dict[str, Any], fixture_today: Read
 ) -> None:
-    request = fixture("order-sign/mrs-medicare-advantage")
+    request = fixture_today("order-sign/mrs-medicare-advantage")
     call = http.post(URL, json=request).headers["Covercard-Call"]
     shown = run("show", call)
     assert shown.exit_code == 0
@@ -183,9 +187,9 @@ def test_no_id_is_broken_on_a_narrow_terminal(
 
 
 def test_decisions_are_found_by_patient_order_and_time(
-    run: Run, http: FlaskClient, answer: dict[str, Any], fixture: Read
+    run: Run, http: FlaskClient, answer: dict[str, Any], fixture_today: Read
 ) -> None:
-    http.post(URL, json=fixture("order-sign/mrs-original-medicare"))
+    http.post(URL, json=fixture_today("order-sign/mrs-original-medicare"))
 
     def ids(*arguments: str) -> list[str]:
         found = run("find", "--json", *arguments)
@@ -201,9 +205,9 @@ def test_decisions_are_found_by_patient_order_and_time(
 
 
 def test_decisions_of_several_ehrs_are_told_apart(
-    run: Run, http: FlaskClient, fixture: Read
+    run: Run, http: FlaskClient, fixture_today: Read
 ) -> None:
-    request = fixture("order-sign/mrs-medicare-advantage")
+    request = fixture_today("order-sign/mrs-medicare-advantage")
     request.pop("fhirAuthorization", None)
     for ehr in ("https://one.example.org/fhir", "https://two.example.org/fhir"):
         assert http.post(URL, json={**request, "fhirServer": ehr}).status_code == 200
@@ -248,9 +252,9 @@ def test_statistics_are_by_policy(run: Run, http: FlaskClient, answer: dict[str,
 
 
 def test_an_export_as_csv_has_a_row_a_determination(
-    run: Run, http: FlaskClient, answer: dict[str, Any], fixture: Read
+    run: Run, http: FlaskClient, answer: dict[str, Any], fixture_today: Read
 ) -> None:
-    http.post(URL, json=fixture("order-sign/disc-pain-four-orders"))
+    http.post(URL, json=fixture_today("order-sign/disc-pain-four-orders"))
     rows = list(csv.DictReader(io.StringIO(run("export", "--format", "csv").output)))
     assert [r["order_ref"] for r in rows][:1] == ["ServiceRequest/mrs-brain"]
     assert len(rows) == 5
@@ -258,8 +262,8 @@ def test_an_export_as_csv_has_a_row_a_determination(
 
 
 @pytest.mark.threat("output-injection")
-def test_no_cell_of_a_csv_is_a_formula(run: Run, http: FlaskClient, fixture: Read) -> None:
-    request = fixture("order-sign/mrs-medicare-advantage")
+def test_no_cell_of_a_csv_is_a_formula(run: Run, http: FlaskClient, fixture_today: Read) -> None:
+    request = fixture_today("order-sign/mrs-medicare-advantage")
     for n, start in enumerate(("=", "+", "-", "@", " =", "\t=")):
         request["hookInstance"] = f'{start}HYPERLINK("https://evil.example","{n}")'
         assert http.post(URL, json=request).status_code == 200
@@ -289,10 +293,10 @@ def test_an_export_as_metric_data_has_a_call_a_line(run: Run, answer: dict[str, 
 
 
 def test_replayed_by_the_same_policies_nothing_changes(
-    run: Run, http: FlaskClient, answer: dict[str, Any], fixture: Read, own: Settings
+    run: Run, http: FlaskClient, answer: dict[str, Any], fixture_today: Read, own: Settings
 ) -> None:
     for name in ("mrs-original-medicare", "disc-pain-four-orders", "no-coverage"):
-        http.post(URL, json=fixture(f"order-sign/{name}"))
+        http.post(URL, json=fixture_today(f"order-sign/{name}"))
     http.post(URL, json={"hook": "nonsense"})
     replayed = run("replay", "--policies", str(own.policies_dir))
     assert replayed.output.strip() == "4 calls decided again, 1 not: 0 changes"
@@ -351,6 +355,19 @@ def test_pruning_removes_what_is_past_its_retention_after_asking(
     assert f"{count} calls" in run("prune", "--yes").output
     assert len(logged_calls(own)) == before - count
     assert "0 calls" in run("prune", "--yes").output
+
+
+def test_pruning_names_the_moment_before_which_it_removes(
+    run: Run, old_call: str, own: Settings
+) -> None:
+    """Not its day, of which calls stay and go."""
+
+    def moment() -> str:
+        before = datetime.now(UTC) - timedelta(days=own.retention_days)
+        return f"calls from before {before.astimezone(own.zone):%Y-%m-%d %H:%M %Z} would be removed"
+
+    first, told, last = moment(), run("prune", "--dry-run").output, moment()
+    assert first in told or last in told
 
 
 @pytest.mark.threat("early-removal")
@@ -421,9 +438,9 @@ def test_before_anything_is_recorded_a_look_says_so_and_makes_nothing(
 
 @pytest.mark.threat("output-injection")
 def test_control_characters_of_a_call_do_not_reach_the_terminal(
-    run: Run, http: FlaskClient, fixture: Read
+    run: Run, http: FlaskClient, fixture_today: Read
 ) -> None:
-    request = fixture("order-sign/mrs-medicare-advantage")
+    request = fixture_today("order-sign/mrs-medicare-advantage")
     request["hookInstance"] = "\x1b]0;owned\x07\x1b[2J\u202e"
     answer = http.post(URL, json=request).get_json()
     shown = run("show", assertion_id(answer)).output

@@ -12,8 +12,8 @@ from flask.testing import FlaskClient
 from service.bootstrap.app import RECORDER, create_app
 from service.decision_log.recall import RecalledCall
 from tests.conftest import NOW, in_folder
-from tests.contract.calls import Json, call_of
-from tests.contract.test_questionnaire_package import asked, coverage_of, parameters, served
+from tests.contract.calls import Json, call_of, coverage_of
+from tests.contract.test_questionnaire_package import asked, parameters, served
 
 MA = "order-sign/mrs-medicare-advantage"
 OPERATION = "/fhir/Questionnaire/$questionnaire-package"

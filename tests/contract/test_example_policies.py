@@ -19,7 +19,7 @@ from cards.brevity import MORE
 from service.bootstrap.app import RECORDER, create_app
 from tests.conftest import FIXTURES, NOW, ROOT, fixture_text, in_folder
 from tests.contract.answer_rules import check_answer, kinds, parts, stated
-from tests.contract.calls import answer, asking, change_orders
+from tests.contract.calls import answer, asking, change_orders, coverage_of
 from tests.contract.guides import CRD_PROFILES, crd_2_0, needs_crd_2_0
 from tests.contract.test_coverage_information_rules import plainly
 
@@ -107,11 +107,7 @@ def completed(package: Json, **answers: Json) -> Json:
 
 def packaged(client: FlaskClient, request: Json) -> Json:
     """What DTR gets for the request's order."""
-    coverage = next(
-        e["resource"]
-        for e in request["prefetch"]["coverage"]["entry"]
-        if e["resource"]["resourceType"] == "Coverage"
-    )
+    coverage = coverage_of(request)
     (order,) = (e["resource"] for e in request["context"]["draftOrders"]["entry"])
     body = {
         "resourceType": "Parameters",

@@ -14,17 +14,14 @@ import pytest
 from click.testing import CliRunner
 
 from service.cli import cli
-from service.database.table_revisions import upgrade
 from service.payer_data.embedded import open_embedded
 from service.payer_data.numbers import plain_number
-from service.payer_data.payer_tables import MIGRATIONS
 from service.payer_data.port import Wanted
 from tests.conftest import FIXTURES, ROOT
 from tests.contract.calls import answer, call_of
-from tests.contract.payer_records import EXAMPLES, PAYERS, Plan, call, plan
+from tests.contract.payer_records import EXAMPLES, PAYERS, Plan, call, plan, records_database
 from tests.contract.test_fixtures_answered import EXPECTED, stated
 
-COVERAGES = sorted(FIXTURES.glob("resources/Coverage-*.json"))
 CERTAIN: dict[str, dict[str, Any]] = {
     # The chart does not tell the program; the payer knows that it is Original Medicare.
     "order-sign/mrs-program-not-told.json": {
@@ -53,8 +50,7 @@ CERTAIN: dict[str, dict[str, Any]] = {
 def payer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plan]:
     """The service with the example records, imported as `make run` does."""
     folder = tmp_path_factory.mktemp("example-records")
-    url = f"sqlite:///{folder}/payer-data.sqlite3"
-    upgrade(url, MIGRATIONS)
+    url = records_database(folder)
     with plan(url, folder) as payer:
         yield payer
 
@@ -104,7 +100,7 @@ def test_each_fixture_of_a_coverage_of_these_payers_has_its_member(payer: Plan, 
     coverage = json.loads(path.read_text("utf-8"))
     number = plain_number(coverage["subscriberId"])
     source = open_embedded(payer.url)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     payers = sorted(set(PAYERS.values()))
     patient = beneficiary_of(path, coverage)
     born = date.fromisoformat(patient["birthDate"])

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from click.testing import CliRunner, Result
@@ -19,6 +20,7 @@ from flask.testing import FlaskClient
 from service.bootstrap.app import RECORDER, create_app
 from service.cli import cli
 from service.cli.decisions import log_shapes
+from service.cli.decisions.export import whole_days
 from service.database.engines import database_file
 from service.decision_log import queries
 from service.decision_log.instants import new_call_id
@@ -196,6 +198,37 @@ def test_a_day_is_written_again_as_a_whole_whatever_span_is_asked_for(
     assert run("--format", "parquet", "--output", folder).exit_code == 0
     assert len(list(folder.iterdir())) == 3
     assert parquet.read_table(file).num_rows == 2
+
+
+@pytest.mark.parametrize(
+    ("until", "end"),
+    [
+        # 25 hours from midnight to midnight: half an hour after its begin is of that day.
+        ("2026-11-01T06:30:00+00:00", "2026-11-02T07:00:00+00:00"),
+        # 23 hours: half an hour before its begin is of the day before.
+        ("2026-03-08T06:30:00+00:00", "2026-03-08T07:00:00+00:00"),
+        ("2026-03-08T07:00:00+00:00", "2026-03-08T07:00:00+00:00"),
+        ("2026-03-08T07:00:01+00:00", "2026-03-09T06:00:00+00:00"),
+        ("2028-02-29T07:00:01+00:00", "2028-03-01T07:00:00+00:00"),
+        ("2027-01-01T06:59:59+00:00", "2027-01-01T07:00:00+00:00"),
+    ],
+)
+def test_a_day_is_whole_also_where_the_clocks_change(until: str, end: str) -> None:
+    span = queries.TimeSpan(None, datetime.fromisoformat(until))
+    whole = whole_days(span, ZoneInfo("America/Denver"))
+    assert whole == queries.TimeSpan(None, datetime.fromisoformat(end))
+
+
+@pytest.mark.parametrize("option", ["--since", "--until"])
+@pytest.mark.parametrize(
+    "moment", ["9999-12-31", "9999-12-31T23:59-12:00", "0001-01-01", "0001-01-01T00:00+14:00"]
+)
+def test_a_moment_at_the_end_of_the_calendar_is_refused_and_named(
+    run: Run, option: str, moment: str
+) -> None:
+    refused = run(option, moment)
+    assert refused.exit_code == 2
+    assert "is of no year from 1900 to 9998" in refused.output
 
 
 def test_other_formats_are_as_before(run: Run, logged: list[str]) -> None:

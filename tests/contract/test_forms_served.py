@@ -48,6 +48,15 @@ def test_a_form_is_found_by_its_canonical(
     assert tuple(e["resource"]["id"] for e in bundle.get("entry", [])) == found
 
 
+@pytest.mark.threat("visitor-flood")
+@pytest.mark.parametrize("query", ["&".join(["title=zz"] * 101), "_id=" + "," * 100])
+def test_a_search_by_masses_of_values_is_refused(client: FlaskClient, query: str) -> None:
+    """Each of them would be compared with each form's, for anybody."""
+    reply = client.get(f"/fhir/Questionnaire?{query}")
+    assert reply.status_code == 400
+    OperationOutcome.model_validate(reply.get_json())
+
+
 def test_a_form_that_is_not_there_is_an_operation_outcome(client: FlaskClient) -> None:
     reply = client.get("/fhir/Questionnaire/letter")
     assert reply.status_code == 404

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from service.bootstrap.app import RECORDER, create_app
 from tests.conftest import NOW, in_folder
 from tests.contract.answer_rules import check_answer, parts, stated
-from tests.contract.calls import Json, answer, call_of, orders_of, post
+from tests.contract.calls import Json, answer, call_of, coverage_of, orders_of, post
 
 MA = "order-sign/mrs-medicare-advantage"
 UNLISTED = {"coding": [{"system": "http://www.ama-assn.org/go/cpt", "code": "70551"}]}
@@ -32,11 +32,6 @@ def usual(client: FlaskClient, version: str = "2.0") -> tuple[list[str], list[An
 def order_of(request: Json) -> Json:
     (order,) = orders_of(request)
     return order
-
-
-def coverage_of(request: Json) -> Json:
-    coverage: Json = request["prefetch"]["coverage"]["entry"][0]["resource"]
-    return coverage
 
 
 class TestNull:

@@ -103,6 +103,11 @@ def test_the_same_report_of_a_day_is_kept_once_and_counted_each_time(
 def test_a_report_is_bounded(app: Flask, settings: Settings) -> None:
     client = app.test_client()
     assert client.post(OPERATION, json=report(*["x"] * 51)).status_code == 400
+    many = report("x")
+    many["parameter"] += [
+        {"name": "questionnaire", "valueCanonical": f"{FORM}|{n}"} for n in range(10)
+    ]
+    assert client.post(OPERATION, json=many).status_code == 400
     assert client.post(OPERATION, json=report("y" * 100_000)).status_code == 200
     (found,) = json.loads(listed(app, settings, "--json"))
     assert found["texts"] == ["y" * 1000]

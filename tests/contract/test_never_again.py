@@ -13,9 +13,7 @@ from click.testing import CliRunner
 from flask.testing import FlaskClient
 
 from service.cli import cli
-from service.database.table_revisions import upgrade
 from service.fhir.systems import CPT
-from service.payer_data.payer_tables import MIGRATIONS
 from tests.conftest import FIXTURES, ROOT, TODAY
 from tests.contract.answer_rules import created
 from tests.contract.calls import (
@@ -28,7 +26,7 @@ from tests.contract.calls import (
     post,
 )
 from tests.contract.never_again import check_never_again, check_page
-from tests.contract.payer_records import plan
+from tests.contract.payer_records import plan, records_database
 from tests.contract.test_payer_records import MEMBERS
 from tests.policies import LIBRARY
 
@@ -335,8 +333,7 @@ def test_beside_a_gold_card_a_policy_under_review_says_nothing_of_authorization(
     file = library / "mr-spectroscopy" / "2023-10-01.yaml"
     review = 'next: "2024-06"\n  when_overdue: verify'
     file.write_text(file.read_text("utf-8").replace('next: "2024-06"', review), "utf-8")
-    url = f"sqlite:///{tmp_path}/payer-data.sqlite3"
-    upgrade(url, MIGRATIONS)
+    url = records_database(tmp_path)
     with plan(url, tmp_path, policies_dir=library) as payer:
         payer.put("members", MEMBERS)
         payer.put("exemptions", "npi,codes\n9999998310,76390\n")

@@ -276,6 +276,13 @@ def _spoiled_fact(response: Json) -> None:
             usage["valueCodeableConcept"]["text"] = "some day"
 
 
+def _masses_of_codes(response: Json) -> None:
+    codings = [{"system": "s", "code": f"c{n}"} for n in range(1001)]
+    usage = contained(response)["useContext"][0]["code"]
+    made = {"code": {**usage, "code": "order.reason"}, "valueCodeableConcept": {"coding": codings}}
+    contained(response)["useContext"].append(made)
+
+
 def _no_reference(response: Json) -> None:
     response["questionnaire"] = CANONICAL
 
@@ -298,6 +305,7 @@ def _stopped(response: Json) -> None:
         (_unknown_policy, "contained[0].useContext[0]"),
         (_unknown_program, "contained[0].useContext[1]"),
         (_spoiled_fact, "contained[0].useContext["),
+        (_masses_of_codes, "contained[0].useContext["),
         (_no_reference, "questionnaire"),
         (_stopped, "status"),
     ],

@@ -19,6 +19,7 @@ from service.policies.library import load_notices
 from service.settings import Settings
 from tests.conftest import NOW
 from tests.contract.answer_rules import check_answer
+from tests.contract.calls import coverages_of
 from tests.filling import answers_of
 from tests.libraries import as_of, ended
 
@@ -246,8 +247,7 @@ def test_the_request_names_member_providers_and_units_where_the_call_tells_them(
     with_response: FlaskClient, fixture: Read
 ) -> None:
     request = fixture("order-sign/mrs-medicare-advantage")
-    entries = request["prefetch"]["coverage"]["entry"]
-    (coverage,) = (e["resource"] for e in entries if e["resource"]["resourceType"] == "Coverage")
+    (coverage,) = coverages_of(request)
     coverage.pop("identifier", None)
     coverage["subscriberId"] = "TEST-MEMBER-0001"
     order = request["context"]["draftOrders"]["entry"][0]["resource"]
@@ -306,8 +306,7 @@ MEDICARE_NUMBER = "1EG4" + "TE5MK73"  # CMS's own sample of the format
 
 def with_medicare_number(request: dict[str, Any]) -> dict[str, Any]:
     """The request with the number wherever a Coverage or Patient has a place for one."""
-    coverages = [e["resource"] for e in request["prefetch"]["coverage"]["entry"]]
-    (coverage,) = (c for c in coverages if c["resourceType"] == "Coverage")
+    (coverage,) = coverages_of(request)
     coverage["subscriberId"] = MEDICARE_NUMBER
     system = "http://hl7.org/fhir/sid/us-mbi"
     for holder in (coverage, request["prefetch"]["patient"]):
@@ -342,8 +341,7 @@ def test_a_number_like_a_medicare_or_social_security_number_is_no_member_id(
     with_response: FlaskClient, fixture: Read, number: str
 ) -> None:
     request = fixture("order-sign/mrs-medicare-advantage")
-    entries = request["prefetch"]["coverage"]["entry"]
-    (coverage,) = (e["resource"] for e in entries if e["resource"]["resourceType"] == "Coverage")
+    (coverage,) = coverages_of(request)
     coverage.pop("identifier", None)
     coverage["subscriberId"] = number
     card = notice_card(with_response, request)

@@ -11,12 +11,12 @@ from flask.testing import FlaskClient
 
 from service.bootstrap.app import RECORDER, create_app
 from tests.conftest import NOW, ROOT, in_folder
-from tests.contract.calls import Json, call_of
+from tests.contract.calls import Json, call_of, coverage_of, orders_of
 from tests.contract.test_dtr_versions import with_payer
 from tests.contract.test_example_policies import CPT, order_of
 from tests.contract.test_next_question import CANONICAL, WEEKS, with_weeks
 from tests.contract.test_package_contents import resources
-from tests.contract.test_questionnaire_package import asked, coverage_of, orders_of, parameters
+from tests.contract.test_questionnaire_package import asked, parameters
 
 MA = "order-sign/mrs-medicare-advantage"
 PACKAGE = "/fhir/2.2/Questionnaire/$questionnaire-package"

@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.contract.answer_rules import parts, stated
-from tests.contract.calls import Json, answer, call_of
+from tests.contract.calls import Json, answer, call_of, coverage_of
 
 MA = "order-sign/mrs-medicare-advantage"
 OUR_INSURER = "Example Health Plan"
@@ -33,11 +33,6 @@ def alone(name: str, version: str = "2.0") -> Json:
 def order_of(request: Json) -> Json:
     order: Json = request["context"]["draftOrders"]["entry"][0]["resource"]
     return order
-
-
-def coverage_of(request: Json) -> Json:
-    coverage: Json = request["prefetch"]["coverage"]["entry"][0]["resource"]
-    return coverage
 
 
 def topics(answered: Json) -> list[str]:

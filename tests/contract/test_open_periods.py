@@ -12,7 +12,7 @@ from service.bootstrap.app import RECORDER, create_app
 from service.settings import Settings
 from tests.conftest import NOW
 from tests.contract.answer_rules import parts, stated
-from tests.contract.calls import Json, answer, call_of
+from tests.contract.calls import Json, answer, call_of, coverage_of
 
 MA = "order-sign/mrs-medicare-advantage"
 LONG_AGO = {"start": "2019-03-01"}
@@ -65,11 +65,6 @@ def of_type(kind: str, elements: Json) -> Json:
     return request
 
 
-def coverage_of(request: Json) -> Json:
-    found: Json = request["prefetch"]["coverage"]["entry"][0]["resource"]
-    return found
-
-
 def covered(answered: Json) -> list[Any]:
     (statement,) = stated(answered)
     return parts(statement, "covered")
@@ -92,7 +87,9 @@ def test_an_open_period_is_answered_as_for_today(client: FlaskClient, shape: str
 
 @pytest.mark.requirement("crd-2.2.1:found-9", "crd-2.2.1:resp-45")
 @pytest.mark.parametrize("shape", OTHER_TYPES)
-def test_so_is_it_in_every_element_that_tells_a_day(client: FlaskClient, shape: str) -> None:
+def test_an_open_period_is_one_of_today_in_every_element_that_tells_a_day(
+    client: FlaskClient, shape: str
+) -> None:
     answered = answer(client, of_type(*OTHER_TYPES[shape]))
     assert "is not active on the day" not in reasons(answered)
     assert len(answered["cards"]) == 2

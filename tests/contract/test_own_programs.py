@@ -22,7 +22,7 @@ from service.policies.program_table import PROGRAMS_FILE
 from service.settings import load_settings
 from tests.conftest import FIXTURES, NOW, ROOT, fixture_text, in_folder
 from tests.contract.answer_rules import check_answer, parts, stated
-from tests.contract.calls import answer, asking, change_orders
+from tests.contract.calls import answer, asking, change_orders, coverages_of
 
 Json = dict[str, Any]
 
@@ -97,8 +97,7 @@ def of_a_plan(**classes: str) -> Json:
     request = change_orders(
         request, lambda o: o.update(code={"coding": [{"system": CPT, "code": "82270"}]})
     )
-    entries = [e["resource"] for e in request["prefetch"]["coverage"]["entry"]]
-    (coverage,) = (r for r in entries if r["resourceType"] == "Coverage")
+    (coverage,) = coverages_of(request)
     coverage["type"] = {"coding": [{"system": "https://nahdo.org/sopt", "code": "512"}]}
     system = "http://terminology.hl7.org/CodeSystem/coverage-class"
     coverage["class"] = [

@@ -251,7 +251,8 @@ class Log:
 def test_by_order_by_canonical_and_by_context_alone_and_together_the_form_comes_once(
     tmp_path: Path, version: str, given: set[str]
 ) -> None:
-    from tests.contract.test_questionnaire_package import coverage_of, orders_of, parameters
+    from tests.contract.calls import coverage_of, orders_of
+    from tests.contract.test_questionnaire_package import parameters
 
     request = order_of(HCPCS, "E1390", "J44.9")
     told = {

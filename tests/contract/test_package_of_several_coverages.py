@@ -11,12 +11,11 @@ from flask.testing import FlaskClient
 
 from service.bootstrap.app import RECORDER, create_app
 from tests.conftest import NOW, ROOT, in_folder
-from tests.contract.calls import Json, call_of, change_orders
+from tests.contract.calls import Json, call_of, change_orders, coverage_of
 from tests.contract.test_questionnaire_package import (
     DTR,
     asked,
     bundles,
-    coverage_of,
     issues,
     told,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,11 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from service.cli import cli
-from service.database.table_revisions import upgrade
+from service.database.engines import database_file
 from service.payer_data.forgetting import forget
-from service.payer_data.payer_tables import MIGRATIONS
 from tests.conftest import in_folder
-from tests.contract.payer_records import HEALTH_PLAN, Plan, call, plan
+from tests.contract.payer_records import HEALTH_PLAN, Plan, call, plan, records_database
 from tests.contract.test_payer_records import ANN, HEADER, MEMBERS
 
 Run = Callable[..., Result]
@@ -24,8 +24,7 @@ ORIGINAL = {"type": {"coding": [{"system": "https://nahdo.org/sopt", "code": "12
 @pytest.fixture
 def payer(tmp_path: Path) -> Iterator[Plan]:
     """A payer that knows Ann and Bo."""
-    url = f"sqlite:///{tmp_path}/payer-data.sqlite3"
-    upgrade(url, MIGRATIONS)
+    url = records_database(tmp_path)
     with plan(url, tmp_path) as payer:
         payer.put("members", MEMBERS)
         yield payer
@@ -69,6 +68,16 @@ def test_a_contradiction_is_found_with_its_evidence_and_without_the_patient(
     assert "contradiction: program" in shown
     for secret in ("Patient/", "Testcase", "TEST-MEMBER", "TESTMEMBER", "1951"):
         assert secret not in shown + json.dumps(found)
+
+
+def test_of_a_call_that_a_proxy_repeated_the_findings_count_once(payer: Plan, run: Run) -> None:
+    for _ in range(2):
+        payer.answer(call())
+    assert json.loads(run("payer-findings", "--json").output)["counts"] == {"known": 2}
+    with sqlite3.connect(database_file(in_folder(payer.folder).database_url)) as log:
+        log.execute("UPDATE call SET repeated = 1 WHERE call_id = (SELECT max(call_id) FROM call)")
+    log.close()
+    assert json.loads(run("payer-findings", "--json").output)["counts"] == {"known": 1}
 
 
 def test_other_findings_are_listed_by_their_name(payer: Plan, run: Run) -> None:

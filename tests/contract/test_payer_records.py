@@ -11,28 +11,27 @@ from typing import Any
 import pytest
 
 from service.database.engines import open_engine
-from service.database.table_revisions import upgrade
 from service.decision_log.queries import TimeSpan, all_calls, by_assertion, one_call
 from service.errors import PayerDataUnavailable
 from service.payer_data.embedded import SqliteSource
 from service.payer_data.forgetting import forget
-from service.payer_data.payer_tables import MIGRATIONS
 from service.payer_data.port import Records, Wanted
 from service.settings import load_settings
 from tests.conftest import ROOT, in_folder, settle
 from tests.contract.answer_rules import check_answer, stated
+from tests.contract.calls import coverages_of
 from tests.contract.guides import needs_crd_2_0
 from tests.contract.never_again import check_never_again
 from tests.contract.payer_records import (
     HEALTH_PLAN,
     Plan,
     call,
-    coverages,
     details,
     parts,
     plan,
     reason_codes,
     reasons,
+    records_database,
     said,
     without_uuids,
 )
@@ -53,10 +52,7 @@ UNLISTED = "70553"
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    """A database with the tables of the embedded source."""
-    url = f"sqlite:///{tmp_path}/payer-data.sqlite3"
-    upgrade(url, MIGRATIONS)
-    return url
+    return records_database(tmp_path)
 
 
 @pytest.fixture
@@ -111,7 +107,7 @@ def test_without_a_member_number_nobody_can_be_found_and_that_is_said(
     payer: Plan, version: str
 ) -> None:
     request = call(version)
-    (coverage,) = coverages(request)
+    (coverage,) = coverages_of(request)
     del coverage["subscriberId"], coverage["identifier"]
     answer = payer.answer(request)
     assert said(answer, "covered") == ["not-covered"]
@@ -545,7 +541,7 @@ def logged_trace(payer: Plan, assertion: str) -> list[tuple[str, ...]]:
     """The way to a decision, as the decision log kept it."""
     settle(payer.app.test_client())
     log = open_engine(in_folder(payer.folder).database_url)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with log.connect() as connection:
             for found in by_assertion(connection, assertion, 5):

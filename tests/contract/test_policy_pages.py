@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 from service.bootstrap.app import create_app
 from service.settings import Settings
 from tests.conftest import FIXTURES, fixture_text, in_folder
-from tests.libraries import POLICY, two_versions
+from tests.libraries import POLICY, outside_medicare, two_versions
 from tests.policies import LIBRARY, SOUND
 
 PAGE = "/policies/mr-spectroscopy"
@@ -46,6 +46,22 @@ def test_the_page_says_first_what_is_covered(client: FlaskClient) -> None:
     words = text(reply)
     assert "medical policy counts it as investigational." in words
     assert "Review overdue since 2024-06" in words
+
+
+def test_the_page_names_the_programs_that_the_policy_speaks_of_and_no_other(
+    client: FlaskClient, tmp_path: Path
+) -> None:
+    for words in (text(client.get(PAGE)), text(client.get("/policies"))):
+        assert "Program not known" in words
+        assert "not_" not in words
+        assert "Not Medicare" not in words
+    settings = in_folder(
+        tmp_path, policies_dir=outside_medicare(tmp_path), payers_file=SOUND / "payers.yaml"
+    )
+    more = create_app(settings, clock=lambda: datetime(2024, 9, 1, 12, tzinfo=UTC)).test_client()
+    words = text(more.get(f"/policies/{POLICY}"))
+    assert "Not Medicare Covered Covered elsewhere." in words
+    assert "Not Medicare No advance notice goes with this." in words
 
 
 def test_the_page_has_the_anchors_that_cards_and_people_link_to(client: FlaskClient) -> None:

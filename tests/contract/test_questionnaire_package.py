@@ -21,6 +21,7 @@ from service.fhir.document import Document, Resource
 from service.settings import Settings
 from service.web.problems import translate_errors
 from tests.conftest import FIXTURES, NOW, fixture_text
+from tests.contract.calls import coverage_of, orders_of
 from tests.filling import answers_of
 
 Json = dict[str, Any]
@@ -29,17 +30,6 @@ Read = Callable[[str], Json]
 OPERATION = "/fhir/Questionnaire/$questionnaire-package"
 CANONICAL = "https://covercard.example/fhir/Questionnaire/"
 DTR = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/"
-
-
-def coverage_of(request: Json) -> Json:
-    entries = request["prefetch"]["coverage"]["entry"]
-    coverages = [e["resource"] for e in entries if e["resource"]["resourceType"] == "Coverage"]
-    coverage: Json = coverages[0]
-    return coverage
-
-
-def orders_of(request: Json) -> list[Json]:
-    return [e["resource"] for e in request["context"]["draftOrders"]["entry"]]
 
 
 def parameters(*given: tuple[str, Any]) -> Json:

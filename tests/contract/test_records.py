@@ -57,7 +57,7 @@ def logged(own: Settings, app: Flask) -> Callable[[], list[LoggedCall]]:
     return read
 
 
-SOON = 10.0
+SOON = 60.0
 Logged = Callable[[], list[LoggedCall]]
 
 

@@ -22,12 +22,13 @@ from flask.testing import FlaskClient
 from service.bootstrap.app import RECORDER, create_app
 from tests.conftest import in_folder
 from tests.contract.answer_rules import check_answer, parts, stated
+from tests.e2e.servers import free_port
 from tests.requirements.specifications import FOLDER
 
 Json = dict[str, Any]
 CASES = FOLDER.parent / "cases"
 OF_THE_CASES = datetime(2026, 11, 25, 15, 30, tzinfo=UTC)
-EHR_PORT = 8790
+PORT_OF_THE_CASES, EHR_PORT = "8790", free_port()
 INNER = "https://internal.ehr.example/fhir"
 
 pytestmark = pytest.mark.skipif(
@@ -48,27 +49,34 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlaskClient]:
 
 @pytest.fixture(scope="module")
 def reported_ehr() -> Iterator[None]:
-    """The EHR with the reported quirks, on the port that the cases name."""
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", EHR_PORT)) == 0:
-            pytest.skip(f"port {EHR_PORT} is in use")
+    """The EHR with the reported quirks, on a port of these tests' own."""
     process = subprocess.Popen(
-        [sys.executable, str(CASES / "ehr_stub.py")], stdout=subprocess.DEVNULL
+        [sys.executable, "-c", on_own_port(CASES / "ehr_stub.py")], stdout=subprocess.DEVNULL
     )
-    for _ in range(100):
+    try:
+        until = time.monotonic() + 60
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", EHR_PORT)) == 0:
-                break
-        time.sleep(0.1)
-    yield
-    process.terminate()
-    process.wait(timeout=15)
+            while probe.connect_ex(("127.0.0.1", EHR_PORT)) != 0:
+                assert process.poll() is None, "the EHR has ended"
+                assert time.monotonic() < until, "the EHR does not answer"
+                time.sleep(0.1)
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def on_own_port(file: Path) -> str:
+    """A file's text with another port in place of the one that the cases name: there somebody else
+    may listen, or another process of these tests.
+    """
+    return file.read_text("utf-8").replace(PORT_OF_THE_CASES, str(EHR_PORT))
 
 
 def case(number: str, twin: bool = False) -> Json:
     files = sorted(CASES.glob(f"{number}-*.json"))
     (file,) = [f for f in files if f.name.endswith(".twin.json") == twin]
-    loaded: Json = json.loads(file.read_text("utf-8"))
+    loaded: Json = json.loads(on_own_port(file))
     return loaded
 
 

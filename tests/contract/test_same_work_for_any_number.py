@@ -15,13 +15,11 @@ from typing import Any
 import pytest
 
 from service.bootstrap.app import Library, wire_review
-from service.database.table_revisions import upgrade
 from service.payer_data import embedded
-from service.payer_data.payer_tables import MIGRATIONS
 from service.review.order_review import OrderReview
 from tests.conftest import NOW, in_folder
 from tests.contract.calls import Json
-from tests.contract.payer_records import Plan, call, plan
+from tests.contract.payer_records import Plan, call, plan, records_database
 from tests.contract.test_payer_records import MEMBERS
 
 OWN, SOMEBODYS, NOBODYS = "TEST-MEMBER-0001", "TEST-MEMBER-0002", "TEST-MEMBER-0009"
@@ -80,8 +78,7 @@ class Watched:
 @pytest.fixture
 def payer(tmp_path: Path) -> Iterator[Plan]:
     """A payer that knows Ann, and Bo with an authorization and a history."""
-    url = f"sqlite:///{tmp_path}/payer-data.sqlite3"
-    upgrade(url, MIGRATIONS)
+    url = records_database(tmp_path)
     with plan(url, tmp_path) as payer:
         payer.put("members", MEMBERS)
         for kind, text in FILES.items():
@@ -115,7 +112,9 @@ def test_the_same_lines_and_statements_are_run_for_somebodys_number_as_for_nobod
 
 
 @pytest.mark.threat("member-enumeration")
-def test_so_it_is_for_a_member_number_of_the_patient(watched: Watched) -> None:
+def test_the_same_is_run_for_a_member_number_of_the_patient_whosever_it_is(
+    watched: Watched,
+) -> None:
     somebodys, nobodys = (
         watched.work(call("2.2", patient_number=number), number) for number in (SOMEBODYS, NOBODYS)
     )

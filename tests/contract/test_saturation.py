@@ -22,8 +22,8 @@ from service.database.engines import open_engine
 from service.decision_log import queries
 from service.decision_log.queries import LoggedCall, TimeSpan
 from service.settings import Settings
+from service.shared_counts import SharedCounts
 from service.web.metrics import OF_THE_LIVING, Metrics
-from service.web.shared_counts import SharedCounts
 from tests.conftest import NOW, applications, in_folder, settle
 from tests.contract.test_order_sign import Read
 

@@ -113,6 +113,15 @@ def test_a_filter_finds_codes_by_their_begin_and_names_by_their_words(
     assert {"activeOnly", "filter"} <= told
 
 
+@pytest.mark.threat("costly-call")
+def test_a_filter_longer_than_one_types_is_refused(client: FlaskClient) -> None:
+    """Each of its words would be looked for in the name of each code."""
+    for words, status in ((100, 200), (101, 400), (400_000, 400)):
+        body = parameters(url={"valueUri": URL}, filter={"valueString": "e " * words})
+        reply = client.post(EXPAND, json=body)
+        assert reply.status_code == status
+
+
 @pytest.mark.parametrize(
     ("query", "status"),
     [

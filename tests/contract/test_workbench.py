@@ -2,14 +2,20 @@
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
+from service.auth.call_places import Turn
 from service.bootstrap.app import create_app
+from service.fhir.document import Document, Resource
+from service.fhir.resources import Resources
 from service.settings import Settings
+from service.web.response_view import ShownAction, ShownAnswer, order_changes
 from tests.conftest import FIXTURES, NOW, ROOT, fixture_text, in_folder
 
 SERVICE = "order-sign-crd"
@@ -113,6 +119,65 @@ def test_a_link_that_is_no_web_address_cannot_be_followed(client: FlaskClient) -
     html = explained(client, read("no-orders"), answer=json.dumps({"cards": [card]}), status=200)
     assert 'href="javascript' not in html
     assert "<img" not in html
+
+
+@pytest.mark.threat("visitor-flood")
+@pytest.mark.parametrize("cards", [1, 40])
+def test_details_longer_than_any_answer_here_has_are_not_shown(
+    client: FlaskClient, cards: int
+) -> None:
+    """Markdown takes a hundred times as long as a call by the byte, and anybody may ask for it."""
+    card = {"summary": "x", "source": {"label": "y"}, "detail": "[" * (50_001 // cards + 1)}
+    answer = json.dumps({"cards": [card] * cards})
+    fired = {"service": SERVICE, "request": "{}", "status": 200, "answer": answer}
+    reply = client.post("/workbench/explain", json=fired)
+    assert reply.status_code == 413
+    assert "answer.cards" in reply.get_data(as_text=True)
+
+
+@pytest.mark.threat("visitor-flood")
+def test_an_explanation_is_made_in_the_visitors_turn(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[str] = []
+    held = Turn.held
+
+    @contextmanager
+    def noted(turn: Turn) -> Iterator[None]:
+        with held(turn):
+            taken.append("begin")
+            yield
+            taken.append("end")
+
+    monkeypatch.setattr(Turn, "held", noted)
+    fired = {"service": SERVICE, "request": "{}", "status": 200, "answer": "{}"}
+    assert client.post("/workbench/explain", json=fired).status_code == 200
+    assert taken == ["begin", "end"]
+
+
+class Compared(dict[str, Any]):
+    """An extension that counts its comparisons."""
+
+    times = 0
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        Compared.times += 1
+        return super().__eq__(other)
+
+
+def test_extensions_are_not_compared_each_with_each() -> None:
+    """Of ten thousand in an order and in what is said to change it that would take minutes."""
+    before: dict[str, Any] = {"resourceType": "ServiceRequest", "id": "x"}
+    after = dict(before)
+    before["extension"] = [Compared(url=f"b{n}") for n in range(200)] + [Compared(url="same")]
+    after["extension"] = [Compared(url="same")] + [Compared(url=f"a{n}") for n in range(200)]
+    sent = Resources()
+    sent.add(Resource(before, Document(b"{}", before), ()))
+    answer = ShownAnswer(system_actions=[ShownAction(type="update", resource=after)])
+    (change,) = order_changes(answer, sent)
+    assert change.others == ("extension",)
+    assert Compared.times < 1_000
 
 
 def test_an_element_that_changes_besides_is_told(client: FlaskClient) -> None:

@@ -21,7 +21,6 @@ from flask.testing import FlaskClient
 
 import service.response
 from service.bootstrap.app import Library, wire_review
-from service.database.table_revisions import upgrade
 from service.decision.coverage import Coverage, CoverageFinding
 from service.decision.determination import Determination
 from service.decision.order import Order
@@ -29,7 +28,6 @@ from service.decision.payer_finding import PayerFinding
 from service.decision.programs import ProgramFinding
 from service.errors import RequestError
 from service.fhir.systems import CPT
-from service.payer_data.payer_tables import MIGRATIONS
 from service.response.card_writer import CardWriter
 from service.response.response_context import Decided, ResponseContext
 from service.review.order_review import OrderReview
@@ -41,12 +39,12 @@ from tests.contract.calls import (
     call_of,
     orders_of,
     resources_in,
+    with_numbered_uuids,
 )
-from tests.contract.payer_records import plan
+from tests.contract.payer_records import plan, records_database
 from tests.contract.test_notice_on_file import ABN, filed
 from tests.contract.test_payer_records import MEMBERS
 
-_UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 HOSTILE = (
     'say "no"',
     "50 % of %b and %s",
@@ -93,13 +91,8 @@ class Reviewed:
             done = self.review.review(service, json.dumps(request).encode(), client=client)
         except RequestError as refusal:
             return refusal.operation_outcome()
-        seen: dict[bytes, bytes] = {}
-
-        def number(uuid: re.Match[bytes]) -> bytes:
-            return seen.setdefault(uuid[0], b"uuid %d" % len(seen))
-
-        answer = _UUID.sub(number, done.answer)
-        return answer, _UUID.sub(number, repr(done.cards).encode()), done.asserted
+        answer, cards = with_numbered_uuids(done.answer, repr(done.cards).encode())
+        return answer, cards, done.asserted
 
     def written_for_it(self, request: Json, at: datetime = NOW, client: str = "") -> Any:
         """The same of an answer that is written for this call."""
@@ -113,8 +106,7 @@ def reviewed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("written-once")
     settings: dict[str, Any] = {}
     if request.param == "with records":
-        settings["payer_data"] = f"sqlite:///{folder}/payer-data.sqlite3"
-        upgrade(settings["payer_data"], MIGRATIONS)
+        settings["payer_data"] = records_database(folder)
         with plan(settings["payer_data"], folder) as payer:
             payer.put("members", MEMBERS)
     elif request.param != "as it is":
@@ -306,7 +298,7 @@ def test_every_fixture_is_answered_alike_in_both_ways(reviewed: Reviewed, versio
         alike_in_both_ways(reviewed, request, NOW)
 
 
-def test_so_are_a_thousand_mutations(reviewed: Reviewed) -> None:
+def test_mutations_of_them_are_answered_alike_in_both_ways(reviewed: Reviewed) -> None:
     choose = random.Random(26)
     answered = 0
     for i in range(reviewed.mutations):
@@ -320,7 +312,7 @@ def test_so_are_a_thousand_mutations(reviewed: Reviewed) -> None:
 
 
 @pytest.mark.parametrize("version", ["2.0", "2.2"])
-def test_so_is_an_order_that_carries_its_answer_and_one_with_a_form_on_file(
+def test_an_answer_that_comes_back_and_a_form_on_file_are_answered_alike_in_both_ways(
     reviewed: Reviewed, client: FlaskClient, version: str
 ) -> None:
     for name in ("mrs-original-medicare", "mrs-medicare-advantage"):

@@ -27,7 +27,7 @@ PROMETHEUS_OWN = {"up": {"job", "instance"}}
 """A metric that Prometheus makes for each target."""
 TARGET = {"job", "instance"}
 """Labels that Prometheus adds to each sample."""
-FUNCTIONS = {"rate", "sum", "count", "max", "histogram_quantile"}
+FUNCTIONS = {"rate", "sum", "count", "max", "histogram_quantile", "absent"}
 WORDS = {"by", "and"}
 
 
@@ -127,8 +127,8 @@ def test_a_query_is_whole(query: str) -> None:
 
 
 def test_a_metric_that_there_is_not_is_found_out(samples: dict[str, set[str]]) -> None:
-    query = 'sum by (hook) (rate(covercard_no_such_total{colour="red"}[5m]))'
-    assert list(selectors(query)) == [("covercard_no_such_total", {"colour": "red"})]
+    query = 'sum by (hook) (rate(covercard_no_such_total{color="red"}[5m]))'
+    assert list(selectors(query)) == [("covercard_no_such_total", {"color": "red"})]
     assert "covercard_no_such_total" not in samples
     assert grouped(query) == {"hook"}
 
@@ -241,5 +241,147 @@ def test_the_panels_do_not_overlap_and_have_ids_of_their_own() -> None:
 def test_prometheus_takes_the_rules() -> None:
     told = subprocess.run(
         ["promtool", "check", "rules", str(RULES)], capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stderr + told.stdout
+
+
+Series = dict[str, str]
+"""Series → its values as promtool writes them, a minute apart: begin, step, number of steps."""
+
+HOURS = 8
+
+
+def series(name: str, *values: str, **labels: str) -> Series:
+    """A series of two instances, each with these values."""
+    found = {}
+    for instance, value in zip(("a", "b"), values * 2, strict=False):
+        told = {"job": "covercard", "instance": instance, **labels}
+        inside = ",".join(f'{k}="{v}"' for k, v in told.items())
+        found[f"{name}{{{inside}}}"] = f"{value}x{60 * HOURS}"
+    return found
+
+
+def checked(state: str, **checks: str) -> Series:
+    each = dict.fromkeys(("records", "clock", "policies", "snapshot", "clients"), state) | checks
+    return {
+        k: v
+        for name, value in each.items()
+        for k, v in series("covercard_check_state", value, check=name).items()
+    }
+
+
+def answered_within(second: str, more: str) -> Series:
+    """Calls by their seconds: those of at most one, and all."""
+    return {
+        **series("covercard_call_seconds_bucket", second, le="1.0"),
+        **series("covercard_call_seconds_bucket", more, le="2.5"),
+        **series("covercard_call_seconds_bucket", more, le="+Inf"),
+    }
+
+
+HEALTHY: Series = {
+    **series("up", "1+0"),
+    **series("covercard_calls_total", "0+100", outcome="answered"),
+    **series("covercard_calls_total", "0+0", outcome="failed"),
+    **answered_within("0+100", "0+100"),
+    **series("covercard_in_flight", "3+0", state="open"),
+    **series("covercard_places", "100+0", state="open"),
+    **series("covercard_refusals_total", "0+1", client="ehr", reason="calls a minute"),
+    **series("covercard_refusals_total", "0+0", client="", reason="tokens at a time, all"),
+    **series("covercard_segments_written", "1+0"),
+    **series("covercard_records_lost", "0+0"),
+    **series("covercard_store_up", "1+0"),
+    **series("covercard_waiting_seconds", "0.5+0"),
+    **series("covercard_records_set_aside", "0+0"),
+    **checked("0+0"),
+    **series("covercard_check_warnings", "0+0", check="policies"),
+    **series("covercard_payer_data_seconds_count", "0+100", outcome="answered"),
+    **series("covercard_payer_data_seconds_count", "0+1", outcome="unreachable"),
+    **series("covercard_payer_data_age_seconds", "3600+0", kind="members"),
+    **series("covercard_snapshot", "1+0", policies="p1", access="a1"),
+    **series("covercard_fetches_total", "0+100", outcome="fetched"),
+    **series("covercard_fetches_total", "0+1", outcome="timeout"),
+}
+
+FAST, SLOW = "CovercardAvailabilityBurnsFast", "CovercardAvailabilityBurnsSlowly"
+FIRING: dict[str, tuple[Series, set[str]]] = {
+    "CovercardDown": (series("up", "1+0", "0+0"), set()),
+    "CovercardNotScraped": (dict.fromkeys(series("up", "1+0"), "_"), set()),
+    FAST: (series("covercard_calls_total", "0+2", outcome="failed"), {SLOW}),
+    SLOW: (series("covercard_calls_total", "0+1", outcome="failed"), set()),
+    "CovercardAnswersSlowly": (answered_within("0+98", "0+100"), set()),
+    "CovercardIsFull": (series("covercard_in_flight", "3+0", "100+0", state="open"), set()),
+    "CovercardRefusesEverybody": (
+        series("covercard_refusals_total", "0+1", client="", reason="tokens at a time, all"),
+        set(),
+    ),
+    "CovercardRefusesAClient": (
+        series("covercard_refusals_total", "0+6", client="ehr", reason="calls a minute"),
+        set(),
+    ),
+    "CovercardRecordsUnwritable": (series("covercard_segments_written", "1+0", "0+0"), set()),
+    "CovercardRecordsLost": (series("covercard_records_lost", "0+0", "2+0"), set()),
+    "CovercardStoreAway": (series("covercard_store_up", "1+0", "0+0"), set()),
+    "CovercardRecordsUndrained": (series("covercard_waiting_seconds", "0.5+0", "0+60"), set()),
+    "CovercardRecordsSetAside": (series("covercard_records_set_aside", "0+0", "1+0"), set()),
+    "CovercardNoPolicyInForce": (checked("0+0", policies="2+0"), set()),
+    "CovercardReviewOverdue": (
+        series("covercard_check_warnings", "1+0", check="policies"),
+        set(),
+    ),
+    "CovercardPayerDataAway": (
+        series("covercard_payer_data_seconds_count", "0+10", outcome="unreachable"),
+        set(),
+    ),
+    "CovercardPayerDataStale": (
+        series("covercard_payer_data_age_seconds", "170000+60", kind="members"),
+        set(),
+    ),
+    "CovercardClockIsWrong": (checked("0+0", clock="1+0"), set()),
+    "CovercardKeysAway": (checked("0+0", clients="1+0"), set()),
+    "CovercardFilesNotInForce": (checked("0+0", snapshot="1+0"), set()),
+    "CovercardInstancesDiffer": (
+        {
+            **series("covercard_snapshot", "_", "1+0", policies="p1", access="a1"),
+            **series("covercard_snapshot", "1+0", "_", policies="p1", access="a2"),
+        },
+        set(),
+    ),
+    "CovercardFetchesFail": (series("covercard_fetches_total", "0+20", outcome="timeout"), set()),
+}
+"""Each alert with the series that are otherwise than HEALTHY, and the alerts that come with it."""
+
+
+def test_each_alert_has_a_state_in_which_it_must_fire() -> None:
+    assert FIRING.keys() == {alert["alert"] for alert in ALERTS}
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_each_alert_fires_for_what_it_names_and_none_else_does(tmp_path: Path) -> None:
+    tests = []
+    for name, (otherwise, with_it) in {"": ({}, set()), **FIRING}.items():
+        expected = sorted({name, *with_it} - {""})
+        tests.append(
+            {
+                "name": name or "healthy",
+                "interval": "1m",
+                "input_series": [
+                    {"series": k, "values": v} for k, v in (HEALTHY | otherwise).items()
+                ],
+                "promql_expr_test": [
+                    {
+                        "expr": 'max by (alertname) (ALERTS{alertstate="firing"})',
+                        "eval_time": f"{60 * HOURS - 1}m",
+                        "exp_samples": [
+                            {"labels": f'{{alertname="{each}"}}', "value": 1} for each in expected
+                        ],
+                    }
+                ],
+            }
+        )
+    file = tmp_path / "alerts.json"
+    file.write_text(json.dumps({"rule_files": [str(RULES)], "tests": tests}), "utf-8")
+    told = subprocess.run(
+        ["promtool", "test", "rules", str(file)], capture_output=True, text=True, check=False
     )
     assert told.returncode == 0, told.stderr + told.stdout

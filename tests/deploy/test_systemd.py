@@ -5,8 +5,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 
+from service.errors import ConfigurationError, NotNow
 from service.settings import SECRETS
 from tests.deploy.examples import FOLDER, SETTINGS, takes
 from tests.documents import ROOT, document
@@ -42,14 +44,16 @@ def test_the_exposure_of_the_unit_is_at_most_two(unit: Path) -> None:
 
 
 @with_systemd
-def test_the_documents_command_tells_the_exposure_that_it_says() -> None:
+def test_the_documents_command_tells_no_more_exposure_than_it_says() -> None:
+    """Versions of systemd weigh a little differently: 1.2 by that of Debian 12, 1.1 by 13's."""
     page = document("docs/operations.md")
     [command] = [c for c in page.commands() if c.startswith("systemd-analyze")]
     told = subprocess.run(
         command.split(), cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
     [level] = re.findall(r"level for \S+: ([\d.]+)", told.stdout)
-    assert f"exposure of {level} by" in page.prose.replace("\n", " ")
+    [said] = re.findall(r"an exposure of ([\d.]+) at most by", page.prose.replace("\n", " "))
+    assert float(said) - 0.2 <= float(level) <= float(said)
 
 
 @with_systemd
@@ -93,7 +97,12 @@ def test_the_units_command_is_one(unit: Path) -> None:
 
 def test_systemctl_reload_brings_edited_policies_into_force() -> None:
     [command] = values(SERVICE, "ExecReload")
-    program, *words = command.split()
+    env, *rest = command.split()
+    # The command cannot read a credential of the service, and does not try: also none that an
+    # installation adds.
+    without = {f"--unset=COVERCARD_{name.upper()}_FILE" for name in SECRETS}
+    assert (env, set(rest[: len(without)])) == ("/usr/bin/env", without)
+    program, *words = rest[len(without) :]
     assert program == values(SERVICE, "ExecStart")[0].split()[0]
     assert words == ["reload"]
     assert takes(words)
@@ -128,6 +137,13 @@ def test_the_service_is_one_that_notifies_with_a_watchdog() -> None:
     from service.cli.worker_process import SECONDS_TO_STOP
 
     assert int(values(SERVICE, "TimeoutStopSec")[0]) > SECONDS_TO_STOP
+
+
+def test_it_is_started_again_after_what_may_pass_and_not_after_a_wrong_setting() -> None:
+    assert values(SERVICE, "Restart") == ["on-failure"]
+    [never_again] = values(SERVICE, "RestartPreventExitStatus")
+    assert int(never_again) == ConfigurationError.exit_code == click.UsageError.exit_code
+    assert NotNow.exit_code != int(never_again)
 
 
 def test_the_documents_install_commands_put_each_file_where_its_unit_looks(tmp_path: Path) -> None:

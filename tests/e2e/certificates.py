@@ -1,4 +1,7 @@
-"""A throw-away authority and what it signs, for TLS on loopback."""
+"""A throw-away authority and what it signs, for TLS on loopback.
+
+With the extensions that Python 3.13 and later want of every certificate (RFC 5280, 4.2.1).
+"""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -46,6 +49,14 @@ class Authority:
             .not_valid_after(now + timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(str(name))]), critical=False)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
+                critical=False,
+            )
+            .add_extension(_usage(authority=authority), critical=True)
         )
         return builder.sign(self._key, hashes.SHA256())
 
@@ -53,6 +64,20 @@ class Authority:
         file = self.folder / f"{name}.pem"
         file.write_bytes(certificate.public_bytes(Encoding.PEM))
         return file
+
+
+def _usage(*, authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=authority,
+        crl_sign=authority,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _named(name: str) -> x509.Name:

@@ -12,7 +12,8 @@ import pytest
 
 from tests.conftest import FIXTURES, fixture_text_today
 from tests.e2e.chromium import browser, open_page  # noqa: F401  (fixtures)
-from tests.e2e.servers import Server, running
+from tests.e2e.decision_log.instances import Instance
+from tests.e2e.servers import Server, free_port, running
 from tests.e2e.signing import Signer, ec_signer, rsa_signer, write_clients
 
 HERE = Path(__file__).parent
@@ -86,3 +87,12 @@ def guarded(
     # Attacks by the dozen come from here: the limit of invalid tokens has tests of its own.
     server = start_server(clients_file=file, workers=2, failed_tokens_per_minute=10_000)
     return Guarded(server, hospital, hospital_rsa, clinic)
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[Instance]:
+    """An instance of two workers that answers."""
+    instance = Instance(tmp_path / "instance", free_port())
+    instance.start()
+    yield instance
+    instance.kill()

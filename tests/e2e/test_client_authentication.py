@@ -3,10 +3,11 @@
 Over HTTP: the service runs in two worker processes and knows two clients.
 """
 
+import contextlib
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -680,12 +681,13 @@ def test_an_open_service_on_loopback_asks_for_no_token_and_minds_none(
         assert reply.status_code == 200
 
 
-@pytest.mark.threat("failed-tokens")
-def test_a_caller_whose_tokens_fail_too_often_is_sent_away_and_the_client_elsewhere_is_not(
-    tmp_path: Any, order: bytes
-) -> None:
-    client = ec_signer("https://ehr.hospital.example.org")
-    forged = ec_signer(client.issuer, kid=client.kid)
+@contextlib.contextmanager
+def behind_a_proxy(
+    tmp_path: Any, client: Signer, order: bytes
+) -> Iterator[Callable[[Signer, str], requests.Response]]:
+    """A service with this client behind a proxy, three failed tokens a minute allowed; what sends
+    an order with a token of a signer from an address.
+    """
     with running(
         tmp_path,
         clients_file=write_clients(tmp_path, entry(client)),
@@ -698,6 +700,16 @@ def test_a_caller_whose_tokens_fail_too_often_is_sent_away_and_the_client_elsewh
             headers = {**JSON, **signer.call(url), "X-Forwarded-For": address}
             return requests.post(url, data=order, headers=headers, timeout=30)
 
+        yield send
+
+
+@pytest.mark.threat("failed-tokens")
+def test_a_caller_whose_tokens_fail_too_often_is_sent_away_and_the_client_elsewhere_is_not(
+    tmp_path: Any, order: bytes
+) -> None:
+    client = ec_signer("https://ehr.hospital.example.org")
+    forged = ec_signer(client.issuer, kid=client.kid)
+    with behind_a_proxy(tmp_path, client, order) as send:
         failed = [send(forged, "192.0.2.66").status_code for _ in range(4)]
         last = send(forged, "192.0.2.66")
         assert send(client, "192.0.2.7").status_code == 200
@@ -706,3 +718,19 @@ def test_a_caller_whose_tokens_fail_too_often_is_sent_away_and_the_client_elsewh
     assert last.status_code == 429 or failed[3] == 401
     if last.status_code == 429:
         assert 0 < int(last.headers["Retry-After"]) <= 60
+
+
+@pytest.mark.threat("failed-tokens")
+@pytest.mark.parametrize(
+    "address", ["2001:db8:0:7::{n}", "[2001:db8:0:7::{n}]:443", "192.0.2.66:5{n}"]
+)
+def test_the_addresses_of_one_network_and_the_ports_of_one_address_count_together(
+    tmp_path: Any, order: bytes, address: str
+) -> None:
+    client = ec_signer("https://ehr.hospital.example.org")
+    forged = ec_signer(client.issuer, kid=client.kid)
+    with behind_a_proxy(tmp_path, client, order) as send:
+        statuses = [send(forged, address.format(n=n)).status_code for n in range(8)]
+    # A minute may end meanwhile: then the count begins anew, once.
+    assert statuses.count(401) in range(3, 7)
+    assert 429 in statuses

@@ -3,7 +3,9 @@
 import gzip
 import json
 import socket
+import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -197,6 +199,40 @@ def test_calls_of_one_client_are_counted_for_all_workers_together(
             assert replies[-1].json()["issue"][0]["code"] == "throttled"
             return
         pytest.skip("the machine is too slow: no client had its calls counted within one minute")
+
+
+@pytest.mark.threat("client-share", "replay")
+def test_whoever_writes_to_the_sqlite_database_holds_up_neither_counts_nor_tokens(
+    tmp_path: Path, order: bytes
+) -> None:
+    """Its rows are written behind the answers; what a call is admitted by lies beside it."""
+    signers = [ec_signer(f"https://ehr-{n}.example.org") for n in range(4)]
+    file = write_clients(tmp_path, *map(entry, signers))
+    database = tmp_path / "log.sqlite3"
+    settings = {"database_url": f"sqlite:///{database}", "workers": 2, "calls_per_minute": 5}
+    with running(tmp_path, clients_file=file, **settings) as server:
+        url = server.base + PATH
+
+        def call(token: str) -> int:
+            headers = {**JSON, "Authorization": f"Bearer {token}"}
+            return server.post(PATH, data=order, headers=headers).status_code
+
+        with sqlite3.connect(database, timeout=30, isolation_level=None) as other:
+            other.execute("BEGIN IMMEDIATE")
+            token = signers[0].token(url)
+            uses = [call(token) for _ in range(4)]
+            for signer in signers[1:]:
+                minute = time.time() // 60
+                statuses = Counter(call(signer.token(url)) for _ in range(12))
+                if time.time() // 60 == minute:
+                    break
+            else:
+                pytest.skip("the machine is too slow: no client's calls were within one minute")
+            other.execute("ROLLBACK")
+        assert uses == [200] + [401] * 3
+        assert statuses == {200: 5, 429: 7}
+        alone = "used tokens are known to this instance alone"
+        assert (server.counts_alone(), server.lines(alone)) == (0, [])
 
 
 SMUGGLED = [

@@ -12,7 +12,8 @@ import pytest
 from tests.conftest import ROOT
 
 PYTHON = r"""#!/bin/sh
-# A Python that makes a virtual environment of a pip that notes when it begins and ends.
+# A Python that makes a virtual environment of a pip that notes when it begins and ends, and of a
+# Python that has it.
 case "$1 $2" in
     "-m venv")
         echo "venv" >>log
@@ -24,7 +25,8 @@ sleep 0.3
 case "$*" in *requirements.lock*) [ ! -e broken ] || exit 1 ;; esac
 echo "pip ends" >>log
 PIP
-        chmod +x "$3/bin/pip" ;;
+        printf '#!/bin/sh\n' >"$3/bin/python"
+        chmod +x "$3/bin/pip" "$3/bin/python" ;;
 esac
 """
 
@@ -73,6 +75,26 @@ def test_what_is_installed_is_not_installed_again(project: Path) -> None:
     make = start(project)
     make.communicate(timeout=60)
     assert (project / "log").read_text().count("pip begins") == 4
+
+
+@pytest.mark.parametrize("now", ["gone", "another one, without its packages"])
+def test_an_environment_whose_python_is_not_what_it_was_is_made_anew(
+    project: Path, now: str
+) -> None:
+    """As after an upgrade of the machine."""
+    start(project).communicate(timeout=60)
+    python = project / ".venv" / "bin" / "python"
+    python.unlink()
+    python.symlink_to("/nowhere/python3" if now == "gone" else "/bin/false")
+    make = start(project)
+    said, _ = make.communicate(timeout=60)
+    assert make.returncode == 0, said
+    assert "The Python of .venv is gone, or is another one now: it is made anew." in said
+    log = (project / "log").read_text().splitlines()
+    assert log == ["venv", *["pip begins", "pip ends"] * 2] * 2
+    assert not python.is_symlink()
+    said, _ = start(project).communicate(timeout=60)
+    assert "made anew" not in said
 
 
 def test_an_installation_that_failed_is_done_again(project: Path) -> None:

@@ -6,6 +6,7 @@ None of them shows a traceback or the program's lines, and none ends with exit c
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -72,7 +73,19 @@ def complaint(done: subprocess.CompletedProcess[str], code: int | None = None) -
     [
         ("covercard.sqlite3", "must begin with sqlite:/// or postgresql+psycopg://"),
         (f"mysql://covercard:{PASSWORD}@db/covercard", "must begin with sqlite:/// or postgresql"),
-        ("sqlite:///", "names no file: write sqlite:///FILE"),
+        *(
+            (url, "names no file: write sqlite:///FILE")
+            for url in (
+                "sqlite:///",
+                "sqlite:////",
+                "sqlite:///./",
+                "sqlite:///:memory:",
+                "sqlite:///file:log?mode=memory&uri=true",
+                "sqlite:///log.sqlite3?mode=ro",
+            )
+        ),
+        ("sqlite:///log.sqlite3\n", "holds a line break"),
+        (f"postgresql+psycopg://covercard:{PASSWORD}@h/x\n", "holds a line break"),
         (f"postgresql+psycopg://covercard:{PASSWORD}@h:port/x", "cannot be read as user:password"),
     ],
 )
@@ -84,14 +97,36 @@ def test_a_bad_database_url_is_named_with_its_right_form(
     assert f"COVERCARD_DATABASE_URL: {says}" in said
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+def test_a_bad_url_of_the_replica_is_named_without_its_password(tmp_path: Path) -> None:
+    url = f"postgresql+psycopg://covercard:one/{PASSWORD}@h/x"
+    said = complaint(run(READING["find"], tmp_path, read_database_url=url), 2)
+    assert "COVERCARD_READ_DATABASE_URL: cannot be read as user:password@host:port/name" in said
+
+
+def test_a_replica_that_does_not_answer_is_named_with_what_to_do(
+    made: Path, tmp_path: Path
+) -> None:
+    url = f"postgresql+psycopg://covercard:{PASSWORD}@127.0.0.1:9/covercard"
+    said = complaint(run(READING["find"], tmp_path, read_database_url=url), 3)
+    assert "nothing listens there" in said
+    assert "start it, or correct COVERCARD_READ_DATABASE_URL" in said
+
+
+@pytest.mark.parametrize("host", ["x" * 64, ".."])
+def test_a_listening_name_that_is_none_is_named(host: str, tmp_path: Path) -> None:
+    said = complaint(run(START["start"], tmp_path, host=host), 2)
+    assert f"COVERCARD_HOST: {host} is neither an address nor the name of a host" in said
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, "grant"])
 def test_a_database_that_does_not_answer_is_named_with_what_to_do(
     name: str, tmp_path: Path
 ) -> None:
     if name == "backup" and shutil.which("pg_dump") is None:
         pytest.skip("pg_dump is not installed here")
     url = f"postgresql+psycopg://covercard:{PASSWORD}@127.0.0.1:9/covercard"
-    said = complaint(run(COMMANDS[name], tmp_path, database_url=url), 3)
+    command = {**COMMANDS, "grant": ["db", "grant", "serving"]}[name]
+    said = complaint(run(command, tmp_path, database_url=url), 3)
     if name != "backup":
         assert "nothing listens there" in said
     assert "start it, or correct COVERCARD_DATABASE_URL" in said
@@ -138,7 +173,7 @@ def made(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", [*READING, "upgrade", "start"])
 def test_a_newer_database_asks_for_the_newer_version(name: str, made: Path, tmp_path: Path) -> None:
     with closing(sqlite3.connect(made)) as database, database:
-        database.execute("UPDATE alembic_version SET version_num = '9999'")
+        database.execute("UPDATE alembic_version SET version_num = '9999', usable_from = '9999'")
     said = complaint(run(EACH[name], tmp_path))
     assert "are at 9999, newer than this version's" in said
     assert "run the newer version" in said
@@ -210,16 +245,46 @@ def test_missing_rights_are_named_with_the_file_and_the_user_to_be(
     assert "run it as the user that the service runs as" in said
 
 
-def with_little_room(folder: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
-    """A command in a mount namespace of its own, with a disk of a few pages at FOLDER/full."""
-    full = folder / "full"
-    full.mkdir()
-    words = " ".join(f"'{word}'" for word in [*COVERCARD, *command])
-    script = f"mount -t tmpfs -o size=8k,mode=755 tmpfs '{full}' && exec {words}"
+LOOKING = {"check": ["db", "check"], "verify": ["decisions", "verify"]}
+
+
+@pytest.mark.parametrize("name", [*EACH, *LOOKING])
+def test_a_closed_folder_of_the_database_is_named_with_the_user_to_be(
+    name: str, tmp_path: Path
+) -> None:
+    """Whether there is a database in it cannot be told, and is not said."""
+    closed, own = tmp_path / "closed", tmp_path / "own"
+    (closed / "in").mkdir(parents=True)
+    own.mkdir(mode=0o700)
+    for folder in [p for p in own.parents if p.stat().st_uid == os.geteuid()][:-1]:
+        folder.chmod(0o755)
+    if os.geteuid() == 0:
+        os.chown(own, 65534, 65534)
+    closed.chmod(0)
+    if not readable_by_nobody(own):
+        pytest.skip("the program cannot be read by another user here")
+    command = [word.format(folder=own) for word in {**EACH, **LOOKING}[name]]
+    done = subprocess.run(
+        as_nobody([*COVERCARD, *command]),
+        cwd=ROOT,
+        env=environment(own, database_url=f"sqlite:///{closed}/in/covercard.sqlite3"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    closed.chmod(0o700)
+    said = complaint(done, 2)
+    assert f"{closed}/in" in said
+    assert "permission denied: run it as the user that the service runs as" in said
+
+
+def with_own_mounts(script: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    """A shell's script that mounts disks of its own."""
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", script],
         cwd=ROOT,
-        env=environment(folder),
+        env=environment(folder, **settings),
         capture_output=True,
         text=True,
         timeout=60,
@@ -228,6 +293,15 @@ def with_little_room(folder: Path, command: list[str]) -> subprocess.CompletedPr
     if "unshare" in done.stderr or "mount:" in done.stderr:
         pytest.skip("no disk can be mounted here")
     return done
+
+
+def with_little_room(folder: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
+    """A command in a mount namespace of its own, with a disk of a few pages at FOLDER/full."""
+    full = folder / "full"
+    full.mkdir()
+    words = " ".join(f"'{word}'" for word in [*COVERCARD, *command])
+    script = f"mount -t tmpfs -o size=8k,mode=755 tmpfs '{full}' && exec {words}"
+    return with_own_mounts(script, folder)
 
 
 @pytest.fixture
@@ -280,6 +354,34 @@ def test_a_full_disk_under_standard_output_is_an_error_of_the_command(
         assert done.returncode == 1, (command, done.stderr)
         assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
         assert "standard output: no space left on device: make room" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["ndjson", "csv"])
+def test_with_standard_output_closed_an_export_says_what_to_do(
+    kind: str, filled: Path, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *COVERCARD, "decisions", "export", "--format", kind],
+        cwd=ROOT,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "standard output is closed; name a file with --output" in complaint(done, 2)
+
+
+def test_a_log_on_a_full_disk_is_told_of_as_that(filled: Path, tmp_path: Path) -> None:
+    """It was left whole; now SQLite has no room for the files beside it."""
+    moves = (
+        "mkdir {0} && mount -t tmpfs -o size=4m,mode=755 tmpfs {0} && cp {1} {0} &&"
+        " {{ dd if=/dev/zero of={0}/fill bs=1k 2>/dev/null; exec {2}; }}"
+    )
+    full = tmp_path / "disk"
+    script = moves.format(full, filled, shlex.join([*COVERCARD, "db", "check"]))
+    done = with_own_mounts(script, tmp_path, database_url=f"sqlite:///{full / filled.name}")
+    assert "its disk is full" in complaint(done, 3)
 
 
 def test_a_device_is_never_replaced_by_a_file(made: Path, tmp_path: Path) -> None:

@@ -11,18 +11,24 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from service.policies.bundle import bundle_bytes, signing_key
+from service.policies.library_files import LibraryPlaces, read_files
+from tests.e2e.decision_log.instances import until
 from tests.e2e.fetch.conftest import bare
 from tests.e2e.fetch.ehrs import Ehr, Handler, serve
+from tests.e2e.processes import workers_of
 from tests.e2e.readers import ReaderBrowser, readers_file
 from tests.e2e.servers import SERVE, Server, environment, free_port, running
 from tests.e2e.signing import Signer, ec_signer, entry, write_clients
 from tests.policies import LIBRARY, PAYERS
+from tests.unit.test_bundle import MADE, private_pem, public_pem
 
 JSON = {"Content-Type": "application/json"}
 ORDER_SIGN = "/cds-services/order-sign-crd"
@@ -70,8 +76,7 @@ class Service:
         return {self.snapshot()["policies"] for _ in range(times)}
 
     def workers(self) -> list[int]:
-        children = f"/proc/{self.server.process.pid}/task/{self.server.process.pid}/children"
-        return [int(pid) for pid in Path(children).read_text().split()]
+        return workers_of(self.server.process.pid)
 
     def lines(self, event: str) -> list[dict[str, Any]]:
         return self.server.lines(event)
@@ -210,14 +215,16 @@ def test_a_call_ends_under_the_snapshot_that_it_began_with(begin: Any) -> None:
 
 def kept_digest(service: Service, call: str) -> str:
     """The digest in the record of a call."""
-    for _ in range(100):
+    found: list[tuple[str]] = []
+
+    def is_there() -> bool:
         with closing(sqlite3.connect(service.folder / "var" / "covercard.sqlite3")) as log:
-            found = log.execute("SELECT policies_digest FROM call WHERE call_id = ?", (call,))
-            row = found.fetchone()
-        if row:
-            return str(row[0])
-        time.sleep(0.1)
-    raise AssertionError("the call is not in the log")
+            rows = log.execute("SELECT policies_digest FROM call WHERE call_id = ?", (call,))
+            found[:] = rows.fetchall()
+        return bool(found)
+
+    until(is_there, "the call is in the log")
+    return found[0][0]
 
 
 def broken_yaml(service: Service) -> None:
@@ -235,6 +242,10 @@ def an_unknown_policy_of_a_payer(service: Service) -> None:
     payers.write_text(payers.read_text("utf-8").replace("mr-spectroscopy", "no-such"), "utf-8")
 
 
+def none_in_force(service: Service) -> None:
+    service.policy.unlink()
+
+
 def no_policies(service: Service) -> None:
     shutil.move(service.folder / "library", service.folder / "moved")
 
@@ -247,6 +258,7 @@ def no_policies(service: Service) -> None:
         (a_failing_case, "cases fail"),
         (an_unknown_policy_of_a_payer, "no-such"),
         (no_policies, "cannot be read"),
+        (none_in_force, "no policy would be in force today"),
     ],
 )
 def test_wrong_files_are_refused_with_the_reason_and_what_is_in_force_stays(
@@ -278,13 +290,12 @@ def test_wrong_files_are_refused_with_the_reason_and_what_is_in_force_stays(
 
 def wait_for_workers(service: Service, without: int) -> None:
     """Wait until there are two workers again, none of which is that one."""
-    for _ in range(200):
+
+    def are_there() -> bool:
         now = service.workers()
-        if without not in now and len(now) == 2:
-            break
-        time.sleep(0.1)
-    else:
-        raise AssertionError("the worker does not come again")
+        return without not in now and len(now) == 2
+
+    until(are_there, "the worker comes again")
     time.sleep(1.5)  # it loads; whoever connects meanwhile reaches the other one
 
 
@@ -308,10 +319,7 @@ def test_sighup_does_the_same(begin: Any, order: bytes) -> None:
     service = begin()
     service.edit()
     service.server.process.send_signal(signal.SIGHUP)
-    for _ in range(200):
-        if service.lines("snapshot in force"):
-            break
-        time.sleep(0.05)
+    until(lambda: service.lines("snapshot in force"), "it has reloaded")
     assert service.sign(order).startswith(AFTER)
     # Those of before go on: no call is lost.
     assert len(service.workers()) == 2
@@ -381,7 +389,6 @@ def test_without_a_running_service_the_command_says_so(begin: Any) -> None:
     # One that was killed left its file: another process may have its number by now.
     service.server.process.kill()
     service.server.process.wait()
-    time.sleep(1.5)
     done = service.reload()
     assert done.returncode == 2
     assert "no service runs" in done.stderr
@@ -448,3 +455,27 @@ def test_the_session_of_a_removed_reader_ends(begin: Any, tmp_path: Path, how: s
     for _ in range(12):
         reply = browser.get(page, timeout=30, allow_redirects=False)
         assert (reply.status_code, reply.headers["Location"]) == (303, "/decisions/sign-in")
+
+
+def test_start_command_and_readiness_tell_when_the_bundle_was_made_and_no_older_one_is_taken(
+    begin: Any, tmp_path: Path
+) -> None:
+    key, file = private_pem(tmp_path), tmp_path / "policies.bundle"
+    files = dict(read_files(LibraryPlaces(tmp_path / "library", tmp_path / "library/payers.yaml")))
+    moments = [MADE + timedelta(days=day) for day in (0, 1, 2)]
+    file.write_bytes(bundle_bytes(files, signing_key(key), moments[1]))
+    service = begin(policies_dir="", policy_bundle=file, policy_bundle_key=public_pem(tmp_path))
+    assert f"Policies of the bundle made {moments[1].isoformat()}" in service.server.printed()
+    assert service.snapshot()["bundle_made"] == moments[1].isoformat()
+    name = "policies/mr-spectroscopy/2023-10-01.yaml"
+    files[name] = files[name].replace(BEFORE.encode(), AFTER.encode())
+    file.write_bytes(bundle_bytes(files, signing_key(key), moments[0]))
+    done = service.reload()
+    assert done.returncode == 1
+    assert f"was made {moments[0].isoformat()}" in done.stderr
+    assert service.snapshot()["bundle_made"] == moments[1].isoformat()
+    file.write_bytes(bundle_bytes(files, signing_key(key), moments[2]))
+    done = service.reload()
+    assert done.returncode == 0, done.stderr
+    assert f"bundle made {moments[2].isoformat()}" in done.stdout
+    assert {service.snapshot()["bundle_made"] for _ in range(20)} == {moments[2].isoformat()}

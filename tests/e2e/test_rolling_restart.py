@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import tempfile
@@ -25,16 +26,20 @@ import requests
 from sqlalchemy import text
 
 from service.auth.auth_tables import AUTH
+from service.cli.ehr_stub.fhir_server import DEMO_TOKEN
 from service.database.engines import open_engine
-from service.database.table_revisions import Migrations, revision, upgrade
+from service.database.table_revisions import revision, upgrade
 from service.decision_log.log_revision import DECISION_LOG
+from tests.conftest import FIXTURES, fixture_text_today
 from tests.e2e.certificates import Authority
 from tests.e2e.conftest import HOSPITAL
 from tests.e2e.decision_log.instances import Instance, until
 from tests.e2e.decision_log.postgres import PostgresMissing, postgres
+from tests.e2e.fetch.ehrs import Ehr, Handler, serve
 from tests.e2e.nginx import NGINX, in_front
 from tests.e2e.servers import ROOT, free_port
 from tests.e2e.signing import Signer, ec_signer, entry, write_clients
+from tests.later_version import LATER, migrated
 
 pytestmark = pytest.mark.skipif(
     NGINX is None, reason="nginx is not installed (on Debian: apt-get install nginx-light)"
@@ -50,27 +55,38 @@ PAUSE_SECONDS = 0.06
 
 @dataclass(frozen=True)
 class Answered:
-    """A call's begin by the monotonic clock, its status, and what it said."""
+    """A call's begin by the monotonic clock, its order's number and hookInstance, its status, and
+    what it said.
+    """
 
     began: float
+    order: int
+    instance: str
     status: int
     said: tuple[str, ...]
 
 
 @dataclass
 class Calls:
-    """Calls of several clients, one after the other each, until they are told to stop."""
+    """Calls of several clients, one after the other each, until they are told to stop.
+
+    Each client has one of the orders.
+    """
 
     url: str
     trusted: Path
     hospital: Signer | None
-    order: dict[str, Any]
+    orders: tuple[dict[str, Any], ...]
+    clients: int = CLIENTS
     answers: list[Answered] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._client, daemon=True) for _ in range(CLIENTS)]
+        self._threads = [
+            threading.Thread(target=self._client, args=(number % len(self.orders),), daemon=True)
+            for number in range(self.clients)
+        ]
 
     def __enter__(self) -> Calls:
         for thread in self._threads:
@@ -91,10 +107,11 @@ class Calls:
             60,
         )
 
-    def _client(self) -> None:
+    def _client(self, number: int) -> None:
         session = requests.Session()
         while not self._stop.is_set():
-            body = {**self.order, "hookInstance": str(uuid.uuid4())}
+            instance = str(uuid.uuid4())
+            body = {**self.orders[number], "hookInstance": instance}
             headers = self.hospital.call(self.url + PATH) if self.hospital else {}
             began = time.monotonic()
             try:
@@ -108,7 +125,7 @@ class Calls:
             except requests.RequestException as error:
                 self.broken.append(repr(error))
                 continue
-            self.answers.append(Answered(began, reply.status_code, said(reply)))
+            self.answers.append(Answered(began, number, instance, reply.status_code, said(reply)))
             time.sleep(PAUSE_SECONDS)
 
 
@@ -139,13 +156,16 @@ class Site:
     instances: list[Instance]
     database_url: str
 
-    def calls(self, order: bytes) -> Calls:
-        return Calls(self.url, self.trusted, self.hospital, json.loads(order))
+    def calls(self, *orders: bytes, clients: int = CLIENTS) -> Calls:
+        read = tuple(map(json.loads, orders))
+        return Calls(self.url, self.trusted, self.hospital, read, clients)
 
 
 @contextlib.contextmanager
-def three_instances(*, tokens: bool) -> Iterator[Site]:
-    """Instances of one worker each; with `tokens` a call carries the hospital's."""
+def three_instances(*, tokens: bool, ehr: str = "") -> Iterator[Site]:
+    """Instances of one worker each; with `tokens` a call carries the hospital's, whose EHR is at
+    the base URL `ehr`.
+    """
     with tempfile.TemporaryDirectory(prefix="covercard-tests-") as name, ExitStack() as started:
         folder = Path(name)
         folder.chmod(0o755)
@@ -173,7 +193,8 @@ def three_instances(*, tokens: bool) -> Iterator[Site]:
                 "payers_file": ROOT / "service" / "policies" / "payers.yaml",
             }
             if hospital is not None:
-                settings["clients_file"] = write_clients(home, entry(hospital))
+                known = {**entry(hospital), "fhir_servers": [ehr] if ehr else []}
+                settings["clients_file"] = write_clients(home, known)
             instance = Instance(home, free_port(), settings)
             instance.begin()
             started.callback(instance.kill)
@@ -234,7 +255,7 @@ def test_a_policy_is_switched_by_a_rolling_restart(order: bytes) -> None:
 
 def test_a_policy_is_switched_while_all_instances_run(open_site: Site, order: bytes) -> None:
     def digests() -> set[str]:
-        told = [instance.ready() or {} for instance in open_site.instances]
+        told = [instance.readiness() for instance in open_site.instances]
         return {each["checks"]["snapshot"]["policies"] for each in told}
 
     (before,) = digests()
@@ -245,7 +266,7 @@ def test_a_policy_is_switched_while_all_instances_run(open_site: Site, order: by
             assert instance.process is not None
             publish_again(instance)
             instance.process.send_signal(signal.SIGHUP)
-        until(lambda: len(digests()) == 1 and before not in digests(), "all have switched", 60)
+        until(lambda: len(digests()) == 1 and before not in digests(), "all have switched")
         switched = time.monotonic()
         calls.more(30)
     no_call_is_lost(calls)
@@ -268,35 +289,99 @@ def test_an_instance_is_killed_and_comes_again(open_site: Site, order: bytes) ->
     assert len({answer.said for answer in calls.answers}) == 1
 
 
-LATER = """
-import sqlalchemy as sa
-from alembic import op
-
-revision = "9999"
-down_revision = "{head}"
+def slowly(handler: Handler) -> None:
+    """The good answer, late: while an instance waits for it, the call is in its middle."""
+    time.sleep(0.3)
+    serve(handler)
 
 
-def upgrade() -> None:
-    op.add_column("call", sa.Column("of_a_later_version", sa.String(64), nullable=True))
-    op.create_index("ix_of_a_later_version", "call", ["of_a_later_version"])
-    op.create_table("of_a_later_version", sa.Column("id", sa.BigInteger, primary_key=True))
-"""
+@pytest.fixture
+def slow_ehr() -> Iterator[Ehr]:
+    ehr = Ehr()
+    ehr.misbehave = dict.fromkeys(("Coverage", "Encounter", "Patient"), slowly)
+    yield ehr
+    ehr.close()
+
+
+def read_from(ehr: Ehr) -> bytes:
+    """A call whose data are read from this EHR."""
+    call = json.loads(fixture_text_today(FIXTURES / "order-sign" / "mrs-original-medicare.json"))
+    token = {"access_token": DEMO_TOKEN, "token_type": "Bearer"}
+    return json.dumps(
+        {**call, "fhirServer": ehr.base, "fhirAuthorization": token, "prefetch": {}}
+    ).encode()
+
+
+KILLS = 5
+"""Of an instance, and of a worker after it has come again."""
+
+
+def test_no_call_with_a_token_is_lost_where_an_instance_is_killed_in_the_middle_of_it(
+    slow_ehr: Ehr, order: bytes
+) -> None:
+    """The proxy repeats the call, with its token, at another instance, which lets it in.
+
+    Where the killed one had put it on record already, the second record says that it is the first
+    one's repetition.
+    """
+    with three_instances(tokens=True, ehr=slow_ehr.base) as site:
+        with site.calls(order, read_from(slow_ehr), clients=8) as calls:
+            calls.more()
+            for kill in range(KILLS):
+                killed = site.instances[kill % len(site.instances)]
+                time.sleep(random.uniform(0, 0.5))
+                killed.kill()
+                calls.more()
+                killed.start()
+                calls.more(5)
+                (worker,) = killed.workers()
+                time.sleep(random.uniform(0, 0.5))
+                os.kill(worker, signal.SIGKILL)
+                calls.more()
+        no_call_is_lost(calls)
+        assert len({(answer.order, answer.said) for answer in calls.answers}) == 2
+        marks = marks_by_instance(site)
+    assert {answer.instance for answer in calls.answers} <= marks.keys()
+    # Of no call there are two records that do not tell which one repeats the other.
+    assert all(sum(not repeated for repeated in of_call) <= 1 for of_call in marks.values())
+    # The kills came in the middle of calls.
+    assert any(any(of_call) for of_call in marks.values())
+
+
+def marks_by_instance(site: Site) -> dict[str, list[bool]]:
+    """By hookInstance, whether each record of it is marked as a repetition, in order."""
+    for instance in site.instances:
+        until(instance.settled, f"all of {instance.base} is in the database: {instance.ready()}")
+    marks: dict[str, list[bool]] = {}
+    with open_engine(site.database_url).connect() as connection:
+        kept = connection.execute(
+            text("SELECT hook_instance, repeated FROM call ORDER BY received_at")
+        )
+        for instance, repeated in kept:
+            marks.setdefault(instance, []).append(bool(repeated))
+    return marks
 
 
 def test_a_later_version_migrates_the_tables_while_this_one_runs(
     open_site: Site, order: bytes, tmp_path: Path
 ) -> None:
-    """And a worker that dies afterwards comes again: only a start looks at the tables."""
-    folder = tmp_path / "migrations"
-    shutil.copytree(DECISION_LOG.folder, folder)
-    (folder / "versions" / "9999_later.py").write_text(LATER.format(head=DECISION_LOG.revision))
+    """And a worker or an instance that dies afterwards comes again, for the tables serve it too."""
     with open_site.calls(order) as calls:
         calls.more()
-        upgrade(open_site.database_url, Migrations(folder, DECISION_LOG.version_table, "9999"))
+        migrated(
+            open_site.database_url,
+            tmp_path / "migrations",
+            DECISION_LOG,
+            "call",
+            usable_from=DECISION_LOG.revision,
+        )
         calls.more()
         (worker,) = open_site.instances[0].workers()
         os.kill(worker, signal.SIGKILL)
-        until(lambda: open_site.instances[0].workers() not in ([], [worker]), "another came", 30)
+        until(lambda: open_site.instances[0].workers() not in ([], [worker]), "another came")
+        calls.more()
+        open_site.instances[1].kill()
+        open_site.instances[1].start()
         calls.more()
     no_call_is_lost(calls)
     assert len({answer.said for answer in calls.answers}) == 1
@@ -305,4 +390,4 @@ def test_a_later_version_migrates_the_tables_while_this_one_runs(
     with open_engine(open_site.database_url).connect() as connection:
         kept = connection.execute(text("SELECT count(*) FROM call")).scalar_one()
     assert kept >= len(calls.answers)
-    assert revision(open_site.database_url, DECISION_LOG) == "9999"
+    assert revision(open_site.database_url, DECISION_LOG) == LATER

@@ -1,7 +1,8 @@
-"""docs/operations.md is a runbook: each of its commands is run here, on a machine of the test's.
+"""docs/operations.md is a runbook: each of its commands is run by a test, most of them also here.
 
-The machine is a folder: `HERE` says what stands for what. The few commands that cannot be run are
-in `HELD_ELSEWHERE`, each with its reason and the test that holds it.
+Here the machine is a folder, which every system has: `HERE` says what stands for what. On machines
+with systemd, containers or a cluster the same commands are run as they are written, by the tests
+that `tests.runbook` names.
 """
 
 from __future__ import annotations
@@ -18,16 +19,19 @@ from pathlib import Path
 import pytest
 import requests
 
+from service.decision_log.log_revision import DECISION_LOG
 from tests.conftest import ROOT
-from tests.documents import Document, document
 from tests.e2e.conftest import CLINIC, HOSPITAL
 from tests.e2e.servers import Server, environment, free_port, running
 from tests.e2e.signing import Signer, ec_signer, entry, write_clients
+from tests.later_version import migrated
+from tests.runbook import COMMANDS as ON_THE_PAGE
+from tests.runbook import ON_A_FOLDER, RUN_BY, Typed, run_by
 
-PAGE = document("docs/operations.md")
+COMMANDS = run_by(ON_A_FOLDER)
 ASSERTION = "cc" + "0" * 30
 
-HELD_ELSEWHERE: Mapping[str, tuple[str, str]] = {
+HERE: Mapping[str, tuple[str, str]] = {
     "systemd-analyze ": (
         "is run with the units where systemd is",
         "tests/deploy/test_systemd.py",
@@ -55,27 +59,14 @@ HERE: Mapping[str, str] = {
 """What stands in a command → what stands for it on the test's machine."""
 
 STAND_INS = {
+    "editor": f'exec {sys.executable} "$MACHINE/edit.py" "$1"',
     "journalctl": 'cat "$MACHINE"/log-*',  # without systemd the journal is the file of its output
-    "sudoedit": f'exec {sys.executable} "$MACHINE/edit.py" "$1"',
     "covercard": f"exec {sys.executable} -c 'from service.cli import main; main()' \"$@\"",
 }
-"""Programs that a machine under systemd has → what does their work here."""
+"""Programs of a machine under systemd, and its person's editor → what does their work here."""
 
 ENDS_WITH_1 = {"covercard decisions verify": "A segment is corrupt"}
 """Commands whose exit code tells what was found, by the part of the page where it does."""
-
-
-def sections(page: Document) -> Iterator[tuple[str, str]]:
-    """Each command with the heading that it stands under, in the order of the page."""
-    parts = re.split(r"^#+ +(.*)$", page.text, flags=re.MULTILINE)
-    for heading, text in zip(parts[1::2], parts[2::2], strict=True):
-        for block in re.findall(r"^```sh\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL):
-            for line in block.replace("\\\n", " ").splitlines():
-                if line.strip():
-                    yield heading, line.strip()
-
-
-COMMANDS = list(sections(PAGE))
 
 
 @dataclass
@@ -122,6 +113,7 @@ class Machine:
             command = command.replace(there, stands_for)
         variables = environment(self.settings) | {
             "MACHINE": str(self.folder),
+            "EDITOR": str(self.folder / "bin" / "editor"),
             "PATH": f"{self.folder}/bin:{os.environ['PATH']}",
         }
         return subprocess.run(
@@ -182,8 +174,16 @@ def a_segment_is_damaged(machine: Machine, order: bytes) -> None:
     machine.systemctl("start")
 
 
+def a_later_version_was_installed(machine: Machine, order: bytes) -> None:
+    """Its `db upgrade` has migrated the tables, and it is to be taken back."""
+    url = str(machine.settings["database_url"])
+    later = machine.folder / "later"
+    migrated(url, later, DECISION_LOG, "call", usable_from=DECISION_LOG.revision)
+
+
 BEFORE: Mapping[str, Callable[[Machine, bytes], None]] = {
     "Upgrade": answer_is_on_record,
+    "Roll back": a_later_version_was_installed,
     "A segment is corrupt": a_segment_is_damaged,
 }
 """What has happened to the machine when somebody opens this part of the page."""
@@ -223,14 +223,14 @@ AFTER: Mapping[str, Callable[[Machine, bytes, str], None]] = {
 @pytest.mark.timeout(900)
 def test_the_page_from_its_first_command_to_its_last(machine: Machine, order: bytes) -> None:
     part, said = "", ""
-    for heading, command in [*COMMANDS, ("", "")]:
+    for heading, command in [(c.heading, c.command) for c in (*COMMANDS, Typed("", ""))]:
         if heading != part:
             if part in AFTER:
                 AFTER[part](machine, order, said)
             part, said = heading, ""
             if part in BEFORE:
                 BEFORE[part](machine, order)
-        if not command or command.startswith(tuple(HELD_ELSEWHERE)):
+        if not command:
             continue
         if command == "covercard serve":
             machine.systemctl("start")
@@ -247,15 +247,18 @@ def test_the_page_from_its_first_command_to_its_last(machine: Machine, order: by
     assert machine.server is not None
 
 
-@pytest.mark.parametrize("beginning", HELD_ELSEWHERE)
-def test_what_is_not_run_here_has_its_reason_and_its_test(beginning: str) -> None:
-    reason, test = HELD_ELSEWHERE[beginning]
-    assert reason
-    assert any(command.startswith(beginning) for _, command in COMMANDS)
-    assert beginning.split()[0] in (ROOT / test).read_text("utf-8")
+def test_every_command_of_the_page_is_run_by_a_test() -> None:
+    assert {typed.heading for typed in ON_THE_PAGE} == set(RUN_BY)
 
 
-@pytest.mark.parametrize("command", [c for _, c in COMMANDS])
+@pytest.mark.parametrize("test", sorted({test for tests in RUN_BY.values() for test in tests}))
+def test_each_test_that_is_named_runs_the_commands_of_its_headings(test: str) -> None:
+    """Each takes them from the page itself, so that none that is added is left out."""
+    source = (ROOT / test).read_text("utf-8")
+    assert "run_by(" in source
+
+
+@pytest.mark.parametrize("command", [typed.command for typed in ON_THE_PAGE])
 def test_each_command_is_one_of_a_shell(command: str) -> None:
     done = subprocess.run(["bash", "-n"], input=command, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
@@ -263,9 +266,9 @@ def test_each_command_is_one_of_a_shell(command: str) -> None:
 
 @pytest.mark.parametrize("there", HERE)
 def test_each_stand_in_stands_for_something_on_the_page(there: str) -> None:
-    assert any(there in command for _, command in COMMANDS)
+    assert any(there in typed.command for typed in COMMANDS)
 
 
 def test_each_part_that_is_prepared_or_checked_is_on_the_page() -> None:
-    headings = {heading for heading, _ in COMMANDS}
+    headings = {typed.heading for typed in COMMANDS}
     assert {*BEFORE, *AFTER, *ENDS_WITH_1.values()} <= headings

@@ -12,13 +12,14 @@ import pytest
 from sqlalchemy import create_engine, select, text
 
 from service.auth.auth_tables import AUTH, used_tokens
-from service.auth.replay_detection import SqlReplayStore
+from service.auth.replay_detection import MOST_REPEATS, SqlReplayStore, Use
 from service.database.engines import open_pool
 from service.database.table_revisions import upgrade
 from service.decision_log.log_revision import DECISION_LOG
 from tests.e2e.decision_log.postgres import PostgresMissing, postgres
 from tests.e2e.servers import Server, free_port, running
 from tests.e2e.signing import Signer, ec_signer, entry, write_clients
+from tests.token_uses import first_use
 
 PUBLIC = "https://covercard.example.org"
 PATH = "/cds-services/order-sign-crd"
@@ -119,8 +120,19 @@ def test_a_token_that_comes_to_eight_instances_at_once_counts_once(database: str
     stores = [SqlReplayStore(open_pool(database, 4)) for _ in range(8)]
     expires = datetime.now(UTC) + timedelta(minutes=5)
     with ThreadPoolExecutor(8) as pool:
-        first = list(pool.map(lambda store: store.first_use("a", "1", expires), stores))
+        first = list(pool.map(lambda store: first_use(store, "a", "1", expires), stores))
     assert first.count(True) == 1
+
+
+@pytest.mark.threat("replay")
+def test_a_request_that_is_repeated_at_eight_instances_at_once_is_let_in_a_few_times(
+    database: str,
+) -> None:
+    stores = [SqlReplayStore(open_pool(database, 4)) for _ in range(8)]
+    expires = datetime.now(UTC) + timedelta(minutes=5)
+    with ThreadPoolExecutor(8) as pool:
+        uses = list(pool.map(lambda store: store.use("a", "2", expires, "b" * 64), stores))
+    assert (uses.count(Use.FIRST), uses.count(Use.REPEATED)) == (1, MOST_REPEATS)
 
 
 @pytest.mark.threat("replay")

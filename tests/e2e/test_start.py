@@ -4,14 +4,19 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
+import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import requests
 
 from tests.e2e.conftest import HOSPITAL
-from tests.e2e.servers import ROOT, Server, refused_start, running
+from tests.e2e.decision_log.instances import until
+from tests.e2e.processes import workers_of
+from tests.e2e.servers import ROOT, SERVE, environment, free_port, refused_start, running
 from tests.e2e.signing import ec_signer, entry, write_clients
 
 SANDBOX = "https://sandbox.cds-hooks.org"
@@ -40,7 +45,7 @@ def test_behind_a_proxy_a_forgotten_clients_file_stops_the_start(tmp_path: Path)
 @pytest.mark.threat("open-by-mistake")
 def test_a_second_service_does_not_share_the_port_of_the_first(tmp_path: Path) -> None:
     with running(tmp_path) as first:
-        said = refused_start(tmp_path, port=first.port)
+        said = refused_start(tmp_path, exit_code=1, port=first.port)
         assert f"cannot listen on 127.0.0.1:{first.port} (address already in use)" in said
         assert first.get("/cds-services").status_code == 200
 
@@ -176,32 +181,19 @@ def test_every_address_of_the_machine_is_refused_until_it_is_said_aloud(
         assert warning["level"] == "warning"
 
 
-def workers_of(server: Server) -> list[int]:
-    """The process ids of a server's workers."""
-    pid = server.process.pid
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def test_workers_answer_by_the_library_that_the_server_read(tmp_path: Path) -> None:
     """It is read once; a worker that takes another's place does not answer by other policies."""
     library = shutil.copytree(ROOT / "examples" / "policies", tmp_path / "policies")
     with running(tmp_path, policies_dir=library) as server:
         before = server.get("/policies/lumbar-mri.json").json()
         shutil.rmtree(library / "lumbar-mri")
-        (dead,) = workers_of(server)
+        (dead,) = workers_of(server.process.pid)
         os.kill(dead, signal.SIGKILL)
-        deadline = time.monotonic() + 30
-        while workers_of(server) in ([], [dead]) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        (alive,) = workers_of(server)
+        until(lambda: workers_of(server.process.pid) not in ([], [dead]), "another worker came")
+        (alive,) = workers_of(server.process.pid)
         assert alive != dead
-        for _ in range(100):
-            with contextlib.suppress(requests.ConnectionError):
-                assert server.get("/policies/lumbar-mri.json").json() == before
-                break
-            time.sleep(0.1)
-        else:
-            raise AssertionError("the new worker does not answer")
+        until(lambda: asked(server.base + "/livez") == 200, "the new worker answers")
+        assert server.get("/policies/lumbar-mri.json").json() == before
 
 
 @pytest.mark.threat("files-at-rest")
@@ -222,10 +214,142 @@ def test_a_link_in_the_place_of_the_log_stops_the_start(tmp_path: Path, name: st
     assert list(elsewhere.iterdir()) == []
 
 
+def missing(key: Path) -> str:
+    return f"COVERCARD_RECORDS_KEY_FILE: {key}: there is no such key file; bring back the copy"
+
+
+def short(key: Path) -> str:
+    private(key, b"short")
+    return f"{key}: expected a key of at least 16 bytes"
+
+
+def open_to_others(key: Path) -> str:
+    private(key, b"k" * 64)
+    key.chmod(0o644)
+    return f"{key}: others can read the key; run `chmod 600 {key}`"
+
+
+def a_folder(key: Path) -> str:
+    key.mkdir()
+    return f"{key}: is no regular file; move it away"
+
+
+def private(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+    file.chmod(0o600)
+
+
+@pytest.mark.threat("files-at-rest")
+@pytest.mark.parametrize("wrong", [missing, short, open_to_others, a_folder])
+def test_a_key_of_the_records_that_cannot_be_had_stops_the_start(
+    tmp_path: Path, wrong: Callable[[Path], str]
+) -> None:
+    """Else each call would be refused, for its record could not be authenticated."""
+    key = tmp_path / "key"
+    why = wrong(key)
+    assert why in refused_start(tmp_path, records_key_file=key)
+
+
+@pytest.mark.threat("files-at-rest")
+def test_a_key_in_the_folder_of_the_records_that_is_empty_stops_the_start(tmp_path: Path) -> None:
+    records = tmp_path / "records"
+    records.mkdir(mode=0o700)
+    private(records / "chain.key", b"")
+    said = refused_start(tmp_path, records_dir=records)
+    assert f"{records / 'chain.key'}: expected a key" in said
+
+
+def test_while_the_key_of_the_records_cannot_be_had_the_service_is_failing_and_says_why(
+    tmp_path: Path,
+) -> None:
+    records = tmp_path / "records"
+    with running(tmp_path, records_dir=records, workers=1) as server:
+        key = records / "chain.key"
+        key.chmod(0o644)
+        (worker,) = workers_of(server.process.pid)
+        os.kill(worker, signal.SIGKILL)
+        until(lambda: asked(server.base + "/readyz") == 503, "it is failing")
+        assert f"{key}: others can read the key; run `chmod 600 {key}`" in server.printed()
+        key.chmod(0o600)
+        until(lambda: asked(server.base + "/readyz") == 200, "it has recovered")
+
+
+@pytest.fixture
+def an_open_place() -> Iterator[Path]:
+    """A folder that every user reaches: pytest's own is for whoever runs the tests."""
+    with tempfile.TemporaryDirectory() as place:
+        yield Path(place)
+
+
+def asked(url: str) -> int | None:
+    """The status of the answer; None without one, as while the worker is begun again."""
+    with contextlib.suppress(requests.ConnectionError):
+        return requests.get(url, timeout=10).status_code
+    return None
+
+
+@pytest.mark.threat("files-at-rest")
+@pytest.mark.parametrize("name", ["chain.key", "drain.lock", f"{1:020d}-{1:016x}-{1:06d}.segment"])
+def test_a_file_of_the_records_that_the_service_may_not_read_stops_the_start(
+    an_open_place: Path, name: str
+) -> None:
+    """As after a copy that root has made."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("only root gives files to others")
+    records = an_open_place / "records"
+    records.mkdir(mode=0o700)
+    private(records / name, b"k" * 64)
+    for folder in (an_open_place, records):
+        os.chown(folder, 65534, 65534)
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    if subprocess.run([*nobody, *SERVE, "--help"], capture_output=True).returncode != 0:
+        pytest.skip("the program cannot be read by another user here")
+    done = subprocess.run(
+        [*nobody, *SERVE],
+        cwd=an_open_place,
+        env=environment({"records_dir": records, "port": free_port()}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert f"{records / name}: permission denied: run it as the user" in done.stderr
+
+
+def test_a_folder_of_records_that_cannot_be_is_named_once_and_not_each_second(
+    tmp_path: Path,
+) -> None:
+    place = tmp_path / "records"
+    place.write_text("", "utf-8")
+    with running(tmp_path, records_dir=place, workers=1) as server:
+        until(lambda: server.lines("records cannot be drained"), "it is told")
+        time.sleep(3.5)  # it tries again each second
+        assert server.get("/readyz").status_code == 503
+        told = [line["reason"] for line in server.lines("records cannot be drained")]
+    assert told == [f"{place}: not a directory: check the name"]
+
+
+def test_two_services_that_share_a_folder_of_records_are_warned_of(tmp_path: Path) -> None:
+    records = tmp_path / "records"
+    warning = "another service has this folder of records: each needs its own"
+    with running(tmp_path, records_dir=records) as first:
+        other = tmp_path / "other"
+        other.mkdir()
+        with running(other, records_dir=records, port=free_port()) as second:
+            (line,) = second.lines(warning)
+            assert line["process"] == first.process.pid
+            port = first.base.rpartition(":")[2]
+            assert line["file"] == str(records / f"server-{port}.json")
+    with running(tmp_path, records_dir=records) as alone:
+        assert alone.lines(warning) == []
+
+
 @pytest.mark.threat("files-at-rest")
 def test_files_that_others_may_read_are_closed_at_the_start(tmp_path: Path) -> None:
     records = tmp_path / "records"
-    records.mkdir(mode=0o755)
+    records.mkdir()
+    records.chmod(0o755)
     segment = records / f"{1:020d}-{1:016x}-{1:06d}.segment"
     database = tmp_path / "covercard.sqlite3"
     for file in (segment, database):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.processes import workers_of
 from tests.e2e.servers import Server, running
 from tests.e2e.signing import Signer, ec_signer, entry, write_clients
 from tests.e2e.unexpected_answers import answering, reply, unexpected
@@ -114,20 +115,7 @@ def test_none_of_these_answers_has_filled_the_memory(hosts: KeyHosts, order: byt
     for name, client in hosts.clients.items():
         if any(word in name for word in ("MB", "bomb", "ever")):
             hosts.call(client, order)
-    (worker,) = _children(hosts.server.process.pid)
+    (worker,) = workers_of(hosts.server.process.pid)
     lines = Path(f"/proc/{worker}/status").read_text().splitlines()
     (peak,) = (int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
     assert peak < MOST_MEMORY
-
-
-def _children(pid: int) -> list[int]:
-    """The worker processes of a server."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            name, _, rest = status.read_text().rpartition(")")
-        except OSError:
-            continue  # it has ended meanwhile
-        if int(rest.split()[1]) == pid:
-            found.append(int(name.split()[0]))
-    return found

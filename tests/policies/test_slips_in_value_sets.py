@@ -23,6 +23,8 @@ A00 = "'icd10|A00'"
 LATE = "2026-02-01"
 HEAD = "id: mine\ntitle: M\ncodes:\n"
 DEEP = "[" * 5000 + "]" * 5000
+DEEPER_THAN_IS_READ = "[" * 250 + "]" * 250
+"""Every Python reads it."""
 
 
 @pytest.fixture
@@ -71,6 +73,8 @@ def expanded(contains: str) -> str:
         (f"{MINE}.json", expanded('["x"]'), None, "what is no mapping"),
         (f"{MINE}.json", DEEP, None, "nested too deeply"),
         (FORM, DEEP, None, "nested too deeply"),
+        (FORM, DEEPER_THAN_IS_READ, None, "nested too deeply"),
+        (f"{MINE}.json", DEEPER_THAN_IS_READ, None, "nested too deeply"),
         (FORM, b"\xff", None, "save it as UTF-8"),
         ("home-oxygen/questionnaires/libraries/x.json", DEEP, None, "nested too deeply"),
         ("home-oxygen/questionnaires/libraries/x.json", b"\xff", None, "save it as UTF-8"),

@@ -7,7 +7,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from service.bootstrap.app import Library, wire_review
+from service.settings import Settings
 from tests.bench.bodies import BODY_BYTES, call_with_orders, order_sign_bodies
+from tests.bench.growth import ORDERS, ORDERS_OF_ONE_POLICY, SERVICE
 from tests.bench.load import Load
 from tests.bench.machine import Beside, Watch, machine_lines, read_ticks
 from tests.bench.plot import svg
@@ -115,6 +118,15 @@ def test_the_plot_is_one_picture_with_a_line_for_each_server(three: dict[str, Me
     picture = ElementTree.fromstring(svg(list(three.values())))
     lines = picture.findall("{http://www.w3.org/2000/svg}polyline")
     assert len(lines) == 3
+
+
+def test_the_bench_asks_about_as_many_orders_as_a_call_may_have_and_no_more(
+    settings: Settings,
+) -> None:
+    review = wire_review(settings, Library(settings))
+    for count in {*ORDERS, *ORDERS_OF_ONE_POLICY}:
+        assert review.review(SERVICE, call_with_orders(count)).cards
+    assert max(ORDERS) == settings.max_orders
 
 
 def test_bodies_have_the_size_asked_for_and_an_instance_each() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import shutil
 import subprocess
+import tempfile
 import zipfile
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ from service.bootstrap.snapshot import read_snapshot
 from service.cli import cli
 from service.cli.snapshots.board import ReloadOutcome
 from service.cli.snapshots.keeper import SnapshotKeeper
-from service.errors import ConfigurationError, LibraryError
+from service.errors import ConfigurationError, LibraryError, NotNow
 from service.policies import bundle as bundles
 from service.policies.bundle import (
     MANIFEST,
@@ -42,12 +43,13 @@ from service.policies.bundle import (
 from service.policies.library_files import LibraryPlaces, digest_on_disk, read_files
 from service.settings import Settings, load_settings
 from tests.conftest import FIXTURES, NOW, fixture_text, in_folder
-from tests.documents import document
 from tests.policies import LIBRARY, PAYERS, SOUND
+from tests.runbook import WITH_KEYS, run_by
 
 PLACES = LibraryPlaces(SOUND, SOUND / "payers.yaml")
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 OTHER = Ed25519PrivateKey.from_private_bytes(b"o" * 32)
+MADE = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
 def private_pem(folder: Path, key: Ed25519PrivateKey = KEY, name: str = "key.pem") -> Path:
@@ -75,7 +77,7 @@ def no_other_library(monkeypatch: pytest.MonkeyPatch) -> None:
 def made(tmp_path: Path) -> Path:
     """A bundle of the sound library."""
     file = tmp_path / "policies.bundle"
-    file.write_bytes(bundle_bytes(read_files(PLACES), KEY))
+    file.write_bytes(bundle_bytes(read_files(PLACES), KEY, MADE))
     return file
 
 
@@ -84,7 +86,7 @@ def test_the_same_files_make_the_same_bytes_wherever_they_are(tmp_path: Path) ->
     for path in (tmp_path / "copy").rglob("*.yaml"):
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     copy = LibraryPlaces(tmp_path / "copy", tmp_path / "copy" / "payers.yaml")
-    assert bundle_bytes(read_files(copy), KEY) == bundle_bytes(read_files(PLACES), KEY)
+    assert bundle_bytes(read_files(copy), KEY, MADE) == bundle_bytes(read_files(PLACES), KEY, MADE)
 
 
 def test_a_bundle_has_the_digest_of_its_files_and_gives_them_back(made: Path) -> None:
@@ -102,7 +104,7 @@ def test_a_bundle_has_the_digest_of_its_files_and_gives_them_back(made: Path) ->
 def test_with_a_second_folder_of_policies_it_comes_along(tmp_path: Path) -> None:
     both = LibraryPlaces(LIBRARY, PAYERS, SOUND)
     file = tmp_path / "both"
-    file.write_bytes(bundle_bytes(read_files(both), KEY))
+    file.write_bytes(bundle_bytes(read_files(both), KEY, MADE))
     with extracted(read_bundle(file, None)) as places:
         assert places.added is not None
         assert digest_on_disk(places) == digest_on_disk(both)
@@ -173,7 +175,7 @@ def test_no_name_leads_out_of_its_folder_even_if_it_is_signed(
     tmp_path: Path, made: Path, name: str
 ) -> None:
     files = dict(read_files(PLACES)) | {name: b"x"}
-    made.write_bytes(bundle_bytes(files, KEY))
+    made.write_bytes(bundle_bytes(files, KEY, MADE))
     with pytest.raises(ConfigurationError):
         read_bundle(made, KEY.public_key())
     assert not list(tmp_path.parent.glob("outside*"))
@@ -184,13 +186,15 @@ def test_no_name_leads_out_of_its_folder_even_if_it_is_signed(
 def test_a_bundle_without_payers_or_programs_is_none(made: Path, name: str) -> None:
     files = dict(read_files(PLACES))
     del files[name]
-    made.write_bytes(bundle_bytes(files, KEY))
+    made.write_bytes(bundle_bytes(files, KEY, MADE))
     with pytest.raises(ConfigurationError, match="is no bundle of this service"):
         read_bundle(made, KEY.public_key())
 
 
 @pytest.mark.threat("policy-bundle")
-@pytest.mark.parametrize("how", ["compressed", "twice", "unlisted", "no manifest", "no archive"])
+@pytest.mark.parametrize(
+    "how", [*["compressed", "encrypted", "twice", "unlisted"], "no manifest", "no archive"]
+)
 def test_an_archive_that_is_not_as_bundles_are_made_is_refused(made: Path, how: str) -> None:
     whole = made.read_bytes()
     with zipfile.ZipFile(io.BytesIO(whole)) as archive:
@@ -207,7 +211,11 @@ def test_an_archive_that_is_not_as_bundles_are_made_is_refused(made: Path, how: 
         if how == "twice":
             with pytest.warns(UserWarning, match="Duplicate name"):
                 archive.writestr(*entries[-1])
-    made.write_bytes(b"not an archive" if how == "no archive" else written.getvalue())
+    content = bytearray(b"not an archive" if how == "no archive" else written.getvalue())
+    if how == "encrypted":
+        content[6] |= 0x01  # the flags of the first entry, and those that the directory tells
+        content[content.index(b"PK\x01\x02") + 8] |= 0x01
+    made.write_bytes(content)
     with pytest.raises(ConfigurationError, match=str(made)):
         read_bundle(made, KEY.public_key())
 
@@ -262,9 +270,18 @@ def test_the_command_makes_what_the_service_loads_and_both_tell_one_digest(tmp_p
     again = run("bundle", out, "--key", key, **sound)
     assert again.exit_code == 1
     assert "is there already" in again.output
-    before = out.read_bytes()
     assert run("bundle", out, "--key", key, "--replace", **sound).exit_code == 0
-    assert out.read_bytes() == before
+    assert read_bundle(out, None).digest == digest
+
+
+def test_the_command_tells_the_moment_at_which_the_bundle_was_made(tmp_path: Path) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    out = tmp_path / "out.bundle"
+    done = run("bundle", out, "--key", private_pem(tmp_path))
+    told = read_bundle(out, None).made
+    assert told is not None
+    assert before <= told <= datetime.now(UTC)
+    assert f"made {told.isoformat()}" in done.output
 
 
 def test_a_service_with_a_bundle_answers_as_one_with_its_folder(tmp_path: Path) -> None:
@@ -280,6 +297,9 @@ def test_a_service_with_a_bundle_answers_as_one_with_its_folder(tmp_path: Path) 
         health = app.test_client().get("/readyz").get_json()["checks"]["snapshot"]
         answers.append(([card["detail"] for card in reply.get_json()["cards"]], health))
         app.extensions[RECORDER].stop()
+    made = read_bundle(out, None).made
+    assert made is not None
+    assert answers[1][1].pop("bundle_made") == made.isoformat()
     assert answers[0] == answers[1]
 
 
@@ -320,7 +340,7 @@ def test_what_is_wrong_with_a_bundles_file_is_told_by_its_name_in_the_bundle(
     files = dict(read_files(PLACES))
     files["policies/example-scan/2024-01-01.yaml"] += b"more: than is known\n"
     made = tmp_path / "wrong.bundle"
-    made.write_bytes(bundle_bytes(files, KEY))
+    made.write_bytes(bundle_bytes(files, KEY, MADE))
     settings = in_folder(tmp_path, policy_bundle=made, policy_bundle_key=public_pem(tmp_path))
     with pytest.raises(LibraryError) as raised:
         read_snapshot(settings)
@@ -334,7 +354,10 @@ Change = Callable[[Path], object]
     ("change", "why"),
     [
         (lambda file: file.write_bytes(file.read_bytes()[:-1]), "damaged"),
-        (lambda file: file.write_bytes(bundle_bytes(read_files(PLACES), OTHER)), "not signed"),
+        (
+            lambda file: file.write_bytes(bundle_bytes(read_files(PLACES), OTHER, MADE)),
+            "not signed",
+        ),
         (lambda file: file.unlink(), "cannot be read"),
     ],
 )
@@ -353,10 +376,92 @@ def test_a_reload_refuses_a_bundle_that_cannot_be_trusted(
     files = dict(read_files(PLACES))
     name = "policies/example-scan/2024-01-01.yaml"
     files[name] = files[name].replace(b"Example scan\nmanual", b"Renamed scan\nmanual")
-    made.write_bytes(bundle_bytes(files, KEY))
+    made.write_bytes(bundle_bytes(files, KEY, MADE))
     keeper.reload()
     assert (outcomes[1].state, outcomes[1].why) == ("in force", "")
     assert outcomes[1].policies == read_bundle(made, None).digest
+
+
+def edition(title: str, made: datetime | None) -> bytes:
+    """A rightly signed bundle of a library with this title; None: a former version made it."""
+    files = dict(read_files(PLACES))
+    name = "policies/example-scan/2024-01-01.yaml"
+    files[name] = files[name].replace(b"Example scan\nmanual", f"{title}\nmanual".encode())
+    if made is not None:
+        return bundle_bytes(files, KEY, made)
+    told = bundle_bytes(files, KEY, MADE)
+    return forged({k: v for k, v in manifest_of(told).items() if k != "made"}, files, KEY)
+
+
+def serving(
+    folder: Path, bundle: bytes
+) -> tuple[Path, Settings, SnapshotKeeper, list[ReloadOutcome]]:
+    """The file of a bundle in force, the settings, the keeper and the outcomes of its reloads."""
+    file = folder / "policies.bundle"
+    file.write_bytes(bundle)
+    settings = in_folder(folder, policy_bundle=file, policy_bundle_key=public_pem(folder))
+    outcomes: list[ReloadOutcome] = []
+    return (
+        file,
+        settings,
+        SnapshotKeeper(settings, read_snapshot(settings), outcomes.append),
+        outcomes,
+    )
+
+
+@pytest.mark.threat("policy-bundle")
+@pytest.mark.parametrize("older", [MADE - timedelta(seconds=1), None], ids=["earlier", "untold"])
+def test_a_reload_takes_no_bundle_for_one_that_was_made_later(
+    tmp_path: Path, older: datetime | None
+) -> None:
+    file, settings, keeper, outcomes = serving(tmp_path, edition("In force", MADE))
+    former = edition("Former", older)
+    file.write_bytes(former)
+    keeper.reload()
+    assert outcomes[-1].state == "refused"
+    assert outcomes[-1].bundle_made == MADE.isoformat()
+    assert MADE.isoformat() in outcomes[-1].why
+    assert "make a bundle of them anew" in outcomes[-1].why
+    # Both ways back that it names.
+    file.write_bytes(edition("Former", MADE + timedelta(days=1)))
+    keeper.reload()
+    assert outcomes[-1].state == "in force", outcomes[-1].why
+    assert outcomes[-1].policies == read_bundle(file, None).digest
+    file.write_bytes(former)
+    assert read_snapshot(settings).library.made == older
+
+
+def test_a_bundle_made_anew_of_the_same_files_is_the_one_in_force_from_then_on(
+    tmp_path: Path,
+) -> None:
+    file, _, keeper, outcomes = serving(tmp_path, edition("Same", None))
+    for day, state in ((3, "in force"), (3, "unchanged"), (2, "unchanged")):
+        file.write_bytes(edition("Same", MADE + timedelta(days=day)))
+        keeper.reload()
+        assert (outcomes[-1].state, outcomes[-1].why) == (state, "")
+        assert outcomes[-1].bundle_made == (MADE + timedelta(days=3)).isoformat()
+    file.write_bytes(edition("Other", MADE + timedelta(days=2)))
+    keeper.reload()
+    assert outcomes[-1].state == "refused"
+
+
+def test_without_room_for_its_files_the_same_may_succeed_later(
+    tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = in_folder(tmp_path, policy_bundle=made, policy_bundle_key=public_pem(tmp_path))
+    with monkeypatch.context() as patched:
+        patched.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+        with pytest.raises(NotNow, match="cannot be unpacked in the folder of TMPDIR"):
+            read_snapshot(settings)
+    assert read_snapshot(settings).digests.policies
+
+
+def test_a_moment_without_an_offset_makes_no_bundle(made: Path) -> None:
+    files = dict(read_files(PLACES))
+    told = manifest_of(made.read_bytes()) | {"made": "2026-11-20T12:00:00"}
+    made.write_bytes(forged(told, files, KEY))
+    with pytest.raises(ConfigurationError, match="is no bundle"):
+        read_bundle(made, KEY.public_key())
 
 
 def test_commands_look_into_the_bundle_and_none_writes_into_it(tmp_path: Path, made: Path) -> None:
@@ -373,15 +478,13 @@ def test_the_documents_commands_make_keys_and_a_bundle_that_a_service_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of docs/operations.md, in their order."""
-    section = document("docs/operations.md").text.partition("### Bundles\n")[2]
-    blocks = re.findall(r"```sh\n(.*?)```", section, flags=re.DOTALL)
-    commands = "".join(blocks[:2]).splitlines()
+    commands = [typed.command for typed in run_by(WITH_KEYS)]
     assert [c.split()[0] for c in commands] == ["openssl", "openssl", "chmod", *["covercard"] * 2]
     monkeypatch.chdir(tmp_path)
     for command in commands[:3]:
         subprocess.run(command.split(), check=True, capture_output=True, timeout=60)
     key = verifying_key(Path("signing-key.pub"))
-    made = bundle_bytes(read_files(PLACES), signing_key(Path("signing-key.pem")))
+    made = bundle_bytes(read_files(PLACES), signing_key(Path("signing-key.pem")), MADE)
     Path("former.bundle").write_bytes(made)
     for command, code in zip(commands[3:], (0, 1), strict=True):
         done = CliRunner().invoke(cli, command.split()[1:])

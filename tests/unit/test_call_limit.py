@@ -8,9 +8,16 @@ from sqlalchemy import select
 
 from service.auth.auth_tables import client_calls
 from service.auth.clients import Client
-from service.auth.rate_limit import CallCounts, CallLimit, MemoryCallCounts, SqlCallCounts
+from service.auth.rate_limit import (
+    CallCounts,
+    CallLimit,
+    InstanceCallCounts,
+    MemoryCallCounts,
+    SqlCallCounts,
+)
 from service.database.engines import open_pool
 from service.errors import TooManyCalls, Unavailable
+from service.shared_counts import SharedCounts
 
 HOSPITAL = Client("https://ehr.hospital.example.org", "hospital")
 CLINIC = Client("https://ehr.clinic.example.org", "clinic")
@@ -21,9 +28,14 @@ def in_database(folder: Path) -> SqlCallCounts:
     return SqlCallCounts(open_pool(f"sqlite:///{folder}/test.sqlite3", 8))
 
 
-@pytest.fixture(params=["memory", "database"])
+@pytest.fixture(params=["worker", "instance", "without room", "database"])
 def counts(request: pytest.FixtureRequest, tmp_path: Path) -> CallCounts:
-    return MemoryCallCounts() if request.param == "memory" else in_database(tmp_path)
+    if request.param == "database":
+        return in_database(tmp_path)
+    if request.param == "worker":
+        return MemoryCallCounts()
+    room = 4096 if request.param == "instance" else 16
+    return InstanceCallCounts(SharedCounts(2, region_bytes=room))
 
 
 def test_the_call_after_the_last_allowed_one_waits_for_the_next_minute(counts: CallCounts) -> None:
@@ -79,8 +91,9 @@ def test_counts_of_minutes_long_past_are_not_kept(tmp_path: Path) -> None:
 
 def test_where_calls_cannot_be_counted_nobody_is_let_in(tmp_path: Path) -> None:
     pool = open_pool(f"sqlite:///{tmp_path}/file.sqlite3", 8)
+    limited = CallLimit(1, SqlCallCounts(pool))
+    pool.dispose()
     (tmp_path / "file.sqlite3").unlink()
     (tmp_path / "file.sqlite3").mkdir()
-    limited = CallLimit(1, SqlCallCounts(pool))
     with pytest.raises(Unavailable):
         limited.count(HOSPITAL)

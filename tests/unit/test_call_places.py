@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+import weakref
 
 import pytest
 
-from service.auth.call_places import CallPlaces, PlaceLimits, Turn
+from service.auth.call_places import CallPlace, CallPlaces, PlaceLimits, Turn
 from service.auth.clients import ANYONE, Client
+from service.auth.pace import NO_PACE, Pace, PaceLimits
 from service.errors import TooManyCalls, Unavailable
+from service.interpreter_lock import CostlyCalls
 
 HOSPITAL = Client("https://ehr.hospital.example.org", "hospital")
 CLINIC = Client("https://ehr.clinic.example.org", "clinic")
@@ -118,7 +121,7 @@ def test_one_call_of_a_client_computes_at_a_time_and_the_others_wait_in_line() -
         in_line.start()
         with other.turn():
             assert not computed.wait(0.05)
-    in_line.join(10)
+    in_line.join(60)
     assert computed.is_set()
 
 
@@ -148,17 +151,316 @@ def test_a_turn_that_fails_ends_like_any_other() -> None:
     assert not room._turns[HOSPITAL.issuer].taken
 
 
+class Time:
+    """A clock that a test sets; those who sleep let it go on."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.slept: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(round(seconds, 3))
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> Time:
+    return Time()
+
+
+def turn_of(
+    clock: Time,
+    costs: list[float],
+    *,
+    others: bool = True,
+    limits: PaceLimits = PaceLimits(calls=600, bytes=60_000_000),  # noqa: B008  frozen
+    rests_alone: bool = False,
+) -> Turn:
+    """A turn whose calls compute for so many seconds each, with one in line."""
+    marks = iter([mark for cost in costs for mark in (1.0, 1.0 + cost)])
+    pace = Pace(limits, clock.monotonic)
+    turn = Turn(
+        pace,
+        lambda: others,
+        clock.sleep,
+        lambda: next(marks),
+        clock.monotonic,
+        rests_alone=rests_alone,
+    )
+    turn.in_line = 1
+    return turn
+
+
 @pytest.mark.threat("client-share")
-@pytest.mark.parametrize(
-    ("cost", "in_line", "rests"), [(0.2, 1, [0.6000]), (2.0, 1, [1.0]), (0.2, 0, []), (0.01, 1, [])]
-)
-def test_after_a_costly_call_a_client_with_others_in_line_rests(
-    cost: float, in_line: int, rests: list[float]
-) -> None:
-    rested: list[float] = []
-    spent = iter([1.0, 1.0 + cost])
-    turn = Turn(rested.append, lambda: next(spent))
-    with turn.held():
-        turn.in_line = in_line
-    assert rested == pytest.approx(rests)
+def test_costly_calls_in_a_row_leave_most_of_the_time_to_other_clients(clock: Time) -> None:
+    turn = turn_of(clock, [0.06] * 4)
+    for _ in range(4):
+        with turn.held():
+            clock.now += 0.06
+    # The first is free; from then on a call in 0.72 seconds.
+    assert clock.slept == [0.38, 0.66, 0.66]
     assert not turn.taken
+
+
+@pytest.mark.threat("client-share")
+def test_a_single_call_never_rests_for_longer_than_two_seconds(clock: Time) -> None:
+    turn = turn_of(clock, [5.0, 5.0])
+    for _ in range(2):
+        with turn.held():
+            clock.now += 5.0
+    assert clock.slept == [2.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("cost", "in_line", "others"), [(0.2, 0, True), (0.2, 1, False), (0.019, 1, True)]
+)
+def test_a_client_rests_only_with_calls_in_line_beside_others_and_after_some_costly_ones(
+    clock: Time, cost: float, in_line: int, others: bool
+) -> None:
+    turn = turn_of(clock, [cost] * 3, others=others)
+    turn.in_line = in_line
+    for _ in range(3):
+        with turn.held():
+            pass
+    assert clock.slept == []
+
+
+@pytest.mark.threat("client-share")
+@pytest.mark.parametrize("cost", [0.005, 0.01, 0.019, 0.02, 0.2])
+def test_whatever_its_calls_cost_a_client_computes_less_than_half_of_the_time(
+    clock: Time, cost: float
+) -> None:
+    turn = turn_of(clock, [cost] * 1_000, limits=PaceLimits())
+    began = clock.now
+    for _ in range(1_000):
+        with turn.held():
+            clock.now += cost
+    assert 1_000 * cost < (clock.now - began) / 2
+
+
+@pytest.mark.threat("call-flood", "client-share")
+@pytest.mark.parametrize(
+    ("limits", "size", "a_second"),
+    [
+        (PaceLimits(calls=600, bytes=60_000_000), 1_000, 20),
+        (PaceLimits(calls=600, bytes=60_000_000), 1_000_000, 2),
+        (PaceLimits(), 1_000_000, 4),
+    ],
+)
+def test_beside_others_a_client_calls_at_twice_its_average_or_at_four_megabytes_a_second(
+    clock: Time, limits: PaceLimits, size: int, a_second: int
+) -> None:
+    """600 calls and 60 MB a minute are 10 calls and 1 MB a second."""
+    turn = turn_of(clock, [0.001] * 10 * a_second, limits=limits)
+    began = clock.now
+    for _ in range(10 * a_second):
+        with turn.held():
+            clock.now += 0.001
+        turn.pace.called(size)
+    # What it may owe of the first second, and the last call's share, is not waited for.
+    assert clock.now - began == pytest.approx(9, abs=0.6)
+
+
+def test_a_burst_of_two_seconds_average_is_not_slowed(clock: Time) -> None:
+    turn = turn_of(clock, [0.001] * 20)
+    for _ in range(20):
+        with turn.held():
+            pass
+        turn.pace.called(1_000)
+    assert clock.slept == []
+
+
+def test_time_that_passes_pays_what_a_client_owes(clock: Time) -> None:
+    pace = Pace(PaceLimits(calls=60), clock.monotonic)
+    for _ in range(100):
+        pace.called(0)
+    assert pace.rest() == 2.0
+    clock.now += 1.5
+    assert pace.rest() == 0.5
+    clock.now += 60
+    assert pace.rest() == 0.0
+
+
+def test_without_a_limit_of_calls_their_number_sets_no_pace(clock: Time) -> None:
+    pace = Pace(PaceLimits(calls=0, bytes=60_000_000), clock.monotonic)
+    for _ in range(1_000):
+        pace.called(0)
+    assert pace.rest() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("callers", "others"),
+    [
+        ([HOSPITAL], False),
+        ([CLINIC, HOSPITAL], True),
+        ([CLINIC, HOSPITAL, HOSPITAL, HOSPITAL], True),
+        ([CLINIC, OFFICE, HOSPITAL, CLINIC], True),
+    ],
+)
+def test_other_clients_are_those_that_have_called_in_the_last_second(
+    clock: Time, callers: list[Client], others: bool
+) -> None:
+    room = CallPlaces(PlaceLimits(10, 10, 10, 10), monotonic=clock.monotonic)
+    for caller in callers:
+        room.enter(caller)
+    assert room._others_call(HOSPITAL.issuer) is others
+    clock.now += 1.1
+    room.enter(HOSPITAL)
+    assert room._others_call(HOSPITAL.issuer) is False
+
+
+class Interpreter:
+    """What costly calls change of it."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.005
+        self.collects = True
+        self.collections = 0
+
+    def get(self) -> float:
+        return self.seconds
+
+    def change(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def enable(self) -> None:
+        self.collects = True
+
+    def disable(self) -> None:
+        self.collects = False
+
+    def collect(self) -> int:
+        self.collections += 1
+        return 0
+
+    @property
+    def is_as_before(self) -> bool:
+        return (self.seconds, self.collects) == (0.005, True)
+
+    @property
+    def is_beside_costly(self) -> bool:
+        return (self.seconds, self.collects) == (0.0001, False)
+
+
+@pytest.fixture
+def interpreter() -> Interpreter:
+    return Interpreter()
+
+
+@pytest.fixture
+def costly(interpreter: Interpreter, clock: Time) -> CostlyCalls:
+    return CostlyCalls(interpreter.get, interpreter.change, interpreter, clock.monotonic)
+
+
+@pytest.mark.threat("costly-call")
+@pytest.mark.parametrize("client", [HOSPITAL, ANYONE])
+def test_beside_a_large_call_threads_take_turns_more_often_and_no_garbage_is_collected(
+    client: Client, costly: CostlyCalls, interpreter: Interpreter
+) -> None:
+    room = CallPlaces(PlaceLimits(10, 10, 10, 10), costly=costly)
+    call, other = room.enter(client), room.enter(CLINIC)
+    with call.turn(65_536):
+        assert interpreter.is_as_before
+    with call.turn(65_537):
+        with other.turn(1_000_000):
+            assert interpreter.is_beside_costly
+        assert interpreter.is_beside_costly
+    assert interpreter.is_as_before
+
+
+@pytest.mark.threat("costly-call")
+def test_a_client_whose_calls_compute_for_long_is_one_with_costly_calls_for_a_second(
+    clock: Time, costly: CostlyCalls, interpreter: Interpreter
+) -> None:
+    room = CallPlaces(PlaceLimits(10, 10, 10, 10), costly=costly)
+    turn = turn_of(clock, [0.004, 0.006, 0.001, 0.001])
+    call = CallPlace(room, HOSPITAL, turn)
+    seen = []
+    for _ in range(4):
+        with call.turn(1_000):
+            seen.append(interpreter.is_beside_costly)
+        clock.now += 0.6
+    assert seen == [False, False, True, False]
+    assert interpreter.is_as_before
+
+
+@pytest.mark.threat("costly-call", "silent-ehr")
+@pytest.mark.parametrize("wait", ["waiting", "aside"])
+@pytest.mark.parametrize("client", [HOSPITAL, ANYONE])
+def test_while_a_large_call_waits_nothing_is_different(
+    client: Client, wait: str, costly: CostlyCalls, interpreter: Interpreter
+) -> None:
+    room = CallPlaces(PlaceLimits(10, 10, 10, 10), costly=costly)
+    call = room.enter(client)
+    with call.turn(1_000_000):
+        with getattr(call, wait)():
+            assert interpreter.is_as_before
+        assert interpreter.is_beside_costly
+    assert interpreter.is_as_before
+
+
+class Value:
+    """A value of a call."""
+
+
+@pytest.mark.threat("costly-call")
+def test_nothing_of_a_refused_call_is_left_when_garbage_is_collected_again(
+    costly: CostlyCalls, interpreter: Interpreter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[bool] = []
+    values: list[weakref.ref[Value]] = []
+    monkeypatch.setattr(interpreter, "enable", lambda: left.append(values[0]() is not None))
+
+    def read() -> None:
+        value = Value()
+        values.append(weakref.ref(value))
+        try:
+            raise KeyError
+        except KeyError:
+            raise ValueError from None
+
+    call = CallPlaces(PlaceLimits(10, 10, 10, 10), costly=costly).enter(HOSPITAL)
+    with pytest.raises(ValueError), call.turn(1_000_000):
+        read()
+    assert left == [False]
+
+
+@pytest.mark.threat("visitor-flood")
+def test_what_visitors_ask_for_is_computed_one_at_a_time_beside_quick_calls_and_rests(
+    costly: CostlyCalls, interpreter: Interpreter, clock: Time
+) -> None:
+    room = CallPlaces(PlaceLimits(10, 10, 10, 10), costly=costly, monotonic=clock.monotonic)
+    room._visitors = turn_of(clock, [0.2] * 4, limits=NO_PACE, rests_alone=True)
+    room._visitors.in_line = 0
+    for _ in range(4):
+        with room.visitor_computes():
+            assert room._visitors.taken
+            assert interpreter.is_beside_costly
+            clock.now += 0.2
+    assert interpreter.is_as_before
+    assert sum(clock.slept) > 2.0
+
+
+def test_a_large_call_that_fails_ends_like_any_other(
+    costly: CostlyCalls, interpreter: Interpreter
+) -> None:
+    call = CallPlaces(PlaceLimits(10, 10, 10, 10), costly=costly).enter(HOSPITAL)
+    with pytest.raises(ValueError), call.turn(1_000_000), call.waiting():
+        raise ValueError
+    assert interpreter.is_as_before
+
+
+def test_where_large_calls_follow_one_another_without_a_pause_garbage_is_collected_now_and_then(
+    costly: CostlyCalls, interpreter: Interpreter, clock: Time
+) -> None:
+    costly.begin()
+    for _ in range(10):
+        clock.now += 1
+        costly.begin()
+        costly.end()
+    assert interpreter.collections == 3
+    costly.end()
+    assert interpreter.is_as_before

@@ -14,9 +14,17 @@ from typing import Any
 import pytest
 
 from service.bootstrap.app import Library, wire_review
+from service.decision_log import stored_json, token_removal
 from service.decision_log.call_record import CallRecord
 from service.decision_log.token_removal import without_tokens, without_tokens_in
+from service.decision_log.token_signs import has_signs
+from service.fhir import document, json_pieces
+from service.fhir.document import Document
 from service.fhir.json_limits import values_in
+from service.payer_data import numbers
+from service.payer_data.numbers import name_words
+from service.payer_data.port import Records, Wanted
+from service.payer_data.record_cache import RecordCache
 from service.review.order_review import OrderReview
 from service.settings import Settings
 from tests.bench import hostile_bodies as hostile
@@ -33,6 +41,7 @@ KINDS: dict[str, Callable[[int], Json]] = {
     "authorizations": lambda n: hostile._claims(n, 8 * n, 2),
     "items of authorizations": lambda n: hostile._claims(n, n, 8),
     "responses": lambda n: hostile._questionnaires(1, 8 * n, 4),
+    "responses beside orders": lambda n: hostile._questionnaires(n, 8 * n, 4),
     "answers": lambda n: hostile._questionnaires(n, 1, 20 * n, asked=True),
     "codings": lambda n: hostile._different_codings(20 * n),
     "references": lambda n: hostile._references(n, 10 * n, "Condition/x"),
@@ -56,7 +65,9 @@ def reviewing(settings: Settings) -> OrderReview:
 
 @pytest.fixture(scope="module")
 def review() -> OrderReview:
-    return reviewing(Settings())
+    made = reviewing(Settings())
+    operations(made, KINDS["orders"](1))  # Python 3.12.1 counts no opcode the first time
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +77,14 @@ def ruled() -> OrderReview:
 
 def operations(review: OrderReview, call: Json) -> int:
     """The bytecodes that a review of the call takes."""
-    body, counted = json.dumps(call).encode(), 0
+    body = json.dumps(call).encode()
+    review.review(hostile.SERVICE, body)  # what is made once is made
+    return bytecodes(lambda: review.review(hostile.SERVICE, body))
+
+
+def bytecodes(act: Callable[[], object]) -> int:
+    """The bytecodes that an act takes: between two of them another thread may compute."""
+    counted = 0
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
         nonlocal counted
@@ -74,11 +92,10 @@ def operations(review: OrderReview, call: Json) -> int:
         counted += event == "opcode"
         return trace
 
-    review.review(hostile.SERVICE, body)  # what is made once is made
     former = sys.gettrace()
     sys.settrace(trace)
     try:
-        review.review(hostile.SERVICE, body)
+        act()
     finally:
         sys.settrace(former)
     return counted
@@ -93,7 +110,7 @@ def test_twice_as_much_costs_twice_as_much(kind: str, review: OrderReview) -> No
 
 @pytest.mark.threat("costly-call")
 @pytest.mark.parametrize("kind", UNDER_RULES)
-def test_under_rules_too(kind: str, ruled: OrderReview) -> None:
+def test_under_rules_twice_as_much_costs_twice_as_much(kind: str, ruled: OrderReview) -> None:
     once, twice = (operations(ruled, UNDER_RULES[kind](n)) for n in (8, 16))
     assert twice <= MOST * once
 
@@ -104,6 +121,37 @@ def test_a_word_without_an_end_is_looked_through_for_tokens_once(part: str) -> N
     """It would else be looked through again from each of its letters: for hours."""
     text = f"eyJ bearer {part * 200_000} x=1 @"
     assert "x=1" in (without_tokens_in(text) or "")
+
+
+@pytest.mark.threat("costly-call")
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda n: without_tokens_in("bearer abcdefg1 " * n),
+        lambda n: has_signs(b'{"a": "' + b"\\u00e9" * n + b'"}', []),
+    ],
+    ids=["bearers", "escapes"],
+)
+def test_between_two_finds_in_a_text_other_calls_compute(look: Callable[[int], object]) -> None:
+    """A search that gives all of a megabyte's at once would hold them up for 15 milliseconds."""
+    look(1)
+    assert bytecodes(lambda: look(5_000)) > 5_000
+
+
+@pytest.mark.threat("costly-call")
+def test_a_large_body_is_read_for_its_tokens_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def decode(text: bytes, of_piece: Callable[[bytes], object] = stored_json._decode) -> object:
+        sizes.append(len(text))
+        return of_piece(text)
+
+    monkeypatch.setattr(stored_json, "_decode", decode)
+    call = {"more": [{"a": n} for n in range(20_000)], "note": "bearer abcdefg1"}
+    body = json.dumps(call).encode()
+    record = CallRecord("1", "c", "s", "order-sign", NOW, 0.1, 200, body, b"{}", "1")
+    assert b"abcdefg1" not in (without_tokens(record).request or b"abcdefg1")
+    assert max(sizes) < 1.1 * json_pieces.PIECE_BYTES
 
 
 @pytest.mark.threat("costly-call")
@@ -119,3 +167,34 @@ def test_a_text_that_ends_within_a_string_is_looked_at_once() -> None:
     """Without care the rest would be looked through again from every quotation mark: for hours."""
     assert values_in(b'"' + b'\\",' * 300_000) == 0
     assert values_in(b'["' + b'\\"' * 300_000 + b"\\") == 1
+
+
+@pytest.mark.threat("costly-call")
+def test_names_of_a_megabyte_are_not_remembered() -> None:
+    """Thousands of calls with such names would fill the memory."""
+    before = token_removal._known.cache_info().currsize
+    for n in range(20):
+        assert token_removal._is_token_name(f"{n}" * 100_000 + "access_token")
+        assert not token_removal._is_token_name(f"{n}" * 100_000)
+    assert token_removal._known.cache_info().currsize == before
+
+
+@pytest.mark.threat("costly-call")
+def test_nothing_long_that_a_caller_writes_is_remembered() -> None:
+    """Thousands of calls with a name, a key or numbers of a megabyte would fill the memory."""
+    names, paths = numbers._known_words.cache_info().currsize, document._decoder_to.cache_info()
+    assert name_words("Ann Example") == {"ann", "example"}
+    cache = RecordCache(60)
+    for n in range(20):
+        long = f"{n}" * 50_000
+        assert name_words(f"Ann {long}") == {"ann", long}
+        body = json.dumps({long: {"entry": [{"id": "a"}]}}).encode()
+        assert Document(body, json.loads(body)).raw((long, "entry", 0)) == b'{"id": "a"}'
+        wanted = Wanted("payer", frozenset({long}), NOW.date())
+        cache.put(wanted, Records())
+        assert cache.get(wanted) is None
+    assert numbers._known_words.cache_info().currsize <= names + 1
+    assert document._decoder_to.cache_info().currsize == paths.currsize
+    usual = Wanted("payer", frozenset({"M1"}), NOW.date())
+    cache.put(usual, Records())
+    assert cache.get(usual) == Records()

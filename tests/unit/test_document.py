@@ -21,7 +21,7 @@ def test_a_resource_is_cut_out_of_the_document_byte_for_byte() -> None:
     ("neighbor", "name"),
     [("null", "a"), ('"text"', "a"), ("[1]", "a"), ("7", "a"), ("{}", 'a"b'), ("{}", "\\\n")],
 )
-def test_so_it_is_beside_values_of_another_kind_and_under_any_name(
+def test_a_resource_is_cut_out_beside_values_of_another_kind_and_under_any_name(
     neighbor: str, name: str
 ) -> None:
     wanted = '{ "n": 1.00, "\\u0061": null }'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -15,6 +17,7 @@ from service.ehr.fhir_query import FhirQuery, Read, Search
 from service.ehr.resource_fetcher import EhrFetcher, Fetched
 from service.errors import FetchFailed, TooManyCalls
 from service.fhir.document import Document
+from service.fhir.json_pieces import PIECE_BYTES
 from service.fhir.resources import Resources
 
 SERVER = "http://127.0.0.1:9/fhir"
@@ -111,6 +114,34 @@ def test_a_silent_ehr_is_tried_again_by_one_call_and_used_when_it_answers(ehr: E
     assert [ehr.outcomes() for _ in range(3)] == [["fetched"]] * 3
 
 
+def test_what_arrives_together_is_looked_through_once(ehr: Ehr) -> None:
+    """A look for what is missing costs as much as a decision."""
+    needs = [Search("Observation", (("patient", "a"), ("code", str(n)))) for n in range(3)]
+    under_way, first, looks = threading.Barrier(3), threading.Event(), list[int]()
+
+    def answer(need: FhirQuery) -> list[Document]:
+        under_way.wait(60)  # each has a thread of its own
+        if need != needs[0]:
+            assert first.wait(60)
+        return bundle(1)
+
+    def plan(_: Resources) -> Sequence[FhirQuery]:
+        looks.append(len(looks))
+        if len(looks) == 2:  # the first answer is there: let the others come meanwhile
+            first.set()
+            until = time.monotonic() + 60
+            while len(ehr.fetcher.threads._idle) < len(needs):
+                assert time.monotonic() < until, "they do not come"
+                time.sleep(0.001)
+        return needs
+
+    ehr.answer = answer
+    access = Access(SERVER, "t", None, "hospital")
+    fetched = ehr.fetcher.complete(Resources(), plan, access, "Patient/a")
+    assert [r.outcome for r in fetched.reports] == [Outcome.FETCHED] * 3
+    assert len(looks) == 3
+
+
 def test_an_ehr_that_answers_anything_at_all_is_not_silent(ehr: Ehr) -> None:
     """Also one that refuses, and one that answers a part of what it is asked."""
 
@@ -178,3 +209,54 @@ def test_however_an_ehr_paces_its_answers_what_is_missing_is_looked_for_a_few_ti
     access = Access(SERVER, "t", None, "hospital")
     ehr.fetcher.complete(Resources(), plan, access, "Patient/a")
     assert plans <= 1 + 12
+
+
+LARGE = b'{"resourceType": "Bundle", "entry": [' + b'{"a": 1},' * 20_000 + b'{"a": 1}]}'
+
+
+def reader(clients: FhirClients, client: str = "hospital") -> fhir_client.FhirClient:
+    return clients.client(Access(SERVER, "t", None, client))
+
+
+@pytest.mark.threat("hostile-ehr")
+def test_a_large_answer_is_parsed_in_pieces_beside_quick_calls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A parser of two megabytes would hold up every call of the worker."""
+    sizes: list[int] = []
+    in_block: list[bool] = []
+    within = False
+
+    def parse(text: bytes, of_piece: Callable[[bytes], object] = fhir_client._parse) -> object:
+        sizes.append(len(text))
+        in_block.append(within)
+        return of_piece(text)
+
+    @contextmanager
+    def costly() -> Iterator[None]:
+        nonlocal within
+        within = True
+        yield
+        within = False
+
+    monkeypatch.setattr(fhir_client, "_parse", parse)
+    clients = FhirClients(OutboundPolicy(), Limits(), monotonic=lambda: 0.0, costly=costly)
+    assert len(reader(clients)._read(LARGE, 1.0)["entry"]) == 20_001
+    assert max(sizes) < 1.1 * PIECE_BYTES
+    assert set(in_block) == {True}
+    with pytest.raises(FetchFailed, match="not-fhir"):
+        reader(clients)._read(LARGE[:-1], 1.0)
+
+
+@pytest.mark.threat("hostile-ehr")
+def test_of_one_clients_ehr_one_large_answer_is_read_at_a_time() -> None:
+    """Eight answers of each of its calls that wait would else be read beside other clients'."""
+    clients = FhirClients(OutboundPolicy(), Limits(), monotonic=lambda: 0.0)
+    one, another, clinic = reader(clients), reader(clients), reader(clients, "clinic")
+    with one._reading:
+        with pytest.raises(FetchFailed) as late:
+            another._read(LARGE, 0.05)
+        assert late.value.outcome == Outcome.TIMEOUT
+        assert another._read(b'{"id": "small"}', 1.0) == {"id": "small"}
+        assert len(clinic._read(LARGE, 1.0)["entry"]) == 20_001
+    assert len(another._read(LARGE, 1.0)["entry"]) == 20_001

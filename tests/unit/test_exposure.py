@@ -113,6 +113,13 @@ RISKS_RUN: list[tuple[dict[str, Any], str, str]] = [
     ({"host": "0.0.0.0", "public_url": PUBLIC, "clients_file": FILE}, "HOST", "all-addresses"),
     ({"host": "::", "public_url": PUBLIC, "clients_file": FILE}, "HOST", "all-addresses"),
     ({"host": "[::]", "public_url": PUBLIC, "clients_file": FILE}, "HOST", "all-addresses"),
+    ({"host": "0", "public_url": PUBLIC, "clients_file": FILE}, "HOST", "all-addresses"),
+    ({"host": "0x0.0", "public_url": PUBLIC, "clients_file": FILE}, "HOST", "all-addresses"),
+    (
+        {"host": "::ffff:0.0.0.0", "public_url": PUBLIC, "clients_file": FILE},
+        "HOST",
+        "all-addresses",
+    ),
     ({"fhir_networks": "0.0.0.0/0"}, "FHIR_NETWORKS", "wide-networks"),
     ({"fhir_networks": "10.1.0.0/16 ::/0"}, "FHIR_NETWORKS", "wide-networks"),
     ({"fhir_networks": "0.0.0.0/1 128.0.0.0/1"}, "FHIR_NETWORKS", "wide-networks"),
@@ -165,11 +172,13 @@ def test_a_risk_that_nobody_knows_is_refused() -> None:
         load_settings(accepted_risks="everything")
 
 
-def test_calls_are_counted_together_where_there_are_several_workers() -> None:
-    assert not Settings().counts_in_database
-    assert Settings(workers=2).counts_in_database
+def test_calls_are_counted_in_a_database_that_several_instances_may_share() -> None:
+    postgres = "postgresql+psycopg://db/covercard"
+    assert not Settings(database_url=postgres).counts_in_database
+    assert Settings(workers=2, database_url=postgres).counts_in_database
+    assert not Settings(workers=2).counts_in_database
     assert Settings(call_counts="database").counts_in_database
-    assert not Settings(workers=2, call_counts="memory").counts_in_database
+    assert not Settings(workers=2, call_counts="memory", database_url=postgres).counts_in_database
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,10 @@ from service.auth.fallback import (
     InstanceFirstReplayStore,
 )
 from service.auth.instance_tokens import InstanceTokens
+from service.auth.rate_limit import MemoryCallCounts
+from service.auth.replay_detection import Use
 from service.errors import Unavailable
+from tests.token_uses import first_use
 
 
 class Common:
@@ -25,29 +28,31 @@ class Common:
     def __init__(self) -> None:
         self.calls = 100
         self.asked = 0
-        self.known: frozenset[str] = frozenset()
+        self.known: dict[str, str | None] = {}
         self.away = False
         self.gate = threading.Event()
         self.gate.set()
 
     def add(self, issuer: str, minute: int) -> int:
         self.asked += 1
-        self.gate.wait(10)
+        self.gate.wait(60)
         if self.away:
             raise Unavailable("away")
         self.calls += 1
         return self.calls
 
-    def first_use(self, issuer: str, jti: str, expires: datetime) -> bool:
+    def use(self, issuer: str, jti: str, expires: datetime, request: str | None = None) -> Use:
         self.asked += 1
-        self.gate.wait(10)
+        self.gate.wait(60)
         if self.away:
             raise Unavailable("away")
-        self.known, known = self.known | {jti}, jti in self.known
-        return not known
+        if jti not in self.known:
+            self.known[jti] = request
+            return Use.FIRST
+        return Use.REPEATED if request is not None and self.known[jti] == request else Use.REPLAYED
 
     def used(self, issuer: str, jti: str) -> bool:
-        self.gate.wait(10)
+        self.gate.wait(60)
         return jti in self.known
 
 
@@ -57,15 +62,15 @@ def common() -> Common:
 
 
 def test_while_the_database_answers_its_count_counts(common: Common) -> None:
-    counts = FallbackCallCounts(common)
+    counts = FallbackCallCounts(common, MemoryCallCounts())
     assert [counts.add("a", 1) for _ in range(3)] == [101, 102, 103]
 
 
-def test_while_it_is_away_each_worker_counts_for_itself_and_leaves_it_alone(
+def test_while_it_is_away_each_instance_counts_for_itself_and_leaves_it_alone(
     common: Common,
 ) -> None:
     now = 0.0
-    counts = FallbackCallCounts(common, lambda: now)
+    counts = FallbackCallCounts(common, MemoryCallCounts(), lambda: now)
     counts.add("a", 1)
     common.away = True
     assert [counts.add("a", 1) for _ in range(5)] == [2, 3, 4, 5, 6]
@@ -81,7 +86,7 @@ def test_a_database_that_hangs_is_waited_for_once(
     common: Common, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fallback, "_PATIENCE_SECONDS", 0.02)
-    counts = FallbackCallCounts(common, lambda: 0.0)
+    counts = FallbackCallCounts(common, MemoryCallCounts(), lambda: 0.0)
     common.gate.clear()
     assert [counts.add("a", 1) for _ in range(5)] == [1, 2, 3, 4, 5]
     assert common.asked == 1
@@ -96,12 +101,12 @@ def test_where_a_second_use_cannot_be_told_in_time_nobody_is_let_in(
     store = DeadlineReplayStore(common)
     common.gate.clear()
     with pytest.raises(Unavailable):
-        store.first_use("a", "jti", soon())
+        first_use(store, "a", "jti", soon())
     with pytest.raises(Unavailable):
         store.used("a", "jti")
     common.gate.set()
     monkeypatch.undo()
-    assert store.first_use("a", "another", soon())
+    assert first_use(store, "a", "another", soon())
     assert store.used("a", "another")
 
 
@@ -126,7 +131,7 @@ def refuse(common: Common) -> None:
 
 
 def go_back_to_a_backup(common: Common) -> None:
-    common.known = frozenset()
+    common.known = {}
 
 
 FAULTS = {"hangs": hang, "refuses": refuse, "is restored": go_back_to_a_backup}
@@ -149,18 +154,18 @@ def test_a_token_used_at_an_instance_is_never_accepted_there_again_whatever_the_
         for store in (own, InstanceTokens(tmp_path / FILE))
     ]
     used = ["before", "during", "after"]
-    assert workers[0].first_use("a", "before", soon())
+    assert first_use(workers[0], "a", "before", soon())
     fault(common)
-    assert workers[0].first_use("a", "during", soon())
-    assert not any(worker.first_use("a", jti, soon()) for jti in used[:2] for worker in workers)
+    assert first_use(workers[0], "a", "during", soon())
+    assert not any(first_use(worker, "a", jti, soon()) for jti in used[:2] for worker in workers)
     common.away = False
     common.gate.set()
     now += 60
-    assert workers[0].first_use("a", "after", soon())
-    assert not any(worker.first_use("a", jti, soon()) for jti in used for worker in workers)
+    assert first_use(workers[0], "a", "after", soon())
+    assert not any(first_use(worker, "a", jti, soon()) for jti in used for worker in workers)
     # The program starts anew, with the same folder.
     again = InstanceFirstReplayStore(InstanceTokens(tmp_path / FILE), common)
-    assert not any(again.first_use("a", jti, soon()) for jti in used)
+    assert not any(first_use(again, "a", jti, soon()) for jti in used)
 
 
 @pytest.mark.threat("replay")
@@ -169,14 +174,14 @@ def test_a_token_that_another_instance_has_seen_is_refused_while_the_database_an
 ) -> None:
     here = InstanceFirstReplayStore(own, common)
     there = InstanceFirstReplayStore(InstanceTokens(tmp_path / "other.sqlite3"), common)
-    assert [store.first_use("a", "jti", soon()) for store in (here, there)] == [True, False]
+    assert [first_use(store, "a", "jti", soon()) for store in (here, there)] == [True, False]
 
 
 def test_a_token_known_here_is_refused_without_the_database(
     common: Common, own: InstanceTokens
 ) -> None:
     store = InstanceFirstReplayStore(own, common)
-    assert [store.first_use("a", "jti", soon()) for _ in range(5)] == [True] + [False] * 4
+    assert [first_use(store, "a", "jti", soon()) for _ in range(5)] == [True] + [False] * 4
     assert common.asked == 1
 
 
@@ -186,8 +191,8 @@ def test_a_database_that_hangs_is_waited_for_once_by_tokens_too(
     monkeypatch.setattr(fallback, "_PATIENCE_SECONDS", 0.005)
     store = InstanceFirstReplayStore(own, common, monotonic=lambda: 0.0)
     common.gate.clear()
-    assert [store.first_use("a", str(n), soon()) for n in range(4)] == [True] * 4
-    assert not store.first_use("a", "0", soon())
+    assert [first_use(store, "a", str(n), soon()) for n in range(4)] == [True] * 4
+    assert not first_use(store, "a", "0", soon())
     assert common.asked == 1
     common.gate.set()
 
@@ -206,7 +211,7 @@ def test_where_neither_record_can_tell_nobody_is_let_in(common: Common, tmp_path
     store = InstanceFirstReplayStore(broken(tmp_path), common)
     common.away = True
     with pytest.raises(Unavailable):
-        store.first_use("a", "jti", soon())
+        first_use(store, "a", "jti", soon())
 
 
 @pytest.mark.threat("replay")
@@ -216,13 +221,13 @@ def test_after_a_gap_in_the_instances_record_the_database_must_answer_for_a_toke
     """A token accepted in the gap is known to the database alone."""
     now = 0.0
     store = InstanceFirstReplayStore(broken(tmp_path), common, lifetime=300, monotonic=lambda: now)
-    assert store.first_use("a", "in the gap", soon())
+    assert first_use(store, "a", "in the gap", soon())
     repair(tmp_path)
     common.away = True
     with pytest.raises(Unavailable):
-        store.first_use("a", "in the gap", soon())
+        first_use(store, "a", "in the gap", soon())
     now += 300 + 3 * 30
-    assert store.first_use("a", "later", soon())
+    assert first_use(store, "a", "later", soon())
 
 
 def test_tokens_of_an_instance_are_forgotten_when_they_have_expired(tmp_path: Path) -> None:
@@ -233,19 +238,19 @@ def test_tokens_of_an_instance_are_forgotten_when_they_have_expired(tmp_path: Pa
         return datetime.fromtimestamp(seconds, UTC)
 
     for n in range(20):
-        assert store.first_use("a", f"short-{n}", until(1_030))
-    assert store.first_use("a", "long", until(1_300))
+        assert first_use(store, "a", f"short-{n}", until(1_030))
+    assert first_use(store, "a", "long", until(1_300))
     now = 1_061.0
-    assert store.first_use("a", "another", until(1_300))
+    assert first_use(store, "a", "another", until(1_300))
     with sqlite3.connect(tmp_path / FILE) as reading:
         assert reading.execute("SELECT count(*) FROM used_tokens").fetchone() == (2,)
-    assert not store.first_use("a", "long", until(1_300))
+    assert not first_use(store, "a", "long", until(1_300))
 
 
 def test_of_many_uses_at_once_at_an_instance_one_is_the_first(tmp_path: Path) -> None:
     stores = [InstanceTokens(tmp_path / FILE) for _ in range(4)]
     with ThreadPoolExecutor(8) as pool:
-        first = list(pool.map(lambda n: stores[n % 4].first_use("a", "1", soon()), range(40)))
+        first = list(pool.map(lambda n: first_use(stores[n % 4], "a", "1", soon()), range(40)))
     assert first.count(True) == 1
 
 
@@ -253,7 +258,7 @@ def test_of_many_uses_at_once_at_an_instance_one_is_the_first(tmp_path: Path) ->
 def test_an_instances_file_tells_nothing_of_a_token_and_is_its_owners_alone(
     own: InstanceTokens, tmp_path: Path
 ) -> None:
-    assert own.first_use("a", "Marigold-Quistgaard", soon())
+    assert first_use(own, "a", "Marigold-Quistgaard", soon())
     files = list((tmp_path / "spool").iterdir())
     assert files
     for file in files:

@@ -20,6 +20,7 @@ from service.auth.key_sets import (
     read_key_set,
 )
 from service.errors import Unavailable
+from tests.conftest import without_further_threads
 
 EC = ECKey.generate_key("P-384").as_dict(private=False)
 RSA = RSAKey.generate_key(2048).as_dict(private=False)
@@ -163,6 +164,22 @@ def test_the_last_keys_stay_while_the_url_is_down_or_speaks_nonsense(
 
 
 @pytest.mark.threat("hostile-key-set")
+def test_a_moment_without_further_threads_is_as_one_in_which_the_url_is_down(
+    world: World,
+) -> None:
+    with without_further_threads(), pytest.raises(Unavailable):
+        world.knows("old")
+    assert world.keys.away
+    world.now += REFRESH_AT_MOST_EVERY
+    assert world.refreshed("old")
+    world.now += FRESH_FOR
+    with without_further_threads():
+        assert world.knows("old")
+    world.body = key_set({**EC, "kid": "new"})
+    world.now += REFRESH_AT_MOST_EVERY
+    assert world.refreshed("new")
+
+
 def test_keys_whose_url_is_down_end_after_the_configured_age(world: World) -> None:
     assert world.knows("old")
     world.body = None
@@ -213,7 +230,7 @@ class Gate:
 
     def fetch(self, url: str) -> bytes:
         self.asked += 1
-        self.open.wait(10)
+        self.open.wait(60)
         return key_set({**EC, "kid": "old"})
 
 
@@ -275,6 +292,7 @@ def test_of_many_keys_only_so_many_are_looked_at_and_of_one_id_only_four() -> No
         {**RSA, "kid": "odd", "e": "AQ"},
         {**RSA, "kid": "odd", "n": "AQ" * 100_000},
         {**RSA, "kid": "odd", "n": ""},
+        {**RSA, "kid": "odd", "e": "AQAAAAE"},
         {**EC, "kid": "odd", "x": EC["y"]},
         {**EC, "kid": "odd", "x": ["a"], "y": {}},
         {**EC, "kid": "odd", "x": "\ud800"},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,11 @@ from service.policies.library_files import LibraryPlaces, read_files
 from tests.conftest import ROOT
 from tests.libraries import two_versions
 from tests.policies import SOUND
-from tests.unit.test_bundle import KEY, OTHER, public_pem
+from tests.unit.test_bundle import KEY, MADE, OTHER, public_pem
 
 EXAMPLES = ROOT / "examples" / "policies"
 PLAN = ("Example Health Plan",)
 POLICY = Path("example-scan") / "2024-01-01.yaml"
-Edit = Callable[[Path, str, str], None]
 
 
 def changes(before: Path, after: Path) -> LibraryChanges:
@@ -233,7 +231,7 @@ def run(*words: object) -> Result:
 def bundle(folder: Path, library: Path, name: str) -> Path:
     file = folder / name
     places = LibraryPlaces(library, library / "payers.yaml")
-    file.write_bytes(bundle_bytes(read_files(places), KEY))
+    file.write_bytes(bundle_bytes(read_files(places), KEY, MADE))
     return file
 
 
@@ -248,6 +246,7 @@ def test_the_command_compares_bundles_and_folders(edited: Path, tmp_path: Path) 
     assert "not-covered → covered" in done.output
     assert "members of Example Health Plan" in done.output
     assert "signature not checked" not in done.output
+    assert done.output.count(f", made {MADE.isoformat()}") == 2
     assert "signature not checked" in run(before, edited).output
     same = run(before, SOUND, "--public-key", key)
     assert same.exit_code == 0

@@ -10,6 +10,7 @@ from multiprocessing import get_context
 import pytest
 
 from service.log_writer import LogWriter
+from tests.conftest import without_further_threads
 
 SECONDS = 30
 
@@ -32,6 +33,16 @@ def lines_until(reader: int, last: str) -> list[str]:
     while not came.endswith(f"{last}\n".encode()):
         came += os.read(reader, 65536)
     return came.decode().splitlines()
+
+
+@pytest.mark.threat("failure-path")
+def test_lines_wait_while_the_system_has_no_more_threads(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    out = LogWriter(writer, told)
+    with without_further_threads():
+        out.write("line 1\n")
+    out.write("line 2\n")
+    assert lines_until(reader, "line 2") == ["line 1", "line 2"]
 
 
 @pytest.mark.threat("failure-path")

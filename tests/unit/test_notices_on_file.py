@@ -19,6 +19,7 @@ from service.decision.programs import ProgramFinding
 from service.decision.situations import SituationFound
 from service.decision.submitted_form import (
     FormAcceptanceRule,
+    FormsAtHand,
     SubmittedForm,
     months_after,
     with_notices_on_file,
@@ -66,9 +67,8 @@ def judged(
     rules: tuple[FormAcceptanceRule, ...] = RULES,
     today: date = TODAY,
 ) -> Determination:
-    return with_notices_on_file(
-        determination or determined(), [record], rules, patient=PATIENT, today=today
-    )
+    forms = FormsAtHand([record], rules, PATIENT)
+    return with_notices_on_file(determination or determined(), forms, today=today)
 
 
 def test_a_signed_abn_is_on_file_and_no_notice_is_suggested_any_more() -> None:
@@ -258,9 +258,7 @@ def test_of_two_forms_alike_the_newest_is_named() -> None:
     older = replace(newer, reference="QuestionnaireResponse/old", day=date(2026, 11, 1))
     found = with_notices_on_file(
         determined("organization-determination"),
-        [older, newer],
-        RULES,
-        patient=PATIENT,
+        FormsAtHand([older, newer], RULES, PATIENT),
         today=TODAY,
     ).notice_on_file
     assert found is not None

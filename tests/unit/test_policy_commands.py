@@ -15,6 +15,7 @@ from service.errors import ConfigurationError, LibraryError
 from service.policies.lint import lint_library
 from service.yaml_files import load_yaml
 from tests.conftest import ROOT
+from tests.libraries import outside_medicare
 from tests.policies import BROKEN, LIBRARY, PAYERS, SOUND
 
 
@@ -81,6 +82,14 @@ def test_show_begins_with_the_answer_and_shows_the_overdue_review() -> None:
     assert "CMS coverage manuals: none found" in shown
     assert "American Medical Association" in shown
     assert all(code in shown for code in ("76390", "0609T", "0610T", "0611T", "0612T"))
+
+
+def test_show_tells_each_program_that_the_policy_speaks_of(tmp_path: Path) -> None:
+    folder = ["--dir", str(outside_medicare(tmp_path)), "--on", "2024-02-01"]
+    shown = run("show", "example-scan", *folder).output
+    assert "Not Medicare: covered. Covered elsewhere." in shown
+    assert "Not Medicare: Usual care." in shown
+    assert "Not Medicare: none" in shown
 
 
 def test_show_marks_a_notice_whose_edition_has_expired(library: Path) -> None:

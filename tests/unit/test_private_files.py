@@ -50,7 +50,8 @@ def test_what_others_may_read_is_closed_and_the_log_says_so(
     file, folder = tmp_path / "file", tmp_path / "folder"
     file.touch(mode=0o644)
     file.chmod(0o644)
-    folder.mkdir(mode=0o755)
+    folder.mkdir()
+    folder.chmod(0o755)
     make_private_file(file)
     make_private_folder(folder)
     assert (mode(file), mode(folder)) == (0o600, 0o700)
@@ -64,7 +65,8 @@ def test_a_link_is_refused_and_what_it_leads_to_stays_as_it_was(tmp_path: Path) 
     other, folder = tmp_path / "other", tmp_path / "folder"
     other.write_text("another's")
     other.chmod(0o644)
-    folder.mkdir(mode=0o755)
+    folder.mkdir()
+    folder.chmod(0o755)
     (tmp_path / "file-link").symlink_to(other)
     (tmp_path / "folder-link").symlink_to(folder)
     (tmp_path / "nowhere").symlink_to(tmp_path / "absent")
@@ -178,6 +180,21 @@ def test_a_database_behind_a_link_is_not_opened(tmp_path: Path, companion: str) 
         with pytest.raises(ConfigurationError, match="is a link"):
             opened(f"sqlite:///{tmp_path}/log.sqlite3")
     assert (tmp_path / "elsewhere").read_bytes() == b""
+
+
+@pytest.mark.parametrize("removed_before", range(3))
+def test_a_folder_in_the_place_of_a_removed_database_is_told(
+    tmp_path: Path, removed_before: int
+) -> None:
+    """A file system gives the number of a removed file to the next one, here a folder."""
+    file = tmp_path / f"{removed_before}.sqlite3"
+    with open_engine(f"sqlite:///{file}").connect():
+        pass
+    for found in tmp_path.iterdir():
+        found.unlink()
+    file.mkdir()
+    with pytest.raises(IsADirectoryError):
+        open_engine(f"sqlite:///{file}")
 
 
 def test_threads_that_create_the_same_folder_do_not_disturb_each_other(tmp_path: Path) -> None:

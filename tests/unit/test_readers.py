@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.auth.readers import Readers, load_readers
+from service.auth.replay_detection import Use
 from service.auth.sessions import IDLE, LONGEST, Sessions
 from service.errors import LibraryError
 
@@ -22,10 +23,10 @@ class Ended:
     def __init__(self) -> None:
         self._ended: set[tuple[str, str]] = set()
 
-    def first_use(self, issuer: str, jti: str, expires: datetime) -> bool:
+    def use(self, issuer: str, jti: str, expires: datetime, request: str | None = None) -> Use:
         first = (issuer, jti) not in self._ended
         self._ended.add((issuer, jti))
-        return first
+        return Use.FIRST if first else Use.REPLAYED
 
     def used(self, issuer: str, jti: str) -> bool:
         return (issuer, jti) in self._ended

@@ -26,7 +26,7 @@ from service.yaml_files import read_yaml
 from tests.conftest import ROOT
 
 EXAMPLES = ROOT / "examples" / "policies"
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="helpers are for Linux alone"),

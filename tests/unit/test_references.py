@@ -55,3 +55,10 @@ def test_an_id_that_contains_another_id_is_another_id() -> None:
 def test_the_host_of_an_address_is_told_by_its_beginning(url: str, host: str | None) -> None:
     assert host_of(url) == host
     assert host_of(f"{url}/Observation/another") == host
+
+
+@pytest.mark.threat("costly-call")
+def test_a_reference_longer_than_any_servers_is_none() -> None:
+    base = "https://ehr.example.org/" + "Coverage/a/" * 300
+    assert parse_literal(f"{base}Coverage/a") == (base[:-1], "Coverage", "a", None)
+    assert parse_literal(f"{base * 300}Coverage/a") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import threading
@@ -12,7 +13,7 @@ import pytest
 import structlog
 
 from service.cli.serve import remove_left_metrics
-from service.web.shared_counts import SharedCounts
+from service.shared_counts import SharedCounts, _Seen
 
 SECONDS = 30
 GONE = "999999999"
@@ -71,7 +72,7 @@ def test_a_region_without_room_counts_what_it_knows_and_says_so_once() -> None:
     totals = counts.totals()
     assert 20 < len(totals) < 500
     assert totals[("cards", "policy-0")] == [501.0]
-    assert [line["event"] for line in lines] == ["no room for a further metric: it is not counted"]
+    assert [line["event"] for line in lines] == ["no room for a further count: it is not counted"]
 
 
 def test_an_entry_that_was_not_finished_does_not_count() -> None:
@@ -84,6 +85,46 @@ def test_an_entry_that_was_not_finished_does_not_count() -> None:
     counts.take(0)
     counts.add(("whole",), 2)
     assert counts.totals() == {("calls",): [1.0], ("whole",): [2.0]}
+
+
+def worker(counts: SharedCounts, region: int) -> SharedCounts:
+    """The same memory, as the process that has this region sees it."""
+    seen = copy.copy(counts)
+    seen._places, seen._seen = {}, [_Seen() for _ in counts._seen]
+    seen._lock = threading.Lock()
+    seen.take(region)
+    return seen
+
+
+def test_a_count_of_a_period_is_that_of_all_processes() -> None:
+    counts = SharedCounts(3)
+    one, two, three = (worker(counts, region) for region in range(3))
+    assert [each.count_in(("a",), 7) for each in (one, two, one, three)] == [1, 2, 3, 4]
+    # What comes to a region later is found too, and keys do not mix.
+    assert [each.count_in(("b",), 7) for each in (three, one, two)] == [1, 2, 3]
+    assert [each.count_in(("a",), 7) for each in (one, two, three)] == [5, 6, 7]
+
+
+def test_a_new_period_begins_anew_whoever_is_first_in_it() -> None:
+    counts = SharedCounts(2)
+    one, two = (worker(counts, region) for region in range(2))
+    assert [each.count_in(("a",), 7) for each in (one, two, two)] == [1, 2, 3]
+    assert [each.count_in(("a",), 8) for each in (two, two, one)] == [1, 2, 3]
+
+
+def test_what_a_process_that_died_has_counted_in_a_period_still_counts() -> None:
+    counts = SharedCounts(2)
+    one, two = (worker(counts, region) for region in range(2))
+    assert [each.count_in(("a",), 7) for each in (one, two)] == [1, 2]
+    counts.leave(0)
+    assert [each.count_in(("a",), 7) for each in (worker(counts, 0), two)] == [3, 4]
+
+
+def test_where_there_is_no_room_for_a_key_its_count_is_not_known() -> None:
+    counts = SharedCounts(1, region_bytes=4096)
+    known = [counts.count_in((f"client-{n}",), 7) for n in range(200)]
+    assert known[:20] == [1] * 20
+    assert known[-1] is None
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,12 @@ from service.auth.client_share import FailedTokens, MinuteCounts, SpentShares
 from service.auth.clients import Client, TrustedClient
 from service.auth.instance_tokens import InstanceTokens
 from service.auth.key_sets import FixedKeys, read_key_set
+from service.auth.replay_detection import Use
 from service.auth.tokens import DEFAULT_LIFETIME, TokenChecker
 from service.errors import ConfigurationError, Unauthenticated
 from service.settings import load_settings
 from tests.e2e.signing import rsa_signer
+from tests.token_uses import first_use
 
 ADDRESS = "192.0.2.7"
 URL = "https://payer.example.org/cds-services/order-sign-crd"
@@ -29,10 +31,10 @@ class Seen:
     def __init__(self) -> None:
         self.jti: dict[str, datetime] = {}
 
-    def first_use(self, issuer: str, jti: str, expires: datetime) -> bool:
+    def use(self, issuer: str, jti: str, expires: datetime, request: str | None = None) -> Use:
         first = jti not in self.jti
         self.jti[jti] = expires
-        return first
+        return Use.FIRST if first else Use.REPLAYED
 
 
 def checker(lifetime: int, seen: Seen | None = None) -> TokenChecker:
@@ -76,9 +78,9 @@ def test_this_instance_remembers_a_token_as_long_as_it_lives(tmp_path: Path) -> 
     now = time.time()
     store = InstanceTokens(tmp_path / "used-tokens.sqlite3", lambda: now)
     expires = datetime.fromtimestamp(now + 900, UTC)
-    assert store.first_use("a", "jti", expires)
+    assert first_use(store, "a", "jti", expires)
     now += 899
-    assert not store.first_use("a", "jti", expires)
+    assert not first_use(store, "a", "jti", expires)
 
 
 @pytest.mark.parametrize("seconds", [0, 59, 3601])

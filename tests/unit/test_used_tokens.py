@@ -15,6 +15,7 @@ from service.auth.replay_detection import SqlReplayStore
 from service.database import engines
 from service.database.engines import open_pool
 from service.errors import ConfigurationError, Unavailable
+from tests.token_uses import first_use
 
 NOW = datetime(2026, 11, 22, 15, 30, tzinfo=UTC)
 SOON = NOW + timedelta(minutes=5)
@@ -33,60 +34,63 @@ def rows(engine: Engine) -> list[tuple[object, ...]]:
 
 
 def test_the_second_use_of_a_token_is_seen_by_another_store(engine: Engine) -> None:
-    assert SqlReplayStore(engine).first_use("a", "1", datetime.max.replace(tzinfo=UTC))
-    assert not SqlReplayStore(engine).first_use("a", "1", datetime.max.replace(tzinfo=UTC))
+    assert first_use(SqlReplayStore(engine), "a", "1", datetime.max.replace(tzinfo=UTC))
+    assert not first_use(SqlReplayStore(engine), "a", "1", datetime.max.replace(tzinfo=UTC))
 
 
 def test_a_look_tells_whether_a_token_was_used_and_uses_none(engine: Engine) -> None:
     store = SqlReplayStore(engine, lambda: NOW.timestamp())
     assert not store.used("a", "1")
-    assert store.first_use("a", "1", SOON)
+    assert first_use(store, "a", "1", SOON)
     assert SqlReplayStore(engine).used("a", "1")
     assert not store.used("b", "1")
 
 
 def test_a_token_id_belongs_to_its_issuer(engine: Engine) -> None:
     store = SqlReplayStore(engine, lambda: NOW.timestamp())
-    assert store.first_use("a", "1", SOON)
-    assert store.first_use("b", "1", SOON)
-    assert store.first_use("a", "2", SOON)
+    assert first_use(store, "a", "1", SOON)
+    assert first_use(store, "b", "1", SOON)
+    assert first_use(store, "a", "2", SOON)
 
 
 @pytest.mark.parametrize("jti", ["'; DROP TABLE used_tokens; --", "\x00", "\ud800", "é" * 256])
 def test_any_text_is_a_token_id_and_no_part_of_a_statement(engine: Engine, jti: str) -> None:
     store = SqlReplayStore(engine, lambda: NOW.timestamp())
-    assert store.first_use("a", jti, SOON)
-    assert not store.first_use("a", jti, SOON)
+    assert first_use(store, "a", jti, SOON)
+    assert not first_use(store, "a", jti, SOON)
     assert jti not in str(rows(engine))
 
 
 def test_of_many_uses_at_once_one_is_the_first(engine: Engine) -> None:
     stores = [SqlReplayStore(engine, lambda: NOW.timestamp()) for _ in range(4)]
     with ThreadPoolExecutor(8) as pool:
-        first = list(pool.map(lambda n: stores[n % 4].first_use("a", "1", SOON), range(40)))
+        first = list(pool.map(lambda n: first_use(stores[n % 4], "a", "1", SOON), range(40)))
     assert first.count(True) == 1
 
 
 def test_what_has_expired_is_forgotten_and_nothing_else(engine: Engine) -> None:
     now = NOW.timestamp()
     store = SqlReplayStore(engine, lambda: now)
-    store.first_use("a", "1", NOW + timedelta(seconds=30))
-    store.first_use("a", "2", NOW + timedelta(seconds=300))
+    first_use(store, "a", "1", NOW + timedelta(seconds=30))
+    first_use(store, "a", "2", NOW + timedelta(seconds=300))
     now += 61
-    store.first_use("a", "3", SOON)
+    first_use(store, "a", "3", SOON)
     assert len(rows(engine)) == 2
-    assert not store.first_use("a", "2", SOON)
+    assert not first_use(store, "a", "2", SOON)
 
 
 def test_where_uses_cannot_be_recorded_nobody_is_let_in(tmp_path: Path) -> None:
     pool = open_pool(f"sqlite:///{tmp_path}/file.sqlite3", 8)
-    (tmp_path / "file.sqlite3").unlink()
-    (tmp_path / "file.sqlite3").mkdir()
     store = SqlReplayStore(pool)
+    pool.dispose()
+    file = tmp_path / "file.sqlite3"
+    file.rename(tmp_path / "away.sqlite3")
+    file.mkdir()
     with pytest.raises(Unavailable):
-        store.first_use("a", "1", SOON)
-    (tmp_path / "file.sqlite3").rmdir()
-    assert store.first_use("a", "1", SOON)
+        first_use(store, "a", "1", SOON)
+    file.rmdir()
+    (tmp_path / "away.sqlite3").rename(file)
+    assert first_use(store, "a", "1", SOON)
 
 
 def test_a_database_on_a_disk_that_is_read_only_at_the_start_may_come_later(
@@ -99,8 +103,8 @@ def test_a_database_on_a_disk_that_is_read_only_at_the_start_may_come_later(
         disk.setattr(engines, "make_private_file", read_only)
         store = SqlReplayStore(open_pool(f"sqlite:///{tmp_path}/file.sqlite3", 8))
         with pytest.raises(Unavailable):
-            store.first_use("a", "1", SOON)
-    assert store.first_use("a", "1", SOON)
+            first_use(store, "a", "1", SOON)
+    assert first_use(store, "a", "1", SOON)
     assert (tmp_path / "file.sqlite3").stat().st_mode & 0o077 == 0
 
 
@@ -114,7 +118,7 @@ def test_instances_that_start_at_once_make_the_tables_together(tmp_path: Path) -
     url = f"sqlite:///{tmp_path}/new.sqlite3"
     stores = [SqlReplayStore(open_pool(url, 8), lambda: NOW.timestamp()) for _ in range(6)]
     with ThreadPoolExecutor(6) as pool:
-        first = list(pool.map(lambda s: s.first_use("a", "1", SOON), stores))
+        first = list(pool.map(lambda s: first_use(s, "a", "1", SOON), stores))
     assert first.count(True) == 1
 
 

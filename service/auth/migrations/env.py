@@ -5,13 +5,15 @@ from __future__ import annotations
 from alembic import context
 
 from service.auth.auth_tables import AUTH, metadata
+from service.database.table_revisions import tell_whom_they_serve
 
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
     render_as_batch=True,
-    # The decision log is in the same database, at a revision of its own.
+    # Several groups of tables are in one database, each at a revision of its own.
     version_table=AUTH.version_table,
+    on_version_apply=tell_whom_they_serve,
 )
 with context.begin_transaction():
     context.run_migrations()

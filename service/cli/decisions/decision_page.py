@@ -96,7 +96,8 @@ class DecisionPage:
             shown = d.assertion_id or f"call {d.call_id}"
             answer = ", ".join(filter(None, (answer_in_short(d), policy_in_short(d))))
             self._line(f"    {shown}  {answer}")
-            self._line(f"    {caller(decision.client, decision.ehr)}")
+            again = ", repeated by the proxy" if decision.repeated else ""
+            self._line(f"    {caller(decision.client, decision.ehr)}{again}")
 
     def _facts(self, told: Iterable[tuple[str, str]]) -> None:
         table = Table.grid(padding=(0, 2))

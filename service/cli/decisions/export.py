@@ -7,7 +7,7 @@ import csv
 import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -56,7 +56,7 @@ def export(
         raise click.UsageError(f"--output {output} is a folder; name a file")
     span = span_of(since, until)
     if kind == "parquet":
-        span = _whole_days(span, settings.zone)
+        span = whole_days(span, settings.zone)
     asked = {"format": kind, "since": since, "until": until, "bodies": bodies, "output": output}
     with opened(settings, "export", asked) as connection:
         total = queries.count_calls(connection, span)
@@ -83,6 +83,8 @@ def _opened_for_text(output: Path | None) -> Iterator[TextIO]:
     from service.private_files import written_whole
 
     if output is None:
+        if sys.stdout is None:
+            raise click.UsageError("standard output is closed; name a file with --output")
         yield sys.stdout
         return
     try:
@@ -94,17 +96,21 @@ def _opened_for_text(output: Path | None) -> Iterator[TextIO]:
         raise click.ClickException(f"cannot be written: {with_repair(error, output)}") from None
 
 
-def _whole_days(span: TimeSpan, zone: tzinfo) -> TimeSpan:
+def whole_days(span: TimeSpan, zone: tzinfo) -> TimeSpan:
     """The period with the whole of its first and last day: a file holds a whole day."""
     from service.decision_log.queries import TimeSpan
 
-    def midnight(at: datetime) -> datetime:
-        return datetime.combine(at.astimezone(zone).date(), time(), zone)
+    def begin_of(day: date) -> datetime:
+        return datetime.combine(day, time(), zone).astimezone(UTC)
 
-    since = None if span.since is None else midnight(span.since)
-    until = span.until
-    if until is not None and until != midnight(until):
-        until = midnight(until + timedelta(days=1))
+    since, until = span.since, span.until
+    if since is not None:
+        since = begin_of(since.astimezone(zone).date())
+    if until is not None:
+        day = until.astimezone(zone).date()
+        if until.astimezone(UTC) != begin_of(day):
+            # By the calendar: a day has 23 or 25 hours where the clocks change.
+            until = begin_of(day + timedelta(days=1))
     return TimeSpan(since, until)
 
 

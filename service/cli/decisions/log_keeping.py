@@ -77,17 +77,17 @@ def prune(older_than: timedelta | None, dry_run: bool, yes: bool, clock_is_right
     with opened(settings, "prune", {"before": now - age, "dry_run": dry_run}) as connection:
         removal = planned(connection, now - age)
         doubt = clock_doubt(connection, removal.before, now) if removal.calls else None
-    day = removal.before.astimezone(settings.zone).date()
+    when = f"{removal.before.astimezone(settings.zone):%Y-%m-%d %H:%M %Z}"
     if doubt is not None and not clock_is_right:
         raise click.ClickException(
             f"nothing is removed: {doubt}. A clock that has jumped makes records look old. If it is"
             " right, say so with --clock-is-right"
         )
     if dry_run:
-        echo(f"{removal.calls} calls from before {day} would be removed")
+        echo(f"{removal.calls} calls from before {when} would be removed")
         return
     if removal.calls and not yes:
-        click.confirm(f"Remove {removal.calls} calls from before {day} for good?", abort=True)
+        click.confirm(f"Remove {removal.calls} calls from before {when} for good?", abort=True)
     record_removal(settings, removal)
     try:
         with progress("Removing", removal.calls) as advance:
@@ -97,7 +97,7 @@ def prune(older_than: timedelta | None, dry_run: bool, yes: bool, clock_is_right
             f"the log cannot be pruned ({trouble(error)}); on PostgreSQL the owner of its tables"
             " prunes it"
         ) from None
-    echo(f"{removed} calls from before {day} removed")
+    echo(f"{removed} calls from before {when} removed")
 
 
 def record_removal(settings: Settings, removal: Removal) -> None:

@@ -27,6 +27,7 @@ _CALL = (
     "token_use",
     "service_version",
     "policies_digest",
+    "repeated",
 )
 _LISTS = ("codes", "billing_codes", "notices")
 _DETERMINATION = tuple(
@@ -48,6 +49,7 @@ def decision_json(decision: LoggedDecision) -> Json:
         "hook": decision.hook,
         "ehr": decision.ehr,
         "patient": decision.patient,
+        "repeated": decision.repeated,
         **_determination(decision.determination),
     }
 
@@ -92,6 +94,7 @@ def _call(row: CallRow) -> Json:
         "call_id": row.call_id,
         "received_at": instant(row.received_at).isoformat(),
         **{name: getattr(row, name) for name in _CALL},
+        "repeated": bool(row.repeated),
         "elapsed_ms": row.elapsed_us / 1000,
     }
 

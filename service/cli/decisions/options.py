@@ -23,6 +23,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _AGE = re.compile(r"(\d{1,6})([hdwy])")
 _MOST_YEARS = 100
+_YEARS = range(1900, 9999)
+"""Years of instants: a day more or less, and any offset, stay within what a date can be."""
 _HOURS = {"h": 1, "d": 24, "w": 7 * 24, "y": 365.25 * 24}
 
 
@@ -58,6 +60,8 @@ class Moment(click.ParamType[datetime]):
             at = datetime.fromisoformat(text)
         except ValueError:
             self.fail(f"{value!r} is no day, instant or age: 2026-12-01, 7d", param, ctx)
+        if at.year not in _YEARS:
+            self.fail(f"{value!r} is of no year from 1900 to 9998", param, ctx)
         return at if at.tzinfo else at.replace(tzinfo=load().zone)
 
 

@@ -101,6 +101,7 @@ def _schema(arrow: Any) -> pa.Schema:
         "elapsed_ms": arrow.float64(),
         "position": arrow.int32(),
         "stated": arrow.bool_(),
+        "repeated": arrow.bool_(),
     }
     fields |= dict.fromkeys(_TEXTS, arrow.string())
     fields |= dict.fromkeys(_LISTS, arrow.list_(arrow.string()))

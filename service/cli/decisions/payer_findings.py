@@ -48,8 +48,9 @@ def payer_findings(
         opened(settings, "payer-findings", asked) as connection,
         progress("Reading", queries.count_calls(connection, span)) as advance,
     ):
+        lost = queries.unreceived(connection, span)
         for logged in queries.all_calls(connection, span):
-            for found in findings_of(logged):
+            for found in () if logged.row.call_id in lost else findings_of(logged):
                 counts[found.kind] += 1
                 if found.kind.startswith(kind):
                     listed.append(found)

@@ -25,7 +25,7 @@ def verify(anchors: Path | None) -> None:
     """
     from service.cli.progress import waiting
     from service.decision_log.anchors import read_anchors
-    from service.decision_log.chain_key import read_key
+    from service.decision_log.chain_key import KEY_FILE, read_key
     from service.decision_log.records_folder import RecordsFolder
     from service.decision_log.verification import verify as verified
 
@@ -35,7 +35,7 @@ def verify(anchors: Path | None) -> None:
         opened(settings, "verify", {"anchors": anchors}) as connection,
         waiting("Verifying"),
     ):
-        key = read_key(settings.records_key_file or settings.records_dir / "chain.key")
+        key = read_key(settings.records_key_file or settings.records_dir / KEY_FILE)
         found = verified(connection, RecordsFolder(settings.records_dir), key, told)
     echo(f"segments: {found.segments}, with {found.records_in_segments} records")
     echo(f"rows: {found.records} records of {found.chains} chains")

@@ -39,7 +39,8 @@ class ReloadOutcome(msgspec.Struct, frozen=True):
     """Outcome of a reload: `state` is "in force", "unchanged" or "refused", with the reason.
 
     `began` is the monotonic clock of its begin in nanoseconds, `at` its end as ISO 8601; the
-    digests are those of the snapshot in force after it; `cases` is the number of those that ran.
+    digests are those of the snapshot in force after it, `bundle_made` the moment of its bundle as
+    ISO 8601; `cases` is the number of those that ran.
     """
 
     state: Literal["in force", "unchanged", "refused"]
@@ -49,6 +50,7 @@ class ReloadOutcome(msgspec.Struct, frozen=True):
     policies: str
     access: str
     cases: int = 0
+    bundle_made: str | None = None
 
 
 class Board:

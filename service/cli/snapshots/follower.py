@@ -61,9 +61,11 @@ class Follower:
 
     def start(self) -> None:
         """Catch up with the snapshot in force, and follow it in a thread."""
+        # Said first: a switch that is made after the look at what is in force waits for this one.
+        self._say(self._number, "answers")
         while self._board.in_force != self._number:
             self._catch_up()
-        self._say(self._number, "answers")
+            self._say(self._number, "answers")
         threading.Thread(target=self._follow, name="snapshot-follower", daemon=True).start()
 
     def _follow(self) -> None:

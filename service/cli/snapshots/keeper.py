@@ -13,7 +13,7 @@ import select
 import signal
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import structlog
 
@@ -26,7 +26,7 @@ from service.bootstrap.snapshot import (
     read_snapshot,
 )
 from service.cli.snapshots.board import Board, ReloadOutcome, Report
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, NotNow
 from service.policies.cases import CaseResult, run_all_cases
 from service.policies.library_files import digest_on_disk
 from service.settings import Settings
@@ -63,7 +63,7 @@ class SnapshotKeeper:
         cases = 0
         try:
             new, cases = self._read()
-            if new.digests == self.held[1].digests:
+            if new.digests == self.held[1].digests and not _made_later(new, self.held[1]):
                 outcome = self._outcome("unchanged", began, cases)
             else:
                 self._switch_to(new)
@@ -81,6 +81,7 @@ class SnapshotKeeper:
                 policies=outcome.policies,
                 access=outcome.access,
                 cases=cases,
+                **({"bundle_made": outcome.bundle_made} if outcome.bundle_made else {}),
             )
         self.board.tell(outcome)
         self._tell(outcome)
@@ -88,22 +89,48 @@ class SnapshotKeeper:
         gc.freeze()  # as at the start: what the next workers share stays shared
 
     def _outcome(self, state: str, began: int, cases: int, why: str = "") -> ReloadOutcome:
-        digests = self.held[1].digests
+        digests, made = self.held[1].digests, self.held[1].library.made
         at = datetime.now(UTC).isoformat(timespec="seconds")
-        return ReloadOutcome(state, why, began, at, digests.policies, digests.access, cases)  # type: ignore[arg-type]
+        return ReloadOutcome(
+            state,  # type: ignore[arg-type]
+            why,
+            began,
+            at,
+            digests.policies,
+            digests.access,
+            cases,
+            made.isoformat() if made else None,
+        )
 
     def _read(self) -> tuple[Snapshot, int]:
         """The snapshot of the files, with the number of cases that it has passed."""
         with library_places(self._settings) as places:
             new = read_snapshot(self._settings, places)
             library = new.library
+            self._refuse_an_older_one(new)
             results = run_all_cases(places.folders, library.policies, library.notices)
             if digest_on_disk(places) != library.digest:
-                raise ConfigurationError(CHANGING.format(places.directory))
+                raise NotNow(CHANGING.format(places.directory))
         failed = [result for result in results if not result.passed]
         if failed:
             raise ConfigurationError(_told_of_failures(failed, len(results)))
+        day = datetime.now(self._settings.zone).date()
+        # Where none was before, as after the end of the only one, clients and readers still change.
+        if _any_in_force(self.held[1], day) and not _any_in_force(new, day):
+            raise ConfigurationError(
+                f"no policy would be in force today, {day}: look whether all files are there"
+            )
         return new, len(results)
+
+    def _refuse_an_older_one(self, new: Snapshot) -> None:
+        """A former bundle that lies there again, by mistake or by malice, is as rightly signed."""
+        held = self.held[1]
+        if held.digests.policies != new.library.digest and _made_later(held, new):
+            raise ConfigurationError(
+                f"{self._settings.policy_bundle}: was made {_moment(new)}, and the bundle in force"
+                f" later, {_moment(held)}. Is it the right file? To go back to its policies on"
+                " purpose, make a bundle of them anew, or restart the service with this one"
+            )
 
     def _switch_to(self, new: Snapshot) -> None:
         """Hand a snapshot to all workers and put it into force.
@@ -113,7 +140,6 @@ class SnapshotKeeper:
         create_app(self._settings, snapshot=new)  # a wrong file is found here, as at the start
         self._offers += 1
         number = self._offers
-        self._hear()
         try:
             self.board.offer(number, as_bytes(new))
             self._wait_for("ready", number, SECONDS_TO_BE_READY)
@@ -141,13 +167,11 @@ class SnapshotKeeper:
 
         Raises ConfigurationError if one has failed or, before the switch, is late.
         """
-        waiting = {process for process in self._workers if _runs(process)}
         until = time.monotonic() + seconds
-        while waiting and time.monotonic() < until:
-            if self.stopping():
-                raise _Stopping("the service was told to stop")
-            select.select([self.board.reports], [], [], 0.25)
-            for report in self._hear():
+        heard = self._hear()  # of workers that have begun meanwhile, too
+        waiting = set(self._workers)
+        while True:
+            for report in heard:
                 if report.number != number:
                     continue
                 if report.state == "failed":
@@ -155,6 +179,12 @@ class SnapshotKeeper:
                 if report.state in (state, "answers"):
                     waiting.discard(report.process)
             waiting = {process for process in waiting if _runs(process)}
+            if not waiting or time.monotonic() >= until:
+                break
+            if self.stopping():
+                raise _Stopping("the service was told to stop")
+            select.select([self.board.reports], [], [], 0.25)
+            heard = self._hear()
         if waiting and state == "ready":
             raise ConfigurationError(
                 f"a worker was not ready for it within {seconds:.0f} seconds; try again"
@@ -178,6 +208,21 @@ def _runs(process: int) -> bool:
         return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
     except ChildProcessError:
         return False
+
+
+def _made_later(one: Snapshot, other: Snapshot) -> bool:
+    """Whether one's bundle was made later; a bundle that does not tell is older than all others."""
+    made, before = one.library.made, other.library.made
+    return made is not None and (before is None or made > before)
+
+
+def _moment(snapshot: Snapshot) -> str:
+    made = snapshot.library.made
+    return made.isoformat() if made else "by a former version, which does not tell when"
+
+
+def _any_in_force(snapshot: Snapshot, day: date) -> bool:
+    return any(version.in_force_on(day) for version in snapshot.library.policies)
 
 
 def _told_of_failures(failed: list[CaseResult], ran: int) -> str:

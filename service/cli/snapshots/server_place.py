@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
+from pathlib import Path
 
 import msgspec
 import structlog
@@ -21,9 +23,12 @@ from service.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+_OF_ANY_PORT = "server-*.json"
 _SIZE = 16_384
 _LONGEST_REASON = 12_000
 _TRIES = 1000
+_LOOK_SECONDS = 1.0
+"""Far more than whoever looks whether a server runs has its file locked for."""
 _MORE = "\n(the log of the service has all of it)"
 
 
@@ -47,14 +52,27 @@ class ServerPlace:
         try:
             make_private_folder(self.path.parent)
             descriptor = open_private(self.path, os.O_RDWR | os.O_CREAT)
-            # Of this process: workers do not inherit it, and it ends with it however that ends.
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
             self._write(descriptor, _Told(os.getpid()))
         except (OSError, ConfigurationError) as error:
             why = error.strerror if isinstance(error, OSError) else str(error)
-            log.warning("covercard reload will not find this server: send SIGHUP", why=why)
+            log.warning(
+                "covercard reload will not find this server: send SIGHUP",
+                file=str(self.path),
+                why=why,
+            )
             return
         self._held = descriptor
+        for other in sorted(self.path.parent.glob(_OF_ANY_PORT)):
+            with contextlib.suppress(ConfigurationError):  # whose it is, its own start says
+                told = None if other == self.path else _read(other)
+                if told is not None:
+                    log.warning(
+                        "another service has this folder of records: each needs its own",
+                        setting="COVERCARD_RECORDS_DIR",
+                        file=str(other),
+                        process=told.process,
+                    )
 
     def tell(self, outcome: ReloadOutcome) -> None:
         """Write how a reload came out, for the command that asked for it."""
@@ -79,7 +97,7 @@ class ServerPlace:
 
     def process(self) -> int:
         """The process of the server that runs. Raises ConfigurationError where none does."""
-        told = self._read()
+        told = _read(self.path)
         if told is None:
             raise ConfigurationError(
                 f"no service runs that has {self.path.name} in {self.path.parent}:"
@@ -90,24 +108,40 @@ class ServerPlace:
     def told(self) -> ReloadOutcome | None:
         """Outcome of the last reload; None before the first one. Raises as `process`."""
         self.process()
-        told = self._read()
+        told = _read(self.path)
         return told.reload if told is not None else None
 
-    def _read(self) -> _Told | None:
-        """The content of the file, while the server runs; None where none does."""
+
+def _lock(descriptor: int) -> None:
+    """Lock a server's file for this process: workers do not inherit the lock, and it ends with the
+    process however that ends. Raises BlockingIOError where another server has it.
+    """
+    until = time.monotonic() + _LOOK_SECONDS
+    while True:
         try:
-            descriptor = open_private(self.path, os.O_RDWR)
-        except FileNotFoundError:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(0.01)
+
+
+def _read(path: Path) -> _Told | None:
+    """The content of a server's file, while it runs; None where none does."""
+    try:
+        descriptor = open_private(path, os.O_RDWR)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from None
+    try:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return None
-        except OSError as error:
-            raise ConfigurationError(f"{self.path}: cannot be read ({error.strerror})") from None
-        try:
-            with contextlib.suppress(BlockingIOError):
-                fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return None
-            for _ in range(_TRIES):
-                with contextlib.suppress(msgspec.DecodeError):  # it is being written
-                    return msgspec.json.decode(os.pread(descriptor, _SIZE, 0), type=_Told)
-            return None
-        finally:
-            os.close(descriptor)
+        for _ in range(_TRIES):
+            with contextlib.suppress(msgspec.DecodeError):  # it is being written
+                return msgspec.json.decode(os.pread(descriptor, _SIZE, 0), type=_Told)
+        return None
+    finally:
+        os.close(descriptor)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from alembic import context
 
+from service.database.table_revisions import tell_whom_they_serve
 from service.payer_data.payer_tables import MIGRATIONS, metadata
 
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
     render_as_batch=True,
-    # The decision log may be in the same database, at a revision of its own.
+    # Several groups of tables are in one database, each at a revision of its own.
     version_table=MIGRATIONS.version_table,
+    on_version_apply=tell_whom_they_serve,
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -15,6 +15,7 @@ from typing import Any
 import requests
 
 from tests.conftest import ROOT
+from tests.e2e.processes import workers_of
 
 _SECONDS = 90
 _COMMAND = [sys.executable, "-c", "from service.cli import main; main()"]
@@ -95,25 +96,35 @@ class Instance:
     def ready(self) -> dict[str, Any] | None:
         """What /readyz says; None while nobody answers."""
         with contextlib.suppress(requests.RequestException):
-            told: dict[str, Any] = requests.get(f"{self.base}/readyz", timeout=5).json()
+            told: dict[str, Any] = requests.get(f"{self.base}/readyz", timeout=30).json()
             return told
         return None
 
+    def readiness(self) -> dict[str, Any]:
+        """What /readyz says, as soon as somebody answers."""
+        said: list[dict[str, Any]] = []
+
+        def is_told() -> bool:
+            told = self.ready()
+            said.extend([told] if told else [])
+            return bool(said)
+
+        until(is_told, f"{self.base} answers; {self.log[-2000:]}")
+        return said[0]
+
     def waiting(self) -> int:
         """Bytes of records that are not in the database yet."""
-        told = self.ready()
-        return int(told["checks"]["records"]["waiting_bytes"]) if told else 0
+        return int(self.readiness()["checks"]["records"]["waiting_bytes"])
 
     def settled(self) -> bool:
         """Whether it is ready, with all in the database."""
-        told = self.ready()
-        return told is not None and told["status"] == "ready" and not self.waiting()
+        told = self.readiness()
+        return told["status"] == "ready" and not told["checks"]["records"]["waiting_bytes"]
 
     def workers(self) -> list[int]:
         """The worker processes."""
         assert self.process is not None
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in children.read_text().split()]
+        return workers_of(self.process.pid)
 
     def kill(self) -> None:
         """Kill the server and all its workers at once; nothing if it has ended."""

@@ -52,8 +52,8 @@ INSERT INTO determination SELECT {CALL_ID}, 0, 'cc' || n / 2, 1, null, 'ServiceR
   null, 'mr-spectroscopy', '2023-10-01', 'x', '[]', '[]' FROM generate_series(0, {CALLS} - 1) n;
 INSERT INTO card SELECT {CARD_ID}, {CALL_ID}, 0, 'guideline', 'mr-spectroscopy', '2023-10-01', 0,
   '[]' FROM generate_series(0, {CALLS} - 1, 4) n;
-INSERT INTO feedback SELECT 'f' || n, 0, 'client-0', 's', {CARD_ID}, 'accepted', 0, '[]'
-  FROM generate_series(0, {CALLS} - 1, 40) n;
+INSERT INTO feedback SELECT 'f' || n, 0, 'client-' || n % 40, 's', {CARD_ID}, 'accepted', 0, '[]'
+  FROM generate_series(0, {CALLS} - 1, 4) n;
 INSERT INTO access_log SELECT {CALL_ID}, 0, 'a', 'show', '{{}}'
   FROM generate_series(0, {CALLS} - 1, 40) n;
 """

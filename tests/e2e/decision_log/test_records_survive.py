@@ -220,7 +220,7 @@ def test_on_sqlite_segments_and_then_the_database_file_are_deleted_in_use(
         running.answered_soon()
         stack.proof(running, "SQLite: segments, their folder and the database deleted and moved")
     assert "a segment was gone, and is written anew" in instance.log
-    told = (instance.ready() or {})["checks"]["records"]
+    told = instance.readiness()["checks"]["records"]
     assert (told["status"], told["lost"]) == ("ready", 0)
 
 
@@ -232,7 +232,7 @@ def test_on_sqlite_the_disk_is_full(
         running.answered_soon()
         until(lambda: running.received.statuses.get(503, 0) > 20, "calls are refused")
         # Each worker says what it has seen; at the brink of a full disk some records still fit.
-        until(lambda: (stack.instances[0].ready() or {})["status"] == "failing", "it is said")
+        until(lambda: stack.instances[0].readiness()["status"] == "failing", "it is said")
         disks.remount(small_disk, "size=256m")
         running.answered_soon(100)
         stack.proof(running, "SQLite: full disk, and then room again")
@@ -248,7 +248,7 @@ def test_on_sqlite_a_read_only_mount_lies_over_the_records_in_use(
         running.answered_soon()
         disks.mount(records, "ro")
         until(lambda: running.received.statuses.get(503, 0) > 20, "calls are refused")
-        until(lambda: (stack.instances[0].ready() or {})["status"] == "failing", "it is said")
+        until(lambda: stack.instances[0].readiness()["status"] == "failing", "it is said")
         disks.unmount(records)
         running.answered_soon()
         stack.proof(running, "SQLite: a read-only mount over the records in use, and then gone")
@@ -262,7 +262,7 @@ def test_on_sqlite_a_start_on_read_only_records_refuses_calls_until_they_can_be_
     (var / "records").mkdir(parents=True)
     disks.mount(var / "records", "ro")
     stack = on_sqlite(var)
-    assert (stack.instances[0].ready() or {})["status"] == "failing"
+    assert stack.instances[0].readiness()["status"] == "failing"
     with load(stack.base) as running:
         until(lambda: running.received.statuses.get(503, 0) > 20, "calls are refused")
         assert running.received.answered == 0
@@ -289,11 +289,11 @@ def test_on_sqlite_rows_wait_in_the_segments_while_the_database_is_on_a_read_onl
         disks.remount(disk, "ro")
         instance.start()
         running.answered_soon(60)
-        told = (instance.ready() or {})["checks"]["records"]
+        told = instance.readiness()["checks"]["records"]
         assert (told["status"], told["store"], told["segments"]) == ("degraded", "away", "written")
         assert told["waiting_bytes"] > 0
         disks.remount(disk, "rw")
-        until(lambda: (instance.ready() or {})["checks"]["records"]["store"] == "up", "they follow")
+        until(lambda: instance.readiness()["checks"]["records"]["store"] == "up", "they follow")
         stack.proof(running, "SQLite: the database on a read-only mount, and then writable")
 
 
@@ -315,7 +315,7 @@ class Disks:
     def remount(self, place: Path, options: str) -> None:
         """Change a mount's options, once nobody who was killed has a file of it open any more."""
         command = ("mount", "-o", f"remount,{options}", str(place))
-        until(lambda: _run(*command).returncode == 0, " ".join(command), 20)
+        until(lambda: _run(*command).returncode == 0, " ".join(command))
 
     def unmount(self, place: Path) -> None:
         """Take it away; who still has a file of it open keeps that file."""

@@ -6,7 +6,6 @@ The token goes to the server it came for; nothing that a server says leads anywh
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from service.cli.ehr_stub.fhir_server import DEMO_TOKEN
 from service.errors import MalformedRequest, UnhandledPayer, UnprocessableRequest
 from tests.contract.answer_rules import check_answer
 from tests.e2e.conftest import Server
+from tests.e2e.decision_log.instances import until
 from tests.e2e.fetch.conftest import Ask, ReviewTarget, bare
 from tests.e2e.fetch.ehrs import (
     Behavior,
@@ -37,6 +37,7 @@ from tests.e2e.fetch.ehrs import (
     status,
     zip_bomb,
 )
+from tests.e2e.processes import without_threads
 
 SIGN = "order-sign/mrs-original-medicare"
 NAMES_ITS_COVERAGE = "order-sign/mrs-medicare-advantage"
@@ -135,7 +136,7 @@ def test_the_answer_leaves_while_the_ehr_has_yet_to_answer(
     slowness: str, ehr: Ehr, ask: Ask
 ) -> None:
     ehr.misbehave["Coverage"] = SLOW[slowness]
-    asked = ask(bare(SIGN, ehr.base, "patient", "encounter"), fetch_budget_ms=400)
+    asked = ask(bare(SIGN, ehr.base, "patient", "encounter"), fetch_budget_ms=2000)
     assert ehr.hanging.acquire(timeout=30)
     assert not ehr.release.is_set()
     assert asked.outcomes == {COVERAGE: "timeout"}
@@ -145,7 +146,7 @@ def test_the_answer_leaves_while_the_ehr_has_yet_to_answer(
 @pytest.mark.threat("hostile-ehr")
 def test_a_connection_that_only_drips_is_closed_when_time_is_up(ehr: Ehr, ask: Ask) -> None:
     ehr.misbehave["Coverage"] = drip_body
-    ask(bare(SIGN, ehr.base, "patient", "encounter"), fetch_budget_ms=400)
+    ask(bare(SIGN, ehr.base, "patient", "encounter"), fetch_budget_ms=2000)
     assert ehr.hung_up.wait(timeout=30)
 
 
@@ -162,15 +163,10 @@ def test_a_server_that_owes_too_many_answers_is_not_asked_for_more(
     assert len(ehr.requests) <= 2
 
 
-def test_a_machine_without_threads_answers_all_the_same(
-    ehr: Ehr, ask: Ask, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_thread_left(_: threading.Thread) -> None:
-        raise RuntimeError
-
-    with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", no_thread_left)
-        asked = ask(bare(SIGN, ehr.base, "patient", "encounter"))
+def test_a_machine_without_threads_answers_all_the_same(ehr: Ehr, ask: Ask) -> None:
+    with without_threads("fetch"):
+        # With a setting of its own, and so a review that has no thread to spare.
+        asked = ask(bare(SIGN, ehr.base, "patient", "encounter"), fetch_budget_ms=19_000)
     assert asked.outcomes == {COVERAGE: "error"}
     says_that_coverage_was_not_read(asked)
 
@@ -526,8 +522,11 @@ def test_the_running_server_answers_while_the_ehr_hangs_and_goes_on_answering(
         assert NOT_READ in answer["cards"][0]["detail"]
     assert not ehr.release.is_set()
     ehr.misbehave.clear()
-    answer = posted(hurried, bare(SIGN, ehr.base))
-    assert len(answer.get("systemActions", [])) == 1
+    # On a busy machine an EHR that answers may be late, too.
+    until(
+        lambda: len(posted(hurried, bare(SIGN, ehr.base)).get("systemActions", [])) == 1,
+        "it goes on answering",
+    )
 
 
 def test_the_running_server_prints_neither_token_nor_patient(

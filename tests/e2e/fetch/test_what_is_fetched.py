@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
 
 from service.errors import PreconditionFailed
 from tests.e2e.fetch.conftest import Ask, bare
-from tests.e2e.fetch.ehrs import Ehr, Handler, changed, each_coverage, found
+from tests.e2e.fetch.ehrs import (
+    Behavior,
+    Ehr,
+    Handler,
+    changed,
+    each_coverage,
+    found,
+    hang,
+    serve,
+    status,
+)
 
 SIGN = "order-sign/mrs-original-medicare"
 COVERAGE = "Coverage?patient&status&_include"
@@ -95,6 +106,62 @@ def test_a_payer_that_came_without_its_organization_is_read(ehr: Ehr, ask: Ask) 
     request = bare(SIGN, ehr.base, *ALL_OF_IT)
     del request["prefetch"]["coverage"]["entry"][1]
     assert ask(request).outcomes == {"Organization/example-payer": "fetched"}
+
+
+class TestAPayerThatASearchUnderWayMayInclude:
+    """The coverage that the order names is here, and with it the payer's reference; the search for
+    the patient's coverages has not ended.
+    """
+
+    COVERAGE_READ = "Coverage/ma-ann"
+    PAYER = "Organization/example-health-plan"
+
+    @staticmethod
+    def late_search(ehr: Ehr, then: Behavior) -> None:
+        """Have the search answered once the coverage has been read, and a moment has passed."""
+        read = threading.Event()
+
+        def answer(handler: Handler) -> None:
+            if "?" not in handler.path:
+                serve(handler)
+                read.set()
+                return
+            assert read.wait(10)
+            # More than the tenth of its own time for which a read waits for what comes with it.
+            threading.Event().wait(0.3)
+            then(handler)
+
+        ehr.misbehave["Coverage"] = answer
+
+    def test_is_not_read_beside_it(self, ehr: Ehr, ask: Ask) -> None:
+        self.late_search(ehr, serve)
+        asked = ask(bare("order-sign/mrs-medicare-advantage", ehr.base, "patient", "encounter"))
+        assert asked.outcomes == {self.COVERAGE_READ: "fetched", COVERAGE: "fetched"}
+        assert asked.statements["ServiceRequest/mrs-brain"]["covered"] == "not-covered"
+
+    def test_is_read_once_the_search_has_failed(self, ehr: Ehr, ask: Ask) -> None:
+        self.late_search(ehr, status(500))
+        asked = ask(bare("order-sign/mrs-medicare-advantage", ehr.base, "patient", "encounter"))
+        assert asked.outcomes == {
+            self.COVERAGE_READ: "fetched",
+            COVERAGE: "error",
+            self.PAYER: "fetched",
+        }
+        assert asked.statements["ServiceRequest/mrs-brain"]["covered"] == "not-covered"
+
+    def test_is_read_while_there_is_time_where_the_search_has_no_end(
+        self, ehr: Ehr, ask: Ask
+    ) -> None:
+        self.late_search(ehr, hang)
+        asked = ask(
+            bare("order-sign/mrs-medicare-advantage", ehr.base, "patient", "encounter"),
+            fetch_budget_ms=3000,
+        )
+        assert asked.outcomes == {
+            self.COVERAGE_READ: "fetched",
+            COVERAGE: "timeout",
+            self.PAYER: "fetched",
+        }
 
 
 @pytest.mark.parametrize(

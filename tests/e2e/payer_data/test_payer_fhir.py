@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from service.cli import cli
 from service.errors import ConfigurationError
+from service.payer_data import payer_fhir
 from service.settings import Settings
 from tests.conftest import ROOT
 from tests.contract.payer_records import (
@@ -35,6 +36,7 @@ from tests.e2e.payer_data.payer_server import (
     payer_server,
     role,
 )
+from tests.e2e.processes import without_threads
 
 
 @pytest.fixture
@@ -230,9 +232,7 @@ def test_a_server_without_claims_tells_all_else_and_the_trace_says_so(
 
 def test_claims_that_are_late_hold_up_nothing_else(server: PayerServer, tmp_path: Path) -> None:
     server.delays["ExplanationOfBenefit"] = 30
-    with plan(
-        server.fhir, tmp_path, **settings(server, tmp_path, payer_data_timeout_ms=1500)
-    ) as payer:
+    with plan(server.fhir, tmp_path, **settings(server, tmp_path)) as payer:
         ((finding, because), *_) = payer.trace(call())
     assert finding == "known"
     assert "not told: history, exemptions" in because
@@ -311,6 +311,31 @@ def test_a_slow_server_costs_its_share_of_the_time_and_then_nothing(
     assert check["source"] == "fhir"
     assert check["status"] == "degraded"
     assert (check["asked"], check["refused"]) == (3, 2)
+
+
+def test_a_machine_without_threads_answers_all_the_same_and_asks_again_when_there_are_some(
+    server: PayerServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(payer_fhir, "_MOST_OWED", 6)  # as many as one look-up asks at a time
+    with plan(server.fhir, tmp_path, **settings(server, tmp_path)) as payer:
+        with without_threads("payer-fhir"):
+            assert "member records could not be reached" in reasons(payer.answer(call()))
+        server.delay = 0.3  # so that none of its queries ends before the last one is asked
+        assert "member records could not be reached" not in reasons(payer.answer(call()))
+
+
+def test_an_error_that_nobody_has_thought_of_is_trouble_and_is_logged_without_the_data(
+    payer: Plan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("TEST-MEMBER-0001")
+
+    monkeypatch.setattr(payer_fhir, "resources_in", broken)
+    assert "member records could not be reached" in reasons(payer.answer(call()))
+    printed = capsys.readouterr().out
+    assert "unexpected error while asking the payer" in printed
+    assert "KeyError" in printed
+    assert "TEST-MEMBER-0001" not in printed
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])

@@ -14,11 +14,12 @@ import pytest
 from service.database.table_revisions import upgrade
 from service.errors import PayerDataUnavailable
 from service.payer_data import embedded
-from service.payer_data.embedded import open_embedded
+from service.payer_data.embedded import PostgresSource, open_embedded
 from service.payer_data.payer_tables import MIGRATIONS
-from service.payer_data.port import CIRCUIT_OPEN, PayerData, Wanted
+from service.payer_data.port import CIRCUIT_OPEN, PayerData, Wanted, source_circuit
 from tests.e2e.decision_log.postgres import Postgres
 from tests.e2e.payer_data.wire import counted
+from tests.e2e.processes import without_threads
 from tests.unit.payer_data.conftest import Import, importer
 from tests.unit.payer_data.people import BORN, PAYER
 from tests.unit.payer_data.test_forgetting import (  # noqa: F401
@@ -153,7 +154,7 @@ def test_a_server_that_hangs_costs_no_more_than_the_deadline_and_opens_the_circu
         assert not source.health().up
     finally:
         server.signal(signal.SIGCONT)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not source.health().up and time.monotonic() < deadline:
         time.sleep(0.5)
         try:
@@ -200,6 +201,16 @@ def test_a_server_that_is_not_there_is_away() -> None:
     source = open_embedded("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
     with pytest.raises(PayerDataUnavailable, match="nothing listens there"):
         look(source, 5)
+    source.close()
+
+
+def test_a_machine_without_threads_takes_no_connection_for_good() -> None:
+    url = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"
+    source = PostgresSource(url, source_circuit(), connections=1)
+    with without_threads("payer-data"), pytest.raises(PayerDataUnavailable, match="no more"):
+        look(source, 5)
+    with pytest.raises(PayerDataUnavailable, match="nothing listens there"):
+        look(source, 30)
     source.close()
 
 

@@ -45,6 +45,7 @@ def call(
     answer: bytes = b'{"cards":[],"systemActions":[]}',
     request: bytes | None = b'{"hook":"order-sign"}',
     hook_instance: str = "instance",
+    repeated: bool = False,
 ) -> CallRecord:
     return CallRecord(
         id=new_call_id(at),
@@ -63,6 +64,7 @@ def call(
         patient=patient,
         decided=(DeterminationRecord(determination(order, coverage), assertion_id, stated=True),),
         cards=tuple(cards),
+        repeated=repeated,
     )
 
 

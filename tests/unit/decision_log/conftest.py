@@ -34,7 +34,7 @@ def engine(url: str) -> Engine:
 def store(url: str) -> Iterator[SqliteStore]:
     """An open store."""
     store = SqliteStore(url)
-    store.ping(time.monotonic() + 5)
+    store.ping(time.monotonic() + 60)
     yield store
     store.close()
 
@@ -47,6 +47,6 @@ def log(store: SqliteStore) -> Callable[..., None]:
         entries = [
             LogEntry(feedback=[i]) if isinstance(i, FeedbackRow) else entry_of(i) for i in items
         ]
-        store.write(together(entries), time.monotonic() + 5)
+        store.write(together(entries), time.monotonic() + 60)
 
     return write

@@ -90,7 +90,7 @@ def test_those_who_wait_share_a_flush_and_a_lone_record_costs_no_thread(
     def slow(*arguments: Any) -> int:
         flushed.append(threading.current_thread().name)
         writing.set()
-        assert gate.wait(10)
+        assert gate.wait(60)
         return real(*arguments)
 
     gate.set()
@@ -100,7 +100,7 @@ def test_those_who_wait_share_a_flush_and_a_lone_record_costs_no_thread(
     writing.clear()
     threads = [threading.Thread(target=writer.append, args=(CALL, b"leads"), name="leader")]
     threads[0].start()
-    assert writing.wait(10)
+    assert writing.wait(60)
     threads += [
         threading.Thread(target=writer.append, args=(CALL, b"%d" % n), name=f"waits-{n}")
         for n in range(20)
@@ -111,7 +111,7 @@ def test_those_who_wait_share_a_flush_and_a_lone_record_costs_no_thread(
         time.sleep(0.001)
     gate.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert flushed[0] == "leader"
     assert len(flushed) == 2
     assert flushed[1].startswith("waits-")

@@ -127,6 +127,16 @@ def test_what_is_wrong_is_told_by_its_place(item: Any, place: str) -> None:
     assert [where for where, _ in caught.value.problems] == [place]
 
 
+@pytest.mark.threat("feedback-flood")
+@pytest.mark.parametrize(
+    "items", [[{}] * 1000, [{**ACCEPTED, "acceptedSuggestions": [0] * 100}] * 1000]
+)
+def test_of_masses_of_wrong_places_the_first_are_told(items: list[Any]) -> None:
+    with pytest.raises(MalformedRequest) as caught:
+        read(*items)
+    assert len(caught.value.problems) == 20
+
+
 def test_everything_that_is_wrong_is_told_at_once() -> None:
     with pytest.raises(MalformedRequest) as caught:
         read({}, ACCEPTED, {**OVERRIDDEN, "outcome": "x"})

@@ -24,6 +24,7 @@ from service.decision_log.retention import LARGEST_WAL, prune
 from service.errors import ConfigurationError, RecordsUnavailable
 from service.settings import load_settings
 from service.web.operations import State, clock_check
+from tests.conftest import without_further_threads
 from tests.unit.decision_log.builders import AT, call
 
 Log = Callable[..., None]
@@ -200,6 +201,12 @@ def test_a_newest_record_of_the_future_is_told() -> None:
     on_time, _ = watch(datetime.fromtimestamp(999_000, UTC))
     on_time.look()
     assert on_time.state().trouble is None
+
+
+def test_readiness_is_told_while_the_system_has_no_more_threads() -> None:
+    made, _ = watch()
+    with without_further_threads():
+        assert made.state().trouble is None
 
 
 def test_a_log_that_cannot_be_read_leaves_the_clock_undoubted(

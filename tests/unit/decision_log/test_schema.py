@@ -46,9 +46,14 @@ def test_upgrading_twice_does_nothing_the_second_time(tmp_path: Path) -> None:
     assert table_revisions.revision(url, DECISION_LOG) == DECISION_LOG.revision
 
 
-def test_tables_of_a_newer_version_are_left_alone(url: str) -> None:
+@pytest.mark.parametrize("usable_from", [None, "9998"])
+def test_tables_that_are_those_of_a_newer_version_only_are_left_alone(
+    url: str, usable_from: str | None
+) -> None:
     with sqlite3.connect(database_file(url)) as log:
-        log.execute("UPDATE alembic_version SET version_num = '9999'")
+        log.execute(
+            "UPDATE alembic_version SET version_num = '9999', usable_from = ?", (usable_from,)
+        )
     with pytest.raises(ConfigurationError, match="newer"):
         table_revisions.upgrade(url, DECISION_LOG)
 
@@ -115,12 +120,12 @@ def test_calls_of_before_have_no_digest_and_stay_readable(tmp_path: Path) -> Non
         config.attributes["connection"] = connection
         command.upgrade(config, "0006")
         columns = msgspec.structs.asdict(former.calls[0])
-        del columns["policies_digest"]
+        del columns["policies_digest"], columns["repeated"]
         connection.execute(insert(metadata.tables["call"]).values(columns))
     assert table_revisions.upgrade(url, DECISION_LOG) is True
     store = SqliteStore(url)
-    store.ping(time.monotonic() + 10)
-    store.write(present, time.monotonic() + 10)
+    store.ping(time.monotonic() + 60)
+    store.write(present, time.monotonic() + 60)
     store.close()
     with create_engine(url).connect() as connection:
         found = connection.execute(select(metadata.tables["call"])).all()

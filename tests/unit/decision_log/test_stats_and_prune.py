@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from service.database.engines import database_file
 from service.decision_log import retention as pruning
@@ -91,6 +91,60 @@ def test_feedback_that_came_before_its_call_is_tied_to_it(log: Log, engine: Engi
     log(said("one", "accepted"))
     log(call(cards=[shown("one")]))
     assert stats(engine)["mr-spectroscopy"].accepted == 1
+
+
+SECOND = timedelta(seconds=1)
+
+
+def test_a_call_that_a_proxy_repeated_counts_once_by_the_answer_that_came(
+    log: Log, engine: Engine
+) -> None:
+    log(
+        call(cards=[shown("lost", "former", form=True)]),
+        call(at=AT + 4 * SECOND, repeated=True, cards=[shown("lost too")]),
+        call(at=AT + 9 * SECOND, repeated=True, cards=[shown("came", form=True)]),
+        said("came", "accepted"),
+    )
+    found = stats(engine)
+    assert (found[None].calls, found[None].orders) == (1, 1)
+    assert found[None].covered == {"conditional": 1}
+    assert set(found) == {None, "mr-spectroscopy"}
+    of_policy = found["mr-spectroscopy"]
+    assert (of_policy.cards, of_policy.forms_offered) == (1, 1)
+    assert (of_policy.accepted, of_policy.unanswered) == (1, 0)
+
+
+def test_a_repetition_counts_where_its_first_attempt_left_no_record(
+    log: Log, engine: Engine
+) -> None:
+    log(call(repeated=True))
+    assert stats(engine)[None].calls == 1
+
+
+def test_calls_beside_a_repetition_are_other_calls(log: Log, engine: Engine) -> None:
+    log(
+        call(repeated=True),
+        call(at=AT - SECOND, hook_instance="another"),
+        call(at=AT - SECOND, client="hospital"),
+        call(at=AT - HOUR),
+        call(at=AT + HOUR),
+    )
+    assert stats(engine)[None].calls == 5
+
+
+def test_periods_side_by_side_count_a_repeated_call_once(log: Log, engine: Engine) -> None:
+    log(call(at=AT - SECOND), call(at=AT + SECOND, repeated=True))
+    assert stats(engine, TimeSpan(until=AT)) == {}
+    assert stats(engine, TimeSpan(since=AT))[None].calls == 1
+
+
+def test_repetitions_are_found_by_an_index(engine: Engine) -> None:
+    """Their mark stands behind the call's content, of which a scan would read it all."""
+    with engine.connect() as connection:
+        plan = connection.execute(
+            text("EXPLAIN QUERY PLAN SELECT call_id FROM call WHERE repeated IS NOT NULL")
+        ).all()
+    assert "call_repeated" in str(plan)
 
 
 def test_statistics_can_be_of_a_stretch_of_time(log: Log, engine: Engine) -> None:

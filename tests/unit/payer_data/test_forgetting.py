@@ -25,7 +25,7 @@ HISTORY = "member,code,day\nM2,76390,2026-03-01\nM2,70551,2026-03-01\nM3,76390,2
 def known(url: str, number: str) -> set[str]:
     source = open_embedded(url)
     codes = frozenset({"http://www.ama-assn.org/go/cpt|76390"})
-    found = source.look_up(Wanted(PAYER, frozenset({number}), BORN, codes), time.monotonic() + 5)
+    found = source.look_up(Wanted(PAYER, frozenset({number}), BORN, codes), time.monotonic() + 60)
     source.close()
     own = {a.number for a in found.authorizations} | {str(s.day) for s in found.services}
     return {m.number for m in found.members} | own
@@ -54,7 +54,7 @@ def test_nothing_of_a_member_who_left_is_in_the_file_after_the_next_import(
 ) -> None:
     put("members", MEMBERS)
     # A reader keeps the write-ahead log from being removed.
-    source.look_up(Wanted(PAYER, frozenset({"M1"}), BORN), time.monotonic() + 5)
+    source.look_up(Wanted(PAYER, frozenset({"M1"}), BORN), time.monotonic() + 60)
     others = "".join(line for line in MEMBERS.splitlines(True) if "MBI1" not in line)
     assert put("members", others).removed == 2
     assert b"MBI1" not in contents(tmp_path)

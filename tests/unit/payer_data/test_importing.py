@@ -38,7 +38,7 @@ def ask(
     **more: frozenset[str],
 ) -> Records:
     wanted = Wanted(payer, frozenset(numbers), born, **more)
-    return source.look_up(wanted, time.monotonic() + 5)
+    return source.look_up(wanted, time.monotonic() + 60)
 
 
 def names(records: Records) -> set[str]:

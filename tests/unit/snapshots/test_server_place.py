@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -83,6 +85,20 @@ def test_another_server_does_not_take_the_place_of_one_that_runs(
     serve(lambda other: other.tell(REFUSED))
     assert ServerPlace(own).process() == first
     assert ServerPlace(own).told() is None
+
+
+def test_a_server_that_starts_while_somebody_looks_for_one_is_found(
+    own: Settings, serve: Serve
+) -> None:
+    """Whoever looks has the file locked for a moment; here for longer."""
+    end(serve(lambda _: None))
+    with ServerPlace(own).path.open("rb") as looked_at:
+        fcntl.lockf(looked_at, fcntl.LOCK_SH)
+        letting_go = threading.Timer(0.1, fcntl.lockf, (looked_at, fcntl.LOCK_UN))
+        letting_go.start()
+        process = serve(lambda _: None)
+        letting_go.join()
+    assert ServerPlace(own).process() == process
 
 
 def test_an_outcome_is_written_in_place_for_its_owner_alone(own: Settings, serve: Serve) -> None:

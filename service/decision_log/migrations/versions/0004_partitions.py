@@ -20,6 +20,7 @@ from service.decision_log.partitions import (
 
 revision = "0004"
 down_revision = "0002"
+usable_from = "0004"
 branch_labels = None
 depends_on = None
 

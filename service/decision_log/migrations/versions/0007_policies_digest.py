@@ -7,6 +7,7 @@ from alembic import op
 
 revision = "0007"
 down_revision = "0006"
+usable_from = "0005"
 branch_labels = None
 depends_on = None
 

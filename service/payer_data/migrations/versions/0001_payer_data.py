@@ -7,6 +7,7 @@ from alembic import op
 
 revision = "0001"
 down_revision = None
+usable_from = "0001"
 branch_labels = None
 depends_on = None
 

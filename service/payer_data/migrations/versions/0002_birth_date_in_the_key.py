@@ -6,6 +6,7 @@ from alembic import op
 
 revision = "0002"
 down_revision = "0001"
+usable_from = "0002"
 branch_labels = None
 depends_on = None
 

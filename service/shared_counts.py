@@ -15,19 +15,28 @@ import mmap
 import struct
 import threading
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 
 import structlog
 
 log = structlog.get_logger(__name__)
 
 Key = tuple[str, ...]
-"""A metric's name and its labels' values."""
+"""The name of a count and what it is of: a metric's labels' values, a client."""
 
 REGION_BYTES = 2 * 1024 * 1024
 """Some 15,000 entries. Pages that were never written take no memory."""
 
 _WORD = 8
 _HEAD = struct.Struct("=II")
+
+
+@dataclass(slots=True)
+class _Seen:
+    """A region as far as this process has read it: so many bytes, and the keys' places there."""
+
+    used: int = 0
+    places: dict[Key, int] = field(default_factory=dict)
 
 
 class SharedCounts:
@@ -50,6 +59,7 @@ class SharedCounts:
         self._values = self._bytes.cast("d")
         self._lock = threading.Lock()
         self._places: dict[Key, int] = {}
+        self._seen = [_Seen() for _ in range(regions)]
         self._start = 0
         self._full = False
 
@@ -89,6 +99,28 @@ class SharedCounts:
                 self._values[place + bucket] += 1.0
                 self._values[place + buckets] += value
 
+    def count_in(self, key: Key, period: int) -> int | None:
+        """Count one in a period, such as a minute; the count of this period over all regions.
+
+        Periods before are forgotten. None where the region has no room for the key.
+        """
+        with self._lock:
+            place = self._places.get(key) or self._place(key, 2)
+            if place is None:
+                return None
+            values = self._values
+            if values[place] != period:
+                # In this order: another process that reads between the two takes it for nothing.
+                values[place + 1] = 0.0
+                values[place] = period
+            values[place + 1] += 1.0
+            total = 0.0
+            for region in range(self._regions):
+                there = self._place_in(region, key)
+                if there is not None and values[there] == period:
+                    total += values[there + 1]
+            return int(total)
+
     def totals(self) -> dict[Key, list[float]]:
         """The values of each key, added up over all regions."""
         found: dict[Key, list[float]] = {}
@@ -98,6 +130,16 @@ class SharedCounts:
                 for n in range(number):
                     sums[n] += self._values[place + n]
         return found
+
+    def _place_in(self, region: int, key: Key) -> int | None:
+        """The first value of a key in another's region, as far as it is there."""
+        seen = self._seen[region]
+        used = self._words[region * self._size // _WORD]
+        if used != seen.used:
+            for each, place, number in self._entries(region, seen.used):
+                seen.places[each] = place
+                seen.used = (place + number) * _WORD - region * self._size
+        return seen.places.get(key)
 
     def _place(self, key: Key, number: int) -> int | None:
         """The first value of a key, by its index; None where the region has no room for it."""
@@ -113,7 +155,7 @@ class SharedCounts:
         end = used + _HEAD.size + len(padded) + number * _WORD
         if end > self._size:
             self._full = True
-            log.error("no room for a further metric: it is not counted", metric=key[0])
+            log.error("no room for a further count: it is not counted", count=key[0])
             return None
         at = self._start + used
         _HEAD.pack_into(self._bytes, at, len(padded), number)
@@ -127,11 +169,13 @@ class SharedCounts:
         self._places[key] = place
         return place
 
-    def _entries(self, region: int) -> Iterator[tuple[Key, int, int]]:
-        """The key, the index of the first value and the number of values of each entry."""
+    def _entries(self, region: int, since: int = 0) -> Iterator[tuple[Key, int, int]]:
+        """The key, the index of the first value and the number of values of each entry; of those
+        alone that begin after so many bytes of the region.
+        """
         start = region * self._size
         used = self._words[start // _WORD]
-        at = start + _WORD
+        at = start + (since or _WORD)
         while at < start + used:
             length, number = _HEAD.unpack_from(self._bytes, at)
             at += _HEAD.size
