@@ -3,7 +3,9 @@
 Python has one interval for the whole process, five milliseconds. A usual call ends before, and a
 shorter interval would only have calls take the lock from one another. Beside a costly one a quick
 call waits for it at each of its steps: as long as a costly call computes the interval is shorter,
-which costs the costly one something.
+which costs the costly one something. And it gives way: between two of its steps it lets the quick
+calls of the process end, so that they have the interpreter to themselves, also where they come back
+from a disk or a database.
 
 Meanwhile no garbage is collected either: a collection looks at each value of the costly call, again
 and again while it makes more of them, for tens of milliseconds in which no call computes. They are
@@ -17,11 +19,17 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 BESIDE_COSTLY_SECONDS = 0.0001
+_LONGEST_AT_ONCE = 0.05
+"""Seconds for which a costly call gives way: a quick one that takes longer waits for something."""
+_LONGEST_IN_ALL = 0.25
+"""The same of one costly call altogether: where quick ones never end, it computes beside them."""
 
 _LONGEST_WITHOUT_COLLECTION = 2.0
 """Seconds: where one costly call follows another without a pause."""
@@ -36,7 +44,7 @@ class Collector(Protocol):
 
 
 class CostlyCalls:
-    """The costly calls that compute in this process now.
+    """The costly calls that compute in this process now, and the number of quick ones.
 
     `get` tells the switch interval in seconds, `change` sets it; `monotonic` is a clock in seconds.
     """
@@ -54,12 +62,15 @@ class CostlyCalls:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._computing = 0
+        self._quick = 0
+        self._quick_ended = threading.Condition(self._lock)
         self._before = 0.0
         self._collected = 0.0
 
     @contextmanager
     def computing(self) -> Iterator[None]:
         """A block in which one computes. What a refused one has read is gone at its end."""
+        _thread.seconds_to_give = _LONGEST_IN_ALL
         self.begin()
         try:
             yield
@@ -70,7 +81,8 @@ class CostlyCalls:
             self.end()
 
     def begin(self) -> None:
-        """One more computes."""
+        """One more computes, in this thread."""
+        _thread.costly = self
         with self._lock:
             self._computing += 1
             now = self._monotonic()
@@ -84,12 +96,80 @@ class CostlyCalls:
                 self._collected = now
 
     def end(self) -> None:
-        """One has ended, or waits."""
+        """The one of this thread has ended, or waits."""
+        _thread.costly = None
         with self._lock:
             self._computing -= 1
             if not self._computing:
                 self._garbage.enable()
                 self._change(self._before)
+
+    def begin_quick(self) -> None:
+        """One more call computes that is not costly, as far as is known."""
+        with self._lock:
+            self._quick += 1
+
+    def end_quick(self) -> None:
+        """One of them has ended, waits, or is costly after all."""
+        with self._lock:
+            self._quick -= 1
+            if not self._quick and self._computing:
+                self._quick_ended.notify_all()
+
+    @contextmanager
+    def not_quick(self) -> Iterator[None]:
+        """A block in which a quick call is none: it waits, or is costly."""
+        self.end_quick()
+        try:
+            yield
+        finally:
+            self.begin_quick()
+
+    def give_way(self) -> None:
+        """Wait until no quick call computes, as long as this thread's call has time to give."""
+        if not self._quick or _thread.seconds_to_give <= 0:
+            return
+        began = self._monotonic()
+        with self._quick_ended:
+            most = min(_LONGEST_AT_ONCE, _thread.seconds_to_give)
+            self._quick_ended.wait_for(lambda: not self._quick, most)
+        _thread.seconds_to_give -= self._monotonic() - began
+
+
+class _Thread(threading.local):
+    """The costly calls that one of this thread belongs to, and its time to give way."""
+
+    costly: CostlyCalls | None = None
+    seconds_to_give = 0.0
+
+
+_thread = _Thread()
+
+
+def give_way() -> None:
+    """Let quick calls compute first, if this thread computes a costly one.
+
+    Called between the steps of what may take long; it costs next to nothing.
+    """
+    if _thread.costly is not None:
+        _thread.costly.give_way()
+
+
+def computes_at_length() -> bool:
+    """Whether this thread computes a costly call."""
+    return _thread.costly is not None
+
+
+def giving_way(items: Iterable[T]) -> Iterable[T]:
+    """The items; of a costly call each after giving way."""
+    costly = _thread.costly
+    return items if costly is None else _giving_way(items, costly)
+
+
+def _giving_way(items: Iterable[T], costly: CostlyCalls) -> Iterator[T]:
+    for item in items:
+        costly.give_way()
+        yield item
 
 
 def _forget(error: BaseException) -> None:

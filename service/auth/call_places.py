@@ -5,7 +5,7 @@ silent fills its own share of the places for waiting, and is refused alone.
 
 One call of a client computes at a time: its others wait in line. The interpreter computes one call
 at a time anyway, and so a client with costly calls slows itself, and the others hardly. Beside
-others a client keeps a pace (`pace`).
+others a client keeps a pace (`pace`), and its costly calls give way to quick ones.
 """
 
 from __future__ import annotations
@@ -80,6 +80,7 @@ class CallPlaces:
         Raises TooManyCalls (429) if the client has its share, Unavailable (503) if all are taken.
         """
         self._at_work.take(client.issuer)
+        self.costly.begin_quick()
         self._show()
         # Open callers are not told apart: they would wait for one another.
         if not client.issuer:
@@ -94,6 +95,7 @@ class CallPlaces:
         return Turn(
             Pace(self._pace, self._monotonic),
             lambda: self._others_call(issuer),
+            waiting=self.costly.not_quick,
             monotonic=self._monotonic,
         )
 
@@ -120,6 +122,7 @@ class CallPlaces:
     def leave(self, client: Client) -> None:
         """End the call of an entered client."""
         self._at_work.give_back(client.issuer)
+        self.costly.end_quick()
         self._show()
 
     @contextmanager
@@ -148,8 +151,8 @@ class Turn:
 
     Where others of the client are in line and other clients call too, the turn rests after a call
     as long as the client's `pace` says; with `rests_alone` also where nobody is in line.
-    `others_call` tells whether others call; `spent`, the processor seconds of a thread; `monotonic`
-    is a clock in seconds.
+    `others_call` tells whether others call; `waiting` makes the block in which a call is in line or
+    rests; `spent`, the processor seconds of a thread; `monotonic` is a clock in seconds.
     """
 
     def __init__(
@@ -159,12 +162,14 @@ class Turn:
         sleep: Callable[[float], None] = time.sleep,
         spent: Callable[[], float] = time.thread_time,
         monotonic: Callable[[], float] = time.monotonic,
+        waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
         *,
         rests_alone: bool = False,
     ) -> None:
         self._lock = threading.Lock()
         self._rests_alone = rests_alone
         self._monotonic = monotonic
+        self._waiting = waiting
         self._was_long = float("-inf")
         self._counting = threading.Lock()
         self.pace = pace
@@ -174,9 +179,12 @@ class Turn:
         self.in_line = 0
 
     def take(self) -> None:
+        if self._lock.acquire(blocking=False):
+            return
         with self._counting:
             self.in_line += 1
-        self._lock.acquire()
+        with self._waiting():
+            self._lock.acquire()
         with self._counting:
             self.in_line -= 1
 
@@ -215,7 +223,8 @@ class Turn:
                 self._was_long = self._monotonic()
             in_line = self.in_line or self._rests_alone
             if in_line and (rest := self.pace.rest()) and self._others_call():
-                self._sleep(rest)
+                with self._waiting():
+                    self._sleep(rest)
             self.give()
 
 
@@ -258,15 +267,23 @@ class CallPlace:
         turn = self._turn if self._in_turn else None
         if self._costly is not None:
             return self._aside_at_length(turn, self._costly)
-        return _NO_TURN if turn is None else turn.given_away()
+        return self._aside(turn)
+
+    @contextmanager
+    def _aside(self, turn: Turn | None) -> Iterator[None]:
+        not_quick = self._places.costly.not_quick()
+        with _NO_TURN if turn is None else turn.given_away(), not_quick:
+            yield
 
     @contextmanager
     def _aside_at_length(self, turn: Turn | None, costly: CostlyCalls) -> Iterator[None]:
         costly.end()
+        costly.begin_quick()
         try:
-            with _NO_TURN if turn is None else turn.given_away():
+            with self._aside(turn):
                 yield
         finally:
+            costly.end_quick()
             costly.begin()
 
     @contextmanager
@@ -281,7 +298,8 @@ class CallPlace:
     @contextmanager
     def _computing_at_length(self, turn: Turn | None) -> Iterator[None]:
         costly = self._places.costly
-        with _NO_TURN if turn is None else self._computing(turn), costly.computing():
+        computing = _NO_TURN if turn is None else self._computing(turn)
+        with computing, costly.not_quick(), costly.computing():
             self._costly = costly
             try:
                 yield

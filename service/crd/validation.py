@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from importlib import resources
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import jsonschema_rs
 
 from service.errors import MalformedRequest, RequestError
 from service.field_path import written_path
+from service.interpreter_lock import computes_at_length, giving_way
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -127,27 +129,57 @@ _resource_fits = jsonschema_rs.Draft202012Validator(_resource_schema()).is_valid
 
 def is_fhir(data: object) -> bool:
     """Whether a fetched resource is valid by the rules for resources of a call."""
-    return _shallow(data) and _resource_fits(data)
+    return _is_shallow(data) and _resource_fits(data)
 
 
-def _depth_schema() -> dict[str, Any]:
-    """A schema of bounded depth: one definition for each level, with scalars only below the
-    last.
+def _depth_schema(first: int = 0) -> dict[str, Any]:
+    """A schema of bounded depth: one definition for each level from the `first`, with scalars only
+    below the last.
     """
 
     def level(n: int) -> dict[str, Any]:
         below = {"$ref": f"#/$defs/{n + 1}"}
         return {"items": below, "additionalProperties": below}
 
-    levels: dict[str, Any] = {str(n): level(n) for n in range(MAX_DEPTH)}
+    levels: dict[str, Any] = {str(n): level(n) for n in range(first, MAX_DEPTH)}
     levels[str(MAX_DEPTH)] = {"not": {"type": ["object", "array"]}}
-    return {"$ref": "#/$defs/0", "$defs": levels}
+    return {"$ref": f"#/$defs/{first}", "$defs": levels}
 
 
 _shallow = jsonschema_rs.Draft202012Validator(_depth_schema()).is_valid
 
 
+@cache
+def _shallow_from(level: int) -> Callable[[object], bool]:
+    return jsonschema_rs.Draft202012Validator(_depth_schema(level)).is_valid
+
+
+_AT_A_TIME = 64
+"""Objects and lists of a costly call whose depth is checked while no other call computes."""
+
+
+def _is_shallow(data: object) -> bool:
+    """Whether no value is nested deeper than MAX_DEPTH; that of a costly call is seen in steps."""
+    if not computes_at_length() or not isinstance(data, dict | list):
+        return _shallow(data)
+    level = 0
+    within: list[dict[str, Any] | list[Any]] = [data]
+    while within and len(within) <= _AT_A_TIME and level < MAX_DEPTH:
+        level += 1
+        within = [
+            value
+            for one in giving_way(within)
+            for value in giving_way(one.values() if isinstance(one, dict) else one)
+            if isinstance(value, dict | list)
+        ]
+    # A list of some of them is a value of the level before.
+    fits = _shallow_from(level - 1)
+    return all(
+        fits(within[n : n + _AT_A_TIME]) for n in giving_way(range(0, len(within), _AT_A_TIME))
+    )
+
+
 def check_depth(data: object) -> None:
     """Raise MalformedRequest if values are nested deeper than MAX_DEPTH."""
-    if not _shallow(data):
+    if not _is_shallow(data):
         raise MalformedRequest(f"nested deeper than {MAX_DEPTH} levels")

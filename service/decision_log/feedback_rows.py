@@ -18,6 +18,7 @@ from service.decision_log.rows import LONGEST_TEXT, FeedbackRow
 from service.decision_log.rows import told as as_kept
 from service.decision_log.token_removal import without_tokens_in
 from service.errors import MalformedRequest
+from service.interpreter_lock import giving_way
 
 ACCEPTED = "accepted"
 OVERRIDDEN = "overridden"
@@ -50,7 +51,7 @@ def read_feedback(
         raise MalformedRequest(f"expected at most {_MOST_ITEMS} items in a call", "feedback")
     wrong: list[tuple[str, str]] = []
     items: list[_Item] = []
-    for n, item in enumerate(data["feedback"]):
+    for n, item in enumerate(giving_way(data["feedback"])):
         items.append(_Item(item, f"feedback[{n}]", wrong))
         if len(wrong) >= _MOST_PROBLEMS:
             break
@@ -58,7 +59,7 @@ def read_feedback(
         (place, expected), *more = wrong[:_MOST_PROBLEMS]
         raise MalformedRequest(expected, place, *more)
     at = microseconds(received_at)
-    return [item.row(client, service_id, at) for item in items]
+    return [item.row(client, service_id, at) for item in giving_way(items)]
 
 
 class _Item:

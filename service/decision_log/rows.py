@@ -14,6 +14,7 @@ import msgspec
 from service.decision_log.call_record import CallRecord, CardShown, DeterminationRecord
 from service.decision_log.compression import pack, unpack
 from service.decision_log.instants import microseconds
+from service.interpreter_lock import giving_way
 
 LONGEST_TEXT = 512
 """Longest indexed text of a call in characters; the request's bytes have the whole."""
@@ -194,7 +195,7 @@ def entry_of(call: CallRecord) -> LogEntry:
     """The rows of one call."""
     return LogEntry(
         [_call_row(call)],
-        [_determination_row(call.id, n, d) for n, d in enumerate(call.decided)],
+        [_determination_row(call.id, n, d) for n, d in enumerate(giving_way(call.decided))],
         [_card_row(call.id, n, c) for n, c in enumerate(call.cards)],
     )
 

@@ -21,6 +21,7 @@ from service.decision.determination import Determination
 from service.decision_log.call_record import CallRecord, DeterminationRecord
 from service.decision_log.stored_json import read_kept
 from service.decision_log.token_signs import has_signs
+from service.interpreter_lock import giving_way
 
 REMOVED = "token-removed"
 """What stands in the place of a token within other text; a valid id of FHIR."""
@@ -169,14 +170,17 @@ class _Removal:
             members = _members(raw)
             named = _names_its_value(members)
             kept: dict[str, msgspec.Raw] = {}
-            for name, value in members.items():
+            for name, value in giving_way(members.items()):
                 holds = _is_token_name(name) or (is_token and _plain(name) not in _HARMLESS)
                 holds = holds or (named and name.startswith("value"))
                 kept[self.text(name)] = msgspec.Raw(self._walk(bytes(value), is_token=holds))
             return _encode(kept)
         if first == b"[":
             return _encode(
-                [msgspec.Raw(self._walk(bytes(v), is_token=is_token)) for v in _elements(raw)]
+                [
+                    msgspec.Raw(self._walk(bytes(v), is_token=is_token))
+                    for v in giving_way(_elements(raw))
+                ]
             )
         if first == b'"':
             if is_token:
@@ -225,11 +229,11 @@ def _tokens_in(data: Any, *, is_token: bool = False, is_named: bool = False) -> 
             yield data
         yield from _formed_tokens(data)
     elif isinstance(data, list):
-        for item in data:
+        for item in giving_way(data):
             yield from _tokens_in(item, is_token=is_token, is_named=is_named)
     elif isinstance(data, dict):
         named = _names_its_value(data)
-        for name, value in data.items():
+        for name, value in giving_way(data.items()):
             holds = _is_token_name(name) or (is_token and _plain(name) not in _HARMLESS)
             by_sibling = named and name.startswith("value")
             yield from _tokens_in(

@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 
+from service.interpreter_lock import giving_way
+
 PIECE_BYTES = 32_768
 _MOST_LEVELS = 200
 """Levels of large values in one another: the parser reads no more either."""
@@ -131,7 +133,7 @@ def _read(text: bytes, part: _Part, parse: Parse, levels: int) -> Any:
     is_object = opening == b"{"
     found: Any = {} if is_object else []
     parts = _members(text[at:until], at) if is_object else _items(text[at:until], at)
-    for piece in _pieces(parts):
+    for piece in giving_way(_pieces(parts)):
         (begin, value, _), (_, _, end) = piece[0], piece[-1]
         if end - begin > PIECE_BYTES:
             some: Any = [_read(text, piece[0], parse, levels - 1)]
@@ -165,7 +167,7 @@ def _members(written: bytes, at: int) -> Sequence[_Part]:
 def _spans(array: bytes, at: int) -> Iterator[tuple[int, int]]:
     """The begin and end of each element of an array without whitespace."""
     begin = at + 1
-    for element in _elements(array):
+    for element in giving_way(_elements(array)):
         end = begin + len(element)
         yield begin, end
         begin = end + 1

@@ -16,6 +16,7 @@ from service.decision.submitted_form import SubmittedForm
 from service.fhir.dates import day_range
 from service.fhir.document import Resource
 from service.fhir.resources import Resources
+from service.interpreter_lock import giving_way
 
 QR_CONTEXT = "http://hl7.org/fhir/us/davinci-dtr/StructureDefinition/qr-context"
 
@@ -64,7 +65,7 @@ def submitted_forms(
     """
     found: list[SubmittedForm] = []
     required_of = cache(required_in)  # a call may hold hundreds of responses to one form
-    for resource in resources.of_type("QuestionnaireResponse"):
+    for resource in giving_way(resources.of_type("QuestionnaireResponse")):
         canonical = form_canonical(resource.data)
         form = form_of(canonical) if canonical is not None else None
         if form is not None:

@@ -11,6 +11,7 @@ import msgspec
 from service.fhir.document import Document, Resource
 from service.fhir.references import host_of, parse_literal
 from service.field_path import FieldPath
+from service.interpreter_lock import giving_way
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ def _find(
         kind = value.get("resourceType")
         if kind == "Bundle":
             entries = value.get("entry")
-            for i, entry in enumerate(entries if isinstance(entries, list) else ()):
+            for i, entry in enumerate(giving_way(entries) if isinstance(entries, list) else ()):
                 if isinstance(entry, dict) and "resource" in entry:
                     url, at = entry.get("fullUrl"), (*path, "entry", i, "resource")
                     url = url if isinstance(url, str) else None
@@ -41,7 +42,7 @@ def _find(
         elif isinstance(kind, str) and kind != "OperationOutcome":
             found.append(Resource(value, document, path, full_url))
     elif isinstance(value, list):
-        for i, item in enumerate(value):
+        for i, item in enumerate(giving_way(value)):
             _find(document, item, (*path, i), None, found)
 
 

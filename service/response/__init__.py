@@ -12,6 +12,7 @@ from cards.vocabulary import Action, Answer
 from service.decision.coverage_assertion import replaced_assertion
 from service.decision.determination import UndeterminedReason
 from service.decision_log.call_record import CardShown
+from service.interpreter_lock import giving_way
 from service.response.coverage_information_writer import already_carried
 from service.response.order_update import with_coverage_information
 from service.response.response_context import Decided, ResponseContext
@@ -70,7 +71,7 @@ class Responder:
             self._asserted(item, to, shape)
             if informed and to.tier.states_coverage_of(item.resource.type)
             else None
-            for item, shape in zip(decided, shapes, strict=True)
+            for item, shape in giving_way(zip(decided, shapes, strict=True))
         ]
         actions = [action for m in made if m is not None and (action := m[1]) is not None]
         answer = Answer(

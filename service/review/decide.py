@@ -34,6 +34,7 @@ from service.fhir.order_details import OrderDetails
 from service.fhir.orders import VISIT_TYPE, patients_of, read_order
 from service.fhir.questionnaire_responses import named_by
 from service.fhir.resources import Resources
+from service.interpreter_lock import giving_way
 from service.response.response_context import Decided
 from service.review.alike_orders import NotInCommon, SharedDetermination, order_of
 from service.review.payer_facts import with_payers_facts
@@ -125,7 +126,7 @@ class DecideStep:
         So is a visit that no policy in force speaks of, while an order is always answered (CRD
         2.2.1 hook-16).
         """
-        read = [(t, _read(t, context.resources, context.patient)) for t in targets]
+        read = [(t, _read(t, context.resources, context.patient)) for t in giving_way(targets)]
         read = [(target, order) for target, order in read if in_scope(order)]
         alike = {target.alike.resource: target.alike for target, _ in read if target.alike}
         once = [(a, _read(a, context.resources, context.patient)) for a in alike.values()]
@@ -146,7 +147,7 @@ class DecideStep:
             self._of_alike(target, order, found, context)
             if target.alike and (found := shared[target.alike.resource])
             else self._decide(target, order, context, known, forms)
-            for target, order in read
+            for target, order in giving_way(read)
         ]
         return [d for d in decided if d.resource.type != VISIT_TYPE or d.determination.policy]
 

@@ -27,6 +27,7 @@ from service.errors import PreconditionFailed, UnhandledPayer, UnknownService
 from service.fhir.coverages import PayerDirectory, contained_coverages, read_coverage
 from service.fhir.orders import ORDER_TYPES, VISIT_TYPE
 from service.fhir.resources import Resources
+from service.interpreter_lock import giving_way
 from service.response import Asserted, Decided, Responder, ResponseContext
 from service.review.alike_orders import one_of_each, with_alike
 from service.review.decide import DecideStep, DecisionContext
@@ -192,7 +193,7 @@ class OrderReview:
             lambda: with_alike(
                 [
                     target
-                    for target in request.service.asked(request, resources)
+                    for target in giving_way(request.service.asked(request, resources))
                     if target.resource.type != VISIT_TYPE
                     or self._decide_step.names(target.resource, resources)
                 ]
@@ -264,7 +265,7 @@ class OrderReview:
             coverages=self._coverages(resources),
             now=now,
         )
-        for target in asked:
+        for target in giving_way(asked):
             found = self._decide_step.missing(target, context)
             if found is not None:
                 facts, missing = found

@@ -9,6 +9,7 @@ from service.crd.hook_request import parse_json
 from service.crd.hooks import SERVICES
 from service.decision_log.feedback_rows import read_feedback
 from service.errors import UnknownService
+from service.interpreter_lock import giving_way
 from service.web.call_logger import CallLogger
 from service.web.client_auth import current_client, turn_to_compute
 from service.web.json_body import json_response, read_json_body
@@ -35,7 +36,7 @@ def feedback_blueprint(call_logger: CallLogger, limits: CallLimits) -> Blueprint
             )
             # In the same turn: to write a thousand items takes as long as to read them.
             call_logger.recorder.record_feedback(rows)
-            for row in rows:
+            for row in giving_way(rows):
                 call_logger.metrics.feedback(row.outcome)
         return json_response({"received": len(rows)})
 
