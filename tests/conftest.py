@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +15,11 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from service.auth import sign_in_limits
+from service.auth.client_share import MinuteCounts
+from service.auth.rate_limit import CallLimit
+from service.bootstrap import app as app_module
+from service.bootstrap import security, wire_pages
 from service.bootstrap.app import CALLS, RECORDER, create_app
 from service.decision_log import recorder
 from service.fixture_days import with_days
@@ -81,6 +87,17 @@ def no_recorder_tells_an_anchor_meanwhile() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recorder, "_ANCHOR_SECONDS", 3600.0)
         yield
+
+
+@pytest.fixture
+def one_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that is made in this test counts by a minute that does not end."""
+    counts = functools.partial(MinuteCounts, NOW.timestamp)
+    for module in (app_module, security, wire_pages):
+        monkeypatch.setattr(module, "MinuteCounts", counts)
+    limit = functools.partial(CallLimit, seconds=NOW.timestamp)
+    for module in (security, sign_in_limits):
+        monkeypatch.setattr(module, "CallLimit", limit)
 
 
 @pytest.fixture(scope="session")

@@ -265,14 +265,17 @@ def test_a_token_ends_with_its_client(started: Callable[..., Service], tmp_path:
 
 
 @pytest.mark.threat("smart-limits")
+@pytest.mark.usefixtures("one_minute")
 def test_too_many_invalid_assertions_are_slowed(started: Callable[..., Service]) -> None:
     service = started(failed_tokens_per_minute=2)
     wrong = [service.ask(client_assertion=service.assertion(sub="x")) for _ in range(3)]
     assert [r.status_code for r in wrong] == [401, 401, 429]
+    assert wrong[2].headers["Retry-After"] == "60"
     assert service.ask().status_code == 429
 
 
 @pytest.mark.threat("smart-limits")
+@pytest.mark.usefixtures("one_minute")
 def test_token_requests_count_as_calls_of_the_client(started: Callable[..., Service]) -> None:
     service = started(calls_per_minute=2)
     token = service.token()
