@@ -111,8 +111,10 @@ def at(ehr: Ehr, body: bytes, *, bare: bool) -> bytes:
 
 
 def until(look: Callable[[], dict[str, float]], name: str) -> dict[str, float]:
-    """What is measured when a figure of this name has come."""
-    deadline = time.monotonic() + 60
+    """What is measured when a figure of this name has come: at the latest in the next minute, since
+    one that ends just before takes the counts with it.
+    """
+    deadline = time.monotonic() + 120
     while name not in (seen := look()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
