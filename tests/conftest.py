@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -10,10 +11,16 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from service.auth import sign_in_limits
+from service.auth.client_share import MinuteCounts
+from service.auth.rate_limit import CallLimit
+from service.bootstrap import app as app_module
+from service.bootstrap import security, wire_pages
 from service.bootstrap.app import CALLS, RECORDER, create_app
 from service.decision_log import recorder
 from service.fixture_days import with_days
@@ -57,6 +64,13 @@ def without_further_threads() -> Iterator[None]:
         yield
 
 
+# How long an example of a property takes is the machine's matter: a busy one disproves none.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_test_writes_into_the_checkout(
     tmp_path_factory: pytest.TempPathFactory,
@@ -81,6 +95,17 @@ def no_recorder_tells_an_anchor_meanwhile() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recorder, "_ANCHOR_SECONDS", 3600.0)
         yield
+
+
+@pytest.fixture
+def one_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that is made in this test counts by a minute that does not end."""
+    counts = functools.partial(MinuteCounts, NOW.timestamp)
+    for module in (app_module, security, wire_pages):
+        monkeypatch.setattr(module, "MinuteCounts", counts)
+    limit = functools.partial(CallLimit, seconds=NOW.timestamp)
+    for module in (security, sign_in_limits):
+        monkeypatch.setattr(module, "CallLimit", limit)
 
 
 @pytest.fixture(scope="session")

@@ -34,10 +34,16 @@ class MinuteCounts:
         self._minute = -1
         self._counts: Counter[tuple[str, ...] | int] = Counter()
 
-    def add(self, key: tuple[str, ...], count: int = 1) -> None:
+    def minute(self) -> int:
+        """The number of the present minute."""
+        return int(self._seconds() // 60)
+
+    def add(self, key: tuple[str, ...], count: int = 1, minute: int | None = None) -> None:
+        """Count in the present minute; not, if it is no longer the `minute` that is given."""
         with self._lock:
             counts = self._of_this_minute()
-            counts[self._counted(key)] += count
+            if minute in (None, self._minute):
+                counts[self._counted(key)] += count
 
     def of(self, key: tuple[str, ...]) -> int:
         with self._lock:
@@ -61,7 +67,7 @@ class MinuteCounts:
         return hash(key) % _BUCKETS
 
     def _of_this_minute(self) -> Counter[tuple[str, ...] | int]:
-        minute = int(self._seconds() // 60)
+        minute = self.minute()
         if minute != self._minute:
             self._minute, self._counts = minute, Counter()
         return self._counts
@@ -150,5 +156,12 @@ class SpentShares:
                 client=client.name,
             )
 
-    def add(self, client: Client, address: str) -> None:
-        self._counts.add((client.issuer, address))
+    def minute(self) -> int:
+        """The number of the present minute, to be read before a share is looked at."""
+        return self._counts.minute()
+
+    def add(self, client: Client, address: str, minute: int) -> None:
+        """The client has had its share of `minute`. If that has ended meanwhile, it has a new one
+        and is not listed.
+        """
+        self._counts.add((client.issuer, address), minute=minute)

@@ -97,12 +97,13 @@ def require_client(app: Flask, admission: Admission) -> None:
     def let_in(call: Request, of_call: _AppCtxGlobals) -> None:
         client = of_call.client = _client(admission, call)
         note(client=client.name)
+        minute = admission.spent.minute()
         try:
             if admission.limit is not None:
                 admission.limit.count(client)
             admission.stored.check(client)
         except TooManyCalls:
-            admission.spent.add(client, visitor())
+            admission.spent.add(client, visitor(), minute)
             raise
         # A body that does not come holds no place of a call.
         admission.bodies.take(client.issuer)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from flask import Flask
 
 from service.auth.clients import read_clients
@@ -82,6 +83,7 @@ def test_a_revoked_client_is_none_and_its_name_is_still_taken(tmp_path: Path) ->
     assert all_gone == {}
 
 
+@pytest.mark.usefixtures("one_minute")
 def test_what_a_caller_has_had_of_its_minute_still_counts(tmp_path: Path, fixture: Read) -> None:
     settings = in_folder(tmp_path, calls_per_minute=3, call_counts="memory")
     request = fixture("order-sign/mrs-medicare-advantage")

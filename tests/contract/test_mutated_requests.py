@@ -101,7 +101,6 @@ def mutated_requests(draw: st.DrawFn) -> dict[str, Any]:
 @pytest.mark.requirement("crd-2.2.1:conf-12", "crd-2.2.1:resp-13")
 @settings(
     max_examples=500,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(request=mutated_requests())

@@ -125,7 +125,6 @@ def reader(http: FlaskClient) -> FlaskClient:
 
 @of_examples(
     max_examples=150,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(statements=st.lists(odd_statements(), min_size=1, max_size=3))

@@ -19,7 +19,7 @@ from service.bootstrap.app import RECORDER, create_app
 from service.errors import LibraryError, Unauthenticated
 from tests.conftest import FIXTURES, NOW, ROOT, fixture_text, in_folder, settle
 from tests.e2e.readers import READER, SECRET, readers_file
-from tests.e2e.signing import Signer, ec_signer, rsa_signer, unsigned, with_hmac
+from tests.e2e.signing import Signer, changed, ec_signer, rsa_signer, unsigned, with_hmac
 
 ISSUER, AUDIENCE = "https://login.example.org/realms/plan", "covercard-pages"
 BROWSER = {"Accept": "text/html,*/*;q=0.8"}
@@ -147,7 +147,7 @@ FORGED = {
     "of the future": token("audit", iat=now + 600, exp=now + 900),
     "not valid yet": token("audit", nbf=now + 600),
     "of nobody": token("audit", sub=None),
-    "changed": token("call-center")[:-8] + "AAAAAAAA",
+    "changed": changed(token("call-center")),
     "no token": "marigold",
     "nothing": "",
 }

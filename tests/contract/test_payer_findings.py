@@ -66,7 +66,7 @@ def test_a_contradiction_is_found_with_its_evidence_and_without_the_patient(
     shown = run("payer-findings").output
     assert listed["assertion_id"] in shown
     assert "contradiction: program" in shown
-    for secret in ("Patient/", "Testcase", "TEST-MEMBER", "TESTMEMBER", "1951"):
+    for secret in ("Patient/", "Testcase", "TEST-MEMBER", "TESTMEMBER", "1951-04"):
         assert secret not in shown + json.dumps(found)
 
 

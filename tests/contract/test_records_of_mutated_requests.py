@@ -78,7 +78,6 @@ def looked_at(http: FlaskClient, log: Connection, call_id: str) -> LoggedCall:
 @pytest.mark.threat("unreadable-record")
 @settings(
     max_examples=300,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(request=mutated_requests())

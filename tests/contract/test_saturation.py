@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +14,6 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.auth.client_share import MinuteCounts
-from service.bootstrap import app as application
 from service.bootstrap.app import RECORDER, create_app
 from service.bootstrap.threads import most_threads
 from service.database.engines import open_engine
@@ -37,9 +35,7 @@ def own(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def app(own: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
-    one_minute = functools.partial(MinuteCounts, NOW.timestamp)
-    monkeypatch.setattr(application, "MinuteCounts", one_minute)
+def app(own: Settings, one_minute: None) -> Iterator[Flask]:
     app = create_app(own, clock=lambda: NOW)
     yield app
     app.extensions[RECORDER].stop()

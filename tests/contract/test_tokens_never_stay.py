@@ -153,7 +153,6 @@ def with_tokens(draw: st.DrawFn) -> tuple[str, bytes]:
 
 @settings(
     max_examples=120,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(case=with_tokens())

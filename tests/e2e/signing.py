@@ -62,6 +62,14 @@ class Signer:
         return {"Authorization": f"Bearer {self.token(url, **claims)}"}
 
 
+def changed(signed: str) -> str:
+    """A signed text with another signature. Not the last characters are others: of the very last,
+    some bits do not count, and what was put there may be what was there.
+    """
+    at = len(signed) - 12
+    return f"{signed[:at]}{'A' if signed[at] != 'A' else 'B'}{signed[at + 1 :]}"
+
+
 def ec_signer(issuer: str, curve: str = "P-384", alg: str = "ES384", kid: str = "ec-1") -> Signer:
     return Signer(issuer, ECKey.generate_key(curve), alg, kid)
 

@@ -127,8 +127,9 @@ def with_credential(file: Path) -> dict[str, Any]:
 
 
 def found(secrets: set[str], text: str) -> list[str]:
-    """What of `secrets` stands in `text`, apart from ids made up by the service."""
-    # A random id may hold the digits of a postal code.
+    """What of `secrets` stands in `text`, apart from ids and instants made up by the service."""
+    # A random id may hold the digits of a postal code, and so may the fraction of a second.
+    text = re.sub(r'"timestamp": ?"[-0-9T:.]+Z"', "", text)
     text = re.sub(
         r"\b(?:cc)?[0-9a-f]{30,32}\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "", text
     )

@@ -15,7 +15,8 @@ import requests
 
 from tests.e2e.conftest import Guarded
 from tests.e2e.servers import Server, running, talk
-from tests.e2e.signing import ec_signer, entry, write_clients
+from tests.e2e.signing import Signer, ec_signer, entry, write_clients
+from tests.minutes import within_a_minute
 
 PATH = "/cds-services/order-sign-crd"
 JSON = {"Content-Type": "application/json"}
@@ -185,20 +186,18 @@ def test_calls_of_one_client_are_counted_for_all_workers_together(
     signers = [ec_signer(f"https://ehr-{n}.example.org") for n in range(3)]
     file = write_clients(tmp_path, *map(entry, signers))
     with running(tmp_path, clients_file=file, workers=4, calls_per_minute=5) as server:
-        for signer in signers:
-            started = time.time() // 60, server.counts_alone()
-            replies = []
-            for _ in range(24):
-                headers = {**JSON, **signer.call(server.base + PATH)}
-                replies.append(server.post(PATH, data=order, headers=headers))
-            if (time.time() // 60, server.counts_alone()) != started:
-                time.sleep(3)  # a new minute began, or the database was slow: take the next client
-                continue
-            assert [r.status_code for r in replies] == [200] * 5 + [429] * 19
-            assert 1 <= int(replies[-1].headers["Retry-After"]) <= 60
-            assert replies[-1].json()["issue"][0]["code"] == "throttled"
-            return
-        pytest.skip("the machine is too slow: no client had its calls counted within one minute")
+
+        def calls(signer: Signer) -> list[requests.Response]:
+            url = server.base + PATH
+            return [
+                server.post(PATH, data=order, headers={**JSON, **signer.call(url)})
+                for _ in range(24)
+            ]
+
+        replies = within_a_minute(calls, signers)
+    assert [r.status_code for r in replies] == [200] * 5 + [429] * 19
+    assert 1 <= int(replies[-1].headers["Retry-After"]) <= 60
+    assert replies[-1].json()["issue"][0]["code"] == "throttled"
 
 
 @pytest.mark.threat("client-share", "replay")
@@ -221,13 +220,9 @@ def test_whoever_writes_to_the_sqlite_database_holds_up_neither_counts_nor_token
             other.execute("BEGIN IMMEDIATE")
             token = signers[0].token(url)
             uses = [call(token) for _ in range(4)]
-            for signer in signers[1:]:
-                minute = time.time() // 60
-                statuses = Counter(call(signer.token(url)) for _ in range(12))
-                if time.time() // 60 == minute:
-                    break
-            else:
-                pytest.skip("the machine is too slow: no client's calls were within one minute")
+            statuses = within_a_minute(
+                lambda signer: Counter(call(signer.token(url)) for _ in range(12)), signers[1:]
+            )
             other.execute("ROLLBACK")
         assert uses == [200] + [401] * 3
         assert statuses == {200: 5, 429: 7}

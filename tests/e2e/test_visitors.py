@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import socket
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 import requests
@@ -17,6 +15,7 @@ from tests.e2e.decision_log.instances import until
 from tests.e2e.readers import READER, SECRET, SIGN_IN, ReaderBrowser, readers_file
 from tests.e2e.servers import Server, running
 from tests.e2e.signing import ec_signer, entry, write_clients
+from tests.minutes import within_a_minute
 
 ORDER_SIGN = "/cds-services/order-sign-crd"
 JSON = {"Content-Type": "application/json"}
@@ -24,7 +23,6 @@ ATTACKER, READERS = "198.51.100.7", "203.0.113.5"
 OTHERS = ("198.51.100.8", "198.51.100.9", "198.51.100.10", "198.51.100.11")
 EXPLAIN = "/workbench/explain"
 TOKEN = "/oauth/token"
-Seen = TypeVar("Seen")
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +116,7 @@ def test_guesses_from_one_address_lock_out_that_address_alone(inside: Server) ->
         guesses = {sign_in(inside, address, secret=f"{n}" * 40) for n in range(25)}
         return guesses, sign_in(inside, address)
 
-    assert _within_a_minute(guess, OTHERS[1:]) == ({403, 429}, 429)
+    assert within_a_minute(guess, OTHERS[1:]) == ({403, 429}, 429)
     assert sign_in(inside, OTHERS[0]) == 303
 
 
@@ -143,22 +141,8 @@ def test_guesses_for_one_name_from_many_addresses_lock_out_that_name_alone(
             ]
             return guesses, sign_in(server, READERS, name, SECRET[:-1] + name[-1])
 
-        assert _within_a_minute(guess, names) == ([403] * 60 + [429] * 10, 429)
+        assert within_a_minute(guess, names) == ([403] * 60 + [429] * 10, 429)
         assert sign_in(server, READERS, "policy staff", other) == 303
-
-
-def _within_a_minute(look: Callable[[str], Seen], names: Iterable[str]) -> Seen:
-    """What is seen with the first of the names with which all of it was within one minute of the
-    clock: attempts are counted by the minute.
-    """
-    for name in names:
-        if time.time() % 60 > 40:
-            time.sleep(61 - time.time() % 60)
-        minute = time.time() // 60
-        seen = look(name)
-        if time.time() // 60 == minute:
-            return seen
-    pytest.skip("the machine is too slow: with no name all was within one minute")
 
 
 @pytest.mark.threat("cross-site-form")
@@ -217,7 +201,7 @@ def test_a_flood_of_page_requests_is_refused_with_a_page_for_its_address_alone(
                     break
             return reply
 
-        reply = _within_a_minute(flood, (ATTACKER, *OTHERS))
+        reply = within_a_minute(flood, (ATTACKER, *OTHERS))
         assert reply.status_code == 429
         assert "Please try again in" in reply.text
         assert 1 <= int(reply.headers["Retry-After"]) <= 60

@@ -241,6 +241,24 @@ def test_of_a_client_that_has_had_its_share_no_further_token_of_that_minute_is_c
     spent.check(HOSPITAL, "127.0.0.1")
 
 
+@pytest.mark.threat("client-share")
+def test_a_share_that_was_spent_as_its_minute_ended_is_none_of_the_next_minute() -> None:
+    """Counting may take a while, in a database; its refusal may come in the next minute."""
+    now = 119.9
+
+    class SlowCounts(MemoryCallCounts):
+        def add(self, issuer: str, minute: int) -> int:
+            nonlocal now
+            now = 120.1
+            return super().add(issuer, minute)
+
+    spent = SpentShares(MinuteCounts(lambda: now))
+    limit = CallLimit(0, SlowCounts(), lambda: now)
+    http = application(replace(admission(places(), limit=limit), spent=spent)).test_client()
+    assert get(http, "good") == (429, "1")
+    spent.check(HOSPITAL, "127.0.0.1")
+
+
 def test_counts_of_a_minute_end_with_it_and_keep_only_so_many_keys() -> None:
     now = 0.0
     counts = MinuteCounts(lambda: now)

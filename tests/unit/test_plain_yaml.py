@@ -79,7 +79,7 @@ LINES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(LINES, max_size=5))
 @example(["b: &x {a: 1}", "c: {<<: *x, d: 2}"])
 @example(["b: &x [1]", "c: *x", "d: *y"])

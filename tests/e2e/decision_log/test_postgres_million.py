@@ -68,9 +68,11 @@ def url(server: Postgres) -> str:
     table_revisions.upgrade(url, DECISION_LOG)
     with server.connect("million") as connection:
         month = month_of(NOW - YEARS)
-        while month < month_of(NOW):
+        while month <= month_of(NOW):
             for table in PARTITIONED:
-                unlogged = partition_statement(table, month).replace("TABLE", "UNLOGGED TABLE", 1)
+                made = partition_statement(table, month)
+                # That of the present month is there already, unless a month ended meanwhile.
+                unlogged = made.replace("TABLE", "UNLOGGED TABLE IF NOT EXISTS", 1)
                 connection.execute(unlogged)
             month = next_month(month)
         defined = connection.execute(

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from itertools import combinations, product
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.decision.conditions import (
@@ -280,7 +280,7 @@ def completions(spec: FactSpec, fact: Fact, most_codes: int) -> Iterator[object]
     yield from VALUES[spec.name]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(situations())
 def test_outcomes_and_the_smallest_settling_set_are_those_of_every_completion(
     situation: Situation,

@@ -247,7 +247,8 @@ WHOLE = _Whole()
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(cut=st.integers(0, len(WHOLE.data)))
 def test_wherever_a_segment_is_cut_each_whole_record_is_in_the_rows_once(
@@ -284,7 +285,8 @@ def _empty_log(factory: pytest.TempPathFactory) -> Path:
 
 
 @settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(at=st.integers(0, len(WHOLE.data) - 1), flip=st.integers(1, 255))
 def test_wherever_a_byte_is_changed_the_records_around_it_are_in_the_rows_once(
