@@ -9,7 +9,7 @@ import socket
 import sqlite3
 from pathlib import Path
 
-from tests.conftest import FIXTURES, fixture_text_today
+from tests.conftest import FIXTURES, files_below, fixture_text_today
 from tests.e2e.decision_log.instances import Instance, until
 from tests.e2e.servers import free_port
 
@@ -105,9 +105,9 @@ def test_metrics_are_counted_over_all_workers(instance: Instance) -> None:
 def test_only_its_owner_may_read_what_the_service_writes(instance: Instance) -> None:
     connection = begin_call(instance.port)
     end_call(connection)
-    written = [p for p in (instance.folder / "var").rglob("*") if p.is_file()]
+    written = files_below(instance.folder / "var", Path.stat)
     assert written
-    assert all(p.stat().st_mode & 0o077 == 0 for p in written)
+    assert all(found.st_mode & 0o077 == 0 for found in written.values())
 
 
 def with_workers_that_do_not_serve_yet(folder: Path) -> Instance:
