@@ -78,8 +78,8 @@ class Service:
     def workers(self) -> list[int]:
         return workers_of(self.server.process.pid)
 
-    def lines(self, event: str) -> list[dict[str, Any]]:
-        return self.server.lines(event)
+    def told(self, event: str) -> list[dict[str, Any]]:
+        return self.server.told(event)
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_edited_policies_come_into_force_in_all_workers_and_the_command_says_so(
     assert f"in force: policies {after}, access " in done.stdout
     assert "cases passed" in done.stdout
     assert {service.sign(order)[: len(AFTER)] for _ in range(20)} == {AFTER}
-    (line,) = service.lines("snapshot in force")
+    (line,) = service.told("snapshot in force")
     assert line["policies"] == after
     assert service.snapshot()["reload"]["state"] == "in force"
     again = service.reload()
@@ -272,7 +272,7 @@ def test_wrong_files_are_refused_with_the_reason_and_what_is_in_force_stays(
     assert f"refused, the service goes on with policies {before}" in done.stderr
     assert why in done.stderr
     assert "Traceback" not in done.stderr
-    (line,) = service.lines(REFUSED)
+    (line,) = service.told(REFUSED)
     assert why in line["why"]
     told = service.snapshot()
     assert (told["status"], told["files"], told["policies"]) == ("degraded", "differ", before)
@@ -465,7 +465,7 @@ def test_start_command_and_readiness_tell_when_the_bundle_was_made_and_no_older_
     moments = [MADE + timedelta(days=day) for day in (0, 1, 2)]
     file.write_bytes(bundle_bytes(files, signing_key(key), moments[1]))
     service = begin(policies_dir="", policy_bundle=file, policy_bundle_key=public_pem(tmp_path))
-    assert f"Policies of the bundle made {moments[1].isoformat()}" in service.server.printed()
+    assert service.server.says(f"Policies of the bundle made {moments[1].isoformat()}")
     assert service.snapshot()["bundle_made"] == moments[1].isoformat()
     name = "policies/mr-spectroscopy/2023-10-01.yaml"
     files[name] = files[name].replace(BEFORE.encode(), AFTER.encode())

@@ -167,7 +167,7 @@ def test_it_listens_at_a_name_and_by_ipv6(host: str, tmp_path: Path) -> None:
     address = {"localhost": "127.0.0.1", "::1": "[::1]"}.get(host, host)
     with running(tmp_path, host=host, answers_at=address) as server:
         assert requests.get(f"http://{address}:{server.port}/livez", timeout=30).status_code == 200
-        assert f"Covercard on http://{address}:{server.port}/" in server.printed()
+        assert server.says(f"Covercard on http://{address}:{server.port}/")
 
 
 def _has_ipv6() -> bool:
