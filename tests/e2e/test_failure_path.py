@@ -131,7 +131,7 @@ def test_with_standard_output_closed_it_serves_and_writes_its_lines_nowhere(
         until(lambda: answers(server), "it answers", 60)
         call(server, order)
         process.terminate()
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=60) == 0
     finally:
         process.kill()
         process.wait()
@@ -177,4 +177,4 @@ def test_with_a_read_only_root_it_needs_its_own_folders_only(tmp_path: Path, ord
         assert not (tmp_path / "cache").exists()
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=60)
