@@ -40,10 +40,10 @@ class Server:
         return int(self.base.rpartition(":")[2])
 
     def post(self, path: str, **options: object) -> requests.Response:
-        return requests.post(self.base + path, timeout=30, **options)  # type: ignore[arg-type]
+        return requests.post(self.base + path, **{**_PATIENT, **options})  # type: ignore[arg-type]
 
     def get(self, path: str, **options: object) -> requests.Response:
-        return requests.get(self.base + path, timeout=30, **options)  # type: ignore[arg-type]
+        return requests.get(self.base + path, **{**_PATIENT, **options})  # type: ignore[arg-type]
 
     def printed(self) -> str:
         """Everything that it has printed so far. A line is written a moment after its answer, by a
@@ -152,7 +152,7 @@ def running(
     finally:
         process.terminate()
         try:
-            process.wait(timeout=15)
+            process.wait(timeout=_SECONDS_TO_STOP)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -166,7 +166,7 @@ def _wait_until_it_answers(server: Server) -> None:
         try:
             if server.get("/cds-services").status_code == 200:
                 return
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             time.sleep(0.05)
     raise RuntimeError(f"the server did not start:\n{server.printed()}")
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import shutil
 import socket
 import ssl
 from collections.abc import Iterator
@@ -11,8 +12,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.e2e.certificates import Authority
 from tests.conftest import files_below
+from tests.e2e.certificates import Authority
 from tests.e2e.conftest import HOSPITAL
 from tests.e2e.nginx import NGINX, in_front
 from tests.e2e.servers import Server, free_port, running
@@ -170,11 +171,16 @@ def calls_that_came(site: Site) -> int:
 
 @pytest.mark.threat("slow-body")
 def test_a_slow_body_ends_at_the_proxy_and_never_reaches_the_service(
-    proxied: Site, order: bytes
+    proxied: Site, order: bytes, tmp_path: Path
 ) -> None:
+    """At one of less patience: clients of the others have as long as the example gives them."""
+    for name in ("localhost.pem", "localhost.key"):
+        shutil.copy(proxied.trusted.parent / name, tmp_path)
+    port = free_port()
     context = ssl.create_default_context(cafile=str(proxied.trusted))
     with (
-        socket.create_connection(("127.0.0.1", proxied.port), 60) as plain,
+        in_front(tmp_path, port, proxied.service.port, patience="1s"),
+        socket.create_connection(("127.0.0.1", port), 60) as plain,
         context.wrap_socket(plain, server_hostname="localhost") as connection,
     ):
         connection.sendall(head(len(order)).replace(b"127.0.0.1", b"localhost") + order[:10])

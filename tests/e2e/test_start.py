@@ -288,8 +288,8 @@ def an_open_place() -> Iterator[Path]:
 
 def asked(url: str) -> int | None:
     """The status of the answer; None without one, as while the worker is begun again."""
-    with contextlib.suppress(requests.ConnectionError):
-        return requests.get(url, timeout=10).status_code
+    with contextlib.suppress(requests.RequestException):
+        return requests.get(url, timeout=30).status_code
     return None
 
 

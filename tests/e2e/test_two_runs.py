@@ -53,7 +53,7 @@ def test_of_two_at_one_port_one_serves_and_the_other_says_that_the_port_is_taken
             assert time.monotonic() < until, "both go on"
             time.sleep(0.1)
         [loser, winner] = sorted(makes, key=lambda make: make.poll() is None)
-        said = loser.communicate(timeout=30)[0]
+        said = loser.communicate(timeout=60)[0]
         assert loser.returncode != 0
         assert f"cannot listen on 127.0.0.1:{port} (address already in use)" in said
         base = f"http://127.0.0.1:{port}"

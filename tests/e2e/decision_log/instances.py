@@ -132,4 +132,4 @@ class Instance:
         # Once it has ended and was waited for, its number may be another's.
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(timeout=30)
+            self.process.wait(timeout=60)

@@ -238,7 +238,7 @@ def test_dropping_a_month_waits_for_no_one_and_lets_no_one_wait(url: str, now: d
         time.sleep(0.1)
     assert removed == []
     reader.close()
-    pruning.join(30)
+    pruning.join(60)
     assert removed == [1]
     assert slowest < 20
 
