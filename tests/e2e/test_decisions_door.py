@@ -60,7 +60,7 @@ def accesses(server: Server) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=120,
     ).stdout
 
 

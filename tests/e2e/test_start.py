@@ -315,7 +315,7 @@ def test_a_file_of_the_records_that_the_service_may_not_read_stops_the_start(
         env=environment({"records_dir": records, "port": free_port()}),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 2, done.stdout + done.stderr

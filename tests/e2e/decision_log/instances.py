@@ -31,7 +31,7 @@ def covercard(
         env=environment(settings),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
