@@ -63,6 +63,8 @@ class ReaderBrowser(requests.Session):
     def __init__(self, server: Server) -> None:
         super().__init__()
         self.server = server
+        # One that is kept is closed after a while: the next request could be on its way just then.
+        self.headers["Connection"] = "close"
 
     def sign_in(self, name: str = READER, secret: str = SECRET) -> requests.Response:
         form = {"name": name, "secret": secret}
