@@ -32,7 +32,7 @@ def call(server: Server, order: bytes) -> requests.Response:
 
 def answers(server: Server) -> bool:
     assert server.process.poll() is None
-    with contextlib.suppress(requests.ConnectionError):
+    with contextlib.suppress(requests.ConnectionError, requests.Timeout):
         return server.get("/livez").status_code == 200
     return False
 
@@ -107,7 +107,7 @@ def test_a_reader_of_the_log_that_stands_still_delays_no_call(tmp_path: Path, or
     impatient = threading.Timer(60, process.terminate)
     impatient.daemon = True
     try:
-        until(lambda: answers(server), "it answers", 60)
+        until(lambda: answers(server), "it answers", 120)
         told = [call(server, order).headers["Covercard-Call"] for _ in range(60)]
         # The reader goes on, and has all there is before the service stops: that waits for it for a
         # second only.
@@ -138,7 +138,7 @@ def test_with_standard_output_closed_it_serves_and_writes_its_lines_nowhere(
     )
     server = Server(f"http://127.0.0.1:{port}", process, tmp_path / "log")
     try:
-        until(lambda: answers(server), "it answers", 60)
+        until(lambda: answers(server), "it answers", 120)
         call(server, order)
         process.terminate()
         assert process.wait(timeout=60) == 0
@@ -180,7 +180,7 @@ def test_with_a_read_only_root_it_needs_its_own_folders_only(tmp_path: Path, ord
         )
     server = Server(f"http://127.0.0.1:{port}", process, log)
     try:
-        until(lambda: answers(server), "it answers", 60)
+        until(lambda: answers(server), "it answers", 120)
         call(server, order)
         assert calls_counted(server) == 1
         assert server.get("/readyz").json()["status"] == "ready"

@@ -202,7 +202,7 @@ def three_instances(*, tokens: bool, ehr: str = "") -> Iterator[Site]:
             started.callback(instance.kill)
             instances.append(instance)
         for instance in instances:
-            until(instance.ready, f"{instance.base} answers", 90)
+            until(instance.ready, f"{instance.base} answers", 120)
         started.enter_context(in_front(folder, port, *(i.port for i in instances)))
         yield Site(folder, url, authority.file, hospital, instances, database.url)
 

@@ -17,7 +17,7 @@ import requests
 from tests.conftest import ROOT
 from tests.e2e.processes import children_of, lives, workers_of
 
-_SECONDS = 90
+_SECONDS = 120
 _COMMAND = [sys.executable, "-c", "from service.cli import main; main()"]
 
 
