@@ -294,7 +294,7 @@ def test_sighup_does_the_same(begin: Any, order: bytes) -> None:
     service = begin()
     service.edit()
     service.server.process.send_signal(signal.SIGHUP)
-    until(lambda: service.lines("snapshot in force"), "it has reloaded")
+    assert service.told("snapshot in force")
     assert service.sign(order).startswith(AFTER)
     # Those of before go on: no call is lost.
     assert len(service.workers()) == 2
