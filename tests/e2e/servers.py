@@ -79,6 +79,10 @@ class Server:
         """How often a worker has begun to count without the others, the database being slow."""
         return len(self.lines("calls are counted by each instance for itself"))
 
+    def tokens_alone(self) -> int:
+        """How often a worker has begun to know used tokens without the others, as above."""
+        return len(self.lines("used tokens are known to this instance alone"))
+
     def line_of(self, reply: requests.Response) -> dict[str, Any]:
         """The log line of the call that got this answer."""
         call = reply.headers["Covercard-Call"]
