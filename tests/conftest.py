@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import hypothesis
 import pytest
@@ -25,6 +25,8 @@ from service.bootstrap.app import CALLS, RECORDER, create_app
 from service.decision_log import recorder
 from service.fixture_days import with_days
 from service.settings import Settings, load_settings
+
+Seen = TypeVar("Seen")
 
 ROOT = Path(__file__).parent.parent
 FIXTURES = ROOT / "fhir_fixtures"
@@ -131,6 +133,20 @@ def in_folder(folder: Path, **settings: object) -> Settings:
             **settings,
         }
     )
+
+
+def files_below(folder: Path, look: Callable[[Path], Seen]) -> dict[Path, Seen]:
+    """What is seen of each file below a folder that a service uses.
+
+    One that the service takes away between the list and the look is left out: it writes its state
+    under hidden names first, and probes the folder with files that it removes.
+    """
+    seen = {}
+    for file in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            if file.is_file():
+                seen[file] = look(file)
+    return seen
 
 
 def applications(app: Flask) -> tuple[Flask, Flask]:

@@ -191,7 +191,7 @@ def drain(settings: Settings) -> None:
     """Move what waits to the rows, as a service does that is started."""
     recorder = open_recorder(settings.database_url, RecordsPlace(settings.records_dir))
     recorder.start()
-    assert recorder.settle(20)
+    assert recorder.settle(60)
     assert recorder.health().lost == 0
     recorder.stop()
 

@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 
 from service.bootstrap.app import RECORDER, create_app
 from service.database.engines import database_file
+from service.decision_log import reading
 from service.decision_log.policy_stats import PolicyStats
 from service.policies.answer_texts import load_texts
 from service.settings import Settings
@@ -26,6 +27,12 @@ from tests.e2e.readers import READER, SECRET, readers_file
 REQUEST = fixture_text(FIXTURES / "order-sign" / "mrs-medicare-advantage.json").encode()
 SIGNS_IN = {"name": READER, "secret": SECRET}
 BROWSER = {"Accept": "text/html,*/*;q=0.8"}
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages wait for all that is recorded, however busy the machine; for two seconds elsewhere."""
+    monkeypatch.setattr(reading, "SETTLE_SECONDS", 60.0)
 
 
 @pytest.fixture
@@ -73,10 +80,12 @@ def test_before_anything_is_recorded_there_is_nothing_to_find(reader: FlaskClien
 
 
 def test_records_that_are_not_in_the_database_yet_are_mentioned(
-    reader: FlaskClient, own: Settings
+    reader: FlaskClient, own: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sign(reader)
     assert "cannot be found yet" not in words(look(reader, patient="nobody"))
+    # What has waited for a whole second is mentioned.
+    monkeypatch.setattr(reading, "SETTLE_SECONDS", 2.0)
     with closing(sqlite3.connect(database_file(own.database_url), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         sign(reader)
@@ -119,7 +128,10 @@ def test_what_is_no_decision_is_not_found(reader: FlaskClient, form: dict[str, s
     assert "<script>" not in reply.text
 
 
-def test_while_the_database_is_away_a_page_says_so(reader: FlaskClient, own: Settings) -> None:
+def test_while_the_database_is_away_a_page_says_so(
+    reader: FlaskClient, own: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "SETTLE_SECONDS", 0.5)
     sign(reader)
     file = Path(own.database_url.removeprefix("sqlite:///"))
     file.rename(file.with_suffix(".moved"))

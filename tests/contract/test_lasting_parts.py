@@ -108,7 +108,7 @@ def test_counters_and_the_recorder_go_on(tmp_path: Path, fixture: Read) -> None:
     ]
     assert line.endswith(" 3.0")
     assert first.extensions[RECORDER] is second.extensions[RECORDER]
-    assert first.extensions[RECORDER].settle(10)
+    assert first.extensions[RECORDER].settle(60)
     first.extensions[RECORDER].stop()
 
 

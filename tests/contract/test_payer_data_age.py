@@ -8,13 +8,21 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from flask.testing import FlaskClient
 
 from service.bootstrap.app import RECORDER, create_app
+from service.payer_data import import_ages
 from service.payer_data.import_ages import ImportAges
 from service.payer_data.sources import prepare_source
 from tests.conftest import NOW, in_folder
 from tests.contract.payer_records import EXAMPLES, Plan, plan
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database has as long as it takes to tell of its imports; a second elsewhere."""
+    monkeypatch.setattr(import_ages, "_LOOK_SECONDS", 60.0)
 
 
 @contextlib.contextmanager

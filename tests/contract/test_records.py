@@ -21,7 +21,7 @@ from service.decision_log.metrics_model import metric_record
 from service.decision_log.queries import LoggedCall, TimeSpan
 from service.decision_log.tables import card
 from service.settings import Settings
-from tests.conftest import NOW, in_folder, settle
+from tests.conftest import NOW, files_below, in_folder, settle
 from tests.contract.answer_rules import parts, stated
 
 Read = Callable[[str], dict[str, Any]]
@@ -134,8 +134,8 @@ def test_the_ehrs_access_token_is_kept_nowhere(
     assert call.request["fhirAuthorization"]["scope"] == "user/Coverage.read"
     assert call.request["context"] == request["context"]
     assert call.row.token_use == "not-used"
-    for file in database_file(own.database_url).parent.rglob("*"):
-        assert not file.is_file() or TOKEN.encode() not in file.read_bytes()
+    for content in files_below(database_file(own.database_url).parent, Path.read_bytes).values():
+        assert TOKEN.encode() not in content
 
 
 @pytest.mark.threat("misplaced-token")

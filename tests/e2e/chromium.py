@@ -9,7 +9,14 @@ from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -22,7 +29,8 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-_MILLISECONDS_TO_WAIT = 15_000
+_MILLISECONDS_TO_WAIT = 45_000
+expect.set_options(timeout=_MILLISECONDS_TO_WAIT)
 Scheme = Literal["light", "dark"]
 OpenPage = Callable[..., Page]
 

@@ -18,14 +18,17 @@ EXAMPLE = ROOT / "examples" / "nginx.conf"
 
 
 @contextlib.contextmanager
-def in_front(folder: Path, port: int, *services: int, mutual: bool = False) -> Iterator[None]:
+def in_front(
+    folder: Path, port: int, *services: int, mutual: bool = False, patience: str = "10s"
+) -> Iterator[None]:
     """Run nginx on `port` before the instances on the ports `services`, to the block's end.
 
-    `folder` holds localhost.pem and localhost.key, for `mutual` TLS also clients.pem.
+    `folder` holds localhost.pem and localhost.key, for `mutual` TLS also clients.pem. `patience` is
+    the time that a client has for its header, and then for each part of its body.
     """
     assert NGINX is not None
     file = folder / "nginx.conf"
-    file.write_text(configuration(folder, port, *services, mutual=mutual))
+    file.write_text(configuration(folder, port, *services, mutual=mutual, patience=patience))
     command = [NGINX, "-e", f"{folder}/error.log", "-p", str(folder), "-c", str(file)]
     subprocess.run([*command, "-t"], check=True, capture_output=True, timeout=60)
     process = subprocess.Popen(
@@ -36,10 +39,10 @@ def in_front(folder: Path, port: int, *services: int, mutual: bool = False) -> I
         yield
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=60)
 
 
-def configuration(folder: Path, port: int, *services: int, mutual: bool) -> str:
+def configuration(folder: Path, port: int, *services: int, mutual: bool, patience: str) -> str:
     """The example with the names of this machine in it."""
     text = EXAMPLE.read_text("utf-8")
 
@@ -61,8 +64,8 @@ def configuration(folder: Path, port: int, *services: int, mutual: bool) -> str:
     change("server_name covercard.example.org", "server_name localhost")
     change("/etc/covercard/tls/fullchain.pem", f"{folder}/localhost.pem")
     change("/etc/covercard/tls/privkey.pem", f"{folder}/localhost.key")
-    change("client_body_timeout 10s", "client_body_timeout 1s")
-    change("client_header_timeout 10s", "client_header_timeout 1s")
+    change("client_body_timeout 10s", f"client_body_timeout {patience}")
+    change("client_header_timeout 10s", f"client_header_timeout {patience}")
     if mutual:
         change(
             "# ssl_client_certificate /etc/covercard/tls/clients-ca.pem",

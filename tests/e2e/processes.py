@@ -27,14 +27,23 @@ def without_threads(name: str) -> Iterator[None]:
         yield
 
 
+def children_of(server: int) -> dict[int, str]:
+    """The children of a process that it has not waited for, with their names."""
+    with contextlib.suppress(OSError):
+        told = Path(f"/proc/{server}/task/{server}/children").read_text()
+        names = {pid: _name(pid) for pid in map(int, told.split())}
+        return {pid: name for pid, name in names.items() if name is not None}
+    return {}
+
+
 def workers_of(server: int) -> list[int]:
     """The worker processes of this server process."""
-    return [pid for pid in _children(server) if _name(pid) != PROCESS_NAME]
+    return [pid for pid, name in children_of(server).items() if name != PROCESS_NAME]
 
 
 def drainer_of(server: int) -> int | None:
     """The process that moves this server's records to the rows; None while there is none."""
-    found = [pid for pid in _children(server) if _name(pid) == PROCESS_NAME]
+    found = [pid for pid, name in children_of(server).items() if name == PROCESS_NAME]
     assert len(found) < 2
     return found[0] if found else None
 
@@ -44,14 +53,6 @@ def lives(process: int) -> bool:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
-
-
-def _children(server: int) -> list[int]:
-    """The living children of a process."""
-    with contextlib.suppress(OSError):
-        told = Path(f"/proc/{server}/task/{server}/children").read_text()
-        return [pid for pid in map(int, told.split()) if _name(pid) is not None]
-    return []
 
 
 def _name(pid: int) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 import requests
 
 from tests.conftest import FIXTURES, fixture_text_today
+from tests.e2e.decision_log.instances import until
 from tests.e2e.servers import Server
 
 READER, SECRET = "call center", "kX3-q9vLwT7_b2Zr8NfYc5HdMj4PsAeG"
@@ -35,8 +36,20 @@ def signed(server: Server, name: str = "mrs-medicare-advantage") -> dict[str, An
     body = fixture_text_today(FIXTURES / "order-sign" / f"{name}.json").encode()
     reply = server.post(ORDER_SIGN, data=body, headers={"Content-Type": "application/json"})
     assert reply.status_code == 200
+    is_in_the_rows(server)
     answer: dict[str, Any] = reply.json()
     return answer
+
+
+def is_in_the_rows(server: Server) -> None:
+    """Wait until all that the server has recorded can be read. A page waits for two seconds, and
+    then tells its reader that something is still to come.
+    """
+
+    def waiting() -> int:
+        return int(server.get("/readyz").json()["checks"]["records"]["waiting_bytes"])
+
+    until(lambda: not waiting(), "all is in the rows")
 
 
 def assertion_id(answer: dict[str, Any]) -> str:
@@ -50,6 +63,8 @@ class ReaderBrowser(requests.Session):
     def __init__(self, server: Server) -> None:
         super().__init__()
         self.server = server
+        # One that is kept is closed after a while: the next request could be on its way just then.
+        self.headers["Connection"] = "close"
 
     def sign_in(self, name: str = READER, secret: str = SECRET) -> requests.Response:
         form = {"name": name, "secret": secret}

@@ -208,7 +208,7 @@ class App:
 def opened(browser: Browser, pages: str, name: str, payer: str) -> Iterator[App]:
     """The app of a renderer; at the end it must have had no trouble."""
     page = browser.new_page(viewport={"width": 1200, "height": 1000})
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(45_000)
     app = App(RENDERERS[name](page), payer, [])
 
     def foreign(request: Request) -> None:
@@ -228,7 +228,7 @@ def opened(browser: Browser, pages: str, name: str, payer: str) -> Iterator[App]
 def expect_shown(app: App, link_id: str, text: str) -> None:
     """A question shows this text in one of its fields."""
     page = app.renderer.page
-    for _ in range(50):
+    for _ in range(450):
         if text in app.renderer.shown(link_id):
             return
         page.wait_for_timeout(100)

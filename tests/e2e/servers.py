@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,10 @@ import requests
 ROOT = Path(__file__).parent.parent.parent
 SERVE = [sys.executable, "-c", "from service.cli import main; main()", "serve"]
 _SECONDS_TO_START = 120
+_SECONDS_TO_STOP = 60
+"""Ten for calls that do not end, ten for the drainer, and more for a machine with much to do."""
+_SECONDS_FOR_A_LINE = 60
+_PATIENT: dict[str, object] = {"timeout": 60}
 
 
 @dataclass(frozen=True)
@@ -36,36 +40,58 @@ class Server:
         return int(self.base.rpartition(":")[2])
 
     def post(self, path: str, **options: object) -> requests.Response:
-        return requests.post(self.base + path, timeout=30, **options)  # type: ignore[arg-type]
+        return requests.post(self.base + path, **{**_PATIENT, **options})  # type: ignore[arg-type]
 
     def get(self, path: str, **options: object) -> requests.Response:
-        return requests.get(self.base + path, timeout=30, **options)  # type: ignore[arg-type]
+        return requests.get(self.base + path, **{**_PATIENT, **options})  # type: ignore[arg-type]
 
     def printed(self) -> str:
-        """Everything that it has printed so far. A line is written a moment after its answer."""
+        """Everything that it has printed so far. A line is written a moment after its answer, by a
+        thread: what must be there is waited for (`told`, `says`, `line_of`).
+        """
         size = -1
         while size != (size := self.log.stat().st_size):
             time.sleep(0.05)
         return self.log.read_text("utf-8", "replace")
 
     def lines(self, event: str) -> list[dict[str, Any]]:
-        """Its log lines of one event."""
-        lines = [json.loads(li) for li in self.printed().splitlines() if li.startswith("{")]
+        """Its log lines of one event that are whole by now."""
+        whole = self.printed().rpartition("\n")[0]
+        lines = [json.loads(li) for li in whole.splitlines() if li.startswith("{")]
         return [line for line in lines if line["event"] == event]
+
+    def told(self, event: str, number: int = 1) -> list[dict[str, Any]]:
+        """Its log lines of one event, as soon as there are so many."""
+        return self._soon(lambda: [*self.lines(event)], number, f"lines of: {event}")
+
+    def says(self, words: str) -> bool:
+        """Whether it prints these words: now or soon."""
+        return bool(self._soon(lambda: [words] * (words in self.printed()), 1, words))
+
+    def _soon(self, look: Callable[[], list[Any]], number: int, what: str) -> list[Any]:
+        deadline = time.monotonic() + _SECONDS_FOR_A_LINE
+        while len(found := look()) < number:
+            assert time.monotonic() < deadline, f"not {number} {what}; {self.printed()[-2000:]}"
+            time.sleep(0.05)
+        return found
 
     def counts_alone(self) -> int:
         """How often a worker has begun to count without the others, the database being slow."""
         return len(self.lines("calls are counted by each instance for itself"))
 
+    def tokens_alone(self) -> int:
+        """How often a worker has begun to know used tokens without the others, as above."""
+        return len(self.lines("used tokens are known to this instance alone"))
+
     def line_of(self, reply: requests.Response) -> dict[str, Any]:
         """The log line of the call that got this answer."""
         call = reply.headers["Covercard-Call"]
-        for _ in range(100):
-            found = [line for line in self.lines("call") if line["call"] == call]
-            if found:
-                return found[0]
-            time.sleep(0.05)
-        raise AssertionError(f"no log line for call {call}")
+
+        def lines() -> list[dict[str, Any]]:
+            return [line for line in self.lines("call") if line["call"] == call]
+
+        line: dict[str, Any] = self._soon(lines, 1, f"line of call {call}")[0]
+        return line
 
 
 def _ports() -> Iterator[int]:
@@ -130,7 +156,7 @@ def running(
     finally:
         process.terminate()
         try:
-            process.wait(timeout=15)
+            process.wait(timeout=_SECONDS_TO_STOP)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -144,7 +170,7 @@ def _wait_until_it_answers(server: Server) -> None:
         try:
             if server.get("/cds-services").status_code == 200:
                 return
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             time.sleep(0.05)
     raise RuntimeError(f"the server did not start:\n{server.printed()}")
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.conftest import FIXTURES, fixture_text_today
 from tests.e2e.chromium import OpenPage, Scheme, check_page, every_screen, unfold
-from tests.e2e.readers import READER, SECRET, assertion_id, signed, start
+from tests.e2e.readers import READER, SECRET, assertion_id, is_in_the_rows, signed, start
 from tests.e2e.servers import Server
 
 pytestmark = pytest.mark.chromium
@@ -188,6 +188,7 @@ def test_an_unknown_assertion_id_is_told(page: Page) -> None:
 
 def test_a_refused_call_is_shown_by_its_id_with_what_was_wrong(log: Server, page: Page) -> None:
     reply = log.post("/cds-services/order-sign-crd", json={"hook": "order-sign"})
+    is_in_the_rows(log)
     show(page, reply.headers["Covercard-Call"])
     expect(page.get_by_role("heading", level=1)).to_have_text("Call refused: HTTP 422")
     wrong = page.get_by_role("region", name="What was wrong with it")
@@ -200,6 +201,7 @@ def test_a_refused_call_is_shown_by_its_id_with_what_was_wrong(log: Server, page
 def test_an_answered_call_is_shown_by_its_id_with_its_decisions(log: Server, page: Page) -> None:
     body = json.loads(fixture_text_today(FIXTURES / "order-sign/mrs-medicare-advantage.json"))
     reply = log.post("/cds-services/order-sign-crd", json=body)
+    is_in_the_rows(log)
     show(page, reply.headers["Covercard-Call"].upper())
     expect(page.get_by_role("heading", level=1)).to_have_text("Call answered: HTTP 200")
     page.get_by_role("button", name="ServiceRequest/mrs-brain").click()
@@ -211,6 +213,7 @@ def test_decisions_of_several_ehrs_are_marked(log: Server, page: Page) -> None:
     body.pop("fhirAuthorization", None)
     body["fhirServer"] = "https://another.example.org/fhir"
     assert log.post("/cds-services/order-sign-crd", json=body).status_code == 200
+    is_in_the_rows(log)
     find(page, order="mrs-brain")
     expect(page.locator("#found")).to_contain_text("These come from several EHRs")
     expect(page.locator(".found")).to_contain_text("https://another.example.org/fhir")
@@ -234,6 +237,7 @@ def test_what_is_made_of_a_card_in_the_workbench_is_in_the_log(
     expect(cards.nth(1).locator("[data-said]")).to_contain_text("The service took it")
     told = bench.locator("dt:has-text('Assertion id') + dd").inner_text()
 
+    is_in_the_rows(log)
     show(page, told)
     shown = page.locator("[data-card]")
     expect(shown.first).to_contain_text(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +32,7 @@ def call(server: Server, order: bytes) -> requests.Response:
 
 def answers(server: Server) -> bool:
     assert server.process.poll() is None
-    with contextlib.suppress(requests.ConnectionError):
+    with contextlib.suppress(requests.ConnectionError, requests.Timeout):
         return server.get("/livez").status_code == 200
     return False
 
@@ -102,16 +104,24 @@ def test_a_reader_of_the_log_that_stands_still_delays_no_call(tmp_path: Path, or
     )
     os.close(writer)
     server = Server(f"http://127.0.0.1:{port}", process, tmp_path / "log")
+    impatient = threading.Timer(60, process.terminate)
+    impatient.daemon = True
     try:
-        until(lambda: answers(server), "it answers", 60)
+        until(lambda: answers(server), "it answers", 120)
         told = [call(server, order).headers["Covercard-Call"] for _ in range(60)]
-        process.terminate()
+        # The reader goes on, and has all there is before the service stops: that waits for it for a
+        # second only.
+        impatient.start()
         with os.fdopen(reader, "rb") as log:
-            lines = [json.loads(line) for line in log if line.startswith(b"{")]
+            lines = (json.loads(line) for line in log if line.startswith(b"{"))
+            calls = (line["call"] for line in lines if line.get("hook") == "order-sign")
+            logged = [*itertools.islice(calls, len(told))]
+            process.terminate()
+            logged += calls
     finally:
+        impatient.cancel()
         process.kill()
         process.wait()
-    logged = [line["call"] for line in lines if line.get("hook") == "order-sign"]
     assert sorted(logged) == sorted(told)
 
 
@@ -128,10 +138,10 @@ def test_with_standard_output_closed_it_serves_and_writes_its_lines_nowhere(
     )
     server = Server(f"http://127.0.0.1:{port}", process, tmp_path / "log")
     try:
-        until(lambda: answers(server), "it answers", 60)
+        until(lambda: answers(server), "it answers", 120)
         call(server, order)
         process.terminate()
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=60) == 0
     finally:
         process.kill()
         process.wait()
@@ -170,11 +180,11 @@ def test_with_a_read_only_root_it_needs_its_own_folders_only(tmp_path: Path, ord
         )
     server = Server(f"http://127.0.0.1:{port}", process, log)
     try:
-        until(lambda: answers(server), "it answers", 60)
+        until(lambda: answers(server), "it answers", 120)
         call(server, order)
         assert calls_counted(server) == 1
         assert server.get("/readyz").json()["status"] == "ready"
         assert not (tmp_path / "cache").exists()
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=60)

@@ -126,8 +126,10 @@ def test_bodies_under_way_hold_no_place_of_a_call(
 ) -> None:
     narrow = start_server(max_concurrent_calls=1, max_concurrent_calls_per_client=1)
     with socket.create_connection(("127.0.0.1", narrow.port), timeout=60) as slow:
-        slow.sendall(head(len(order)) + order[:10])
-        time.sleep(0.5)  # or the first call could come before it
+        slow.sendall(head(len(order), "Expect: 100-continue"))
+        # Only a worker that reads the body asks for it: no other call comes before it.
+        assert slow.recv(65536).startswith(b"HTTP/1.1 100")
+        slow.sendall(order[:10])
         # In open mode all are one client: its only body at a time is under way, and no call is.
         reply = until(429, lambda: narrow.post(PATH, data=order, headers=JSON))
         assert reply.headers["Retry-After"] == "1"

@@ -6,10 +6,12 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.e2e.decision_log.instances import until
 
 PYTHON = r"""#!/bin/sh
 # A Python that makes a virtual environment of a pip that notes when it begins and ends, and of a
@@ -21,7 +23,7 @@ case "$1 $2" in
         cat >"$3/bin/pip" <<'PIP'
 #!/bin/sh
 echo "pip begins" >>log
-sleep 0.3
+while [ -e hold ]; do sleep 0.05; done
 case "$*" in *requirements.lock*) [ ! -e broken ] || exit 1 ;; esac
 echo "pip ends" >>log
 PIP
@@ -43,11 +45,11 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(project: Path) -> subprocess.Popen[str]:
+def start(project: Path, out: IO[str] | int = subprocess.PIPE) -> subprocess.Popen[str]:
     return subprocess.Popen(
         ["make", "PYTHON=./python", ".venv/.run"],
         cwd=project,
-        stdout=subprocess.PIPE,
+        stdout=out,
         stderr=subprocess.STDOUT,
         text=True,
     )
@@ -56,13 +58,23 @@ def start(project: Path) -> subprocess.Popen[str]:
 def test_three_at_once_install_once_and_the_others_wait(project: Path) -> None:
     if shutil.which("flock") is None:
         pytest.skip("flock is not installed here")
-    makes = [start(project) for _ in range(3)]
-    said = [make.communicate(timeout=60)[0] for make in makes]
+    hold = project / "hold"
+    hold.touch()
+    places = [project / f"said-{n}" for n in range(3)]
+    makes = []
+    for place in places:
+        with place.open("w") as out:
+            makes.append(start(project, out))
+    # The one that installs goes on once another one has met it.
+    waits = "Another make is installing into .venv: waiting for it."
+    until(lambda: any(waits in place.read_text() for place in places), "one waits for another")
+    hold.unlink()
+    for make in makes:
+        make.wait(timeout=60)
+    said = [place.read_text() for place in places]
     assert [make.returncode for make in makes] == [0, 0, 0], said
     assert (project / "log").read_text().splitlines() == ["venv", *["pip begins", "pip ends"] * 2]
-    everything = "".join(said)
-    assert everything.count("about a minute, this time only") == 1
-    assert "Another make is installing into .venv: waiting for it." in everything
+    assert "".join(said).count("about a minute, this time only") == 1
 
 
 def test_what_is_installed_is_not_installed_again(project: Path) -> None:

@@ -12,6 +12,7 @@ from fhir.resources.R4B.questionnaireresponse import QuestionnaireResponse
 from tests.conftest import fixture_text
 from tests.contract.answer_rules import check_answer, parts, stated
 from tests.e2e.conftest import Guarded
+from tests.e2e.readers import is_in_the_rows
 from tests.e2e.servers import ROOT, Server
 from tests.filling import answers_of, completed
 
@@ -193,6 +194,7 @@ def test_the_assertion_id_of_an_answer_brings_its_form_without_the_order(server:
     request = request_of("mrs-original-medicare")
     (statement,) = stated(sign(server, request))
     (assertion_id,) = parts(statement, "coverage-assertion-id")
+    is_in_the_rows(server)
     coverage = request["prefetch"]["coverage"]["entry"][0]["resource"]
     body = {
         "resourceType": "Parameters",

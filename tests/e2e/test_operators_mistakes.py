@@ -54,7 +54,7 @@ def run(command: list[str], folder: Path, **settings: str) -> subprocess.Complet
         env=environment(folder, **settings),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
@@ -236,7 +236,7 @@ def test_missing_rights_are_named_with_the_file_and_the_user_to_be(
         env=environment(tmp_path, records_dir=str(tmp_path / "records")),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     said = complaint(done)
@@ -270,7 +270,7 @@ def test_a_closed_folder_of_the_database_is_named_with_the_user_to_be(
         env=environment(own, database_url=f"sqlite:///{closed}/in/covercard.sqlite3"),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     closed.chmod(0o700)
@@ -287,7 +287,7 @@ def with_own_mounts(script: str, folder: Path, **settings: str) -> subprocess.Co
         env=environment(folder, **settings),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     if "unshare" in done.stderr or "mount:" in done.stderr:
@@ -348,7 +348,7 @@ def test_a_full_disk_under_standard_output_is_an_error_of_the_command(
                 stdout=full,
                 stderr=subprocess.PIPE,
                 text=True,
-                timeout=60,
+                timeout=120,
                 check=False,
             )
         assert done.returncode == 1, (command, done.stderr)
@@ -366,7 +366,7 @@ def test_with_standard_output_closed_an_export_says_what_to_do(
         env=environment(tmp_path),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert "standard output is closed; name a file with --output" in complaint(done, 2)

@@ -14,6 +14,7 @@ import requests
 
 from service.auth.replay_detection import MOST_REPEATS
 from service.web.proxied_request import HEADER
+from tests.conftest import files_below
 from tests.e2e.certificates import Authority
 from tests.e2e.conftest import HOSPITAL, Guarded
 from tests.e2e.nginx import NGINX, in_front
@@ -210,7 +211,6 @@ def test_the_id_is_told_to_nobody(site: Site, order: bytes) -> None:
     for reply in replies:
         assert id not in json.dumps(dict(reply.headers)) + reply.text
         assert site.service.line_of(reply)
-    folder = site.service.log.parent
-    kept = [f for f in folder.rglob("*") if f.is_file()]
-    assert any(f.name == "used-tokens.sqlite3" for f in kept)
-    assert not any(id.encode() in file.read_bytes() for file in kept)
+    kept = files_below(site.service.log.parent, Path.read_bytes)
+    assert "used-tokens.sqlite3" in {file.name for file in kept}
+    assert not any(id.encode() in content for content in kept.values())

@@ -82,7 +82,7 @@ def test_on_later_tables_that_serve_it_a_version_starts_answers_and_records(
             "/cds-services/order-sign-crd", data=order, headers={"Content-Type": "application/json"}
         )
         assert reply.status_code == 200
-        until(lambda: place.calls() == 1, "the call is in the rows", 30)
+        until(lambda: place.calls() == 1, "the call is in the rows")
         ready = service.get("/readyz").json()
         assert ready["checks"]["records"]["store"] == "up"
     for words in (
@@ -136,7 +136,7 @@ def test_the_role_of_the_version_before_serves_on_later_tables(
         headers = {"Content-Type": "application/json"}
         path = "/cds-services/order-sign-crd"
         assert started.post(path, data=order, headers=headers).status_code == 200
-        until(lambda: owner.calls() == 1, "the call is in the rows", 30)
+        until(lambda: owner.calls() == 1, "the call is in the rows")
     assert covercard(tmp_path, "db", "check", **service).returncode == 0
 
 

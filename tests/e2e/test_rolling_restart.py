@@ -96,7 +96,7 @@ class Calls:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(90)
 
     def more(self, number: int = 15) -> None:
         """Wait until so many more calls, begun from now on, are answered."""
@@ -104,7 +104,7 @@ class Calls:
         until(
             lambda: self.broken or sum(a.began >= now for a in self.answers) >= number,
             f"{number} answers; {self.broken[:1]}",
-            60,
+            120,
         )
 
     def _client(self, number: int) -> None:
@@ -120,7 +120,7 @@ class Calls:
                     json=body,
                     headers=headers,
                     verify=str(self.trusted),
-                    timeout=30,
+                    timeout=60,
                 )
             except requests.RequestException as error:
                 self.broken.append(repr(error))
@@ -191,6 +191,8 @@ def three_instances(*, tokens: bool, ehr: str = "") -> Iterator[Site]:
                 "proxies": 1,
                 "policies_dir": home / "policies",
                 "payers_file": ROOT / "service" / "policies" / "payers.yaml",
+                # An answer does not depend on how busy the machine of the EHR is.
+                "fetch_budget_ms": 20_000,
             }
             if hospital is not None:
                 known = {**entry(hospital), "fhir_servers": [ehr] if ehr else []}
@@ -200,7 +202,7 @@ def three_instances(*, tokens: bool, ehr: str = "") -> Iterator[Site]:
             started.callback(instance.kill)
             instances.append(instance)
         for instance in instances:
-            until(instance.ready, f"{instance.base} answers", 90)
+            until(instance.ready, f"{instance.base} answers", 120)
         started.enter_context(in_front(folder, port, *(i.port for i in instances)))
         yield Site(folder, url, authority.file, hospital, instances, database.url)
 
@@ -214,7 +216,7 @@ def open_site() -> Iterator[Site]:
 def stop(instance: Instance) -> None:
     assert instance.process is not None
     instance.process.terminate()
-    assert instance.process.wait(timeout=30) == 0
+    assert instance.process.wait(timeout=60) == 0
 
 
 def no_call_is_lost(calls: Calls) -> None:

@@ -21,7 +21,7 @@ def fire(*arguments: str) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
@@ -101,7 +101,7 @@ def test_a_wrong_setting_stops_the_start_with_its_name() -> None:
         env={"COVERCARD_PORT": "no number", "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 2

@@ -23,7 +23,7 @@ def test_the_manager_hears_of_a_service_that_answers_and_not_of_one_that_hangs(
         assert "READY=1" in manager.heard(30)
         assert requests.get(f"{server.base}/livez", timeout=30).status_code == 200
         assert manager.heard(30) == ["WATCHDOG=1"]
-        worker = server.lines("worker begun")[0]["process"]
+        worker = server.told("worker begun")[0]["process"]
         os.kill(worker, signal.SIGSTOP)
         try:
             until = time.monotonic() + 30

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -69,21 +69,47 @@ def instances(
 def test_a_token_that_one_instance_has_seen_is_refused_by_the_other(
     instances: list[Server], signers: list[Signer], order: bytes
 ) -> None:
-    headers = {**JSON, **signers[0].call(PUBLIC + PATH)}
-    statuses = [i.post(PATH, data=order, headers=headers).status_code for i in instances]
-    assert statuses == [200, 401]
+    def of_a_token() -> list[int]:
+        headers = {**JSON, **signers[0].call(PUBLIC + PATH)}
+        return [i.post(PATH, data=order, headers=headers).status_code for i in instances]
+
+    assert _while_the_database_is_quick(instances, of_a_token) == [200, 401]
 
 
 def test_of_one_token_at_many_instances_at_once_one_call_is_answered(
     instances: list[Server], signers: list[Signer], order: bytes
 ) -> None:
-    headers = {**JSON, **signers[0].call(PUBLIC + PATH)}
-    with ThreadPoolExecutor(8) as pool:
-        calls = [
-            pool.submit(instances[n % 2].post, PATH, data=order, headers=headers) for n in range(24)
-        ]
-        statuses = sorted(c.result().status_code for c in calls)
-    assert statuses == [200] + [401] * 23
+    def of_a_token() -> list[int]:
+        headers = {**JSON, **signers[0].call(PUBLIC + PATH)}
+        with ThreadPoolExecutor(8) as pool:
+            calls = [
+                pool.submit(instances[n % 2].post, PATH, data=order, headers=headers)
+                for n in range(24)
+            ]
+            return sorted(c.result().status_code for c in calls)
+
+    assert _while_the_database_is_quick(instances, of_a_token) == [200] + [401] * 23
+
+
+def _while_the_database_is_quick(
+    instances: list[Server], look: Callable[[], list[int]]
+) -> list[int]:
+    """What is seen while no instance has had to do without the database: each waits a second for
+    it, and then knows for two what it has seen itself.
+    """
+
+    def alone() -> list[int]:
+        """A line of each one's only worker comes after all that were before it."""
+        for instance in instances:
+            instance.line_of(instance.get("/cds-services"))
+        return [instance.tokens_alone() for instance in instances]
+
+    for _ in range(4):
+        before, seen = alone(), look()
+        if alone() == before:
+            return seen
+        time.sleep(3)
+    pytest.skip("the machine is too slow: the database did not answer within a second")
 
 
 @pytest.mark.threat("call-flood")

@@ -15,9 +15,9 @@ from typing import Any
 import requests
 
 from tests.conftest import ROOT
-from tests.e2e.processes import workers_of
+from tests.e2e.processes import children_of, lives, workers_of
 
-_SECONDS = 90
+_SECONDS = 120
 _COMMAND = [sys.executable, "-c", "from service.cli import main; main()"]
 
 
@@ -31,7 +31,7 @@ def covercard(
         env=environment(settings),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
@@ -127,9 +127,14 @@ class Instance:
         return workers_of(self.process.pid)
 
     def kill(self) -> None:
-        """Kill the server and all its workers at once; nothing if it has ended."""
+        """Kill the server and all its workers at once, and see that none is left; nothing if it has
+        ended.
+        """
         assert self.process is not None
         # Once it has ended and was waited for, its number may be another's.
         if self.process.poll() is None:
+            children = children_of(self.process.pid)
             os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(timeout=30)
+            self.process.wait(timeout=60)
+            # Their folder is often removed now: a file that one still writes would be in the way.
+            until(lambda: not any(map(lives, children)), "its workers are gone")

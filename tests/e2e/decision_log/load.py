@@ -55,7 +55,7 @@ class Load:
         """Let each client finish the call that it is making."""
         self._stop.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(60)
         return self.received
 
     def answered_soon(self, more: int = 20, seconds: float = 60) -> None:
@@ -67,7 +67,7 @@ class Load:
             time.sleep(0.01)
 
     def _client(self) -> None:
-        connection = http.client.HTTPConnection(self._address, timeout=30)
+        connection = http.client.HTTPConnection(self._address, timeout=50)
         while not self._stop.is_set():
             instance = str(uuid.uuid4())
             body = json.dumps({**_BODY, "hookInstance": instance}).encode()

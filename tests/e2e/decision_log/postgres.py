@@ -15,6 +15,9 @@ from pathlib import Path
 
 import psycopg
 
+from tests.e2e.decision_log.instances import until
+from tests.e2e.processes import lives
+
 _SECONDS_TO_START = 90
 
 
@@ -103,24 +106,28 @@ class Postgres:
                     found.append(int(status.parent.name))
         return found
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the server's process and all its children."""
-        for pid in self.processes():
+    def signal(self, number: signal.Signals) -> list[int]:
+        """Send a signal to the server's process and all its children; returns them."""
+        processes = self.processes()
+        for pid in processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+        return processes
 
     def kill(self) -> None:
         """As a power cut would: every process at once, without a word."""
-        self.signal(signal.SIGKILL)
+        killed = self.signal(signal.SIGKILL)
         if self.process is not None:
-            self.process.wait(timeout=30)
+            self.process.wait(timeout=60)
+        # A server does not start while one of the former's processes still has its memory.
+        until(lambda: not any(map(lives, killed)), "the server's processes are gone")
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.signal(signal.SIGCONT)
             self.process.send_signal(signal.SIGINT)
             try:
-                self.process.wait(timeout=30)
+                self.process.wait(timeout=60)
             except subprocess.TimeoutExpired:
                 self.kill()
 

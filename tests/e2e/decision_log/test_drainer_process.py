@@ -59,7 +59,7 @@ def test_signals_to_all_processes_leave_no_record_without_its_row(instance: Inst
         os.killpg(instance.process.pid, signal.SIGINT)
     until(lambda: not takes_calls(instance.port), "no new calls are taken")
     assert end_call(connection).startswith(b"HTTP/1.1 200 OK")
-    assert instance.process.wait(timeout=30) == 0
+    assert instance.process.wait(timeout=60) == 0
     assert rows(instance) == 1
     assert instance.log.count('"drainer stopped"') == 1
 
@@ -72,7 +72,7 @@ def test_when_the_server_process_is_killed_the_last_calls_get_their_rows(
     assert pid is not None
     connection = begin_call(instance.port)
     os.kill(instance.process.pid, signal.SIGKILL)
-    instance.process.wait(timeout=30)
+    instance.process.wait(timeout=60)
     assert end_call(connection).startswith(b"HTTP/1.1 200 OK")
     until(lambda: rows(instance) == 1, "the row follows")
     until(lambda: not lives(pid), "the drainer ends, too")
@@ -85,7 +85,7 @@ def test_a_drainer_that_hangs_does_not_keep_the_service_from_stopping(instance: 
     os.kill(pid, signal.SIGSTOP)
     end_call(begin_call(instance.port))
     instance.process.terminate()
-    assert instance.process.wait(timeout=30) == 0
+    assert instance.process.wait(timeout=60) == 0
     assert instance.log.count('"drainer killed: it did not stop"') == 1
     # The record is in its segment: the next start moves it.
     instance.start()

@@ -9,7 +9,7 @@ import socket
 import sqlite3
 from pathlib import Path
 
-from tests.conftest import FIXTURES, fixture_text_today
+from tests.conftest import FIXTURES, files_below, fixture_text_today
 from tests.e2e.decision_log.instances import Instance, until
 from tests.e2e.servers import free_port
 
@@ -18,7 +18,7 @@ BODY = fixture_text_today(FIXTURES / "order-sign" / "mrs-medicare-advantage.json
 
 def begin_call(port: int) -> socket.socket:
     """A call whose body is half sent, and that the service has begun to read."""
-    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
     head = (
         "POST /cds-services/order-sign-crd HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n"
@@ -58,9 +58,11 @@ def end_call(connection: socket.socket) -> bytes:
 
 def takes_calls(port: int) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        socket.create_connection(("127.0.0.1", port), timeout=30).close()
     except ConnectionRefusedError:
         return False
+    except ConnectionResetError:
+        pass  # at the very moment at which it was closed: whether for good, the next one tells
     return True
 
 
@@ -74,7 +76,7 @@ def test_a_call_that_was_begun_is_answered_and_recorded_after_the_order_to_stop(
     status, _, answer = end_call(connection).partition(b"\n")
     assert status.endswith(b"200 OK")
     assert len(json.loads(answer)["cards"]) == 2
-    assert instance.process.wait(timeout=30) == 0
+    assert instance.process.wait(timeout=60) == 0
     with sqlite3.connect(instance.folder / "var" / "covercard.sqlite3") as log:
         assert log.execute("SELECT count(*) FROM call").fetchone() == (1,)
 
@@ -82,7 +84,7 @@ def test_a_call_that_was_begun_is_answered_and_recorded_after_the_order_to_stop(
 def test_workers_end_when_their_server_process_is_killed(instance: Instance) -> None:
     assert instance.process is not None
     os.kill(instance.process.pid, signal.SIGKILL)
-    instance.process.wait(timeout=30)
+    instance.process.wait(timeout=60)
     until(lambda: not takes_calls(instance.port), "the port is free")
 
 
@@ -105,9 +107,9 @@ def test_metrics_are_counted_over_all_workers(instance: Instance) -> None:
 def test_only_its_owner_may_read_what_the_service_writes(instance: Instance) -> None:
     connection = begin_call(instance.port)
     end_call(connection)
-    written = [p for p in (instance.folder / "var").rglob("*") if p.is_file()]
+    written = files_below(instance.folder / "var", Path.stat)
     assert written
-    assert all(p.stat().st_mode & 0o077 == 0 for p in written)
+    assert all(found.st_mode & 0o077 == 0 for found in written.values())
 
 
 def with_workers_that_do_not_serve_yet(folder: Path) -> Instance:

@@ -308,13 +308,13 @@ def running() -> Iterator[str]:
     words = process.stdout.readline().split()
     yield next(w for w in words if w.startswith("http://127.0.0.1:"))
     process.terminate()
-    process.wait(timeout=15)
+    process.wait(timeout=60)
 
 
 def test_the_command_serves_the_fixtures_to_a_call_that_brings_nothing(
     running: str, ask: Ask
 ) -> None:
-    assert requests.get(f"{running}/metadata", timeout=10).status_code == 200
+    assert requests.get(f"{running}/metadata", timeout=30).status_code == 200
     asked = ask(bare("order-sign/mrs-medicare-advantage", running))
     assert asked.statements["ServiceRequest/mrs-brain"]["covered"] == "not-covered"
 

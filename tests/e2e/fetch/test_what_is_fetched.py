@@ -126,7 +126,7 @@ class TestAPayerThatASearchUnderWayMayInclude:
                 serve(handler)
                 read.set()
                 return
-            assert read.wait(10)
+            assert read.wait(60)
             # More than the tenth of its own time for which a read waits for what comes with it.
             threading.Event().wait(0.3)
             then(handler)
@@ -155,7 +155,7 @@ class TestAPayerThatASearchUnderWayMayInclude:
         self.late_search(ehr, hang)
         asked = ask(
             bare("order-sign/mrs-medicare-advantage", ehr.base, "patient", "encounter"),
-            fetch_budget_ms=3000,
+            fetch_budget_ms=6000,
         )
         assert asked.outcomes == {
             self.COVERAGE_READ: "fetched",

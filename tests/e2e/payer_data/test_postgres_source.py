@@ -193,7 +193,7 @@ def test_many_ask_at_once_on_few_connections(put: Import, source: PayerData) -> 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert answers == [{"Ann"}] * 40
 
 

@@ -176,7 +176,7 @@ def test_reading_is_logged_with_who_when_and_what(url: str, engine: Engine, tmp_
     recorder = open_recorder(url, RecordsPlace(tmp_path / "records"))
     recorder.record_access("clerk", "show", '{"assertion_id":"cc-1"}', AT)
     recorder.record_access("clerk", "find", '{"patient":"Patient/ann"}', AT + HOUR)
-    assert recorder.settle(10)
+    assert recorder.settle(60)
     recorder.stop()
     with engine.connect() as connection:
         found = list(accesses(connection, None, 10))

@@ -76,7 +76,7 @@ def test_a_worker_whose_tables_are_ready_never_imports_alembic(url: str, tmp_pat
         "from service.decision_log.opening import open_recorder;"
         "from service.decision_log.recorder import RecordsPlace;"
         f"r = open_recorder({url!r}, RecordsPlace(Path({str(tmp_path / 'records')!r})));"
-        "r.record_access('clerk', 'show', '{}'); assert r.settle(10);"
+        "r.record_access('clerk', 'show', '{}'); assert r.settle(60);"
         "r.stop(); print('alembic' in sys.modules)"
     )
     done = subprocess.run(

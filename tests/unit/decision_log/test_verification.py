@@ -48,7 +48,7 @@ def recorded(url: str, folder: RecordsFolder) -> Iterator[Recorder]:
     recorder.record_feedback([said("card-0-a", "accepted")])
     recorder.record_feedback([said("card-0-a", "accepted")])
     recorder.record_access("clerk", "show", '{"assertion_id":"cc-1"}')
-    assert recorder.settle(10)
+    assert recorder.settle(60)
     yield recorder
     recorder.stop()
 
@@ -229,7 +229,7 @@ def test_pruned_calls_are_no_break_if_the_chain_tells_of_the_pruning(
     assert not found().whole
     bound = AT.replace(year=2027)
     recorded.record_access("operator", PRUNED, json.dumps({"before": bound.isoformat()}))
-    assert recorded.settle(10)
+    assert recorded.settle(60)
     result = found()
     assert result.first_break_in_rows is None
     assert result.pruned >= 3
@@ -241,7 +241,7 @@ def test_the_content_of_old_feedback_and_accesses_goes_and_the_chain_stays_whole
     bound = datetime.now(UTC)
     assert {kind for kind, _, content in rows_of(url) if content is not None} == {1, 3, 4}
     recorded.record_access("operator", PRUNED, json.dumps({"before": bound.isoformat()}))
-    assert recorded.settle(10)
+    assert recorded.settle(60)
     prune(engine, bound)
     kept = rows_of(url)
     # The segment's head, and the record of the removal.
