@@ -1,7 +1,8 @@
 """Used tokens of one instance, in an SQLite file of all its workers on its own disk.
 
 It survives the end of the program. It may lose its last moments in a power failure, which the
-shared database does not.
+shared database does not. SQLite appends what it writes to a log, and moves it into the file from
+time to time (a checkpoint), which waits for the disk: a thread does that beside the calls.
 """
 
 from __future__ import annotations
@@ -10,15 +11,29 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
+
+import structlog
 
 from service.auth.replay_detection import MOST_REPEATS, REPEATABLE_SECONDS, Use, hashed
 from service.errors import Unavailable
 from service.private_files import make_private_file
+from service.spare_threads import SpareThreads
+
+log = structlog.get_logger(__name__)
 
 _LOCK_SECONDS = 2.0
 _PRUNE_EVERY = 60.0
+_PRUNED_AT_ONCE = 100
+"""Rows: no call waits for the removal of a minute's tokens."""
+_CHECKPOINT_EVERY = 250
+"""Uses, of one worker."""
+_LARGE_LOG = 4_000
+"""Pages of 4 KB: a log that always grows is begun anew only while its uses wait."""
+_LARGEST_LOG = 16_000
+"""Pages at which a call moves the log, where no thread has done it."""
 _TABLE = """
 CREATE TABLE IF NOT EXISTS used_tokens (
     issuer VARCHAR(255) NOT NULL,
@@ -42,6 +57,16 @@ _REPEAT = """
 UPDATE proxied_requests SET repeats = repeats + 1
 WHERE issuer = ? AND jti_sha256 = ? AND request_sha256 = ? AND repeatable_until > ? AND repeats < ?
 """
+_PRUNE = (
+    """
+    DELETE FROM used_tokens WHERE rowid IN
+    (SELECT rowid FROM used_tokens WHERE expires_at < ? LIMIT ?)
+    """,
+    """
+    DELETE FROM proxied_requests WHERE rowid IN
+    (SELECT rowid FROM proxied_requests WHERE repeatable_until < ? LIMIT ?)
+    """,
+)
 _INDEX = "CREATE INDEX IF NOT EXISTS ix_used_tokens_expires_at ON used_tokens (expires_at)"
 
 
@@ -57,6 +82,8 @@ class InstanceTokens:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._prune_at = 0.0
+        self._uses = 0
+        self._threads = SpareThreads("used tokens")
 
     def use(self, issuer: str, jti: str, expires: datetime, request: str | None = None) -> Use:
         """As UsedTokens; raises Unavailable if the file cannot be written."""
@@ -74,6 +101,9 @@ class InstanceTokens:
             except (sqlite3.Error, OSError) as error:
                 self._close()
                 raise Unavailable("tokens cannot be checked for a second use now") from error
+            self._uses += 1
+            if self._uses % _CHECKPOINT_EVERY == 0:
+                self._begin_checkpoint()
         return use
 
     def _use_of_request(
@@ -107,6 +137,7 @@ class InstanceTokens:
             for statement in (
                 "PRAGMA journal_mode=WAL",
                 "PRAGMA synchronous=NORMAL",
+                f"PRAGMA wal_autocheckpoint={_LARGEST_LOG}",
                 _TABLE,
                 _REQUESTS,
                 _INDEX,
@@ -117,11 +148,31 @@ class InstanceTokens:
     def _prune(self, connection: sqlite3.Connection) -> None:
         now = self._seconds()
         if now >= self._prune_at:
-            self._prune_at = now + _PRUNE_EVERY
-            connection.execute("DELETE FROM used_tokens WHERE expires_at < ?", (int(now),))
-            connection.execute(
-                "DELETE FROM proxied_requests WHERE repeatable_until < ?", (int(now),)
-            )
+            removed = [
+                connection.execute(statement, (int(now), _PRUNED_AT_ONCE)).rowcount
+                for statement in _PRUNE
+            ]
+            # The next use goes on where there may be more.
+            if max(removed) < _PRUNED_AT_ONCE:
+                self._prune_at = now + _PRUNE_EVERY
+
+    def _begin_checkpoint(self) -> None:
+        try:
+            self._threads.begin(self._checkpoint)
+        except RuntimeError:
+            log.warning("used tokens' log not moved", kind="no more threads")
+
+    def _checkpoint(self) -> None:
+        # By a connection of its own: that of the calls has a lock.
+        try:
+            with closing(sqlite3.connect(self._file, timeout=_LOCK_SECONDS)) as connection:
+                moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                if moved[1] > _LARGE_LOG:
+                    # Nearly all of it is moved: what is left takes one wait for the disk.
+                    connection.execute("PRAGMA wal_checkpoint(RESTART)")
+        except sqlite3.Error as error:
+            # No call depends on it; the next one moves these pages too.
+            log.warning("used tokens' log not moved", kind=type(error).__name__)
 
     def _close(self) -> None:
         """Open the file anew the next time: it may have been replaced."""
