@@ -20,7 +20,8 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -30,6 +31,9 @@ _LONGEST_AT_ONCE = 0.05
 """Seconds for which a costly call gives way: a quick one that takes longer waits for something."""
 _LONGEST_IN_ALL = 0.25
 """The same of one costly call altogether: where quick ones never end, it computes beside them."""
+
+_LONGEST_OF_ANSWERS = 0.05
+"""The same of all answers of an EHR to one call: they are read within its time for fetching."""
 
 _LONGEST_WITHOUT_COLLECTION = 2.0
 """Seconds: where one costly call follows another without a pause."""
@@ -41,6 +45,15 @@ class Collector(Protocol):
     def enable(self) -> None: ...
     def disable(self) -> None: ...
     def collect(self) -> int: ...
+
+
+class TimeToGive:
+    """The seconds that a costly call, or a part of it in other threads, may still give way."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
 
 
 class CostlyCalls:
@@ -68,9 +81,9 @@ class CostlyCalls:
         self._collected = 0.0
 
     @contextmanager
-    def computing(self) -> Iterator[None]:
+    def computing(self, to_give: TimeToGive | None = None) -> Iterator[None]:
         """A block in which one computes. What a refused one has read is gone at its end."""
-        _thread.seconds_to_give = _LONGEST_IN_ALL
+        _thread.to_give = to_give or TimeToGive(_LONGEST_IN_ALL)
         self.begin()
         try:
             yield
@@ -79,6 +92,13 @@ class CostlyCalls:
             raise
         finally:
             self.end()
+
+    def reading_answers(self) -> Callable[[], AbstractContextManager[None]]:
+        """What makes the blocks in which one call's large answers are read, in any threads.
+
+        All together give way for a moment only: an answer that is read too late counts as none.
+        """
+        return partial(self.computing, TimeToGive(_LONGEST_OF_ANSWERS))
 
     def begin(self) -> None:
         """One more computes, in this thread."""
@@ -127,20 +147,21 @@ class CostlyCalls:
 
     def give_way(self) -> None:
         """Wait until no quick call computes, as long as this thread's call has time to give."""
-        if not self._quick or _thread.seconds_to_give <= 0:
+        to_give = _thread.to_give
+        if not self._quick or to_give.seconds <= 0:
             return
         began = self._monotonic()
         with self._quick_ended:
-            most = min(_LONGEST_AT_ONCE, _thread.seconds_to_give)
+            most = min(_LONGEST_AT_ONCE, to_give.seconds)
             self._quick_ended.wait_for(lambda: not self._quick, most)
-        _thread.seconds_to_give -= self._monotonic() - began
+        to_give.seconds -= self._monotonic() - began
 
 
 class _Thread(threading.local):
     """The costly calls that one of this thread belongs to, and its time to give way."""
 
     costly: CostlyCalls | None = None
-    seconds_to_give = 0.0
+    to_give = TimeToGive(0)
 
 
 _thread = _Thread()

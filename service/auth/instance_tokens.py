@@ -81,6 +81,7 @@ class InstanceTokens:
         self._seconds = seconds
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._opened_as: _Identity | None = None
         self._prune_at = 0.0
         self._uses = 0
         self._threads = SpareThreads("used tokens")
@@ -143,6 +144,7 @@ class InstanceTokens:
                 _INDEX,
             ):
                 self._connection.execute(statement)
+            self._opened_as = _identity(self._file)
         return self._connection
 
     def _prune(self, connection: sqlite3.Connection) -> None:
@@ -163,14 +165,20 @@ class InstanceTokens:
             log.warning("used tokens' log not moved", kind="no more threads")
 
     def _checkpoint(self) -> None:
-        # By a connection of its own: that of the calls has a lock.
+        # By a connection of its own: that of the calls has a lock. Never of another file that has
+        # got the name: the log is not that one's, and SQLite would remove it or move it there.
         try:
-            with closing(sqlite3.connect(self._file, timeout=_LOCK_SECONDS)) as connection:
+            if _identity(self._file) != self._opened_as:
+                log.warning("used tokens' log not moved", kind="another file, or none")
+                return
+            # One that is removed at this moment is not made anew, where others may read it.
+            existing = f"{self._file.absolute().as_uri()}?mode=rw"
+            with closing(sqlite3.connect(existing, timeout=_LOCK_SECONDS, uri=True)) as connection:
                 moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
                 if moved[1] > _LARGE_LOG:
                     # Nearly all of it is moved: what is left takes one wait for the disk.
                     connection.execute("PRAGMA wal_checkpoint(RESTART)")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             # No call depends on it; the next one moves these pages too.
             log.warning("used tokens' log not moved", kind=type(error).__name__)
 
@@ -179,6 +187,18 @@ class InstanceTokens:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+_Identity = tuple[int, int]
+
+
+def _identity(file: Path) -> _Identity | None:
+    """The device and number of a file; None where there is none of this name."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _first(connection: sqlite3.Connection, token: tuple[str, str], forget_after: int) -> Use | None:

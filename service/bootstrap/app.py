@@ -264,12 +264,12 @@ def wire_fetcher(
     settings: Settings,
     resolver: Resolver = resolve,
     waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
-    costly: Callable[[], AbstractContextManager[None]] = nullcontext,
+    costly: Callable[[], Callable[[], AbstractContextManager[None]]] = lambda: nullcontext,
 ) -> EhrFetcher:
     """The fetcher of missing resources from EHRs; `resolver` resolves their names.
 
-    `waiting` makes the block in which a call waits for its EHR, `costly` the one in which a large
-    answer is read.
+    `waiting` makes the block in which a call waits for its EHR; `costly` gives for each call what
+    makes the blocks in which its large answers are read.
     """
     policy = OutboundPolicy(settings.fhir_servers.split(), settings.fhir_networks.split(), resolver)
     limits = Limits(
@@ -464,7 +464,7 @@ def create_app(
     if tracing is not None:
         payer_records = replace(payer_records, asked=traced(payer_records.asked))
     server_check = wire_server_check(settings, secured.clients)
-    costly = secured.places.costly.computing
+    costly = secured.places.costly.reading_answers
     fetcher = lasting.of(
         "fetcher", lambda: wire_fetcher(settings, waiting=waiting_for_ehr, costly=costly)
     )

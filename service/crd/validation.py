@@ -7,7 +7,7 @@ quote the request, whose values may be a patient's.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from itertools import islice
@@ -156,6 +156,8 @@ def _shallow_from(level: int) -> Callable[[object], bool]:
 
 _AT_A_TIME = 64
 """Objects and lists of a costly call whose depth is checked while no other call computes."""
+_LOOKED_AT = 1_000
+"""Values that a costly call looks at between two ways it gives: most of them are scalars."""
 
 
 def _is_shallow(data: object) -> bool:
@@ -168,15 +170,25 @@ def _is_shallow(data: object) -> bool:
         level += 1
         within = [
             value
-            for one in giving_way(within)
-            for value in giving_way(one.values() if isinstance(one, dict) else one)
-            if isinstance(value, dict | list)
+            for one in within
+            for some in giving_way(_in_parts(one.values() if isinstance(one, dict) else one))
+            for value in some
+            if isinstance(value, _NESTED)
         ]
     # A list of some of them is a value of the level before.
     fits = _shallow_from(level - 1)
     return all(
         fits(within[n : n + _AT_A_TIME]) for n in giving_way(range(0, len(within), _AT_A_TIME))
     )
+
+
+_NESTED = (dict, list)
+
+
+def _in_parts(values: Iterable[object]) -> Iterator[Sequence[object]]:
+    left = iter(values)
+    while some := tuple(islice(left, _LOOKED_AT)):
+        yield some
 
 
 def check_depth(data: object) -> None:

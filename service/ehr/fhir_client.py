@@ -95,8 +95,8 @@ class FhirClients:
     """Factory of clients; calls share nothing but kept-alive connections.
 
     `tls` has the certificate authorities, by default the public ones; `aliases`, the other
-    addresses of EHRs; `monotonic`, the clock of deadlines, in seconds. `costly` makes the block in
-    which a large answer is read.
+    addresses of EHRs; `monotonic`, the clock of deadlines, in seconds. `costly` is asked once for
+    each call what makes the blocks in which its large answers are read.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class FhirClients:
         tls: SSLContext | None = None,
         aliases: ServerAliases = NO_ALIASES,
         monotonic: Callable[[], float] = time.monotonic,
-        costly: Callable[[], AbstractContextManager[None]] = nullcontext,
+        costly: Callable[[], Callable[[], AbstractContextManager[None]]] = lambda: nullcontext,
     ) -> None:
         self.costly = costly
         self._reading: dict[tuple[str, str], threading.Lock] = {}
@@ -155,6 +155,7 @@ class FhirClient:
         self.base = base
         self.bases = tuple(bases)
         self._shared = shared
+        self._costly = shared.costly()
         self._token = token
         self._lock = threading.Lock()
         self._addresses: tuple[str, ...] | None = None
@@ -260,7 +261,7 @@ class FhirClient:
         if not self._reading.acquire(timeout=self._left(deadline)):
             raise FetchFailed(Outcome.TIMEOUT)
         try:
-            with self._shared.costly():
+            with self._costly():
                 return _json_object(body)
         finally:
             self._reading.release()

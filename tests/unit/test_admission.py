@@ -144,6 +144,23 @@ def test_without_a_free_place_a_call_is_to_come_again(guarded: Flask, one: CallP
     assert http.get("/later/feature", headers={"Authorization": "Bearer good"}).status_code == 200
 
 
+@pytest.mark.threat("costly-call")
+@pytest.mark.parametrize(
+    ("path", "token"),
+    [("feature", "good"), ("feature", "bad"), ("page", ""), ("broken", ""), ("none", "good")],
+)
+def test_however_a_request_ends_no_costly_call_waits_for_it_afterwards(
+    guarded: Flask, one: CallPlaces, path: str, token: str
+) -> None:
+    headers = {"Authorization": f"Bearer {token}"}
+    for method in ("GET", "POST", "HEAD", "OPTIONS"):
+        guarded.test_client().open(f"/later/{path}", method=method, headers=headers)
+    assert (one.costly._quick, one.at_work) == (0, 0)
+    with one.enter(CLINIC).turn():
+        guarded.test_client().get(f"/later/{path}", headers=headers)
+    assert (one.costly._quick, one.at_work) == (1, 1)
+
+
 def get(http: FlaskClient, token: str) -> tuple[int, str | None]:
     reply = http.get("/later/feature", headers={"Authorization": f"Bearer {token}"})
     return reply.status_code, reply.headers.get("Retry-After")

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
 import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, nullcontext, suppress
 
 import pytest
 
+from service import interpreter_lock
 from service.auth.call_places import CallPlace, CallPlaces, PlaceLimits, Turn
 from service.auth.clients import ANYONE, Client
 from service.auth.pace import NO_PACE, Pace, PaceLimits
 from service.errors import TooManyCalls, Unavailable
-from service.interpreter_lock import CostlyCalls
+from service.interpreter_lock import CostlyCalls, computes_at_length, giving_way
 
 HOSPITAL = Client("https://ehr.hospital.example.org", "hospital")
 CLINIC = Client("https://ehr.clinic.example.org", "clinic")
@@ -464,3 +469,255 @@ def test_where_large_calls_follow_one_another_without_a_pause_garbage_is_collect
     assert interpreter.collections == 3
     costly.end()
     assert interpreter.is_as_before
+
+
+@pytest.fixture
+def giving() -> CostlyCalls:
+    """Costly calls that give way for as long as it really takes."""
+    of = Interpreter()
+    return CostlyCalls(of.get, of.change, of)
+
+
+@pytest.fixture
+def room(giving: CostlyCalls) -> CallPlaces:
+    return CallPlaces(PlaceLimits(100, 100, 2, 2), costly=giving)
+
+
+def steps_of_a_large_call(call: CallPlace, steps: int) -> float:
+    """Seconds that a large call takes, by the clock."""
+    began = time.monotonic()
+    with call.turn(1_000_000):
+        assert list(giving_way(iter(range(steps)))) == [*range(steps)]
+    return time.monotonic() - began
+
+
+@pytest.mark.threat("costly-call")
+def test_between_two_steps_a_costly_call_waits_until_the_quick_ones_have_ended(
+    room: CallPlaces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interpreter_lock, "_LONGEST_AT_ONCE", 60.0)
+    monkeypatch.setattr(interpreter_lock, "_LONGEST_IN_ALL", 60.0)
+    call = room.enter(HOSPITAL)
+    begun, done = threading.Event(), threading.Event()
+
+    def compute() -> None:
+        with call.turn(1_000_000):
+            begun.set()
+            for _ in giving_way((1, 2)):
+                done.set()
+
+    one, another = room.enter(CLINIC), room.enter(ANYONE)
+    costly = threading.Thread(target=compute, daemon=True)
+    costly.start()
+    assert begun.wait(60)
+    one.leave()
+    assert not done.wait(0.1)
+    another.leave()
+    costly.join(30)
+    assert done.is_set()
+
+
+@pytest.mark.threat("costly-call")
+def test_a_costly_call_that_is_alone_loses_no_time(room: CallPlaces) -> None:
+    assert steps_of_a_large_call(room.enter(HOSPITAL), 1_000) < 0.05
+
+
+@pytest.mark.threat("costly-call")
+def test_where_quick_calls_never_end_a_costly_one_goes_on_after_a_quarter_of_a_second(
+    room: CallPlaces,
+) -> None:
+    room.enter(CLINIC)
+    assert 0.2 < steps_of_a_large_call(room.enter(HOSPITAL), 1_000) < 5
+
+
+@pytest.mark.threat("costly-call")
+@pytest.mark.parametrize("wait", ["waiting", "aside"])
+def test_that_a_costly_call_waits_now_and_then_gives_it_no_more_time_to_lose(
+    wait: str, room: CallPlaces
+) -> None:
+    room.enter(CLINIC)
+    call = room.enter(HOSPITAL)
+    began = time.monotonic()
+    with call.turn(1_000_000):
+        for _ in range(100):
+            with getattr(call, wait)():
+                pass
+            for _ in giving_way(range(3)):
+                pass
+    assert 0.2 < time.monotonic() - began < 5
+
+
+@pytest.mark.threat("costly-call", "hostile-ehr")
+def test_all_large_answers_to_one_call_give_way_for_a_moment_together(
+    giving: CostlyCalls, room: CallPlaces
+) -> None:
+    """Eight that took a quarter of a second each would be the whole time for fetching."""
+    room.enter(CLINIC)
+    reading = giving.reading_answers()
+    began = time.monotonic()
+    for _ in range(100):
+        with reading():
+            assert [*giving_way((1, 2))] == [1, 2]
+    assert 0.04 < time.monotonic() - began < 2
+    began = time.monotonic()
+    with giving.reading_answers()():
+        assert [*giving_way((1, 2))] == [1, 2]
+    assert time.monotonic() - began > 0.04
+
+
+@pytest.mark.threat("costly-call")
+def test_a_thread_gives_way_only_as_long_as_it_computes_a_costly_call(room: CallPlaces) -> None:
+    call = room.enter(HOSPITAL)
+    assert not computes_at_length()
+    with call.turn(1_000):
+        assert not computes_at_length()
+    for _ in range(2):
+        with pytest.raises(ValueError), call.turn(1_000_000):
+            assert computes_at_length()
+            with call.waiting():
+                assert not computes_at_length()
+            with call.aside():
+                assert not computes_at_length()
+            with room.visitor_computes():
+                assert computes_at_length()
+            raise ValueError
+        assert not computes_at_length()
+
+
+def quick(room: CallPlaces) -> int:
+    """The number of calls for which a costly one would wait."""
+    return room.costly._quick
+
+
+@pytest.mark.threat("costly-call")
+@pytest.mark.parametrize("client", [HOSPITAL, ANYONE])
+@pytest.mark.parametrize("size", [1_000, 1_000_000])
+@pytest.mark.parametrize("wait", ["waiting", "aside"])
+def test_no_call_waits_for_one_that_waits_itself(
+    client: Client, size: int, wait: str, room: CallPlaces
+) -> None:
+    call = room.enter(client)
+    assert quick(room) == 1
+    with call.turn(size):
+        assert quick(room) == (size == 1_000)
+        with getattr(call, wait)():
+            assert quick(room) == 0
+        assert quick(room) == (size == 1_000)
+    assert quick(room) == 1
+    call.leave()
+    assert quick(room) == 0
+
+
+@pytest.mark.threat("costly-call", "client-share")
+def test_no_call_waits_for_one_in_line(room: CallPlaces) -> None:
+    """Else a costly call would wait for those of its own client, which wait for it."""
+    first, second = room.enter(HOSPITAL), room.enter(HOSPITAL)
+
+    def compute() -> None:
+        with second.turn(1_000):
+            pass
+        second.leave()
+
+    in_line = threading.Thread(target=compute)
+    with first.turn(1_000_000):
+        in_line.start()
+        within = time.monotonic() + 60
+        while quick(room) and time.monotonic() < within:
+            time.sleep(0.001)
+        assert (quick(room), room._turns[HOSPITAL.issuer].in_line) == (0, 1)
+    in_line.join(60)
+    first.leave()
+    assert quick(room) == 0
+
+
+def test_no_call_waits_for_one_that_rests(clock: Time, room: CallPlaces) -> None:
+    resting: list[int] = []
+    turn = turn_of(clock, [0.2, 0.2])
+    turn._waiting = room.costly.not_quick
+    turn._sleep = lambda _: resting.append(quick(room))
+    room.enter(HOSPITAL)
+    for _ in range(2):
+        with turn.held():
+            assert quick(room) == 1
+    assert (set(resting), quick(room)) == ({0}, 1)
+
+
+def refused_to_wait(call: CallPlace, room: CallPlaces) -> None:
+    with room.enter(CLINIC).waiting(), room.enter(CLINIC).waiting(), call.waiting():
+        raise AssertionError("not reached")
+
+
+def refused_to_enter(_: CallPlace, room: CallPlaces) -> None:
+    for _n in range(200):
+        room.enter(OFFICE)
+
+
+def fails_in(*blocks: str) -> Callable[[CallPlace, CallPlaces], None]:
+    def fail(call: CallPlace, _: CallPlaces) -> None:
+        with ExitStack() as entered:
+            for block in blocks:
+                entered.enter_context(getattr(call, block)())
+            raise ValueError
+
+    return fail
+
+
+def is_never_begun(call: CallPlace, _: CallPlaces) -> None:
+    """A block that is made, and not entered."""
+    for size in (1_000, 1_000_000):
+        call.turn(size)
+        call.aside()
+        call.waiting()
+
+
+def is_a_visitors(_: CallPlace, room: CallPlaces) -> None:
+    with room.visitor_computes():
+        raise ValueError
+
+
+@pytest.mark.threat("costly-call")
+@pytest.mark.parametrize("client", [HOSPITAL, ANYONE])
+@pytest.mark.parametrize("size", [None, 1_000, 1_000_000])
+@pytest.mark.parametrize(
+    "work",
+    [
+        refused_to_wait,
+        refused_to_enter,
+        fails_in(),
+        fails_in("waiting"),
+        fails_in("aside"),
+        is_never_begun,
+        is_a_visitors,
+    ],
+)
+def test_however_a_call_ends_no_costly_one_waits_for_it_afterwards(
+    client: Client,
+    size: int | None,
+    work: Callable[[CallPlace, CallPlaces], None],
+    room: CallPlaces,
+) -> None:
+    call = room.enter(client)
+    turn = nullcontext() if size is None else call.turn(size)
+    with suppress(ValueError, TooManyCalls, Unavailable), turn:
+        work(call, room)
+    call.leave()
+    # Some of the work has entered others.
+    assert quick(room) == room.at_work
+    assert not computes_at_length()
+
+
+@pytest.mark.threat("costly-call")
+def test_the_number_of_quick_calls_is_right_after_any_number_at_once(room: CallPlaces) -> None:
+    def compute(n: int) -> None:
+        call = room.enter((HOSPITAL, CLINIC, ANYONE)[n % 3])
+        try:
+            with suppress(TooManyCalls, Unavailable), call.turn(1_000_000 if n % 2 else 1_000):
+                for _ in giving_way(range(3)):
+                    with call.waiting() if n % 5 else call.aside():
+                        pass
+        finally:
+            call.leave()
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(compute, range(400)))
+    assert (quick(room), room.at_work, room.waiting) == (0, 0, 0)

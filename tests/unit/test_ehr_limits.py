@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
@@ -240,12 +240,36 @@ def test_a_large_answer_is_parsed_in_pieces_beside_quick_calls(
         within = False
 
     monkeypatch.setattr(fhir_client, "_parse", parse)
-    clients = FhirClients(OutboundPolicy(), Limits(), monotonic=lambda: 0.0, costly=costly)
+    clients = FhirClients(OutboundPolicy(), Limits(), monotonic=lambda: 0.0, costly=lambda: costly)
     assert len(reader(clients)._read(LARGE, 1.0)["entry"]) == 20_001
     assert max(sizes) < 1.1 * PIECE_BYTES
     assert set(in_block) == {True}
     with pytest.raises(FetchFailed, match="not-fhir"):
         reader(clients)._read(LARGE[:-1], 1.0)
+
+
+@pytest.mark.threat("hostile-ehr")
+def test_the_large_answers_to_one_call_are_parts_of_one_costly_call() -> None:
+    """Together they give way to others for a moment, not each of them."""
+    calls: list[list[str]] = []
+
+    def costly() -> Callable[[], AbstractContextManager[None]]:
+        blocks: list[str] = []
+        calls.append(blocks)
+
+        @contextmanager
+        def block() -> Iterator[None]:
+            blocks.append("read")
+            yield
+
+        return block
+
+    clients = FhirClients(OutboundPolicy(), Limits(), monotonic=lambda: 0.0, costly=costly)
+    for _ in range(2):
+        of_call = reader(clients)
+        for _ in range(3):
+            of_call._read(LARGE, 1.0)
+    assert calls == [["read"] * 3] * 2
 
 
 @pytest.mark.threat("hostile-ehr")
