@@ -30,10 +30,11 @@ BESIDE_COSTLY_SECONDS = 0.0001
 _LONGEST_AT_ONCE = 0.05
 """Seconds for which a costly call gives way: a quick one that takes longer waits for something."""
 _LONGEST_IN_ALL = 0.25
-"""The same of one costly call altogether: where quick ones never end, it computes beside them."""
-
-_LONGEST_OF_ANSWERS = 0.05
-"""The same of all answers of an EHR to one call: they are read within its time for fetching."""
+"""The same of one large call altogether: where quick ones never end, it computes beside them."""
+A_MOMENT = 0.05
+"""The same of a small call that may be costly, and of all answers of an EHR to one call, which are
+read within its time for fetching.
+"""
 
 _LONGEST_WITHOUT_COLLECTION = 2.0
 """Seconds: where one costly call follows another without a pause."""
@@ -98,7 +99,7 @@ class CostlyCalls:
 
         All together give way for a moment only: an answer that is read too late counts as none.
         """
-        return partial(self.computing, TimeToGive(_LONGEST_OF_ANSWERS))
+        return partial(self.computing, TimeToGive(A_MOMENT))
 
     def begin(self) -> None:
         """One more computes, in this thread."""
@@ -165,15 +166,6 @@ class _Thread(threading.local):
 
 
 _thread = _Thread()
-
-
-def give_way() -> None:
-    """Let quick calls compute first, if this thread computes a costly one.
-
-    Called between the steps of what may take long; it costs next to nothing.
-    """
-    if _thread.costly is not None:
-        _thread.costly.give_way()
 
 
 def computes_at_length() -> bool:

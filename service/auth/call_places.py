@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from service.auth.clients import Client
 from service.auth.pace import NO_PACE, Pace, PaceLimits
 from service.auth.places import Places
-from service.interpreter_lock import CostlyCalls
+from service.interpreter_lock import A_MOMENT, CostlyCalls, TimeToGive
 
 LARGE_BODY = 65_536
 """Bytes of a call that may be costly."""
@@ -254,7 +254,7 @@ class CallPlace:
         """
         turn = self._turn
         if size > LARGE_BODY or (turn is not None and turn.is_long):
-            return self._computing_at_length(turn)
+            return self._computing_at_length(turn, size)
         return _NO_TURN if turn is None else self._computing(turn)
 
     def called(self, size: int) -> None:
@@ -296,10 +296,11 @@ class CallPlace:
                 self._in_turn = False
 
     @contextmanager
-    def _computing_at_length(self, turn: Turn | None) -> Iterator[None]:
+    def _computing_at_length(self, turn: Turn | None, size: int) -> Iterator[None]:
         costly = self._places.costly
+        to_give = None if size > LARGE_BODY else TimeToGive(A_MOMENT)
         computing = _NO_TURN if turn is None else self._computing(turn)
-        with computing, costly.not_quick(), costly.computing():
+        with computing, costly.not_quick(), costly.computing(to_give):
             self._costly = costly
             try:
                 yield
