@@ -95,7 +95,7 @@ class CostlyCalls:
             self.end()
 
     def reading_answers(self) -> Callable[[], AbstractContextManager[None]]:
-        """What makes the blocks in which one call's large answers are read, in any threads.
+        """Blocks in which one call's large answers are read, in any threads: each call makes one.
 
         All together give way for a moment only: an answer that is read too late counts as none.
         """
